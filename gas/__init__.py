@@ -1,0 +1,56 @@
+"""gas: text-guided photograph editing from interchangeable planners, grounders and editors.
+
+Names are loaded when first used, so that `import gas` stays light: neither torch nor numpy nor PIL is imported here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BackendSpec": "gas.registry",
+    "EditJob": "gas.types",
+    "EditPlan": "gas.types",
+    "EditRequest": "gas.types",
+    "EditResult": "gas.types",
+    "Edited": "gas.types",
+    "Editor": "gas.interfaces",
+    "GasError": "gas.errors",
+    "Grounder": "gas.interfaces",
+    "Options": "gas.interfaces",
+    "Planner": "gas.interfaces",
+    "Profile": "gas.profiles",
+    "Region": "gas.types",
+    "Registry": "gas.registry",
+    "Runtime": "gas.runtime",
+    "Session": "gas.pipeline",
+    "Step": "gas.types",
+    "Subtask": "gas.types",
+    "Watch": "gas.types",
+    "edit": "gas.pipeline",
+    "hookimpl": "gas.hookspecs",
+}
+__all__ = sorted(_HOME)
+
+if TYPE_CHECKING:
+    from gas.errors import GasError
+    from gas.hookspecs import hookimpl
+    from gas.interfaces import Editor, Grounder, Options, Planner
+    from gas.pipeline import Session, edit
+    from gas.profiles import Profile
+    from gas.registry import BackendSpec, Registry
+    from gas.runtime import Runtime
+    from gas.types import EditJob, EditPlan, EditRequest, EditResult, Edited, Region, Step, Subtask, Watch
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gas' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,94 @@
+"""Errors that a user can act on. Each names the value and the remedy and has its own exit code.
+
+The codes are the command line's contract (docs/cli.md); an error that is none of these is a bug and exits with 1.
+"""
+
+from __future__ import annotations
+
+
+class GasError(Exception):
+    """An error with what went wrong, what to do next, and the process exit code that stands for it.
+
+    `message` says what and which value; `remedy` (may be empty) says what to type or change next. Neither may hold a
+    secret or a traceback.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.remedy}" if self.remedy else self.message
+
+
+class UsageError(GasError):
+    """A wrong command line, option name or option value, or an unknown backend name."""
+
+    exit_code = 2
+
+
+class InputRefused(GasError):
+    """A picture, mask, box or plan file that cannot be used."""
+
+    exit_code = 3
+
+
+class PlanUnreadable(GasError):
+    """A planner's reply, or a request, that could not be understood. `reply` keeps the raw text."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, remedy: str = "", *, reply: str | None = None) -> None:
+        super().__init__(message, remedy)
+        self.reply = reply
+
+
+class ObjectNotFound(GasError):
+    """A phrase of the plan has no region in the picture."""
+
+    exit_code = 5
+
+
+class ModelUnavailable(GasError):
+    """A model file or an optional package that is missing, gated, of the wrong kind, or refused."""
+
+    exit_code = 6
+
+
+class OutOfResources(GasError):
+    """Not enough memory or disk."""
+
+    exit_code = 7
+
+
+class ServiceUnavailable(GasError):
+    """Network failure, time-out, or refused login of a remote service."""
+
+    exit_code = 8
+
+
+class PluginBroken(GasError):
+    """A named backend's plugin cannot be imported or does not keep its contract."""
+
+    exit_code = 9
+
+
+class BatchIncomplete(GasError):
+    """A batch that ran to its end with some items failed."""
+
+    exit_code = 10
+
+
+class ResultRefused(GasError):
+    """A result that is not finite, all black, or unchanged: not success."""
+
+    exit_code = 11
+
+
+class Interrupted(GasError):
+    """Stopped by the user; the latest state was kept."""
+
+    exit_code = 130

@@ -1,0 +1,76 @@
+"""What a backend is: a class with a model of its options and one method."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from gas.runtime import Runtime
+    from gas.types import EditJob, EditPlan, EditRequest, Edited, Image, Region
+
+
+class Options(BaseModel):
+    """Settings of one backend: validated, frozen, unknown names refused. Subclass it and declare fields with defaults.
+
+    `presets` names sets of values (`-o preset=fast`); single options are set on top of a preset.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+
+class Backend(ABC):
+    """Base of every backend: built once with its options and the shared runtime, then called."""
+
+    options_type: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: Options, runtime: Runtime) -> None:
+        self.options: Any = options
+        self.runtime = runtime
+
+
+class Planner(Backend):
+    """Splits a request into subtasks."""
+
+    @abstractmethod
+    def plan(self, request: EditRequest) -> EditPlan:
+        """The plan for `request`. Raises PlanUnreadable (exit 4) or ServiceUnavailable (exit 8)."""
+
+
+class Grounder(Backend):
+    """Finds things, or refines what another grounder found. Grounders chain as a list."""
+
+    segments: ClassVar[bool] = False
+    """Whether it can turn a box into a mask, and all of a picture into segments when asked with no regions."""
+
+    @abstractmethod
+    def ground(self, image: Image, regions: Sequence[Region]) -> list[Region]:
+        """The regions, in the order asked, with more of box, mask and score filled in.
+
+        `image` is `(H, W, 3)` uint8 upright RGB; boxes and masks are in its pixels. A region with `given=True` is returned
+        as it is. Raises ObjectNotFound (exit 5), naming the phrase, the best score and the threshold. A segmenter asked
+        with no regions returns all segments of the picture.
+        """
+
+
+class Editor(Backend):
+    """Changes a picture."""
+
+    needs_regions: ClassVar[bool] = False
+    """Whether every subtask must come with a region; the pipeline then asks the grounders, or refuses."""
+
+    def resolution(self) -> int:
+        """Side in pixels of the square whose area the working image should have (512 for Stable Diffusion 1.x)."""
+        return 512
+
+    def multiple(self) -> int:
+        """Number that the working image's sides must be divisible by."""
+        return 8
+
+    @abstractmethod
+    def edit(self, job: EditJob) -> Edited:
+        """The edited image, at the size of `job.image`, with what was measured on the way."""

@@ -1,0 +1,93 @@
+"""What backends share: the device, the number format, loaded networks, and whether the network may be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from gas.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+DType = Literal["auto", "fp32", "fp16", "bf16"]
+
+
+@dataclass
+class Runtime:
+    """One per process or session. `device` is auto, cpu, mps, cuda or cuda:N; it is resolved when first asked for."""
+
+    device: str = "auto"
+    dtype: DType = "auto"
+    offline: bool = False
+    _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def shared(self, key: Hashable, load: Callable[[], T]) -> T:
+        """The object under `key`, loaded by `load()` the first time. Networks in here are frozen: change one only inside a
+        context manager that restores it."""
+        if key not in self._shared:
+            self._shared[key] = load()
+        return self._shared[key]  # type: ignore[no-any-return]
+
+    def forget(self) -> None:
+        """Drops everything that is shared, so that memory can be freed."""
+        self._shared.clear()
+
+    def torch_device(self) -> torch.device:
+        """The device to work on; `auto` takes CUDA, then MPS, then the CPU. UsageError when it is not there."""
+        import torch
+
+        name = self.device
+        if name == "auto":
+            if torch.cuda.is_available():
+                name = "cuda"
+            elif torch.backends.mps.is_available():
+                name = "mps"
+            else:
+                name = "cpu"
+        try:
+            device = torch.device(name)
+        except RuntimeError:
+            raise UsageError(f"unknown device {name!r}", "use auto, cpu, mps, cuda or cuda:N") from None
+        if device.type not in {"cpu", "cuda", "mps"}:
+            raise UsageError(f"unsupported device {name!r}", "use auto, cpu, mps, cuda or cuda:N")
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            raise UsageError(
+                f"device {name!r} is not there: {torch.cuda.device_count()} CUDA devices are visible",
+                "use --device cpu",
+            )
+        if device.type == "mps" and not torch.backends.mps.is_available():
+            raise UsageError("device 'mps' is not there", "use --device cpu")
+        return device
+
+    def torch_dtype(self) -> torch.dtype:
+        """The number format of networks; latents, masks and losses stay fp32 whatever it is.
+
+        `auto` is bf16 where the hardware multiplies it natively (CUDA from Ampere, CPUs with AMX or AVX512-BF16), fp16 on
+        other GPUs, else fp32.
+        """
+        import torch
+
+        names = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+        if self.dtype != "auto":
+            if self.dtype not in names:
+                raise UsageError(f"unknown dtype {self.dtype!r}", "use auto, bf16, fp16 or fp32")
+            return names[self.dtype]
+        device = self.torch_device()
+        if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+        if device.type == "mps":
+            return torch.float16
+        return (
+            torch.bfloat16
+            if torch.backends.cpu.get_cpu_capability().startswith("AVX512") and _cpu_has_bf16()
+            else torch.float32
+        )
+
+
+def _cpu_has_bf16() -> bool:
+    import torch
+
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())

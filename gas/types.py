@@ -1,0 +1,226 @@
+"""The values that pass between planner, grounder, editor and composition. Units are said here, once.
+
+* image: `(H, W, 3)` uint8, RGB, sRGB, upright.
+* box: `(x0, y0, x1, y1)` float pixels of the image that it belongs to, origin top left, x1 and y1 exclusive.
+* mask: `(H, W)` float32 in [0, 1], the same height and width as its image, 1 = edit here.
+* latent (only inside `gas.diffusion` and editors): `(1, C, h, w)`, scaled by the VAE's factor.
+
+What crosses a process boundary (a plan file, a record) is a frozen pydantic model that refuses unknown keys; what lives in
+memory is a frozen dataclass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gas.interfaces import Grounder, Options
+
+    Image: TypeAlias = np.ndarray
+    Mask: TypeAlias = np.ndarray
+
+Box: TypeAlias = tuple[float, float, float, float]
+Action = Literal["change", "add", "remove"]
+Phrase = Annotated[str, Field(max_length=500)]
+Sentence = Annotated[str, Field(max_length=2000)]
+
+PLAN_VERSION = 1
+MAX_SUBTASKS = 32
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Subtask(_Value):
+    """One attribute of the request: what is there, what shall be there, and how freely.
+
+    `source` is the phrase for what is in the picture (empty for an addition), `target` the phrase for what shall be there
+    (empty for a removal). `anchor` is the thing that an addition is placed at, or that lies behind a removal.
+    """
+
+    action: Action = "change"
+    source: Phrase = ""
+    target: Phrase = ""
+    instruction: Sentence = Field("", description="this subtask alone, as a request")
+    anchor: Phrase | None = Field(None, description="add: where; remove: what is behind it")
+    preserve_shape: bool = Field(False, description="keep the original outline (turns the contrastive loss on)")
+    strength: float = Field(1.0, gt=0, le=4, description="weight of this subtask's gradient")
+
+    @model_validator(mode="after")
+    def _phrases_fit_action(self) -> Subtask:
+        needed = {"change": ("source", "target"), "add": ("target",), "remove": ("source",)}[self.action]
+        for name in needed:
+            if not getattr(self, name).strip():
+                raise ValueError(f"a subtask that is to {self.action} something needs a {name} phrase")
+        if self.action == "change" and _same_words(self.source, self.target):
+            raise ValueError(f"source and target are the same phrase: {self.source!r}")
+        return self
+
+    @property
+    def prompts(self) -> tuple[str, str]:
+        """The (source, target) prompt pair of this subtask's own gradient (METHODS: add and remove as subtasks)."""
+        anchor = self.anchor or ""
+        if self.action == "add":
+            return anchor, f"{anchor} with {self.target}" if anchor else self.target
+        if self.action == "remove":
+            return (f"{self.source} on {anchor}" if anchor else self.source), anchor
+        return self.source, self.target
+
+    @property
+    def region_phrase(self) -> str:
+        """The phrase to look for in the picture: the source, or the anchor of an addition (may be empty)."""
+        return (self.anchor or "") if self.action == "add" else self.source
+
+
+class Provenance(_Value):
+    """Where a plan came from. `request` and `reply` are what was sent to and came from a model, never a secret."""
+
+    planner: str = "hand"
+    version: str | None = None
+    model: str | None = None
+    service: str | None = Field(None, description="host that was asked, if any")
+    request: str | None = None
+    reply: str | None = None
+    prompt_tokens: int | None = None
+    reply_tokens: int | None = None
+    note: str | None = Field(None, description="why this planner was chosen, or what it fell back from")
+
+
+class EditPlan(_Value):
+    """What is to be done: the contract between request and edit, made to be read, changed and kept."""
+
+    version: Literal[1] = PLAN_VERSION
+    subtasks: tuple[Subtask, ...] = Field(min_length=1, max_length=MAX_SUBTASKS)
+    source_prompt: Sentence = Field("", description="one sentence for the whole picture as it is")
+    target_prompt: Sentence = Field("", description="one sentence for the whole picture as it shall be")
+    preserve_shape: bool = Field(False, description="keep the outline of the whole picture")
+    reasoning: str = Field("", max_length=20_000)
+    warnings: tuple[str, ...] = Field((), description="what a reader should check")
+    provenance: Provenance = Provenance()
+
+    @property
+    def instruction(self) -> str:
+        """The whole request as one sentence, from the subtasks' own instructions."""
+        return ", ".join(s.instruction or f"{s.action} {s.source or s.target}" for s in self.subtasks)
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """What the user asked for. `image` is the upright picture at native resolution; `caption` describes it, if given.
+
+    `source` and `target` are two whole prompts whose differences are to become the subtasks, instead of an instruction.
+    """
+
+    image: Image
+    instruction: str = ""
+    seed: int = 0
+    caption: str | None = None
+    source: str | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class Region:
+    """A place in an image. A detector fills `box` and `score`, a segmenter turns a box into a `mask`.
+
+    `phrase` is what was asked for; `subtask` the index of the plan's subtask that asked (None: nobody did, e.g. a segment).
+    `given` says that the user drew it: then it is taken literally, neither grown nor refined.
+    """
+
+    phrase: str
+    box: Box | None = None
+    mask: Mask | None = None
+    score: float | None = None
+    subtask: int | None = None
+    given: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress of a long run. `preview()` decodes the present state to an image; call it only when it is shown."""
+
+    index: int
+    total: int
+    values: Mapping[str, float] = field(default_factory=dict)
+    preview: Callable[[], Image] | None = None
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a run reports to and listens to. All of it may be left out.
+
+    * `on_step(step)` is called after every step;
+    * `should_stop()` is asked before every step: True ends the run, which then returns its latest state;
+    * `checkpoint(state)` is given, at least every 25 steps, all that is needed to go on bit for bit: a flat mapping of
+      names to tensors and plain numbers;
+    * `resume` is such a state to go on from;
+    * `save_map(name, array)` takes `(H, W)` float32 pictures of what the editor sees inside (`--save-maps`).
+    """
+
+    on_step: Callable[[Step], None] | None = None
+    should_stop: Callable[[], bool] = _never
+    checkpoint: Callable[[Mapping[str, Any]], None] | None = None
+    resume: Mapping[str, Any] | None = None
+    save_map: Callable[[str, Mask], None] | None = None
+
+
+@dataclass(frozen=True)
+class EditJob:
+    """All that an editor gets. `image` and the regions' masks and boxes are at the working resolution.
+
+    Every region has a mask that is finite and not empty. `options` is an instance of the editor's own Options class.
+    `segmenter` is the user's chosen segmenter, for editors that want segments of a picture of their own making.
+    """
+
+    image: Image
+    plan: EditPlan
+    regions: tuple[Region, ...]
+    seed: int
+    options: Options
+    segmenter: Grounder | None = None
+    watch: Watch = Watch()
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What an editor returns: the raw edited image, same size as the job's, before anything is pasted back.
+
+    `mask` is where the edit is to be pasted (None: the union of the job's regions, or everywhere when there are none).
+    `stopped` says that the run was interrupted before its end. `log` holds plain JSON values: what was measured.
+    """
+
+    image: Image
+    mask: Mask | None = None
+    stopped: bool = False
+    log: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """The finished picture at native resolution with everything that led to it.
+
+    `raw` is the editor's own output at working resolution, before anything was pasted back.
+    """
+
+    image: Image
+    plan: EditPlan
+    regions: tuple[Region, ...]
+    raw: Image
+    mask: Mask
+    stopped: bool
+    log: Mapping[str, Any]
+
+
+def _same_words(a: str, b: str) -> bool:
+    return a.split() == b.split() or a.lower().split() == b.lower().split()

@@ -1,0 +1,1 @@
+"""First-party backends; the registration hook names them."""
