@@ -33,7 +33,29 @@ _HOME = {
     "edit": "gas.pipeline",
     "hookimpl": "gas.hookspecs",
 }
-__all__ = sorted(_HOME)
+__all__ = [
+    "BackendSpec",
+    "EditJob",
+    "EditPlan",
+    "EditRequest",
+    "EditResult",
+    "Edited",
+    "Editor",
+    "GasError",
+    "Grounder",
+    "Options",
+    "Planner",
+    "Profile",
+    "Region",
+    "Registry",
+    "Runtime",
+    "Session",
+    "Step",
+    "Subtask",
+    "Watch",
+    "edit",
+    "hookimpl",
+]
 
 if TYPE_CHECKING:
     from gas.errors import GasError
@@ -43,7 +65,7 @@ if TYPE_CHECKING:
     from gas.profiles import Profile
     from gas.registry import BackendSpec, Registry
     from gas.runtime import Runtime
-    from gas.types import EditJob, EditPlan, EditRequest, EditResult, Edited, Region, Step, Subtask, Watch
+    from gas.types import Edited, EditJob, EditPlan, EditRequest, EditResult, Region, Step, Subtask, Watch
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
-    from gas.types import EditJob, EditPlan, EditRequest, Edited, Image, Region
+    from gas.types import Edited, EditJob, EditPlan, EditRequest, Image, Region
 
 
 class Options(BaseModel):
@@ -23,7 +23,7 @@ class Options(BaseModel):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
 
-class Backend(ABC):
+class Backend(ABC):  # noqa: B024 (its children are the interfaces)
     """Base of every backend: built once with its options and the shared runtime, then called."""
 
     options_type: ClassVar[type[Options]] = Options
@@ -51,9 +51,9 @@ class Grounder(Backend):
     def ground(self, image: Image, regions: Sequence[Region]) -> list[Region]:
         """The regions, in the order asked, with more of box, mask and score filled in.
 
-        `image` is `(H, W, 3)` uint8 upright RGB; boxes and masks are in its pixels. A region with `given=True` is returned
-        as it is. Raises ObjectNotFound (exit 5), naming the phrase, the best score and the threshold. A segmenter asked
-        with no regions returns all segments of the picture.
+        `image` is `(H, W, 3)` uint8 upright RGB; boxes and masks are in its pixels. A region with `given=True` is
+        returned as it is. Raises ObjectNotFound (exit 5), naming the phrase, the best score and the threshold. A
+        segmenter asked with no regions returns all segments of the picture.
         """
 
 

@@ -25,8 +25,10 @@ class Runtime:
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def shared(self, key: Hashable, load: Callable[[], T]) -> T:
-        """The object under `key`, loaded by `load()` the first time. Networks in here are frozen: change one only inside a
-        context manager that restores it."""
+        """The object under `key`, loaded by `load()` the first time.
+
+        Networks in here are frozen: change one only inside a context manager that restores it.
+        """
         if key not in self._shared:
             self._shared[key] = load()
         return self._shared[key]  # type: ignore[no-any-return]
@@ -65,8 +67,8 @@ class Runtime:
     def torch_dtype(self) -> torch.dtype:
         """The number format of networks; latents, masks and losses stay fp32 whatever it is.
 
-        `auto` is bf16 where the hardware multiplies it natively (CUDA from Ampere, CPUs with AMX or AVX512-BF16), fp16 on
-        other GPUs, else fp32.
+        `auto` is bf16 where the hardware multiplies it natively (CUDA from Ampere, CPUs with AVX512-BF16 or AMX), fp16
+        on other GPUs, else fp32.
         """
         import torch
 
@@ -80,14 +82,6 @@ class Runtime:
             return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
         if device.type == "mps":
             return torch.float16
-        return (
-            torch.bfloat16
-            if torch.backends.cpu.get_cpu_capability().startswith("AVX512") and _cpu_has_bf16()
-            else torch.float32
-        )
-
-
-def _cpu_has_bf16() -> bool:
-    import torch
-
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+        # Without native support bf16 on a CPU is emulated and slower than fp32. torch has no public question for it.
+        native_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+        return torch.bfloat16 if native_bf16 else torch.float32

@@ -5,8 +5,8 @@
 * mask: `(H, W)` float32 in [0, 1], the same height and width as its image, 1 = edit here.
 * latent (only inside `gas.diffusion` and editors): `(1, C, h, w)`, scaled by the VAE's factor.
 
-What crosses a process boundary (a plan file, a record) is a frozen pydantic model that refuses unknown keys; what lives in
-memory is a frozen dataclass.
+What crosses a process boundary (a plan file, a record) is a frozen pydantic model that refuses unknown keys; what lives
+in memory is a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class _Value(BaseModel):
 class Subtask(_Value):
     """One attribute of the request: what is there, what shall be there, and how freely.
 
-    `source` is the phrase for what is in the picture (empty for an addition), `target` the phrase for what shall be there
-    (empty for a removal). `anchor` is the thing that an addition is placed at, or that lies behind a removal.
+    `source` is the phrase for what is in the picture (empty for an addition), `target` the phrase for what shall be
+    there (empty for a removal). `anchor` is the thing that an addition is placed at, or that lies behind a removal.
     """
 
     action: Action = "change"
@@ -130,7 +130,8 @@ class EditRequest:
 class Region:
     """A place in an image. A detector fills `box` and `score`, a segmenter turns a box into a `mask`.
 
-    `phrase` is what was asked for; `subtask` the index of the plan's subtask that asked (None: nobody did, e.g. a segment).
+    `phrase` is what was asked for; `subtask` the index of the plan's subtask that asked (None: nobody did, e.g. a
+    segment).
     `given` says that the user drew it: then it is taken literally, neither grown nor refined.
     """
 

@@ -1,0 +1,37 @@
+# `make demo` and `make test` set everything up by themselves, in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SCENE := plugins/gas_diorama/scenes/demo
+REQUEST := change the red car into a blue house, change the grass into snow, change the clear sky into a sunset sky
+
+.PHONY: demo test lint format setup clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'gas needs Python 3.11 or newer; try make PYTHON=python3.11')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	touch $@
+
+demo: setup
+	mkdir -p demo
+	$(BIN)/gas edit $(SCENE).png "$(REQUEST)" --profile diorama --masks $(SCENE)-masks --seed 1 --overwrite -o demo/after.png
+	$(BIN)/gas info demo/after.png
+	@echo "before: $(SCENE).png    after: demo/after.png"
+
+test: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache
