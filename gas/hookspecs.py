@@ -35,4 +35,4 @@ def gas_register_editors() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def gas_register_profiles() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
-    """Specs of profiles; each target is a `gas.Profile` value."""
+    """Specs of profiles; each target is a TOML file in a package, as `"package:file.toml"`."""

@@ -1,1 +1,38 @@
-"""First-party backends; the registration hook names them."""
+"""First-party editors and the profile for Stable Diffusion 1.5; named here, imported when used."""
+
+from __future__ import annotations
+
+from gas import BackendSpec, hookimpl
+
+
+@hookimpl
+def gas_register_editors() -> tuple[BackendSpec, ...]:
+    return (
+        BackendSpec(
+            "ground-a-score",
+            "gas_editors.ground_a_score:GroundAScoreEditor",
+            "Ground-A-Score: a masked gradient for each subtask, null-text penalty, selective contrast",
+            extra="diffusion",
+        ),
+        BackendSpec(
+            "cds",
+            "gas_editors.cds:CDSEditor",
+            "Contrastive Denoising Score: DDS that keeps the structure",
+            extra="diffusion",
+        ),
+        BackendSpec("dds", "gas_editors.dds:DDSEditor", "Delta Denoising Score", extra="diffusion"),
+        BackendSpec("sds", "gas_editors.sds:SDSEditor", "Score Distillation Sampling, the baseline", extra="diffusion"),
+    )
+
+
+@hookimpl
+def gas_register_profiles() -> tuple[BackendSpec, ...]:
+    return (
+        BackendSpec(
+            "sd15",
+            "gas_editors:sd15.toml",
+            "Stable Diffusion 1.5 with the papers' values, for photographs",
+            extra="diffusion",
+            weights="CreativeML Open RAIL-M",
+        ),
+    )

@@ -1,1 +1,10 @@
-"""First-party backends; the registration hook names them."""
+"""First-party grounders; named here, imported when used."""
+
+from __future__ import annotations
+
+from gas import BackendSpec, hookimpl
+
+
+@hookimpl
+def gas_register_grounders() -> tuple[BackendSpec, ...]:
+    return ()

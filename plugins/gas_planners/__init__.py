@@ -1,1 +1,21 @@
-"""First-party backends; the registration hook names them."""
+"""First-party planners; named here, imported when used."""
+
+from __future__ import annotations
+
+from gas import BackendSpec, hookimpl
+
+
+@hookimpl
+def gas_register_planners() -> tuple[BackendSpec, ...]:
+    return (
+        BackendSpec("rules", "gas_planners.rules:RulesPlanner", "reads the usual forms of request; no model, offline"),
+        BackendSpec(
+            "openai",
+            "gas_planners.openai:OpenAIPlanner",
+            "asks OpenAI, or a service that speaks its language, with the picture",
+            extra="openai",
+        ),
+        BackendSpec(
+            "ollama", "gas_planners.ollama:OllamaPlanner", "asks a local Ollama, with the picture", extra="ollama"
+        ),
+    )

@@ -1,0 +1,120 @@
+"""Settles the options of a backend from layers of values, and remembers where each value came from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from gas.errors import PluginBroken, UsageError
+from gas.interfaces import Options
+from gas.validation import explain, nearest, unknown
+
+PRESET = "preset"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values from one place, e.g. `Layer("gas.toml", {"steps": 200})`. Text is read as the option's type wants it.
+
+    The reserved name `preset` stands for the values of that preset, beneath the layer's other values.
+    """
+
+    origin: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """An instance of a backend's Options, the origin of each value ("default" where nobody set it), and its preset."""
+
+    options: Options
+    origins: Mapping[str, str]
+    preset: str | None
+
+
+def settle(backend: str, options_type: type[Options], layers: Sequence[Layer]) -> Settled:
+    """The options of `backend` from `layers`, of which later ones win over earlier ones and all over the defaults.
+
+    UsageError for an unknown option or preset (with the nearest name) or a value that does not fit. PluginBroken when a
+    preset of the backend itself does not fit.
+    """
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(options_type.model_fields, "default")
+    preset = None
+    for layer in layers:
+        name = layer.values.get(PRESET)
+        if name is not None:
+            preset = str(name)
+            for key, value in preset_values(backend, options_type, preset).items():
+                values[key], origins[key] = value, f"preset {preset}"
+        for key, value in layer.values.items():
+            if key == PRESET:
+                continue
+            values[key] = _read(backend, options_type, key, value, layer.origin)
+            origins[key] = layer.origin
+    try:
+        return Settled(options_type(**values), origins, preset)
+    except ValidationError as error:  # values that fit alone but not together
+        raise UsageError(f"options of {backend}: {explain(error)}", _see(backend)) from None
+
+
+def preset_values(backend: str, options_type: type[Options], preset: str) -> Mapping[str, Any]:
+    """The values that `preset` stands for."""
+    if preset not in options_type.presets:
+        raise unknown(f"preset of {backend}", preset, options_type.presets)
+    values = options_type.presets[preset]
+    try:
+        options_type(**values)
+    except ValidationError as error:
+        raise PluginBroken(f"preset {preset!r} of {backend} does not fit its options: {explain(error)}") from None
+    return values
+
+
+def _read(backend: str, options_type: type[Options], name: str, value: Any, origin: str) -> Any:
+    """`value` as the type of the option `name`."""
+    if name not in options_type.model_fields:
+        known = sorted([*options_type.model_fields, *([PRESET] if options_type.presets else [])])
+        guess = nearest(name, known)
+        raise UsageError(
+            f"{backend} has no option {name!r} ({origin})" + (f"; did you mean {guess!r}?" if guess else ""),
+            f"its options: {', '.join(known) or 'none'}; see: gas backends show {backend}",
+        )
+    adapter = _adapter(options_type, name)
+    complaint: ValidationError | None = None
+    for candidate in _candidates(value):
+        try:
+            return adapter.validate_python(candidate)
+        except ValidationError as error:
+            complaint = complaint or error
+    assert complaint is not None
+    raise UsageError(f"option {name}={value!r} of {backend} ({origin}): {explain(complaint)}", _see(backend)) from None
+
+
+def _candidates(value: Any) -> Iterator[Any]:
+    """`value`, and when it is text also what it may stand for: JSON (`[100, 700]`, `null`), or a list (`100,700`)."""
+    yield value
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            yield json.loads(value)
+        if value.strip().lower() == "none":
+            yield None
+        yield [part.strip() for part in value.split(",")] if value.strip() else []
+
+
+@lru_cache(maxsize=512)
+def _adapter(options_type: type[Options], name: str) -> TypeAdapter[Any]:
+    info = options_type.model_fields[name]
+    annotation: Any = info.annotation
+    return TypeAdapter(
+        Annotated[(annotation, *info.metadata)] if info.metadata else annotation, config=options_type.model_config
+    )
+
+
+def _see(backend: str) -> str:
+    return f"see: gas backends show {backend}"

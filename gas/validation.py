@@ -1,0 +1,85 @@
+"""Turns what somebody wrote wrongly, in a file or on a command line, into errors that name the value and the remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gas.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+MAX_TOML_BYTES = 1_000_000
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, or None when none is like it."""
+    from difflib import get_close_matches
+
+    known = list(known)
+    exact = {k.lower().replace("_", "-"): k for k in known}
+    if (same := exact.get(name.lower().replace("_", "-"))) is not None:
+        return same
+    return next(iter(get_close_matches(name, known, n=1, cutoff=0.6)), None)
+
+
+def unknown(kind: str, name: str, known: Iterable[str], remedy: str = "") -> UsageError:
+    """A UsageError for a name that nobody knows: the nearest known one, and the list of all."""
+    known = sorted(known)
+    guess = nearest(name, known)
+    listed = f"known: {', '.join(known)}" if known else "there are none"
+    return UsageError(
+        f"unknown {kind} {name!r}" + (f"; did you mean {guess!r}?" if guess else ""),
+        f"{listed}; {remedy}" if remedy else listed,
+    )
+
+
+def explain(error: ValidationError) -> str:
+    """The first complaint of `error` in one line: where, what is wrong, and the value."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    complaint = first["msg"][:1].lower() + first["msg"][1:]
+    value = repr(first["input"])
+    shown = "" if first["type"] in {"missing", "extra_forbidden"} else f", not {value[:80]}"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {complaint}{shown}{more}" if where else f"{complaint}{shown}{more}"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of the TOML file `path`. UsageError naming the file, and the line where it is malformed."""
+    import tomllib
+
+    try:
+        if path.stat().st_size > MAX_TOML_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_TOML_BYTES} bytes", "name a settings file")
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}", "check the path") from None
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        # The parser says "... (at line 3, column 5)", or "(at end of document)".
+        place = str(error).replace("(at end of document)", f"(at line {text.count(chr(10)) + 1}, end of file)")
+        raise UsageError(f"{path}: malformed TOML: {place or 'nested too deeply'}", "correct that line") from None
+
+
+_SECRET_WORDS = {"key", "apikey", "token", "secret", "password", "passwd", "credential", "credentials"}
+
+
+def refuse_secrets(content: dict[str, Any], path: Path) -> None:
+    """UsageError when a key anywhere in `content` of the settings file `path` is named like a secret."""
+    for key, value in content.items():
+        words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower())
+        if _SECRET_WORDS & set(words):
+            raise UsageError(
+                f"{path}: {key!r} looks like a secret, and settings files are shared and recorded",
+                "remove it; give keys in the environment (OPENAI_API_KEY, HF_TOKEN)",
+            )
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, dict):
+                refuse_secrets(inner, path)
