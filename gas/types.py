@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 if TYPE_CHECKING:
     import numpy as np
 
+    from gas.compose import Frame
     from gas.interfaces import Grounder, Options
 
     Image: TypeAlias = np.ndarray
@@ -211,7 +212,8 @@ class Edited:
 class EditResult:
     """The finished picture at native resolution with everything that led to it.
 
-    `raw` is the editor's own output at working resolution, before anything was pasted back.
+    `raw` is the editor's own output at working resolution, before anything was pasted back; `frame` says how that
+    working picture was cut from the native one, and `mask` (native) where it was pasted.
     """
 
     image: Image
@@ -219,6 +221,7 @@ class EditResult:
     regions: tuple[Region, ...]
     raw: Image
     mask: Mask
+    frame: Frame
     stopped: bool
     log: Mapping[str, Any]
 

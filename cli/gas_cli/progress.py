@@ -1,0 +1,99 @@
+"""Watching a run from a terminal: the bar, previews, and Ctrl-C that keeps the latest state."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from gas.types import Image, Step
+
+
+class Stop:
+    """Whether the user asked to stop, and with which signal (its exit code is 128 + signal)."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.signal = 0
+
+    def __call__(self) -> bool:
+        return self._event.is_set()
+
+    def ask(self, number: int) -> None:
+        self.signal = number
+        self._event.set()
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + self.signal
+
+
+@contextmanager
+def stoppable(console: Console) -> Iterator[Stop]:
+    """A Stop that the first Ctrl-C (or SIGTERM) sets; the second one quits at once. Old handlers come back."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    previous = {number: signal.getsignal(number) for number in numbers}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop():
+            for each in numbers:
+                signal.signal(each, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.ask(number)
+        console.print("[yellow]stopping after this step; the latest state is kept (again to quit at once)[/]")
+
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def step_bar(console: Console, title: str, show: bool) -> Iterator[Callable[[Step], None]]:
+    """A callback for `Watch.on_step` that draws a bar with the step, the time left and a live number.
+
+    Nothing is drawn when standard error is not a terminal or `show` is False.
+    """
+    if not show or not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[live]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=None, live="")
+
+        def update(step: Step) -> None:
+            live = "  ".join(f"{name} {value:.3g}" for name, value in list(step.values.items())[:3])
+            progress.update(task, completed=step.index, total=step.total, live=live)
+
+        yield update
+
+
+def previews(every: int, write: Callable[[int, Image], None]) -> Callable[[Step], None]:
+    """A callback for `Watch.on_step`: decodes the picture every `every` steps and hands it to `write(step, image)`."""
+
+    def show(step: Step) -> None:
+        if step.preview is not None and step.index % every == 0 and step.index < step.total:
+            write(step.index, step.preview())
+
+    return show

@@ -1,0 +1,287 @@
+"""plan → ground → edit → compose: every stage takes plain values, so each can be skipped by giving its result."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from gas.errors import PluginBroken, ResultRefused, UsageError
+from gas.runtime import Runtime
+from gas.types import EditJob, EditPlan, EditRequest, EditResult, Region, Watch
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import numpy as np
+
+    from gas.interfaces import Editor, Grounder, Planner
+    from gas.options import Layer, Settled
+    from gas.profiles import Profile
+    from gas.registry import Registry
+    from gas.types import Edited, Image, Mask
+
+WorkMode = Literal["auto", "full", "crop"]
+
+
+def new_seed() -> int:
+    """A fresh seed in [0, 2³¹)."""
+    return secrets.randbelow(2**31)
+
+
+@dataclass
+class Session:
+    """A chosen planner, grounders and editor with their options, ready for any number of pictures.
+
+    Names left out come from the profile. `options` maps a backend's name to values of its options (`preset` among them
+    names a preset); `below` holds layers of such values that lie between those and the profile's. Backends are created,
+    and models loaded, when first used; both are kept.
+    """
+
+    profile: str | Profile = "diorama"
+    planner: str | None = None
+    grounders: Sequence[str] | None = None
+    editor: str | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    below: Mapping[str, Sequence[Layer]] = field(default_factory=dict)
+    runtime: Runtime = field(default_factory=Runtime)
+    registry: Registry = None  # type: ignore[assignment]  # filled in below: discovery is not free
+    grow: float = 0.15
+    _backends: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        from gas.registry import Registry
+
+        if self.registry is None:
+            self.registry = Registry.discover()
+        if isinstance(self.profile, str):
+            self.profile = self.registry.profile(self.profile)
+        self.planner = self.planner or self.profile.planner
+        self.editor = self.editor or self.profile.editor
+        self.grounders = tuple(self.profile.grounders if self.grounders is None else self.grounders)
+
+    def plan(self, request: EditRequest) -> EditPlan:
+        """The plan that the session's planner makes of `request`."""
+        planner: Planner = self.backend("planners", self.planner)
+        with self.registry.calling("planners", str(self.planner)):
+            return planner.plan(request)
+
+    def ground(self, image: Image, plan: EditPlan, given: Sequence[Region] = ()) -> tuple[Region, ...]:
+        """A region with a mask, in pixels of `image`, for every subtask: given ones as they are, the others found.
+
+        Found regions are grown by `grow` of their size where the plan does not keep the shape, since a truck does not
+        fit a car's silhouette. A region that the grounders return without a mask gets its box as one.
+        """
+        from gas.regions import match
+
+        matched = match(given, plan)
+        open_subtasks = sorted(set(range(len(plan.subtasks))) - {region.subtask for region in matched})
+        if not open_subtasks:
+            return tuple(matched)
+        asked = [Region(plan.subtasks[index].region_phrase, subtask=index) for index in open_subtasks]
+        for region in asked:
+            self._refuse_unfindable(plan, region)
+        for name in self.grounders or ():
+            grounder: Grounder = self.backend("grounders", name)
+            with self.registry.calling("grounders", name):
+                answer = grounder.ground(image, asked)
+            asked = self._checked(name, image, answer, open_subtasks)
+        found = [self._filled(plan, region, image) for region in asked]
+        return tuple(sorted([*matched, *found], key=lambda region: region.subtask or 0))
+
+    def edit(
+        self,
+        image: Image,
+        plan: EditPlan,
+        regions: Sequence[Region] = (),
+        *,
+        seed: int,
+        work: WorkMode = "auto",
+        watch: Watch = Watch(),
+    ) -> EditResult:
+        """The finished picture: the editor's work at its own resolution, pasted back into `image` through its mask.
+
+        `image` is `(H, W, 3)` uint8 upright RGB at native resolution; boxes and masks of `regions` are in its pixels.
+        ResultRefused (exit 11) for a picture that is all black or unchanged; whatever a run that was stopped has
+        reached is returned.
+        """
+        from gas.compose import work_frame
+        from gas.regions import to_working, union
+
+        editor: Editor = self.backend("editors", self.editor)
+        if editor.needs_regions:
+            self._refuse_missing_regions(plan, regions)
+        frame = work_frame(
+            (image.shape[1], image.shape[0]),
+            regions,
+            mode=work,
+            resolution=editor.resolution(),
+            multiple=editor.multiple(),
+        )
+        job = EditJob(
+            image=frame.cut(image),
+            plan=plan,
+            regions=to_working(regions, frame),
+            seed=seed,
+            options=editor.options,
+            segmenter=self.segmenter(),
+            watch=watch,
+        )
+        with self.registry.calling("editors", str(self.editor)):
+            edited = editor.edit(job)
+        self._check_edited(job, edited)
+        mask = edited.mask
+        if mask is None:
+            mask = union(r.mask for r in job.regions if r.mask is not None) if job.regions else _everywhere(job.image)
+        allowed = union(r.mask for r in regions if r.mask is not None) if regions and edited.mask is None else None
+        native_mask = frame.paste_mask(frame.native_mask(mask, allowed))
+        finished = frame.paste(image, edited.image, native_mask)
+        if not edited.stopped:
+            _refuse_useless(image, finished, native_mask)
+        return EditResult(
+            image=finished,
+            plan=plan,
+            regions=tuple(regions),
+            raw=edited.image,
+            mask=native_mask,
+            frame=frame,
+            stopped=edited.stopped,
+            log=edited.log,
+        )
+
+    def backend(self, role: str, name: str | None) -> Any:
+        """The backend `name` of `role` (planners, grounders, editors), created at its first use."""
+        if name is None:
+            raise UsageError(f"no {role[:-1]} is chosen", f"name one with --{role[:-1]}, or a --profile that does")
+        if (role, name) not in self._backends:
+            self._backends[role, name] = self.registry.create(
+                role, name, self.options.get(name, {}), self.runtime, below=self.layers(name)
+            )
+        return self._backends[role, name]
+
+    def layers(self, name: str) -> tuple[Layer, ...]:
+        """The option values of backend `name` that lie below the session's own: the profile's, then `below`."""
+        assert not isinstance(self.profile, str)
+        return (self.profile.layer(name), *self.below.get(name, ()))
+
+    def settled(self, role: str, name: str) -> Settled:
+        """The options of a backend as this session settles them, with the origin of each value."""
+        return self.registry.settle(role, name, self.options.get(name, {}), self.layers(name))
+
+    def segmenter(self) -> Grounder | None:
+        """The last chosen grounder that can segment a whole picture, for editors that want one."""
+        chosen: list[Grounder] = [self.backend("grounders", name) for name in self.grounders or ()]
+        return next((grounder for grounder in reversed(chosen) if grounder.segments), None)
+
+    def _refuse_unfindable(self, plan: EditPlan, region: Region) -> None:
+        subtask = plan.subtasks[region.subtask or 0]
+        phrase = region.phrase or subtask.target
+        how = f"give --box '{phrase}=x0,y0,x1,y1', --mask '{phrase}=FILE' or --masks DIR"
+        if not self.grounders:
+            raise UsageError(f"no region is given for {phrase!r}, and no grounder is chosen", how)
+        if not region.phrase:
+            raise UsageError(f"the plan does not say where to add {phrase!r}", f"{how}, or name an anchor in the plan")
+
+    def _refuse_missing_regions(self, plan: EditPlan, regions: Sequence[Region]) -> None:
+        there = {region.subtask for region in regions if region.mask is not None}
+        for index, subtask in enumerate(plan.subtasks):
+            if index not in there:
+                self._refuse_unfindable(plan, Region(subtask.region_phrase, subtask=index))
+                raise UsageError(
+                    f"{self.editor} needs a region for {subtask.region_phrase!r}", "find it first: Session.ground()"
+                )
+
+    def _checked(self, name: str, image: Image, regions: list[Region], subtasks: Sequence[int]) -> list[Region]:
+        """What grounder `name` returned, if it speaks of every subtask that was asked for and of no other."""
+        from gas.regions import check_region
+
+        if {region.subtask for region in regions} != set(subtasks):
+            raise PluginBroken(
+                f"grounder {name!r} returned regions for subtasks {[r.subtask for r in regions]}, asked for {subtasks}",
+                "report it to the plugin's author; `gas.testing.GrounderContract` shows it",
+            )
+        return [check_region(region, (image.shape[1], image.shape[0])) for region in regions]
+
+    def _filled(self, plan: EditPlan, region: Region, image: Image) -> Region:
+        from gas.regions import box_mask, grow
+
+        if region.mask is None:
+            if region.box is None:
+                raise PluginBroken(
+                    f"the grounders {', '.join(self.grounders or ())} returned no place for {region.phrase!r}",
+                    "put a detector first, e.g. --grounder grounding-dino",
+                )
+            region = replace(region, mask=box_mask(region.box, (image.shape[1], image.shape[0])))
+        subtask = plan.subtasks[region.subtask or 0]
+        if self.grow and not subtask.preserve_shape and region.mask is not None:
+            region = replace(region, mask=grow(region.mask, self.grow))
+        return region
+
+    def _check_edited(self, job: EditJob, edited: Edited) -> None:
+        import numpy as np
+
+        image, mask = edited.image, edited.mask
+        if image.shape != job.image.shape or image.dtype != np.uint8:
+            raise PluginBroken(
+                f"editor {self.editor!r} returned {image.shape} {image.dtype}, not {job.image.shape} uint8",
+                "report it to the plugin's author; `gas.testing.EditorContract` shows it",
+            )
+        if mask is not None and (mask.shape != job.image.shape[:2] or not np.isfinite(mask).all()):
+            raise PluginBroken(
+                f"editor {self.editor!r} returned a mask of {mask.shape} for a picture of {job.image.shape[:2]}, "
+                "or one that is not finite",
+                "report it to the plugin's author; `gas.testing.EditorContract` shows it",
+            )
+
+
+def edit(
+    image: Image | str | PathLike[str],
+    instruction: str = "",
+    *,
+    seed: int | None = None,
+    plan: EditPlan | None = None,
+    regions: Sequence[Region] = (),
+    caption: str | None = None,
+    work: WorkMode = "auto",
+    watch: Watch = Watch(),
+    **session: Any,
+) -> EditResult:
+    """The edited picture, in one call: `gas.edit("photo.jpg", "make the dog a tiger", profile="sd15")`.
+
+    `image` is a path or `(H, W, 3)` uint8 upright RGB. `session` are the fields of `Session`. For several pictures make
+    a `Session` yourself and keep it: its models stay loaded.
+    """
+    import numpy as np
+
+    if not isinstance(image, np.ndarray):
+        from pathlib import Path
+
+        from gas.photo import read
+
+        image = read(Path(image)).pixels
+    seed = new_seed() if seed is None else seed
+    chosen = Session(**session)
+    if plan is None:
+        plan = chosen.plan(EditRequest(image, instruction, seed, caption))
+    editor: Editor = chosen.backend("editors", chosen.editor)
+    found = chosen.ground(image, plan, regions) if editor.needs_regions or regions or chosen.grounders else ()
+    return chosen.edit(image, plan, found, seed=seed, work=work, watch=watch)
+
+
+def _everywhere(image: Image) -> Mask:
+    import numpy as np
+
+    return np.ones(image.shape[:2], np.float32)
+
+
+def _refuse_useless(before: Image, after: Image, mask: np.ndarray) -> None:
+    """A picture that is black where it was not, or unchanged, is not a success."""
+    inside = mask > 0
+    if not after[inside].any() and before[inside].any():
+        raise ResultRefused("the edited part of the result is all black", "try another seed, or --dtype fp32")
+    if (after == before).all():
+        raise ResultRefused(
+            "the result is the same as the input",
+            "raise the steps (-o steps=…) or the guidance (-o guidance_scale=…), or name the thing differently",
+        )
