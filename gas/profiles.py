@@ -27,9 +27,9 @@ class ModelFiles(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     id: str = Field(min_length=1, description="hub id, folder, or package:PACKAGE/FOLDER")
-    revision: str | None = Field(None, description="commit of the hub's repository")
+    revision: str | None = Field(default=None, description="commit of the hub's repository")
     licence: str = ""
-    size_mb: float | None = Field(None, gt=0, description="to download, in units of 10^6 bytes")
+    size_mb: float | None = Field(default=None, gt=0, description="to download, in units of 10^6 bytes")
 
     @property
     def model(self) -> str:
@@ -52,7 +52,7 @@ class Profile(BaseModel):
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Profile:
-        """The profile in the file `path`, named as the file unless it says another name. UsageError names file and key."""
+        """The profile in the file `path`, named after it unless it says another name. UsageError names file and key."""
         path = Path(path).expanduser()
         content = read_toml(path)
         refuse_secrets(content, path)

@@ -165,7 +165,7 @@ class Registry:
         *,
         below: Sequence[Layer] = (),
     ) -> Any:
-        """The backend `name` of `role`, its options settled as in `settle`; `below=[profile.layer(name)]` for a profile's."""
+        """The backend `name` of `role`, with its options settled as in `settle`."""
         backend = self.load(role, name)
         settled = self.settle(role, name, values, below)
         with self.calling(role, name):
