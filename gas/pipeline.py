@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from gas.errors import PluginBroken, ResultRefused, UsageError
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gas.interfaces import Editor, Grounder, Planner
-    from gas.options import Layer, Settled
-    from gas.profiles import Profile
+    from gas.options import Settled
     from gas.registry import Registry
+    from gas.settings import Settings
     from gas.types import Edited, Image, Mask
 
 WorkMode = Literal["auto", "full", "crop"]
@@ -30,41 +30,43 @@ def new_seed() -> int:
     return secrets.randbelow(2**31)
 
 
-@dataclass
 class Session:
     """A chosen planner, grounders and editor with their options, ready for any number of pictures.
 
-    Names left out come from the profile. `options` maps a backend's name to values of its options (`preset` among them
-    names a preset); `below` holds layers of such values that lie between those and the profile's. Backends are created,
-    and models loaded, when first used; both are kept.
+    Backends are created, and models loaded, when first used; both are kept. `grow` is the share of their size that found
+    regions are grown by where the plan does not keep the shape (METHODS: a truck does not fit a car's silhouette).
     """
 
-    profile: str | Profile = "diorama"
-    planner: str | None = None
-    grounders: Sequence[str] | None = None
-    editor: str | None = None
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    below: Mapping[str, Sequence[Layer]] = field(default_factory=dict)
-    runtime: Runtime = field(default_factory=Runtime)
-    registry: Registry = None  # type: ignore[assignment]  # filled in below: discovery is not free
-    grow: float = 0.15
-    _backends: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False)
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        *,
+        runtime: Runtime | None = None,
+        grow: float = 0.15,
+    ) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.runtime = runtime or Runtime(settings.device, settings.dtype, settings.offline)
+        self.grow = grow
+        self._backends: dict[tuple[str, str], Any] = {}
 
-    def __post_init__(self) -> None:
+    @classmethod
+    def of(cls, *, registry: Registry | None = None, grow: float = 0.15, **flags: Any) -> Session:
+        """A session for a Python program: `Session.of(profile="sd15", editor="dds", options={"dds": {"steps": 300}})`.
+
+        `flags` are the names of `gas.settings.Values`. Neither environment nor settings files are read.
+        """
         from gas.registry import Registry
+        from gas.settings import Settings
 
-        if self.registry is None:
-            self.registry = Registry.discover()
-        if isinstance(self.profile, str):
-            self.profile = self.registry.profile(self.profile)
-        self.planner = self.planner or self.profile.planner
-        self.editor = self.editor or self.profile.editor
-        self.grounders = tuple(self.profile.grounders if self.grounders is None else self.grounders)
+        registry = registry or Registry.discover()
+        return cls(Settings.of(flags, find_profile=registry.profile), registry, grow=grow)
 
     def plan(self, request: EditRequest) -> EditPlan:
         """The plan that the session's planner makes of `request`."""
-        planner: Planner = self.backend("planners", self.planner)
-        with self.registry.calling("planners", str(self.planner)):
+        planner: Planner = self.backend("planners", self.settings.planner)
+        with self.registry.calling("planners", self.settings.planner):
             return planner.plan(request)
 
     def ground(self, image: Image, plan: EditPlan, given: Sequence[Region] = ()) -> tuple[Region, ...]:
@@ -82,7 +84,7 @@ class Session:
         asked = [Region(plan.subtasks[index].region_phrase, subtask=index) for index in open_subtasks]
         for region in asked:
             self._refuse_unfindable(plan, region)
-        for name in self.grounders or ():
+        for name in self.settings.grounders:
             grounder: Grounder = self.backend("grounders", name)
             with self.registry.calling("grounders", name):
                 answer = grounder.ground(image, asked)
@@ -109,7 +111,7 @@ class Session:
         from gas.compose import work_frame
         from gas.regions import to_working, union
 
-        editor: Editor = self.backend("editors", self.editor)
+        editor: Editor = self.backend("editors", self.settings.editor)
         if editor.needs_regions:
             self._refuse_missing_regions(plan, regions)
         frame = work_frame(
@@ -128,7 +130,7 @@ class Session:
             segmenter=self.segmenter(),
             watch=watch,
         )
-        with self.registry.calling("editors", str(self.editor)):
+        with self.registry.calling("editors", self.settings.editor):
             edited = editor.edit(job)
         self._check_edited(job, edited)
         mask = edited.mask
@@ -150,35 +152,27 @@ class Session:
             log=edited.log,
         )
 
-    def backend(self, role: str, name: str | None) -> Any:
+    def backend(self, role: str, name: str) -> Any:
         """The backend `name` of `role` (planners, grounders, editors), created at its first use."""
-        if name is None:
-            raise UsageError(f"no {role[:-1]} is chosen", f"name one with --{role[:-1]}, or a --profile that does")
         if (role, name) not in self._backends:
-            self._backends[role, name] = self.registry.create(
-                role, name, self.options.get(name, {}), self.runtime, below=self.layers(name)
-            )
+            layers = self.settings.option_layers(role, name)
+            self._backends[role, name] = self.registry.create(role, name, {}, self.runtime, below=layers)
         return self._backends[role, name]
-
-    def layers(self, name: str) -> tuple[Layer, ...]:
-        """The option values of backend `name` that lie below the session's own: the profile's, then `below`."""
-        assert not isinstance(self.profile, str)
-        return (self.profile.layer(name), *self.below.get(name, ()))
 
     def settled(self, role: str, name: str) -> Settled:
         """The options of a backend as this session settles them, with the origin of each value."""
-        return self.registry.settle(role, name, self.options.get(name, {}), self.layers(name))
+        return self.registry.settle(role, name, {}, self.settings.option_layers(role, name))
 
     def segmenter(self) -> Grounder | None:
         """The last chosen grounder that can segment a whole picture, for editors that want one."""
-        chosen: list[Grounder] = [self.backend("grounders", name) for name in self.grounders or ()]
+        chosen: list[Grounder] = [self.backend("grounders", name) for name in self.settings.grounders]
         return next((grounder for grounder in reversed(chosen) if grounder.segments), None)
 
     def _refuse_unfindable(self, plan: EditPlan, region: Region) -> None:
         subtask = plan.subtasks[region.subtask or 0]
         phrase = region.phrase or subtask.target
         how = f"give --box '{phrase}=x0,y0,x1,y1', --mask '{phrase}=FILE' or --masks DIR"
-        if not self.grounders:
+        if not self.settings.grounders:
             raise UsageError(f"no region is given for {phrase!r}, and no grounder is chosen", how)
         if not region.phrase:
             raise UsageError(f"the plan does not say where to add {phrase!r}", f"{how}, or name an anchor in the plan")
@@ -189,7 +183,8 @@ class Session:
             if index not in there:
                 self._refuse_unfindable(plan, Region(subtask.region_phrase, subtask=index))
                 raise UsageError(
-                    f"{self.editor} needs a region for {subtask.region_phrase!r}", "find it first: Session.ground()"
+                    f"{self.settings.editor} needs a region for {subtask.region_phrase!r}",
+                    "find it first: Session.ground()",
                 )
 
     def _checked(self, name: str, image: Image, regions: list[Region], subtasks: Sequence[int]) -> list[Region]:
@@ -209,7 +204,7 @@ class Session:
         if region.mask is None:
             if region.box is None:
                 raise PluginBroken(
-                    f"the grounders {', '.join(self.grounders or ())} returned no place for {region.phrase!r}",
+                    f"the grounders {', '.join(self.settings.grounders)} returned no place for {region.phrase!r}",
                     "put a detector first, e.g. --grounder grounding-dino",
                 )
             region = replace(region, mask=box_mask(region.box, (image.shape[1], image.shape[0])))
@@ -224,12 +219,12 @@ class Session:
         image, mask = edited.image, edited.mask
         if image.shape != job.image.shape or image.dtype != np.uint8:
             raise PluginBroken(
-                f"editor {self.editor!r} returned {image.shape} {image.dtype}, not {job.image.shape} uint8",
+                f"editor {self.settings.editor!r} returned {image.shape} {image.dtype}, not {job.image.shape} uint8",
                 "report it to the plugin's author; `gas.testing.EditorContract` shows it",
             )
         if mask is not None and (mask.shape != job.image.shape[:2] or not np.isfinite(mask).all()):
             raise PluginBroken(
-                f"editor {self.editor!r} returned a mask of {mask.shape} for a picture of {job.image.shape[:2]}, "
+                f"editor {self.settings.editor!r} returned a mask of {mask.shape} for a picture of {job.image.shape[:2]}, "
                 "or one that is not finite",
                 "report it to the plugin's author; `gas.testing.EditorContract` shows it",
             )
@@ -249,7 +244,7 @@ def edit(
 ) -> EditResult:
     """The edited picture, in one call: `gas.edit("photo.jpg", "make the dog a tiger", profile="sd15")`.
 
-    `image` is a path or `(H, W, 3)` uint8 upright RGB. `session` are the fields of `Session`. For several pictures make
+    `image` is a path or `(H, W, 3)` uint8 upright RGB. `session` goes to `Session.of`. For several pictures make
     a `Session` yourself and keep it: its models stay loaded.
     """
     import numpy as np
@@ -261,11 +256,11 @@ def edit(
 
         image = read(Path(image)).pixels
     seed = new_seed() if seed is None else seed
-    chosen = Session(**session)
+    chosen = Session.of(**session)
     if plan is None:
         plan = chosen.plan(EditRequest(image, instruction, seed, caption))
-    editor: Editor = chosen.backend("editors", chosen.editor)
-    found = chosen.ground(image, plan, regions) if editor.needs_regions or regions or chosen.grounders else ()
+    editor: Editor = chosen.backend("editors", chosen.settings.editor)
+    found = chosen.ground(image, plan, regions) if editor.needs_regions or regions or chosen.settings.grounders else ()
     return chosen.edit(image, plan, found, seed=seed, work=work, watch=watch)
 
 

@@ -1,8 +1,8 @@
 """Settings from flags, environment, profile and files, each value with where it came from.
 
-From the highest to the lowest: a flag, a `GAS_*` variable, the profile that one of these names, `gas.toml` in the current
-folder, the user's own `config.toml`, the default. A profile that only a file names lies just beneath that file, so that
-the file can adjust what it has chosen.
+From the highest to the lowest: a flag, a `GAS_*` variable, the profile that one of these names, `gas.toml` in the
+current folder, the user's own `config.toml`, the default. A profile that only a file names lies just beneath that file,
+so that the file can adjust what it has chosen.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ class Values(BaseModel):
     device: str | None = Field(default=None, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**31)
-    model: str | None = Field(
-        None, min_length=1, description="option `model` of the editor: folder, hub id, id@revision"
-    )
+    model: str | None = Field(default=None, min_length=1, description="option `model` of the editor: folder or hub id")
     offline: bool | None = Field(default=None, description="whether to stay off the network")
     options: Mapping[str, Mapping[str, Any]] = Field(
         default={}, description="a table of option values for each backend"
@@ -94,6 +92,12 @@ class Settings:
         self.seed: int | None = values["seed"]
         self.model: str | None = values["model"]
         self.offline: bool = values["offline"]
+
+    @classmethod
+    def of(cls, flags: Mapping[str, Any], *, find_profile: Callable[[str], Profile]) -> Settings:
+        """The settings that `flags` alone make, as for a Python program: neither environment nor files are read."""
+        given = _check({k: v for k, v in flags.items() if v is not None}, str)
+        return cls([_Source(lambda _: "default", _DEFAULTS), _Source(str, given)], find_profile)
 
     @classmethod
     def load(
