@@ -33,8 +33,8 @@ def new_seed() -> int:
 class Session:
     """A chosen planner, grounders and editor with their options, ready for any number of pictures.
 
-    Backends are created, and models loaded, when first used; both are kept. `grow` is the share of their size that found
-    regions are grown by where the plan does not keep the shape (METHODS: a truck does not fit a car's silhouette).
+    Backends are created, and models loaded, when first used; both are kept. `grow` is the share of their size that
+    found regions are grown by where the plan does not keep the shape: a truck does not fit a car's silhouette.
     """
 
     def __init__(
@@ -72,14 +72,15 @@ class Session:
     def ground(self, image: Image, plan: EditPlan, given: Sequence[Region] = ()) -> tuple[Region, ...]:
         """A region with a mask, in pixels of `image`, for every subtask: given ones as they are, the others found.
 
-        Found regions are grown by `grow` of their size where the plan does not keep the shape, since a truck does not
-        fit a car's silhouette. A region that the grounders return without a mask gets its box as one.
+        Found regions are grown where the plan does not keep the shape. A region that the grounders return without a
+        mask gets its box as one. When no grounder is chosen and the editor needs no regions, only given ones come back.
         """
         from gas.regions import match
 
         matched = match(given, plan)
         open_subtasks = sorted(set(range(len(plan.subtasks))) - {region.subtask for region in matched})
-        if not open_subtasks:
+        needed = self.backend("editors", self.settings.editor).needs_regions
+        if not open_subtasks or not (self.settings.grounders or needed):
             return tuple(matched)
         asked = [Region(plan.subtasks[index].region_phrase, subtask=index) for index in open_subtasks]
         for region in asked:
@@ -224,8 +225,8 @@ class Session:
             )
         if mask is not None and (mask.shape != job.image.shape[:2] or not np.isfinite(mask).all()):
             raise PluginBroken(
-                f"editor {self.settings.editor!r} returned a mask of {mask.shape} for a picture of {job.image.shape[:2]}, "
-                "or one that is not finite",
+                f"editor {self.settings.editor!r} returned a mask of {mask.shape} for a picture of "
+                f"{job.image.shape[:2]}, or one that is not finite",
                 "report it to the plugin's author; `gas.testing.EditorContract` shows it",
             )
 
@@ -259,8 +260,7 @@ def edit(
     chosen = Session.of(**session)
     if plan is None:
         plan = chosen.plan(EditRequest(image, instruction, seed, caption))
-    editor: Editor = chosen.backend("editors", chosen.settings.editor)
-    found = chosen.ground(image, plan, regions) if editor.needs_regions or regions or chosen.settings.grounders else ()
+    found = chosen.ground(image, plan, regions)
     return chosen.edit(image, plan, found, seed=seed, work=work, watch=watch)
 
 
