@@ -142,6 +142,31 @@ def find_plugins() -> tuple[list[Plugin], list[BrokenPlugin]]:
     return plugins, broken
 
 
+def missing_packages(distribution: str, extra: str) -> list[str]:
+    """The packages of an extra of `distribution` that are not installed, from metadata alone.
+
+    Versions are not compared and nothing is imported, so that a listing stays quick; the import has the last word.
+    """
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    missing = []
+    try:
+        requirements = requires(distribution) or []
+    except PackageNotFoundError:
+        return []
+    for requirement in requirements:
+        wanted, _, marker = requirement.partition(";")
+        if not re.fullmatch(rf"""\s*extra\s*==\s*['"]{re.escape(extra)}['"]\s*""", marker):
+            continue
+        name = re.match(r"[\w.-]+", wanted.strip())
+        if name is not None:
+            try:
+                version(name[0])
+            except PackageNotFoundError:
+                missing.append(name[0])
+    return missing
+
+
 def select(plugins: Iterable[Plugin], chosen: str | None) -> tuple[list[Plugin], list[BrokenPlugin]]:
     """The plugins that the environment variable GAS_PLUGINS lets in, and the names in it that are not installed.
 
@@ -391,13 +416,12 @@ def _entry_points_text(distribution: Distribution) -> str | None:
 def _identity(distribution: Distribution) -> tuple[str, str]:
     """Name and version of a distribution, from its folder's name where its metadata is damaged."""
     try:
-        name, version = distribution.metadata["Name"], distribution.version
+        if distribution.metadata["Name"]:
+            return _normal(distribution.metadata["Name"]), distribution.version or "?"
     except Exception:  # noqa: BLE001 - damaged metadata raises differently in every Python version
-        name = version = None
-    if not name:
-        folder = getattr(distribution, "_path", None)
-        name, _, rest = getattr(folder, "name", "unknown").partition("-")
-        version = version or rest.removesuffix(".dist-info") or "?"
+        pass
+    folder = getattr(distribution, "_path", None)
+    name, _, version = getattr(folder, "name", "unknown").removesuffix(".dist-info").partition("-")
     return _normal(name), version or "?"
 
 

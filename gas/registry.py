@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gas.discovery import ROLES as ROLES
 from gas.discovery import BackendSpec as BackendSpec
 from gas.discovery import BrokenPlugin as BrokenPlugin
-from gas.discovery import Contents, Plugin, find_plugins, probe, read_module, read_plugin, select
+from gas.discovery import Contents, Plugin, find_plugins, missing_packages, probe, read_module, read_plugin, select
 from gas.errors import GasError, ModelUnavailable, PluginBroken, UsageError
 from gas.validation import unknown
 
@@ -37,6 +37,11 @@ class Registered:
     def install(self) -> str | None:
         """The command that installs what the backend needs beyond its own distribution; None if it needs nothing."""
         return f'pip install "{self.plugin.distribution}[{self.spec.extra}]"' if self.spec.extra else None
+
+    @property
+    def missing(self) -> list[str]:
+        """The packages that are to be installed before the backend can be used, as far as metadata tell."""
+        return missing_packages(self.plugin.distribution, self.spec.extra) if self.spec.extra else []
 
 
 class Registry:

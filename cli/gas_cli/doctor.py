@@ -1,0 +1,231 @@
+"""`gas doctor`: what this machine has, and what each profile still needs. It downloads and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from gas.errors import GasError
+from gas.registry import Registered, Registry
+from gas_cli.output import people, print_json
+
+if TYPE_CHECKING:
+    from gas.profiles import ModelFiles
+    from gas.runtime import Runtime
+    from gas.settings import Settings
+
+State = Literal["ok", "note", "missing", "broken"]
+PACKAGES = ("gas-edit", "numpy", "pillow", "pydantic", "torch", "diffusers", "transformers", "openai", "ollama")
+OLLAMA_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: what was looked at, how it is, and what to do about it."""
+
+    topic: str
+    state: State
+    value: str
+    remedy: str = ""
+
+
+def findings(registry: Registry, settings: Settings, runtime: Runtime) -> list[Finding]:
+    """Everything that was looked at, in the order to read it."""
+    return [
+        *_settings(settings),
+        *_packages(),
+        *_device(runtime),
+        *_resources(),
+        *_hub(),
+        _ollama(),
+        *_plugins(registry),
+        *_profiles(registry),
+    ]
+
+
+def print_doctor(registry: Registry, settings: Settings, runtime: Runtime, *, as_json: bool = False) -> None:
+    """Prints the findings to standard output."""
+    found = findings(registry, settings, runtime)
+    if as_json:
+        print_json("doctor", [asdict(finding) for finding in found])
+        return
+    from rich.console import Console
+
+    colours = {"ok": "green", "note": "cyan", "missing": "yellow", "broken": "red"}
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in found:
+        console.print(f"[{colours[finding.state]}]{finding.state:>7}[/]  {finding.topic:<22} ", end="")
+        console.print(finding.value + (f"; {finding.remedy}" if finding.remedy else ""), markup=False)
+    bad = sum(finding.state in {"missing", "broken"} for finding in found)
+    people().print(f"{bad} of {len(found)} need attention" if bad else "nothing needs attention")
+
+
+def _settings(settings: Settings) -> Iterable[Finding]:
+    from gas.settings import environment_typos
+
+    for name, value, origin in settings.describe():
+        if origin != "default":
+            shown = ", ".join(value) or "none" if isinstance(value, tuple) else str(value)
+            yield Finding(f"setting {name}", "note", f"{shown} (from {origin})")
+    for sentence in environment_typos():
+        yield Finding("environment", "broken", sentence)
+
+
+def _packages() -> Iterable[Finding]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    for name in PACKAGES:
+        try:
+            yield Finding(name, "ok", version(name))
+        except PackageNotFoundError:
+            yield Finding(name, "note", "not installed")
+
+
+def _device(runtime: Runtime) -> Iterable[Finding]:
+    try:
+        device, dtype = runtime.torch_device(), runtime.torch_dtype()
+    except ImportError as error:
+        yield Finding("device", "missing", f"torch cannot be imported: {error}", 'pip install "gas-edit[diffusion]"')
+        return
+    except GasError as error:
+        yield Finding("device", "broken", error.message, error.remedy)
+        return
+    import torch
+
+    name = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    yield Finding("device", "ok", f"{name}, chosen by {runtime.device!r}")
+    yield Finding("dtype", "ok", f"{str(dtype).removeprefix('torch.')}, chosen by {runtime.dtype!r}")
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        yield Finding("device memory", "ok", f"{_gigabytes(free)} free of {_gigabytes(total)}")
+
+
+def _resources() -> Iterable[Finding]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding("processor cores", "ok", str(cores))
+    if (memory := _memory()) is not None:
+        free, total = memory
+        yield Finding("memory", "ok" if free > 2e9 else "missing", f"{_gigabytes(free)} free of {_gigabytes(total)}")
+    free = shutil.disk_usage(Path.cwd()).free
+    yield Finding("disk, this folder", "ok" if free > 1e9 else "missing", f"{_gigabytes(free)} free")
+
+
+def _memory() -> tuple[int, int] | None:
+    """(available, total) bytes of memory where the system says so without help; None elsewhere."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    sizes = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines) if rest}
+    return (sizes["MemAvailable"], sizes["MemTotal"]) if {"MemAvailable", "MemTotal"} <= sizes.keys() else None
+
+
+def _hub() -> Iterable[Finding]:
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        yield Finding("model cache", "note", "huggingface_hub is not installed", 'pip install "gas-edit[diffusion]"')
+        return
+    folder = Path(constants.HF_HUB_CACHE)
+    there = folder if folder.exists() else next(p for p in folder.parents if p.exists())
+    yield Finding("model cache", "ok", f"{folder}, {_gigabytes(shutil.disk_usage(there).free)} free on its disk")
+    for name in ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if value := os.environ.get(name):
+            yield Finding(name, "note", value)
+    token = "set" if os.environ.get("HF_TOKEN") or Path(constants.HF_TOKEN_PATH).exists() else "not set"
+    yield Finding("hub login", "note", token)
+
+
+def _ollama() -> Finding:
+    """Whether an Ollama answers, asked only on this machine; an address elsewhere is shown, not called."""
+    import json
+    from http.client import HTTPException
+    from urllib.parse import urlsplit
+    from urllib.request import ProxyHandler, build_opener
+
+    address = os.environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
+    address = address if "://" in address else f"http://{address}"
+    try:
+        host = urlsplit(address).hostname or ""
+        port = urlsplit(address).port or 11434
+    except ValueError:
+        return Finding("ollama", "broken", f"OLLAMA_HOST={address!r} is malformed", "write host:port")
+    if host not in {"localhost", "127.0.0.1", "::1", "0.0.0.0"}:
+        return Finding("ollama", "note", f"on another machine, {host}:{port}; not asked")
+    try:
+        with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/api/tags", timeout=OLLAMA_SECONDS) as reply:
+            models = [str(model["name"]) for model in json.loads(reply.read(1_000_000))["models"]]
+    except (OSError, HTTPException) as error:
+        return Finding("ollama", "note", f"nothing answers on port {port} ({getattr(error, 'reason', error)})")
+    except (ValueError, KeyError, TypeError):
+        return Finding("ollama", "note", f"what answers on port {port} is not Ollama")
+    return Finding("ollama", "ok", f"on port {port} with {', '.join(models) or 'no models'}")
+
+
+def _plugins(registry: Registry) -> Iterable[Finding]:
+    registry.look_everywhere()
+    for fault in registry.broken:
+        yield Finding("plugin", "broken", str(fault), "repair or uninstall it, or set GAS_PLUGINS=none")
+    for role in ("planners", "grounders", "editors"):
+        for entry in registry.entries(role):
+            if entry.missing:
+                topic = f"{role.removesuffix('s')} {entry.spec.name}"
+                yield Finding(topic, "note", f"needs {', '.join(entry.missing)}", entry.install or "")
+
+
+def _profiles(registry: Registry) -> Iterable[Finding]:
+    """For each profile what it still needs: backends that are not there, packages, and models."""
+    from gas.profiles import user_profiles
+
+    for name in sorted({entry.spec.name for entry in registry.entries("profiles")} | set(user_profiles())):
+        topic = f"profile {name}"
+        try:
+            profile = registry.profile(name)
+            used = [
+                registry.find("planners", profile.planner),
+                *(registry.find("grounders", grounder) for grounder in profile.grounders),
+                registry.find("editors", profile.editor),
+            ]
+        except GasError as error:
+            yield Finding(topic, "broken", error.message, error.remedy)
+            continue
+        needs = [*_missing_packages(used), *(need for model in profile.models for need in _missing_model(model))]
+        yield from (Finding(topic, "missing", value, remedy) for value, remedy in needs)
+        if not needs:
+            yield Finding(topic, "ok", "complete")
+
+
+def _missing_packages(entries: Iterable[Registered]) -> Iterable[tuple[str, str]]:
+    for entry in entries:
+        if entry.missing:
+            yield f"{entry.spec.name} needs {', '.join(entry.missing)}", entry.install or ""
+
+
+def _missing_model(model: ModelFiles) -> Iterable[tuple[str, str]]:
+    from gas.profiles import resolve_model
+
+    try:
+        source = resolve_model(model.model)
+    except GasError as error:
+        yield error.message, error.remedy
+        return
+    if source.local:
+        return
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return  # reported as a missing package already
+    if not isinstance(try_to_load_from_cache(source.location, "model_index.json", revision=source.revision), str):
+        size = f", {model.size_mb / 1000:.1f} GB" if model.size_mb else ""
+        licence = f", {model.licence}" if model.licence else ""
+        yield f"{model.id} is not in the model cache{size}{licence}", "it is downloaded at its first use"
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB"
