@@ -1,0 +1,249 @@
+"""Files: written whole or not at all, never over another by accident, under names that no system trips over.
+
+Nothing here knows about pictures. A name that comes from a phrase passes `slug`; a phrase never becomes a path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+import stat
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from gas.errors import GasError, InputRefused, OutOfResources, UsageError
+
+MAX_SLUG = 60
+# Names that Windows gives to devices, whatever follows the first full stop.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in "0123456789¹²³")}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class OutputExists(UsageError):
+    """An output file that is there already and may not be replaced."""
+
+
+@contextlib.contextmanager
+def atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """A binary stream whose content becomes `path` when the block ends well; else nothing is left behind.
+
+    The bytes go to a new file in the same folder, which is flushed to the disk and then renamed, so that whatever
+    happens `path` is the old file, the new one, or absent. Without `overwrite` an existing file stays and OutputExists
+    (exit 2) is raised, also when it appears meanwhile. OutOfResources (exit 7) when the disk is full, UsageError (exit
+    2) when the folder is missing or may not be written to.
+    """
+    path = _target(path)
+    if not overwrite:
+        refuse_existing([path])
+    with _explained(path):
+        temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
+        # Not tempfile: its files are 0o600, which would make outputs that nobody else can read.
+        opened = temporary.open("x+b")
+    try:
+        with _explained(path), opened as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        with _explained(path):
+            if overwrite:
+                os.replace(temporary, path)
+            else:
+                _move_to_new(temporary, path)
+            _sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
+    """Writes a whole file; errors as `atomic`."""
+    with atomic(path, overwrite=overwrite) as stream:
+        stream.write(data)
+
+
+def write_text(path: Path, text: str, *, overwrite: bool = False) -> None:
+    """Writes a whole UTF-8 file; errors as `atomic`."""
+    write_bytes(path, text.encode("utf-8"), overwrite=overwrite)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A binary stream of a regular file. InputRefused for anything else: a folder, pipe, device, dangling link,
+    nothing.
+
+    It never waits: a pipe that nobody writes to is recognised without reading.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        what = "is a link to a file that is not there" if Path(path).is_symlink() else "there is no such file"
+        raise InputRefused(f"{path}: {what}", "check the name") from None
+    except PermissionError:
+        what = "is a folder" if Path(path).is_dir() else "may not be read"
+        raise InputRefused(f"{path}: {what}", "check the name and its permissions") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputRefused(f"{str(path)!r}: cannot be opened: {reason}", "check the name") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+        what = kinds.get(stat.S_IFMT(mode), "not a regular file")
+        raise InputRefused(f"{path}: is {what}", "give a file")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_text(path: Path, *, max_bytes: int) -> str:
+    """The text of a UTF-8 file. InputRefused as `open_regular`, and when it is longer than `max_bytes` or not UTF-8."""
+    with open_regular(path) as stream:
+        data = stream.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise InputRefused(f"{path}: is longer than {max_bytes} bytes", "is it the right file?")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputRefused(f"{path}: is not UTF-8 text (byte {error.start})", "is it the right file?") from None
+
+
+def sha256(stream: BinaryIO) -> str:
+    """The SHA-256 of all of a stream as hexadecimal digits; the stream is left at its start."""
+    stream.seek(0)
+    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    stream.seek(0)
+    return digest
+
+
+def slug(phrase: str, *, empty: str = "region") -> str:
+    """A file name's stem for a phrase: small letters and digits of any script, joined by hyphens; `empty` if none is
+    left.
+
+    It holds no separator, dot, control or direction character, is at most 60 bytes long, and is no name that Windows
+    reserves.
+    """
+    text = unicodedata.normalize("NFKC", phrase).casefold()
+    text = unicodedata.normalize("NFC", text)
+    words = re.findall(r"[^\W_]+", re.sub(r"(?<=\w)['’](?=\w)", "", text))
+    out = "-".join(words)
+    while len(out.encode("utf-8", "replace")) > MAX_SLUG:
+        out = out[:-1]
+    out = out.rstrip("-") or empty
+    return f"{out}-region" if out in _DEVICES else out
+
+
+def unique_names(stems: Sequence[str], suffix: str) -> list[str]:
+    """File names for the stems in order: the second of equal ones gets `-2`, and so on."""
+    out: list[str] = []
+    for stem in stems:
+        name, number = f"{stem}{suffix}", 1
+        while name in out:
+            number += 1
+            name = f"{stem}-{number}{suffix}"
+        out.append(name)
+    return out
+
+
+def name_beside(path: Path, suffix: str, *, folder: Path | None = None, tag: str = "edited") -> Path:
+    """A new name beside `path` that no file has yet: `photo-edited.png`, `photo-edited-2.png`, ...
+
+    `suffix` is the extension with its full stop; `folder` another folder to look in.
+    """
+    folder = path.parent if folder is None else folder
+    stem = path.stem[:200]
+    number = 1
+    while True:
+        name = f"{stem}-{tag}{suffix}" if number == 1 else f"{stem}-{tag}-{number}{suffix}"
+        if not os.path.lexists(folder / name):
+            return folder / name
+        number += 1
+
+
+def check_output_name(path: Path) -> Path:
+    """`path`, if its last part is a name that every common system can keep. UsageError (exit 2) says why not."""
+    name = path.name
+    bad = ""
+    if not name or name in {".", ".."}:
+        bad = "is no file name"
+    elif any(unicodedata.category(c) in {"Cc", "Cf", "Cs"} for c in name):
+        bad = "holds a control character"
+    elif any(c in '<>:"|?*\\' for c in name):
+        bad = 'holds one of < > : " | ? * \\'
+    elif name.split(".")[0].strip().casefold() in _DEVICES:
+        bad = "is reserved on Windows"
+    elif name[-1] in ". ":
+        bad = "ends with a full stop or a space"
+    elif len(name.encode("utf-8", "surrogateescape")) > 240:
+        bad = "is longer than 240 bytes"
+    if bad:
+        raise UsageError(f"output {name!r}: {bad}", "choose another name with -o")
+    return path
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and its parents. UsageError (exit 2) when that is not possible."""
+    with _explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def refuse_existing(paths: Sequence[Path]) -> None:
+    """Raises OutputExists (exit 2) naming the first of `paths` that is there."""
+    for path in paths:
+        if os.path.lexists(path):
+            raise OutputExists(f"{path}: is there already", "choose another name with -o, or allow it with --overwrite")
+
+
+def _target(path: Path) -> Path:
+    """Where the bytes really go: through a link to its target, since renaming onto a link would replace the link."""
+    return Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
+
+
+def _move_to_new(temporary: Path, path: Path) -> None:
+    if os.name == "nt":  # a rename there fails when the target exists
+        os.rename(temporary, path)
+        return
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise OutputExists(
+            f"{path}: is there already", "choose another name with -o, or allow it with --overwrite"
+        ) from None
+    except OSError as error:
+        # File systems without hard links (FAT, some network shares): a look and a rename, with a small gap between.
+        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}:
+            raise
+        refuse_existing([path])
+        os.rename(temporary, path)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a folder; the file itself is safe by then.
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except GasError:
+        raise
+    except FileExistsError:
+        raise OutputExists(f"{path}: is there already", "choose another name with -o") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in _FULL:
+            raise OutOfResources(f"{path}: cannot be written: {reason}", "free some disk space") from None
+        raise UsageError(f"{path}: cannot be written: {reason}", "choose another place with -o") from None

@@ -1,0 +1,773 @@
+"""Photographs: read upright and in true colours, written back with nothing changed that was not meant to be.
+
+`read` gives an editor's view, `(H, W, 3)` uint8 upright sRGB, and keeps the native pixels beside it: their own mode,
+colour space, depth and alpha. `write` changes only the native pixels under the mask and leaves all others as they
+were, bit for bit where the container is lossless.
+
+How each mode is seen and written:
+
+* RGB, RGBA: as stored; colours under transparency are kept, alpha is never edited.
+* P, PA, 1: as the colours that they display, written as RGB, RGBA or L (a palette cannot hold new colours).
+* L, LA, I;16, I, F: grey. They stay what they are, at their own depth, when the edit is grey; an edit with colour
+  turns them into 8-bit RGB that shows the same outside. I;16 runs from 0 to 65535; I and F have no range of their own,
+  so 0..1, 0..255, 0..65535 or the least and largest value is assumed, whichever fits first.
+* CMYK, LAB, YCbCr: stay so in a container that can hold them, else become sRGB.
+* RGB of 16 bits a channel is reduced to 8 bits by the decoder; a warning says so.
+
+An ICC profile is used in both directions and kept. One that cannot be used is dropped with a warning, and the numbers
+are taken as sRGB, which is how viewers show them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import io
+import os
+import re
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape, unescape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from PIL import (  # the plugins by name: Pillow would otherwise look for decoders only when it meets a file
+    BmpImagePlugin,  # noqa: F401
+    ExifTags,
+    GifImagePlugin,  # noqa: F401
+    ImageCms,
+    JpegImagePlugin,
+    MpoImagePlugin,  # noqa: F401
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
+from PIL import Image as Pictures
+
+from gas import __version__, files
+from gas.compose import Difference, outside_difference
+from gas.errors import GasError, InputRefused, OutOfResources, UsageError
+
+if TYPE_CHECKING:
+    from gas.types import Image, Mask
+
+MAX_PIXELS = 200_000_000
+MAX_BYTES = 2**30
+MAX_EMBEDDED = 48_000
+"""Longest record, compressed and in base64, that goes into the picture: with the rest of the XMP packet it must fit
+into a JPEG segment of 64 KB. A longer one is in the sidecar file alone."""
+MAX_RECORD = 64 * 2**20
+GREY_SPREAD = 16
+"""Levels between the channels of a pixel up to which it counts as grey: decoders of latents do not return exact
+greys.
+"""
+
+SUFFIXES = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp", ".dib"),
+    "HEIF": (".heic", ".heif"),
+}
+_OPENED_AS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
+_WRITABLE = {  # what a container can hold without loss of meaning; an A stands for alpha
+    "PNG": {"L", "LA", "I;16", "RGB", "RGBA"},
+    "JPEG": {"L", "RGB", "CMYK"},
+    "WEBP": {"RGB", "RGBA"},
+    "TIFF": {"L", "LA", "I;16", "I", "F", "RGB", "RGBA", "CMYK", "LAB", "YCbCr"},
+    "BMP": {"L", "RGB"},
+    "HEIF": {"L", "RGB", "RGBA"},
+}
+_LOSSY = {"JPEG", "HEIF"}
+_GREY = {"L", "I;16", "I", "F"}
+_TIFF_COMPRESSIONS = {"raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"}
+_EXIF_KEPT = {
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+}
+_BAND = 512
+_DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+_RECORD_NAMESPACE = "urn:gas-edit:record:1"
+_pillow_lock = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photograph that was read. `pixels` is `(H, W, 3)` uint8, upright, sRGB: what planners, grounders and editors
+    see.
+
+    `native` are the pixels as the file has them, upright, `(H, W)` or `(H, W, C)` in `mode` (RGB, L, I;16, I, F, CMYK,
+    LAB or YCbCr); `alpha` is `(H, W)` uint8. `sha256` is that of the file's bytes. `warnings` are for the user to read.
+    """
+
+    pixels: Image
+    native: np.ndarray
+    mode: str
+    alpha: np.ndarray | None
+    icc: bytes | None
+    format: str
+    name: str
+    sha256: str
+    exif: bytes = b""
+    dpi: tuple[float, float] | None = None
+    encoding: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    levels: tuple[float, float] = (0.0, 255.0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright picture."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @cached_property
+    def space(self) -> _Space:
+        return _Space(self.mode, self.icc, self.levels)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written and read again. `outside` is the measured difference to the input where the mask is 0, in
+    levels of 255 over all channels; `exact` says that the container is lossless and every pixel is as meant;
+    `embedded` that the record is inside the file."""
+
+    path: Path
+    format: str
+    mode: str
+    outside: Difference
+    exact: bool
+    embedded: bool
+    warnings: tuple[str, ...] = ()
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read(path: Path | str) -> Photo:
+    """The photograph in a file: PNG, JPEG, WebP, TIFF, BMP, GIF, and HEIF where pillow-heif is installed.
+
+    What is inside decides, not the name. Of several frames or pages the first is taken, with a warning. InputRefused
+    (exit 3): not a regular file, empty, another format, broken or cut off, or of more than 200 megapixels.
+    OutOfResources (exit 7): the pixels do not fit into memory.
+    """
+    path = Path(path)
+    with files.open_regular(path) as stream:
+        length = os.fstat(stream.fileno()).st_size
+        if length == 0:
+            raise InputRefused(f"{path.name}: is empty (0 bytes)", "give a picture")
+        if length > MAX_BYTES:
+            raise InputRefused(f"{path.name}: is longer than {MAX_BYTES} bytes", "give a smaller picture")
+        formats = _formats(stream, path.name)
+        digest = files.sha256(stream)
+        with _decoding(path.name):
+            if formats == ["PNG"]:
+                # Pillow skips the checksums of pixel data when it decodes, so a flipped bit could pass as a picture.
+                with Pictures.open(stream, formats=formats) as picture:
+                    _check_size(picture.size, path.name)
+                    picture.verify()
+                stream.seek(0)
+            with Pictures.open(stream, formats=formats) as picture:
+                _check_size(picture.size, path.name)
+                notes: list[str] = []
+                if getattr(picture, "is_animated", False):
+                    notes.append(f"{path.name}: has several frames or pages; only the first is used")
+                if _sixteen_bit_colour(picture):
+                    notes.append(f"{path.name}: has 16 bits a channel, of which 8 are kept")
+                picture.load()
+                return _photo(picture, path.name, digest, notes)
+
+
+def _formats(stream: BinaryIO, name: str) -> list[str]:
+    """The Pillow formats to try for a file's first bytes."""
+    head = stream.read(64)
+    stream.seek(0)
+    if head[4:8] == b"ftyp" and head[8:12] in {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}:
+        try:
+            import pillow_heif
+        except ImportError:
+            raise InputRefused(f"{name}: is HEIF, which needs pillow-heif", "pip install 'gas-edit[heif]'") from None
+        pillow_heif.register_heif_opener(thumbnails=False)
+        return ["HEIF"]
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return ["PNG"]
+    for magic, what in (
+        (b"%PDF", "PDF"),
+        (b"%!PS", "PostScript"),
+        (b"<svg", "SVG"),
+        (b"<?xml", "XML"),
+        (b"<!", "HTML"),
+    ):
+        if head.lstrip().lower().startswith(magic.lower()):
+            raise InputRefused(f"{name}: is {what}, not a photograph", "give PNG, JPEG, WebP, TIFF, BMP, GIF or HEIF")
+    return [f for f in _OPENED_AS if f != "PNG"]
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    if size[0] < 1 or size[1] < 1 or size[0] * size[1] > MAX_PIXELS:
+        raise InputRefused(
+            f"{name}: says that it is {size[0]}x{size[1]} pixels; at most {MAX_PIXELS} are read",
+            "give a smaller picture",
+        )
+
+
+@contextlib.contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Pillow with our pixel limit, its warnings silent, and whatever it raises turned into an error that names the
+    file.
+    """
+    with _pillow_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Pictures.DecompressionBombWarning)
+        limit, Pictures.MAX_IMAGE_PIXELS = Pictures.MAX_IMAGE_PIXELS, MAX_PIXELS
+        try:
+            yield
+        except GasError:
+            raise
+        except MemoryError:
+            raise OutOfResources(f"{name}: its pixels do not fit into memory", "give a smaller picture") from None
+        except (Pictures.DecompressionBombError, Pictures.DecompressionBombWarning):
+            raise InputRefused(f"{name}: has more than {MAX_PIXELS} pixels", "give a smaller picture") from None
+        except UnidentifiedImageError:
+            raise InputRefused(
+                f"{name}: is no picture that can be read", "give PNG, JPEG, WebP, TIFF, BMP, GIF or HEIF"
+            ) from None
+        # A decoder fed with broken bytes raises nearly anything: OSError, SyntaxError, struct.error, IndexError, ...
+        except Exception as error:  # noqa: BLE001
+            reason = " ".join(str(error).split())[:120] or type(error).__name__
+            raise InputRefused(f"{name}: is broken or cut off: {reason}", "give a whole picture") from None
+        finally:
+            Pictures.MAX_IMAGE_PIXELS = limit
+
+
+def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) -> Photo:
+    container = {"MPO": "JPEG", "DIB": "BMP"}.get(picture.format or "", picture.format or "")
+    orientation, exif = _exif(picture, notes)
+    encoding = _encoding(picture, container)
+    dpi, icc = _dpi(picture), picture.info.get("icc_profile") or None
+    picture = _plain(picture)
+    mode, alpha = picture.mode, None
+    if mode in {"RGBA", "LA"}:
+        alpha = _upright(np.asarray(picture.getchannel("A")), orientation)
+        mode = mode[:-1]
+    native = _upright(_array(picture, mode), orientation)
+    if mode.startswith("I;16"):
+        native, mode = native.astype(np.uint16), "I;16"
+        transparent = picture.info.get("transparency")
+        if isinstance(transparent, int):
+            alpha = np.where(native == transparent, 0, 255).astype(np.uint8)
+    levels = _levels(native, mode)
+    if icc is not None:
+        try:
+            _Space(mode, icc, levels)
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())[:80]
+            notes.append(f"{name}: its colour profile cannot be used and is dropped: {reason}")
+            icc = None
+    space = _Space(mode, icc, levels)
+    return Photo(
+        pixels=space.to_srgb(native),
+        native=native,
+        mode=mode,
+        alpha=None if alpha is None or (alpha == 255).all() else alpha,
+        icc=icc,
+        format=container,
+        name=name,
+        sha256=digest,
+        exif=exif,
+        dpi=dpi,
+        encoding=encoding,
+        warnings=tuple(notes),
+        levels=levels,
+    )
+
+
+def _plain(picture: Pictures.Image) -> Pictures.Image:
+    """The picture without palette, bits and premultiplied alpha; a transparent colour becomes an alpha channel."""
+    transparent = "transparency" in picture.info
+    if picture.mode in {"P", "PA"}:
+        return picture.convert("RGBA" if transparent or picture.mode == "PA" else "RGB")
+    if picture.mode in {"1", "L"}:
+        return picture.convert("LA" if transparent else "L")
+    if picture.mode in {"RGB", "RGBX"}:
+        return picture.convert("RGBA") if transparent else picture.convert("RGB")
+    if picture.mode in {"RGBa", "La"}:
+        return picture.convert(picture.mode.upper())
+    if picture.mode in {"RGBA", "LA", "CMYK", "LAB", "YCbCr", "I", "F"} or picture.mode.startswith("I;16"):
+        return picture
+    raise InputRefused(f"pictures of mode {picture.mode} cannot be read", "save it as 8-bit RGB")
+
+
+def _array(picture: Pictures.Image, mode: str) -> np.ndarray:
+    """The colour channels of a loaded picture, filled in bands: Pillow's own conversion needs three times the
+    memory.
+    """
+    width, height = picture.size
+    channels = {"RGB": (3,), "CMYK": (4,), "LAB": (3,), "YCbCr": (3,)}.get(mode, ())
+    out: np.ndarray | None = None
+    for top in range(0, height, _BAND):
+        part = np.asarray(picture.crop((0, top, width, min(top + _BAND, height))))
+        if picture.mode in {"RGBA", "LA"}:
+            part = part[..., :-1].reshape(*part.shape[:2], *channels)
+        if out is None:
+            out = np.empty((height, width, *channels), part.dtype.newbyteorder("="))
+        out[top : top + _BAND] = part
+    assert out is not None  # a picture has at least one row
+    return out
+
+
+def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """The array turned by an EXIF orientation 1..8 (EXIF 2.32, tag 0x0112)."""
+    if orientation >= 5:
+        array = array.swapaxes(0, 1)
+    # After the swap: 5 is done, 6 is mirrored in x, 7 in both, 8 in y.
+    if orientation in {2, 3, 6, 7}:
+        array = array[:, ::-1]
+    if orientation in {3, 4, 7, 8}:
+        array = array[::-1]
+    return np.ascontiguousarray(array)
+
+
+def _exif(picture: Pictures.Image, notes: list[str]) -> tuple[int, bytes]:
+    """The orientation, 1 where it is missing or makes no sense, and the EXIF data that is worth keeping, position
+    included.
+
+    Left out: the thumbnail (it shows the picture before the edit), the maker's note (its offsets break when it is
+    moved) and all that describes the file rather than the photograph.
+    """
+    try:
+        found = picture.getexif()
+        orientation = found.get(ExifTags.Base.Orientation, 1)
+        kept = Pictures.Exif()
+        for tag in _EXIF_KEPT & set(found):
+            kept[tag] = found[tag]
+        for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            values = {
+                tag: value
+                for tag, value in found.get_ifd(ifd).items()
+                if tag not in {ExifTags.IFD.MakerNote, ExifTags.IFD.Interop}
+                and tag not in {ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight}
+            }
+            if values:
+                kept.get_ifd(ifd).update(values)
+        data = (
+            kept.tobytes()
+            if len(kept) or any(kept.get_ifd(i) for i in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo))
+            else b""
+        )
+        if len(data) > 60_000:
+            raise ValueError("longer than 60,000 bytes")
+    except Exception as error:  # noqa: BLE001 - metadata from anywhere; Pillow raises nearly anything on it
+        notes.append(f"EXIF data cannot be read and is dropped: {' '.join(str(error).split())[:80]}")
+        with contextlib.suppress(Exception):
+            value = picture.getexif().get(ExifTags.Base.Orientation, 1)
+            return (value if value in range(1, 9) else 1), b""
+        return 1, b""
+    return (int(orientation) if orientation in range(1, 9) else 1), data
+
+
+def _without_position(exif: bytes) -> bytes:
+    if not exif:
+        return exif
+    kept = Pictures.Exif()
+    kept.load(exif)
+    out = Pictures.Exif()
+    for tag in _EXIF_KEPT & set(kept):
+        out[tag] = kept[tag]
+    values = kept.get_ifd(ExifTags.IFD.Exif)
+    if values:
+        out.get_ifd(ExifTags.IFD.Exif).update(values)
+    return out.tobytes() if len(out) or values else b""
+
+
+def _sixteen_bit_colour(picture: Pictures.Image) -> bool:
+    """Whether a picture that is not decoded yet has more than 8 bits in each colour channel."""
+    if picture.mode not in {"RGB", "RGBA", "RGBX", "CMYK"}:
+        return False
+    if picture.format == "TIFF":
+        bits = getattr(picture, "tag_v2", {}).get(258, 8)
+        return max(bits if isinstance(bits, tuple) else (bits,)) > 8
+    return any(";16" in str(tile[-1]) for tile in getattr(picture, "tile", ()))
+
+
+def _dpi(picture: Pictures.Image) -> tuple[float, float] | None:
+    try:
+        x, y = (float(v) for v in picture.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 0 < x < 1e5 and 0 < y < 1e5 else None
+
+
+def _encoding(picture: Pictures.Image, container: str) -> dict[str, Any]:
+    """How the file was compressed, as options for saving another like it."""
+    if container == "JPEG":
+        out: dict[str, Any] = {"qtables": [list(t) for t in getattr(picture, "quantization", {}).values()]}
+        out["subsampling"] = JpegImagePlugin.get_sampling(picture)
+        out["progressive"] = bool(picture.info.get("progressive"))
+        if picture.mode == "RGB" and picture.info.get("adobe_transform") == 0:
+            out["keep_rgb"] = True
+        return out
+    if container == "TIFF" and picture.info.get("compression") in _TIFF_COMPRESSIONS:
+        return {"compression": picture.info["compression"]}
+    return {}
+
+
+def _levels(native: np.ndarray, mode: str) -> tuple[float, float]:
+    if mode == "I;16":
+        return 0.0, 65535.0
+    if mode not in {"I", "F"}:
+        return 0.0, 255.0
+    finite = native[np.isfinite(native)] if mode == "F" else native
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    if low >= 0:
+        for top in (1.0, 255.0, 65535.0):
+            if high <= top and not (top == 1.0 and mode == "I"):
+                return 0.0, top
+    return low, max(high, low + 1.0)
+
+
+# --- colour -----------------------------------------------------------------------------------------------------------
+
+
+class _Space:
+    """The way between native pixels and sRGB. Raises PyCMSError or ValueError for a profile that does not fit the
+    mode.
+    """
+
+    def __init__(self, mode: str, icc: bytes | None, levels: tuple[float, float]) -> None:
+        self.mode, self.levels = mode, levels
+        self.seen = "L" if mode in _GREY else mode
+        self._forth: ImageCms.ImageCmsTransform | None = None
+        self._back: ImageCms.ImageCmsTransform | None = None
+        if icc is None:
+            return
+        profile = ImageCms.getOpenProfile(io.BytesIO(icc))
+        has = profile.profile.xcolor_space.strip()
+        if self.seen == "L" and has == "RGB":
+            self.seen = "RGB"  # a grey picture tagged with a profile for colours: r = g = b in that profile
+        if {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK", "Lab": "LAB"}.get(has) != self.seen:
+            raise ValueError(f"a profile for {has} on {mode} pixels")
+        srgb = ImageCms.createProfile("sRGB")
+        intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+        forth = ImageCms.buildTransform(profile, srgb, self.seen, "RGB", intent, flags)
+        back = ImageCms.buildTransform(srgb, profile, "RGB", self.seen, intent, flags)
+        if self.seen == "RGB":
+            # sRGB under any name: converting it would only shake the last bit.
+            steps = np.arange(0, 256, 15, dtype=np.uint8)
+            cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(len(steps), -1, 3)
+            there = np.asarray(_apply(Pictures.fromarray(cube), forth))
+            if np.abs(there.astype(np.int16) - cube).max() <= 1:
+                return
+        self._forth, self._back = forth, back
+
+    def to_srgb(self, native: np.ndarray) -> Image:
+        """`(H, W, 3)` uint8 sRGB of native pixels."""
+        if self.mode == "RGB" and self._forth is None:
+            return native
+        out = np.empty((*native.shape[:2], 3), np.uint8)
+        for top in range(0, len(native), _BAND):
+            part = self._seen(native[top : top + _BAND])
+            picture = _picture(part, self.seen)
+            if self._forth is not None:
+                picture = _apply(picture, self._forth)
+            out[top : top + _BAND] = np.asarray(picture.convert("RGB"))
+        return out
+
+    def from_srgb(self, image: Image) -> np.ndarray:
+        """Native pixels of sRGB ones, as floats, not yet rounded to the native number format."""
+        picture: Pictures.Image = Pictures.fromarray(np.ascontiguousarray(image))
+        if self._back is not None:
+            picture = _apply(picture, self._back)
+        if self.mode in _GREY:
+            low, high = self.levels
+            grey = np.asarray(picture.convert("L"), np.float64)
+            return low + grey * (high - low) / 255
+        return np.asarray(picture if picture.mode == self.mode else picture.convert(self.mode), np.float64)
+
+    def _seen(self, native: np.ndarray) -> np.ndarray:
+        if self.mode not in _GREY:
+            return native
+        low, high = self.levels
+        if self.mode == "L":
+            grey = native
+        else:
+            scaled = (np.nan_to_num(native.astype(np.float64), nan=low, posinf=high, neginf=low) - low) * (
+                255 / (high - low)
+            )
+            grey = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2) if self.seen == "RGB" else grey
+
+
+def _apply(picture: Pictures.Image, transform: ImageCms.ImageCmsTransform) -> Pictures.Image:
+    out = ImageCms.applyTransform(picture, transform)
+    assert out is not None  # only a transform in place returns None
+    return out
+
+
+def _picture(array: np.ndarray, mode: str) -> Pictures.Image:
+    if mode in {"CMYK", "LAB", "YCbCr"}:
+        return Pictures.frombytes(mode, (array.shape[1], array.shape[0]), np.ascontiguousarray(array).tobytes())
+    return Pictures.fromarray(np.ascontiguousarray(array))
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def output_format(path: Path) -> str:
+    """The container that a file name's extension stands for. UsageError (exit 2) for an unknown one."""
+    suffix = path.suffix.lower()
+    for container, suffixes in SUFFIXES.items():
+        if suffix in suffixes:
+            return container
+    known = ", ".join(s[0] for s in SUFFIXES.values())
+    if suffix == ".gif":
+        raise UsageError(f"output {path.name!r}: GIF holds only 256 colours", f"use one of {known}")
+    raise UsageError(f"output {path.name!r}: unknown extension {suffix!r}", f"use one of {known}")
+
+
+def default_output(photo: Photo, path: Path) -> Path:
+    """A new name beside the input for its edited version, in the input's format (PNG for GIF)."""
+    own = SUFFIXES.get(photo.format, (".png",))
+    suffix = path.suffix if path.suffix.lower() in own else own[0]
+    return files.name_beside(path, suffix)
+
+
+def write(
+    photo: Photo,
+    path: Path | str,
+    image: Image,
+    mask: Mask | None = None,
+    *,
+    record: str | None = None,
+    gps: bool = False,
+    overwrite: bool = False,
+) -> Written:
+    """What was written to `path`, checked by reading it again before it gets its name.
+
+    `image` is the edited photograph, `(H, W, 3)` uint8 upright sRGB of the photo's size, `mask` `(H, W)` in [0, 1] the
+    strength with which the edit was blended in (None: everywhere); where it is 0 the native pixels are written. In
+    between they become conv(image) + (1 - mask)·(native - conv(pixels)), so that what 8-bit sRGB cannot hold fades out
+    with the blend instead of ending in a step. The format follows the extension. JPEG is saved with the input's own
+    tables and subsampling where it was JPEG, WebP always without loss.
+
+    `record` is a text to embed (`gas.record`); `gps` keeps the position. Nothing that depends on the time goes into
+    the file. Errors as `files.atomic`, and UsageError when the format cannot hold the picture's transparency.
+    """
+    path = files.check_output_name(Path(path))
+    container = output_format(path)
+    if image.shape != photo.pixels.shape or image.dtype != np.uint8:
+        raise ValueError(f"the image is {image.shape} {image.dtype}, the photograph {photo.pixels.shape} uint8")
+    if mask is not None and mask.shape != image.shape[:2]:
+        raise ValueError(f"the mask is {mask.shape}, the photograph {image.shape[:2]}")
+    if photo.alpha is not None and container in {"JPEG", "BMP"}:
+        raise UsageError(f"output {path.name!r}: {container} cannot hold the picture's transparency", "use .png")
+    notes: list[str] = []
+    native, mode, icc = _edited_native(photo, image, mask, container, notes)
+    picture = _with_alpha(native, mode, photo.alpha)
+    embedded, options = _save_options(photo, container, icc, record, gps, notes)
+    with files.atomic(path, overwrite=overwrite) as stream:
+        try:
+            picture.save(stream, container, **options)
+        except MemoryError:
+            raise OutOfResources(f"{path.name}: not enough memory to write it", "give a smaller picture") from None
+        del picture
+        stream.flush()
+        outside, exact = _verify(Path(stream.name), path.name, native, mode, photo, icc, mask, container)
+    return Written(path, container, mode, outside, exact, embedded, tuple(notes))
+
+
+def _edited_native(
+    photo: Photo, image: Image, mask: Mask | None, container: str, notes: list[str]
+) -> tuple[np.ndarray, str, bytes | None]:
+    """The native pixels with the edit in them, their mode, and the profile that they are in."""
+    has_alpha = photo.alpha is not None
+    inside = np.ones(image.shape[:2], bool) if mask is None else mask > 0
+    mode = photo.mode
+    as_is = mode + ("A" if has_alpha and mode in {"L", "RGB"} else "") in _WRITABLE[container] and not (
+        has_alpha and mode not in {"L", "RGB"}
+    )
+    if mode in _GREY and _has_colour(image, inside):
+        as_is = False
+        if mode != "L":
+            notes.append(f"the edit has colour: grey of mode {mode} is written as 8-bit RGB")
+    if not as_is:
+        if mode not in _GREY and mode != "RGB":
+            notes.append(f"{container} cannot hold {mode}: written as sRGB")
+        # Inside and outside alike are what the editor saw: sRGB, the same on a screen.
+        out = np.where(inside[..., None], image, photo.pixels)
+        grey = mode in _GREY and not _has_colour(image, inside) and "L" in _WRITABLE[container] and photo.icc is None
+        return (np.ascontiguousarray(out[..., 0]), "L", None) if grey else (out, "RGB", None)
+    out = photo.native.copy()
+    space = photo.space
+    top = {"I;16": 65535.0, "I": 2.0**31 - 1, "F": np.inf}.get(mode, 255.0)
+    bottom = {"I": -(2.0**31), "F": -np.inf}.get(mode, 0.0)
+    for first in range(0, len(out), _BAND):
+        rows = np.s_[first : first + _BAND]
+        here = inside[rows]
+        if not here.any():
+            continue
+        new = space.from_srgb(image[rows])
+        if mask is not None:
+            rest = (photo.native[rows] - space.from_srgb(photo.pixels[rows])) * (
+                1 - (mask[rows] if new.ndim == 2 else mask[rows][..., None])
+            )
+            new = new + np.nan_to_num(rest, nan=0.0, posinf=0.0, neginf=0.0)
+        if mode != "F":
+            new = np.rint(np.clip(new, bottom, top))
+        out[rows][here] = new[here].astype(out.dtype)
+    return out, mode, photo.icc
+
+
+def _has_colour(image: Image, inside: np.ndarray) -> bool:
+    """Whether more than one in a thousand of the edited pixels are visibly coloured."""
+    coloured = np.zeros(image.shape[:2], bool)
+    np.greater(image.max(axis=2) - image.min(axis=2), GREY_SPREAD, out=coloured)
+    count = int(inside.sum())
+    return count > 0 and int((coloured & inside).sum()) * 1000 > count
+
+
+def _with_alpha(native: np.ndarray, mode: str, alpha: np.ndarray | None) -> Pictures.Image:
+    picture = _picture(native, mode)
+    if alpha is not None:
+        picture.putalpha(Pictures.fromarray(alpha))
+    return picture
+
+
+def _save_options(
+    photo: Photo, container: str, icc: bytes | None, record: str | None, gps: bool, notes: list[str]
+) -> tuple[bool, dict[str, Any]]:
+    packed = base64.b64encode(zlib.compress(record.encode(), 9)).decode() if record else ""
+    embedded = bool(packed) and len(packed) <= MAX_EMBEDDED
+    exif = photo.exif if gps else _without_position(photo.exif)
+    options: dict[str, Any] = {}
+    if container == "BMP":
+        notes.append("BMP holds neither profile nor metadata: nothing in the file says that it is an edit")
+        return False, {"dpi": photo.dpi} if photo.dpi else {}
+    if icc:
+        options["icc_profile"] = icc
+    if exif:
+        options["exif"] = exif
+    if photo.dpi and container in {"PNG", "JPEG", "TIFF"}:
+        options["dpi"] = photo.dpi
+    if container == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_itxt("XML:com.adobe.xmp", _xmp(""))
+        if embedded:
+            chunks.add_itxt("gas", packed)
+        return embedded, {**options, "pnginfo": chunks}
+    xmp = _xmp(packed if embedded else "").encode()
+    if container == "TIFF":
+        directory = TiffImagePlugin.ImageFileDirectory_v2()
+        directory.tagtype[700] = 1
+        directory[700] = xmp
+        compression = (
+            photo.encoding.get("compression", "tiff_adobe_deflate") if photo.format == "TIFF" else "tiff_adobe_deflate"
+        )
+        return embedded, {**options, "tiffinfo": directory, "compression": compression}
+    options["xmp"] = xmp
+    if container == "WEBP":
+        # `exact` keeps the colours under full transparency, which the encoder would otherwise drop.
+        return embedded, {**options, "lossless": True, "exact": True, "method": 2}
+    if container == "JPEG":
+        if photo.format == "JPEG" and photo.encoding.get("qtables"):
+            return embedded, {**options, **photo.encoding}
+        return embedded, {**options, "quality": 95, "subsampling": 0}
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return embedded, {**options, "quality": 95, "chroma": 444}
+
+
+def _verify(
+    temporary: Path,
+    name: str,
+    native: np.ndarray,
+    mode: str,
+    photo: Photo,
+    icc: bytes | None,
+    mask: Mask | None,
+    container: str,
+) -> tuple[Difference, bool]:
+    """The difference outside the mask of what was just written, after checking that it is what was meant."""
+    try:
+        again = read(temporary)
+    except InputRefused as error:
+        raise GasError(f"{name}: what was written cannot be read: {error.message}", "nothing was kept") from None
+    if again.native.shape != native.shape or again.mode != mode:
+        got = f"{again.mode} {again.native.shape}, not {mode} {native.shape}"
+        raise GasError(f"{name}: what was written reads back as {got}", "please report this; nothing was kept")
+    if container != "BMP" and again.icc != icc:
+        raise GasError(f"{name}: the colour profile was not written", "please report this; nothing was kept")
+    same_alpha = (again.alpha is None) == (photo.alpha is None) and (
+        photo.alpha is None or again.alpha is None or np.array_equal(again.alpha, photo.alpha)
+    )
+    exact = same_alpha and np.array_equal(again.native, native, equal_nan=mode == "F")
+    if container not in _LOSSY and not exact:
+        raise GasError(f"{name}: what was written reads back otherwise", "please report this; nothing was kept")
+    if mask is None:
+        return Difference(0.0, 0.0), exact
+    if mode != photo.mode:
+        return outside_difference(photo.pixels, again.pixels, mask), exact
+    scale = 255 / (photo.levels[1] - photo.levels[0]) if mode in _GREY else 1.0
+    raw = outside_difference(photo.native, again.native, mask)
+    return Difference(raw.max * scale, raw.mean * scale), exact
+
+
+# --- what is embedded -------------------------------------------------------------------------------------------------
+
+
+def read_embedded(path: Path) -> str | None:
+    """The record's text that `write` embedded in a picture; None when there is none. InputRefused as `read`."""
+    with files.open_regular(path) as stream:
+        formats = _formats(stream, path.name)
+        with _decoding(path.name), Pictures.open(stream, formats=formats) as picture:
+            if picture.format == "PNG":
+                picture.load()  # text may stand behind the pixels
+            found = picture.info.get("gas")
+            xmp = picture.info.get("xmp")
+            if xmp is None and picture.format == "TIFF":
+                xmp = getattr(picture, "tag_v2", {}).get(700)
+    if found is None and xmp is not None:
+        text = xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp)
+        match = re.search(r'\bgas:record="([A-Za-z0-9+/=]*)"', text)
+        found = unescape(match.group(1)) if match else None
+    if not found:
+        return None
+    try:
+        engine = zlib.decompressobj()
+        data = engine.decompress(base64.b64decode(str(found), validate=True), MAX_RECORD)
+        if engine.unconsumed_tail or not engine.eof:
+            raise ValueError("too long or cut off")
+        return data.decode()
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise InputRefused(f"{path.name}: its record is broken: {error}", "use the .gas.json file beside it") from None
+
+
+def _xmp(packed: str) -> str:
+    record = f'\n    gas:record="{escape(packed)}"' if packed else ""
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
+        ' <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n'
+        '  <rdf:Description rdf:about=""\n'
+        '    xmlns:xmp="http://ns.adobe.com/xap/1.0/"\n'
+        '    xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"\n'
+        f'    xmlns:gas="{_RECORD_NAMESPACE}"\n'
+        f'    xmp:CreatorTool="gas-edit {__version__}"\n'
+        f'    Iptc4xmpExt:DigitalSourceType="{_DIGITAL_SOURCE}"{record}/>\n'
+        " </rdf:RDF>\n"
+        "</x:xmpmeta>\n"
+        '<?xpacket end="w"?>'
+    )
