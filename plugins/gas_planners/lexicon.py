@@ -1,0 +1,216 @@
+"""The words that the rules planner knows. Everything else is taken as a noun or a name, which needs no list."""
+
+from __future__ import annotations
+
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# --- determiners, prepositions, pronouns ------------------------------------------------------------------------------
+
+INDEFINITE = _set("a an one another some any every each")
+POSSESSIVE = _set("my our your his her its their")
+DEFINITE = _set("the this that these those") | POSSESSIVE
+DETERMINERS = INDEFINITE | DEFINITE
+QUANTIFIERS = _set("both all")
+NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8} | {
+    str(n): n for n in range(2, 9)
+}
+ORDINALS = _set("first second third fourth other last")
+PRONOUNS = _set("it this that them they these those everything something anything all")
+PEOPLE_PRONOUNS = _set("him her he she")
+NOT_IN_PHRASES = _set("i me we us you he she they myself yourself what why how who's")  # outside relative clauses
+
+PLACES = [  # longest first: "in front of" before "in"
+    tuple(text.split())
+    for text in (
+        "to the left of|to the right of|on the left of|on the right of|on the left side of|on the right side of|in front of"
+        "|on top of|in the middle of|in the centre of|in the center of|at the top of|at the bottom of|on the edge of|next to"
+        "|close to|on to|in to|inside of|outside of|onto|into|to|on|in|at|near|beside|behind|under|underneath|beneath|below"
+        "|above|over|around|inside|between|against|along|across|by|upon"
+    ).split("|")
+]
+PREPOSITIONS = _set(
+    "of in on at to by for with from into onto upon under underneath beneath over above below near beside behind between inside"
+    " outside around against along across through without off next like as during among"
+)
+RELATIVES = _set("that which who whose where")
+FINITE = _set("is are was were has have had stands sits lies hangs looks wears holds flies runs leans faces sleeps")
+CONJUNCTIONS = _set("and or ,")
+# Places in the picture rather than things in it.
+POSITIONS = _set(
+    "left right middle centre center corner top bottom side foreground front background distance edge left-hand right-hand"
+    " upper lower hand"
+)
+PICTURE = _set("picture photo photograph image pic scene shot painting drawing snapshot frame")
+
+# --- verbs ------------------------------------------------------------------------------------------------------------
+
+_FORMS = {
+    "change": "into", "turn": "into", "transform": "into", "convert": "into", "morph": "into", "alter": "into",
+    "modify": "into", "mutate": "into", "reshape": "into", "transfigure": "into", "transmute": "into", "edit": "into",
+    "replace": "swap", "substitute": "swap", "swap": "swap", "exchange": "swap", "switch": "swap", "trade": "swap",
+    "paint": "paint", "repaint": "paint", "colour": "paint", "color": "paint", "recolour": "paint", "recolor": "paint",
+    "dye": "paint", "tint": "paint", "colorize": "paint", "colourise": "paint", "colorise": "paint",
+    "make": "make", "render": "make",
+    "remove": "remove", "delete": "remove", "erase": "remove", "eliminate": "remove", "lose": "remove", "hide": "remove",
+    "drop": "remove", "discard": "remove", "ditch": "remove",
+    "get": "get", "take": "take", "cut": "take", "crop": "take", "photoshop": "take", "wipe": "take", "clean": "take",
+    "clear": "take", "throw": "take", "scrub": "take", "clone": "take", "mask": "take", "strip": "take",
+    "add": "add", "insert": "add", "put": "add", "place": "add", "include": "add", "draw": "add", "stick": "add",
+    "hang": "add", "show": "add", "position": "add", "attach": "add", "introduce": "add", "paste": "add", "plant": "add",
+    "set": "add", "lay": "add", "create": "add", "generate": "add", "use": "add",
+    "give": "give", "fill": "fill", "cover": "cover", "let": "let", "have": "let", "keep": "keep", "leave": "keep",
+    "preserve": "keep", "wear": "wear",
+}  # fmt: skip
+VERBS = dict(_FORMS)
+"""Verb form → the kind of clause that it opens. Gerunds too ("would you mind painting …")."""
+GERUNDS: dict[str, str] = {}
+for _verb in _FORMS:
+    _stem = _verb[:-1] if _verb.endswith("e") and _verb != "dye" else _verb
+    _double = _verb in {"put", "set", "get", "cut", "crop", "swap", "drop", "let", "clone", "scrub", "strip"}
+    GERUNDS[f"{_stem}{_stem[-1] if _double and not _verb.endswith('e') else ''}ing"] = _verb
+PARTICIPLES = {
+    "changed": "change", "turned": "turn", "transformed": "transform", "converted": "convert", "replaced": "replace",
+    "swapped": "swap", "substituted": "substitute", "exchanged": "exchange", "switched": "switch", "painted": "paint",
+    "coloured": "colour", "colored": "color", "recoloured": "recolour", "recolored": "recolor", "dyed": "dye",
+    "made": "make", "removed": "remove", "deleted": "delete", "erased": "erase", "hidden": "hide", "covered": "cover",
+    "filled": "fill", "morphed": "morph", "added": "add", "placed": "place", "inserted": "insert",
+}  # fmt: skip
+OTHER_VERBS = _set(
+    "move shift rotate resize scale crop flip mirror zoom enlarge shrink stretch brighten darken lighten sharpen blur improve"
+    " enhance fix straighten tilt undo save open close print show tell sing write explain describe ignore forget copy"
+    " duplicate upscale denoise restore adjust increase decrease reduce retouch align centre center"
+)
+GONE = _set("disappear vanish go gone invisible removed deleted erased leave")
+WISHES = _set("want wants wanted like love need needs prefer wish")
+MODALS = _set("should must shall ought")
+BECOME = _set("be become becomes turn turns")
+
+# --- fillers ----------------------------------------------------------------------------------------------------------
+
+OPENERS = sorted(
+    (
+        tuple(text.split())
+        for text in (
+            "please|pls|plz|hey|hi|hello|ok|okay|now|just|kindly|also|then|next|finally|lastly|and|but|so|well|maybe|simply"
+            "|actually|firstly|secondly|thirdly|after that|afterwards|and then|can you|could you|would you|will you|can we"
+            "|could we|can i|could i|shall we|let's|lets|let us|help me|help me to|try to|go ahead and|would you mind"
+            "|do you mind|you should|you must|you can|is it possible to|would it be possible to|i want you to|i want to"
+            "|i would like you to|i would like to|i'd like you to|i'd like to|i'd love you to|i'd love to|i would love to"
+            "|i need you to|i need to|we need to|we want to|we would like to|we'd like to|we should|i wish to"
+            "|your task is to|the task is to|make sure to|feel free to|edit|task|request|to|quickly|dear|sir|possibly|perhaps"
+            "|additionally|furthermore|moreover|besides|in addition|at the same time|meanwhile|step|while you're at it"
+        ).split("|")
+    ),
+    key=len,
+    reverse=True,
+)
+CLOSERS = sorted(
+    (
+        tuple(text.split())
+        for text in (
+            "please|pls|plz|thanks|thank you|thx|too|as well|for me|if you can|if possible|thanks a lot|thank you very much"
+            "|now|many thanks|cheers|will you|would you|could you|can you|completely|entirely|altogether|somewhere|everywhere"
+        ).split("|")
+    ),
+    key=len,
+    reverse=True,
+)
+
+# --- colours and other qualities --------------------------------------------------------------------------------------
+
+COLOURS = _set(
+    "red orange yellow green blue purple violet pink brown black white grey gray silver gold golden beige turquoise cyan"
+    " magenta maroon teal navy crimson scarlet indigo lavender tan khaki ivory bronze copper burgundy lilac mauve ochre amber"
+    " emerald ruby sapphire azure aquamarine fuchsia multicoloured multicolored colourful colorful rainbow-coloured"
+    " rainbow-colored transparent reddish bluish greenish yellowish greyish grayish"
+)
+PAINT_COLOURS = COLOURS | _set(
+    "cream olive salmon lime rose peach plum mint coral aqua chocolate charcoal mustard rust sand rainbow neon"
+)
+METALS = _set("gold silver bronze copper")
+SHADES = _set("light dark bright pale deep vivid pastel neon hot royal sky navy forest olive lime blood dull soft")
+ADVERBS = _set("very more less slightly really much bit little quite extremely super much completely totally fully all")
+_CLASSES = {
+    "sky": "clear cloudy cloudless sunny overcast stormy starry sunset sunrise night nighttime evening morning dawn dusk rainy"
+    " snowy foggy misty hazy moonlit",
+    "material": "wooden wood stone brick metal metallic glass plastic golden marble paper leather concrete iron steel ice lego"
+    " woollen woolen velvet silk ceramic crystal knitted fluffy furry",
+    "age": "old young older younger new newer ancient modern antique vintage aged futuristic medieval baby elderly",
+    "size": "big small large huge tiny bigger smaller larger tall taller short shorter long longer wide wider narrow thick thin"
+    " giant enormous little miniature fat fatter slim higher lower high low gigantic massive",
+    "mood": "happy sad angry smiling laughing crying scary friendly cute funny serious surprised grumpy sleepy evil tired",
+    "water": "wet dry frozen flooded muddy dusty snow-covered icy",
+    "shape": "round square oval triangular rectangular heart-shaped flat curved straight pointed",
+    "surface": "shiny matte matt glossy rusty dirty clean smooth rough sparkling glittery striped dotted spotted checkered"
+    " chequered plaid patterned plain sparkly glowing",
+    "state": "open closed full empty broken burning lit unlit folded cracked ruined abandoned blooming bare",
+    "looks": "beautiful pretty ugly elegant fancy simple realistic luxurious cozy cosy creepy spooky nice rich poor lush"
+    " autumnal wintry magical cartoonish dramatic strong muscular bald curly blonde blond hairy hot cold green tidy messy"
+    " electric dead alive healthy sick wild tame naked",
+}
+CLASS_OF = {word: name for name, members in _CLASSES.items() for word in members.split()}
+ADJECTIVES = frozenset(CLASS_OF) | COLOURS
+BEFORE_COLOUR = frozenset(
+    word for word, name in CLASS_OF.items() if name in {"age", "size", "looks", "mood", "state"} and word not in COLOURS
+)
+ADJECTIVE_ENDINGS = ("y", "ful", "less", "ous", "ish", "ed", "ic", "ive", "able", "ible", "like", "proof", "shaped")
+SKY_TIMES = {  # "make it …" → the sky that is meant
+    "night": "night", "nighttime": "night", "night-time": "night", "dark": "night", "sunset": "sunset", "sunrise": "sunrise",
+    "dawn": "dawn", "dusk": "dusk", "evening": "evening", "day": "daytime", "daytime": "daytime", "sunny": "sunny",
+    "cloudy": "cloudy", "overcast": "overcast", "stormy": "stormy", "clear": "clear", "starry": "starry", "morning": "morning",
+}  # fmt: skip
+WEATHER = {  # "make it …" → the thing that is added
+    "snow": "snow", "snowing": "snow", "snowy": "snow", "rain": "rain", "raining": "rain", "rainy": "rain", "fog": "fog",
+    "foggy": "fog", "mist": "mist", "misty": "mist", "hail": "hail", "hailing": "hail", "haze": "haze", "hazy": "haze",
+}  # fmt: skip
+
+# --- nouns --------------------------------------------------------------------------------------------------------------
+
+MASS = _set(
+    "grass snow sand water ice mud dirt gravel asphalt concrete air fog mist rain smoke fire hair fur wool wood gold silver"
+    " bronze copper iron steel metal glass plastic paper leather marble stone chocolate rice bread milk coffee tea beer wine"
+    " juice soup salad salmon meat beef pork cheese butter sugar salt pepper flour fruit parsley broccoli lettuce spinach"
+    " food clothing furniture jewelry jewellery traffic graffiti moss lava foliage clay hay corn wheat pasta spaghetti sushi"
+    " bacon ham cotton silk velvet lego lightning sunlight moonlight light dust earth soil land weather autumn winter summer"
+    " spring day night ground-cover greenery vegetation ivy sunshine darkness text writing makeup curry porcelain"
+)
+PLURAL_ONLY = _set(
+    "glasses sunglasses trousers jeans pants shorts scissors clothes stairs leggings tights headphones goggles binoculars"
+    " people men women children police cattle mice geese feet teeth sheep fish deer"
+)
+SINGULAR_TOO = _set("sheep fish deer")
+ANIMALS = _set(
+    "dog cat puppy kitten wolf fox tiger lion leopard cheetah panther jaguar bear panda koala horse pony zebra donkey mule unicorn"
+    " cow bull ox calf buffalo bison sheep lamb goat pig piglet boar deer moose elk reindeer antelope giraffe elephant rhino"
+    " rhinoceros hippo hippopotamus camel llama alpaca kangaroo monkey ape gorilla chimpanzee rabbit bunny hare squirrel mouse"
+    " rat hamster hedgehog raccoon beaver otter badger bat bird parrot pigeon dove crow raven eagle hawk falcon owl duck goose"
+    " swan chicken hen rooster turkey peacock ostrich penguin seagull stork heron flamingo sparrow robin frog toad lizard"
+    " crocodile alligator snake turtle tortoise fish shark whale dolphin seal goldfish salmon crab lobster octopus spider"
+    " butterfly bee ant beetle ladybug ladybird dragonfly snail worm husky corgi poodle labrador retriever shepherd lynx cub foal"
+    " dinosaur dragon sloth skunk yak walrus"
+)
+GROUNDS = _set(
+    "grass lawn meadow snow sand beach desert water dirt mud ground soil road street pavement sidewalk asphalt floor ice field"
+    " gravel carpet rug pond lake sea ocean river"
+)
+SKY = _set("sky")
+IN_THE_SKY = _set(
+    "moon sun star rainbow cloud bird plane airplane aeroplane jet helicopter balloon kite ufo drone eagle airship aurora"
+)
+PARTS = _set(
+    "hat beard moustache mustache hair glasses sunglasses cap helmet coat jacket shirt dress tie scarf umbrella bag backpack"
+    " mask wheel wheels window windows door roof stripe stripes spot spots tail horn horns wing wings ear ears collar leash"
+    " handle logo label flag flags"
+)
+PAIRS = {  # two nouns that are one thing
+    frozenset(pair.split("+"))
+    for pair in (
+        "salt+pepper bow+arrow bows+arrows cup+saucer cups+saucers bride+groom knife+fork fork+knife knives+forks table+chairs"
+        " mac+cheese fish+chips bread+butter needle+thread lock+key mother+child mother+daughter father+son man+woman"
+        " pen+paper ball+chain horse+carriage horse+cart hammer+sickle pots+pans bacon+eggs ham+eggs sun+moon bucket+spade"
+        " bucket+mop jacket+tie shirt+tie suit+tie hat+coat bed+breakfast oil+vinegar cheese+crackers milk+cookies"
+    ).split()
+}
