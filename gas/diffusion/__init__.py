@@ -1,0 +1,1 @@
+"""Score distillation on latent diffusion models. Needs the `diffusion` extra; only editors import it."""

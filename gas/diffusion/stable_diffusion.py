@@ -1,0 +1,342 @@
+"""Stable Diffusion 1.x and 2.x from the parts that diffusers saves: a hub repository or a local folder in its
+layout."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gas.diffusion.denoiser import to_epsilon
+from gas.diffusion.schedule import Schedule
+from gas.errors import InputRefused, ModelUnavailable, ResultRefused
+from gas.profiles import ModelSource, resolve_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gas.runtime import Runtime
+    from gas.types import Image
+
+_WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
+_PICKLES = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "pytorch_model"}
+
+
+@dataclass(frozen=True)
+class StableDiffusion:
+    """A frozen latent diffusion model: a `gas.diffusion.denoiser.Denoiser` with its encoder and decoder of pictures.
+
+    The UNet works in `dtype`. The text encoder and the VAE work in fp32 (fp64 beside an fp64 UNet): they run once, and
+    what they round off would be seen in the picture.
+    """
+
+    unet: Any  # diffusers.UNet2DConditionModel
+    vae: Any  # diffusers.AutoencoderKL
+    text_encoder: Any  # transformers.CLIPTextModel
+    tokenizer: Any  # transformers.CLIPTokenizer
+    schedule: Schedule
+    prediction: str
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def load(
+        cls, model: str, runtime: Runtime, *, variant: str | None = None, allow_pickle: bool = False
+    ) -> StableDiffusion:
+        """The model that `gas.profiles.resolve_model` understands, shared in `runtime`; downloaded when it is a hub id.
+
+        Weights are safetensors; `.bin` files are read (tensors only) with `allow_pickle`. `variant` is the middle
+        part of the weights' file names ("fp16"). ModelUnavailable (exit 6): missing, gated, offline and not in the
+        cache, or not a Stable Diffusion 1.x or 2.x.
+        """
+        device, dtype = runtime.torch_device(), runtime.torch_dtype()
+        key = ("stable-diffusion", model, variant, allow_pickle, str(device), dtype)
+
+        def load() -> StableDiffusion:
+            source = resolve_model(model)
+            patterns = _hub_files(variant, allow_pickle)
+            folder = Path(source.location) if source.local else _download(source, patterns, runtime.offline)
+            return cls.from_folder(folder, device, dtype, name=model, variant=variant, allow_pickle=allow_pickle)
+
+        return runtime.shared(key, load)
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path | str,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        *,
+        name: str | None = None,
+        variant: str | None = None,
+        allow_pickle: bool = False,
+    ) -> StableDiffusion:
+        """The model in a local folder of diffusers' layout, frozen. `name` is what errors call it."""
+        from diffusers import AutoencoderKL, UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        folder, device = Path(folder), torch.device(device)
+        name = name or str(folder)
+        _check_layout(folder, name)
+        once = torch.promote_types(dtype, torch.float32)
+
+        def part(kind: Any, place: str, dtype: torch.dtype) -> Any:
+            safe = _has_safetensors(folder, place, name, variant, allow_pickle)
+            options: dict[str, Any] = {"use_safetensors": safe, "local_files_only": True, "variant": variant}
+            network = kind.from_pretrained(str(folder / place), torch_dtype=dtype, **options)
+            return network.to(device).eval().requires_grad_(False)
+
+        with _explained(name):
+            scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+            model = cls(
+                unet=part(UNet2DConditionModel, "unet", dtype),
+                vae=part(AutoencoderKL, "vae", once),
+                text_encoder=part(CLIPTextModel, "text_encoder", once),
+                tokenizer=CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True),
+                schedule=Schedule.from_config(scheduler).to(device),
+                prediction=scheduler.get("prediction_type", "epsilon"),
+                device=device,
+                dtype=dtype,
+            )
+        model._check(name)
+        return model
+
+    # --- a Denoiser ---------------------------------------------------------------------------------------------------
+
+    @property
+    def network(self) -> nn.Module:
+        return self.unet
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str]) -> Tensor:
+        """`(n, tokens, dim)`: the text encoder's last hidden states. Warns of words that do not fit into its tokens."""
+        for prompt in prompts:
+            if words := self.dropped_words(prompt):
+                warnings.warn(
+                    f"the prompt {_shortened(prompt)!r} has more than {self.max_tokens} tokens; "
+                    f"the model does not see: {words!r}",
+                    stacklevel=2,
+                )
+        tokens = self.tokenizer(
+            list(prompts), padding="max_length", max_length=self.max_tokens, truncation=True, return_tensors="pt"
+        ).to(self.device)
+        masked = getattr(self.text_encoder.config, "use_attention_mask", False)
+        return self.text_encoder(tokens.input_ids, tokens.attention_mask if masked else None).last_hidden_state
+
+    def predict(self, z_t: Tensor, t: Tensor, embedding: Tensor) -> Tensor:
+        """The noise `(n, C, h, w)` in the dtype of `z_t`, for latents `(n, C, h, w)`, t `(n,)`, embeddings `(n,
+        tokens, dim)`."""
+        output = self.unet(z_t.to(self.dtype), t, embedding.to(self.dtype), return_dict=False)[0].to(z_t.dtype)
+        return to_epsilon(output, self.prediction, z_t, *self.schedule.coefficients(t, z_t.dtype))
+
+    # --- prompts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens the text encoder sees, its two marks included (77 for CLIP)."""
+        return min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
+
+    def dropped_words(self, prompt: str) -> str:
+        """The end of `prompt` that the text encoder does not see, from the first word that is not whole; "" if all
+        fits."""
+        tokens = self.tokenizer(prompt, return_offsets_mapping=True, verbose=False)
+        if len(tokens.input_ids) <= self.max_tokens:
+            return ""
+        first = tokens.offset_mapping[self.max_tokens - 1][0]
+        while first and not prompt[first - 1].isspace():
+            first -= 1
+        return prompt[first:]
+
+    # --- pictures -----------------------------------------------------------------------------------------------------
+
+    @property
+    def factor(self) -> int:
+        """Pixels on a side of a latent cell (8)."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def resolution(self) -> int:
+        """Side in pixels of the square pictures that the UNet was trained on."""
+        size = self.unet.config.sample_size
+        sides = (size, size) if isinstance(size, int) else tuple(size or (64, 64))
+        return round(math.sqrt(sides[0] * sides[1])) * self.factor
+
+    @torch.no_grad()
+    def encode(self, image: Image) -> Tensor:
+        """The latent `(1, C, h, w)` of a picture `(H, W, 3)` uint8: the posterior's mean, scaled (DDS notebook, cell
+        6)."""
+        height, width = image.shape[:2]
+        if height % self.factor or width % self.factor:
+            raise InputRefused(
+                f"a picture of {width}x{height} pixels does not divide into latent cells of {self.factor}",
+                f"make both sides multiples of {self.factor}",
+            )
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(self.device, self.vae.dtype) / 127.5 - 1
+        mean = self.vae.encode(pixels).latent_dist.mean
+        shift, scale = self._latent_scale(mean)
+        return (mean - shift) * scale
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Image:
+        """The picture `(H, W, 3)` uint8 of a latent `(1, C, h, w)`. ResultRefused when the decoder gives no finite
+        numbers."""
+        shift, scale = self._latent_scale(z)
+        pixels = self.vae.decode((z / scale + shift).to(self.vae.dtype), return_dict=False)[0][0]
+        if not bool(torch.isfinite(pixels).all()):
+            raise ResultRefused("the decoder's picture is not finite numbers", "try --dtype fp32, or another model")
+        image = ((pixels + 1) * 127.5).clamp(0, 255).round().byte()
+        return image.permute(1, 2, 0).cpu().numpy()
+
+    def round_trip_db(self, image: Image, z: Tensor | None = None) -> float:
+        """PSNR in dB between a picture and what is left of it after encoding and decoding: how well the model knows
+        its kind."""
+        again = self.decode(self.encode(image) if z is None else z)
+        error = float(np.square(again.astype(np.float64) - image).mean())
+        return 10 * math.log10(255**2 / error) if error else math.inf
+
+    def _latent_scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """What to subtract from, and then to multiply, the VAE's own latents with."""
+        config = self.vae.config
+        shift = torch.tensor(getattr(config, "shift_factor", None) or 0.0).to(like)
+        scale = torch.tensor(config.scaling_factor).to(like)
+        if getattr(config, "latents_mean", None) is not None:
+            shift = torch.tensor(config.latents_mean).to(like).view(1, -1, 1, 1)
+        if getattr(config, "latents_std", None) is not None:
+            scale = scale / torch.tensor(config.latents_std).to(like).view(1, -1, 1, 1)
+        return shift, scale
+
+    def _check(self, name: str) -> None:
+        unet, vae, text = self.unet.config, self.vae.config, self.text_encoder.config
+        remedy = "name a text-to-image Stable Diffusion 1.x or 2.x"
+        if unet.in_channels != vae.latent_channels:
+            kind = {9: " (an inpainting model)", 8: " (an instruction model such as InstructPix2Pix)"}
+            raise ModelUnavailable(
+                f"{name}: its UNet takes {unet.in_channels} channels{kind.get(unet.in_channels, '')}, but latents have "
+                f"{vae.latent_channels}",
+                remedy,
+            )
+        if getattr(unet, "addition_embed_type", None):
+            raise ModelUnavailable(f"{name}: a UNet of the SDXL kind is not supported by this editor", remedy)
+        if unet.cross_attention_dim != text.hidden_size:
+            raise ModelUnavailable(
+                f"{name}: the UNet wants prompt embeddings of {unet.cross_attention_dim} numbers, "
+                f"the text encoder gives {text.hidden_size}",
+                "use parts that belong together",
+            )
+        if self.prediction not in ("epsilon", "v_prediction"):
+            raise ModelUnavailable(f"{name}: prediction type {self.prediction!r} is not supported", remedy)
+
+
+def _hub_files(variant: str | None, allow_pickle: bool) -> list[str]:
+    """The files of a hub repository that are needed, so that nothing else is downloaded."""
+    middle = f".{variant}" if variant else ""
+    wanted = ["model_index.json", "*/*.json", "tokenizer/*"]
+    wanted += [f"{place}/{stem}{middle}.safetensors" for place, stem in _WEIGHTS.items()]
+    return wanted + ([f"{place}/{stem}{middle}.bin" for place, stem in _PICKLES.items()] if allow_pickle else [])
+
+
+def _download(source: ModelSource, patterns: list[str], offline: bool) -> Path:
+    """The local snapshot of a hub repository, downloaded unless `offline` or already in the cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    name, at = source.location, f" at revision {source.revision}" if source.revision else ""
+    try:
+        return Path(
+            snapshot_download(name, revision=source.revision, allow_patterns=patterns, local_files_only=offline)
+        )
+    except GatedRepoError:
+        raise ModelUnavailable(
+            f"model {name!r} is gated: its licence has to be accepted first",
+            f"accept it on the page of {name}, then set HF_TOKEN",
+        ) from None
+    except RevisionNotFoundError:
+        raise ModelUnavailable(f"model {name!r} has no revision {source.revision!r}", "check what follows @") from None
+    except RepositoryNotFoundError:
+        raise ModelUnavailable(
+            f"there is no model {name!r} on the hub, or it is private", "check the name, or set HF_TOKEN"
+        ) from None
+    except LocalEntryNotFoundError:
+        why = "and downloads are switched off" if offline else "and the hub cannot be reached"
+        raise ModelUnavailable(
+            f"model {name!r}{at} is not in the cache {why}", "download it while online, or name a local folder"
+        ) from None
+    except (HfHubHTTPError, OSError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ModelUnavailable(
+            f"model {name!r} cannot be downloaded: {first}", "try again, or name a local folder"
+        ) from None
+
+
+def _check_layout(folder: Path, name: str) -> None:
+    if folder.is_file():
+        raise ModelUnavailable(
+            f"{name} is a single file",
+            "give a folder in diffusers' layout (unet, vae, text_encoder, tokenizer, scheduler)",
+        )
+    index = folder / "model_index.json"
+    pipeline = str(json.loads(index.read_text()).get("_class_name", "")) if index.exists() else ""
+    if "XL" in pipeline or (folder / "text_encoder_2").exists():
+        raise ModelUnavailable(
+            f"{name} is a Stable Diffusion XL model, which this editor does not support",
+            "name a Stable Diffusion 1.x or 2.x",
+        )
+    needed = [f"{place}/config.json" for place in _WEIGHTS] + ["tokenizer", "scheduler/scheduler_config.json"]
+    missing = [file for file in needed if not (folder / file).exists()]
+    if missing:
+        raise ModelUnavailable(
+            f"{name} is not a Stable Diffusion model in diffusers' layout: {', '.join(missing)} missing",
+            "give a folder with unet, vae, text_encoder, tokenizer and scheduler",
+        )
+
+
+def _has_safetensors(folder: Path, place: str, name: str, variant: str | None, allow_pickle: bool) -> bool:
+    """Whether the weights at `place` are safetensors; ModelUnavailable when they are not and that is not allowed."""
+    if any((folder / place).glob(f"{_WEIGHTS[place]}*.safetensors")):
+        return True
+    if not any((folder / place).glob(f"{_PICKLES[place]}*.bin")):
+        raise ModelUnavailable(f"{name}: there are no weights in {place}", "download the model again")
+    if not allow_pickle:
+        raise ModelUnavailable(
+            f"{name}: {place} has weights as .bin only, a format that can hide programs",
+            "use a model with .safetensors files, or set -o allow_pickle=true (only tensors are read)",
+        )
+    return False
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turns what the libraries raise for a broken model into ModelUnavailable, and keeps their progress bars quiet."""
+    from diffusers.utils import logging as diffusers_logging
+    from safetensors import SafetensorError
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ModelUnavailable(f"{name} cannot be loaded: {first}", "download it again, or name another one") from error
+    finally:
+        diffusers_logging.enable_progress_bar()
+        transformers_logging.enable_progress_bar()
+
+
+def _shortened(prompt: str, length: int = 60) -> str:
+    return prompt if len(prompt) <= length else prompt[:length] + "..."

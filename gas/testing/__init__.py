@@ -1,0 +1,1 @@
+"""For tests: contracts to subclass, fakes, and models small enough for a unit test."""

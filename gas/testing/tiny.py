@@ -1,0 +1,96 @@
+"""Builds a folder in Stable Diffusion's layout with tiny networks and random weights: for tests of everything but the
+picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+
+def build_tiny_stable_diffusion(
+    folder: Path | str,
+    *,
+    latent_channels: int = 4,
+    cross_attention_dim: int = 32,
+    sample_size: int = 16,
+    prediction_type: Literal["epsilon", "v_prediction"] = "epsilon",
+    in_channels: int | None = None,
+    seed: int = 0,
+) -> Path:
+    """`folder`, now with unet, vae, text_encoder, tokenizer and scheduler as diffusers saves them, below 2 MB.
+
+    The blocks are those of Stable Diffusion 1.x (nine self-attention modules in the up blocks, a VAE with factor 8, 77
+    tokens), a few channels wide. The weights depend on `seed` alone. `sample_size` is the side of the latent, in cells.
+    """
+    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    folder = Path(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel(
+            sample_size=sample_size,
+            in_channels=in_channels or latent_channels,
+            out_channels=latent_channels,
+            block_out_channels=(8, 16, 16, 16),
+            layers_per_block=2,
+            attention_head_dim=2,
+            cross_attention_dim=cross_attention_dim,
+            norm_num_groups=4,
+        )
+        vae = AutoencoderKL(
+            latent_channels=latent_channels,
+            sample_size=sample_size * 8,
+            block_out_channels=(8, 8, 8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            norm_num_groups=4,
+        )
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=514,
+                hidden_size=cross_attention_dim,
+                intermediate_size=2 * cross_attention_dim,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                bos_token_id=512,
+                eos_token_id=513,
+                pad_token_id=513,
+            )
+        )
+    scheduler = PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction_type,
+        skip_prk_steps=True,
+        steps_offset=1,
+    )
+    parts: dict[str, Any] = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "scheduler": scheduler}
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
+    build_byte_tokenizer(folder / "tokenizer")
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "scheduler": ["diffusers", "PNDMScheduler"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2))
+    return folder
+
+
+def build_byte_tokenizer(folder: Path | str) -> None:
+    """Saves a CLIP tokenizer without merges: one token for each byte, 514 tokens in all."""
+    from transformers import CLIPTokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
