@@ -210,7 +210,10 @@ def read_module(plugin: Plugin, module: ModuleType | Any) -> Contents:
         manager.add_hookspecs(hookspecs)
         try:
             manager.register(_OnlyHook(module, hook), plugin.name)
-            for answer in getattr(manager.hook, hook)():
+            answers = getattr(manager.hook, hook)()
+            if not answers:  # pluggy leaves None out
+                raise TypeError("it returned None, not a list of BackendSpec")
+            for answer in answers:
                 for spec in answer:
                     if not isinstance(spec, BackendSpec):
                         raise TypeError(f"{spec!r} is not a BackendSpec")
@@ -277,6 +280,8 @@ def _probe_one(plugin: Plugin) -> Contents:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        # pydantic looks for plugins of its own with a loop that dies on anybody's malformed entry point
+        env={**os.environ, "PYDANTIC_DISABLE_PLUGINS": "1"},
         start_new_session=True,  # so that what the plugin itself starts ends with it
     )
     try:
