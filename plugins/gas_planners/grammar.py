@@ -52,11 +52,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a clause means: its items, how doubtful it is, and the words that a next clause without a verb goes on with."""
+    """What a clause means: its items, how doubtful it is, and the words that a next clause without a verb goes on with.
+
+    `instead` is how many of the items before it takes the place of ("remove the dog and put a cat in its place").
+    """
 
     items: tuple[Item, ...]
     cost: float = 0.0
     carry: Words = ()
+    instead: int = 0
 
 
 @dataclass
@@ -99,7 +103,7 @@ def _read_sentence(sentence: Words, start: _State) -> _State:
                 words = merged(parts[i:j])
                 for reading in _readings(words, state):
                     cost = state.total + reading.cost - (1.0 if reading.items else 0.0)
-                    new = _State(cost, state.items + reading.items, reading.carry or state.carry, words)
+                    new = _State(cost, state.items[: len(state.items) - reading.instead] + reading.items, reading.carry or state.carry, words)
                     known = best[j].get(new.carry)
                     if known is None or new.total < known.total:
                         best[j][new.carry] = new
@@ -135,7 +139,7 @@ def _readings(words: Words, state: _State) -> Iterable[Reading]:
     """The readings of a clause: with its own words, and as going on with the verb of the clause before."""
     words = _without_openers(words)
     words = _without_closers(words)
-    if not words:
+    if not words or all(word in lex.LABELS for word in low(words)):
         yield Reading(())
         return
     own = _read_clause(words, state.items)
@@ -151,6 +155,8 @@ def _strangeness(words: Words, state: _State) -> float:
     """How unlikely it is that a piece is a clause of its own: "a beard" after "add a man with a hat" is not."""
     lower, before = low(words), low(state.before)
     carried = lex.VERBS.get(state.carry[0].casefold(), "") if state.carry else ""
+    if lower[0] in {"its", "his", "her", "their"} and any(word in lex.CONJUNCTIONS for word in lower):
+        return 2.0
     if carried not in {"add", "remove", "give"}:
         return 0.0
     if lower[0] in {"its", "his", "her", "their"} and carried != "give":
@@ -231,8 +237,8 @@ def _command(words: Words, before: tuple[Item, ...]) -> Reading | None:
 def _into(words: Words, before: tuple[Item, ...]) -> Reading | None:
     """change, turn, transform … A into/to B; the colour of A to B; A from C to D; turn A blue."""
     rest, carry = words[1:], words[:1]
-    if rest and rest[0].casefold() == "up":
-        return None
+    if rest and rest[0].casefold() == "out" and carry[0].casefold() == "edit":
+        return _removal(rest[1:], ("remove",))
     in_its_place = _weather(rest)
     if in_its_place is not None:
         return in_its_place
@@ -552,7 +558,8 @@ def _give(words: Words, before: tuple[Item, ...]) -> Reading | None:
         return _addition(rest, ("add",))
     for i in range(1, len(rest)):
         starts = lower[i] in lex.INDEFINITE or lower[i] in lex.NUMBERS
-        if starts and lower[i - 1] not in lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.DETERMINERS:
+        owner = i == 1 and lower[0] in lex.PEOPLE_PRONOUNS | {"it", "them"}
+        if starts and (owner or lower[i - 1] not in lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.DETERMINERS):
             return _given(rest[:i], rest[i:], carry, before)
     for i in range(len(rest) - 1, 0, -1):  # "give the man glasses"
         bare = rest[i:]
@@ -663,8 +670,14 @@ def _negative(words: Words, before: tuple[Item, ...]) -> Reading | None:
 
 
 def _instead(words: Words, before: tuple[Item, ...]) -> Reading | None:
-    """instead of A, (show) B; (put) B instead of A; (put) B in place of A; (put) B in its place."""
+    """instead of A, (show) B; (put) B instead of A; (put) B in place of A; remove A and put B in its place."""
     lower = low(words)
+    own_place = lower[-3:-2] == ("in",) and lower[-2] in lex.POSSESSIVE and lower[-1] in {"place", "stead"}
+    if before and before[-1].action == "remove" and (own_place or lower[-1:] in {("instead",), ("there",)}):
+        target = _thing_wanted(words[: -3 if own_place else -1])
+        gone = before[-1].source
+        if gone is not None and is_phrase(target):
+            return Reading((Item("change", gone, phrase(target)),), instead=1)
     for marker in (("instead", "of"), ("in", "place", "of"), ("rather", "than")):
         for i in range(len(lower) - len(marker)):
             if lower[i : i + len(marker)] != marker:
@@ -857,9 +870,10 @@ def _separator(words: Words, *names: str) -> int | None:
     """Where the first of `names` stands that parts two phrases; earlier names go before later ones."""
     lower = low(words)
     for name in names:
-        for i in range(1, len(lower) - 1):
-            if lower[i] != name:
-                continue
+        places = [i for i in range(1, len(lower) - 1) if lower[i] == name]
+        for i in places:
+            if len(places) == 1 and name == "into":
+                return i
             before = lower[i - 1]
             if name == "to" and (
                 before in {"next", "close", "due", "connected", "attached", "belonging", "in"} or before.endswith("ing")
@@ -982,12 +996,8 @@ def _changed(
     whole = _colour_of(source)
     if not target or not source:
         return None
-    metal = (
-        len(target) == 1
-        and low(target)[0] in lex.METALS
-        and separator in {"to", "into", "with", "->"}
-        and whole is None
-    )
+    metal = len(target) == 1 and low(target)[0] in lex.SUBSTANCES and separator in {"to", "into", "with", "->"}
+    metal = metal and whole is None and low(source)[-1] != "sky"
     if are_qualities(target) and not metal and separator not in {"with", "by", "for", "instead"}:
         return _with_qualities(source, target, carry)
     if whole is not None:

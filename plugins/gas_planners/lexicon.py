@@ -100,7 +100,7 @@ OPENERS = sorted(
             "|do you mind|you should|you must|you can|is it possible to|would it be possible to|i want you to|i want to"
             "|i would like you to|i would like to|i'd like you to|i'd like to|i'd love you to|i'd love to|i would love to"
             "|i need you to|i need to|we need to|we want to|we would like to|we'd like to|we should|i wish to"
-            "|your task is to|the task is to|make sure to|feel free to|edit|task|request|to|quickly|dear|sir|possibly|perhaps"
+            "|your task is to|the task is to|make sure to|feel free to|to|quickly|dear|sir|possibly|perhaps"
             "|additionally|furthermore|moreover|besides|in addition|at the same time|meanwhile|step|while you're at it"
         ).split("|")
     ),
@@ -130,7 +130,16 @@ COLOURS = _set(
 PAINT_COLOURS = COLOURS | _set(
     "cream olive salmon lime rose peach plum mint coral aqua chocolate charcoal mustard rust sand rainbow neon"
 )
-METALS = _set("gold silver bronze copper")
+SUBSTANCES = _set(  # qualities in "the ice wall", things in "turn it into ice"
+    "gold silver bronze copper wood stone brick metal glass plastic marble paper leather concrete iron steel ice lego silk"
+    " velvet crystal night nighttime evening morning dawn dusk sunset sunrise orange"
+)
+ING_NOUNS = _set(
+    "building ceiling painting wedding railing clothing lightning evening morning awning icing dwelling crossing dressing pudding"
+    " duckling sapling drawing carving sibling lighting flooring wiring siding roofing frosting filling topping earring darling"
+    " gosling fledgling seedling string spring wedding offspring shilling herring stocking greeting"
+)
+LABELS = _set("edit task request instruction instructions prompt note step")
 SHADES = _set("light dark bright pale deep vivid pastel neon hot royal sky navy forest olive lime blood dull soft")
 ADVERBS = _set("very more less slightly really much bit little quite extremely super much completely totally fully all")
 _CLASSES = {

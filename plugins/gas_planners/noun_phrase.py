@@ -95,7 +95,12 @@ def head_index(words: Words) -> int:
     return last
 
 
+_NEVER_LAST = (lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.RELATIVES | lex.DETERMINERS | {"not"}) - {"one", "her"}
+
+
 def _is_participle(word: str) -> bool:
+    if word in lex.ING_NOUNS:
+        return False
     return (word.endswith("ing") and len(word) > 5) or word in {
         "made",
         "covered",
@@ -140,7 +145,7 @@ def is_phrase(words: Words) -> bool:
     inner = low(rest)
     if not inner or inner[0] in lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.RELATIVES | lex.FINITE | lex.DETERMINERS:
         return False
-    if inner[-1] in lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.RELATIVES | lex.DETERMINERS | {"not"}:
+    if inner[-1] in _NEVER_LAST:
         return False
     if (
         inner[0] in lex.PRONOUNS
@@ -175,6 +180,8 @@ def _inside_is_phrase(lower: Words, determined: bool) -> bool:
             return False
         elif word in lex.DETERMINERS and i and not clause:
             before = lower[i - 1]
+            if word in {"one", "her"} and i + 1 == len(lower):  # "a blue one", "the man behind her"
+                continue
             if before in lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.DETERMINERS | lex.QUANTIFIERS or _is_participle(
                 before
             ):
@@ -197,7 +204,11 @@ def phrase(words: Words) -> Phrase:
         rest, lower = rest[1:], lower[1:]  # which of several is for the detector, not for the prompt
         if lower[0] in {"one", "ones"} and len(rest) > 1:
             rest, lower = rest[1:], lower[1:]
-    head = lower[head_index(rest)]
+    at = head_index(rest)
+    head = lower[at]
+    if determiner in {"one", "each"} and is_plural(head):  # "one of the apples"
+        rest = (*rest[:at], singular(head), *rest[at + 1 :])
+        head = singular(head)
     single = not is_plural(head)
     if lower[0] in lex.NUMBERS or lower[0] in {"some", "several", "many", "few"}:
         return Phrase(rest)
@@ -295,13 +306,14 @@ def quality_start(words: Words) -> int | None:
     best = None
     while i > 1:
         word = lower[i - 1]
+        connects = word in {"and", ",", "but"}
         quality = is_adjective(word) or (i < len(lower) and (word in lex.SHADES or word in lex.ADVERBS))
-        if not quality and not (i < len(lower) and word in {"and", ",", "but"} and best is not None):
+        if not quality and not (connects and i < len(lower)):
             break
         i -= 1
         before = words[:i]
         if (
-            word not in {"and", ",", "but"}
+            not connects
             and is_phrase(before)
             and not (is_adjective(lower[i - 1]) and not _noun_too(lower[i - 1]))
         ):
