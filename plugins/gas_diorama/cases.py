@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gas.regions import mask_box
 from gas.types import EditPlan, Region, Subtask
 from gas_diorama.world import (
     SIZE,
@@ -80,7 +81,7 @@ class Case:
     def regions(self) -> tuple[Region, ...]:
         """The exact region of each subtask, as if drawn by hand: float32 (128, 128) masks and their boxes."""
         return tuple(
-            Region(phrase=subtask.region_phrase, box=_box(mask), mask=mask, subtask=index, given=True)
+            Region(phrase=subtask.region_phrase, box=mask_box(mask), mask=mask, subtask=index, given=True)
             for index, (subtask, mask) in enumerate(
                 zip(self.plan.subtasks, regions(self.scene, self.edits), strict=True)
             )
@@ -153,8 +154,3 @@ def _touches(stratum: str, scene: Scene, edits: Sequence[Edit]) -> bool:
     if stratum == "twins":
         return all(source in scene.objects[:2] for source in sources)
     return stratum != "small" or scene.objects[0] in sources
-
-
-def _box(mask: np.ndarray) -> tuple[float, float, float, float]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

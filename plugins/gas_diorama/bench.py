@@ -1,0 +1,445 @@
+"""`gas bench diorama`: every editor on the same held-out scenes, plans, regions and seeds, against exact results.
+
+Results are kept one by one in OUT/results.jsonl, so that an interrupted run can be gone on with; pictures are beside
+them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gas.errors import GasError, InputRefused, ResultRefused, UsageError
+from gas.files import make_folder, slug, write_bytes, write_text
+from gas.types import EditJob
+from gas.validation import unknown
+from gas_diorama.cases import Case, cases
+from gas_diorama.judge import Judge
+from gas_diorama.report import as_json, contact_sheet, tables
+from gas_diorama.scores import Result, Summary, summarise
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from gas.interfaces import Editor, Options
+    from gas.profiles import Profile
+    from gas.registry import Registry
+    from gas.runtime import Runtime
+    from gas.types import Edited
+
+Picture = NDArray[np.uint8]
+Progress = Callable[[str, int, int], None]
+"""Called with the present row, how many edits of the whole run are done, and how many there are."""
+
+REFERENCE = "ground-a-score"
+VERSION = 1
+RESULTS, SUMMARY, SHEET, PICTURES = "results.jsonl", "bench.json", "sheet.png", "pictures"
+_SHOWN_PER_STRATUM = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A row of the table: an editor under the profile's options, with some of them set otherwise."""
+
+    title: str
+    editor: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+ROWS = (
+    Row("sds", "sds"),
+    Row("dds", "dds"),
+    Row("cds", "cds"),
+    Row(REFERENCE, "ground-a-score"),
+    Row("no masks, no full prompt", "ground-a-score", {"masks": False, "full_prompt": False}),
+    Row("no subtasks", "ground-a-score", {"subtasks": False}),
+    Row("no full prompt", "ground-a-score", {"full_prompt": False}),
+    Row("no penalty", "ground-a-score", {"penalty": False}),
+    Row("ground-a-score (paper's values)", "ground-a-score", {"preset": "paper"}),
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All results of a run, and where they are kept."""
+
+    results: tuple[Result, ...]
+    folder: Path
+    setting: Mapping[str, Any]
+
+    @property
+    def summary(self) -> Summary:
+        return summarise(self.results, REFERENCE)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values: what was run, and mean, low and high of every column for each stratum and row."""
+        return {"suite": "diorama", "version": VERSION, **self.setting, "strata": as_json(self.summary)}
+
+    def tables(self) -> RenderableType:
+        """What a terminal shows: a table for each stratum."""
+        return tables(self.summary, REFERENCE)
+
+
+def run(
+    editors: Sequence[str] = (),
+    *,
+    out: Path,
+    full: bool = False,
+    resume: bool = False,
+    profile: str | Profile = "diorama",
+    runtime: Runtime | None = None,
+    registry: Registry | None = None,
+    chosen: Sequence[Case] | None = None,
+    seeds: Sequence[int] | None = None,
+    batch: int = 10,
+    progress: Progress | None = None,
+) -> Report:
+    """The benchmark's report; everything is also written below the folder `out`.
+
+    * editors: titles of ROWS, or names of any registered editors; by default all of ROWS.
+    * full: 100 edits and three seeds instead of 40 and one (`chosen` and `seeds` say it otherwise).
+    * resume: go on with what is in `out`; without it a folder that holds results is refused.
+    * batch: how many edits share one batch where the editor can.
+
+    UsageError (exit 2) for an unknown editor, and where `out` holds results that were made with other weights, options
+    or cases: those are never mixed.
+    """
+    from gas.registry import Registry
+    from gas.runtime import Runtime
+
+    registry, runtime = registry or Registry.discover(), runtime or Runtime()
+    profile = registry.profile(profile) if isinstance(profile, str) else profile
+    chosen = cases(100 if full else 40) if chosen is None else chosen
+    seeds = (range(3) if full else (0,)) if seeds is None else seeds
+    entrants = [Entrant(row, profile, registry, runtime) for row in _rows(editors, registry)]
+    bench = _Bench(out, chosen, seeds, batch, entrants, progress)
+    results = bench.run(resume)
+    report = Report(tuple(results), out, bench.setting)
+    write_text(out / SUMMARY, json.dumps(report.as_json(), indent=2) + "\n", overwrite=True)
+    _write_picture(out / SHEET, bench.sheet(results))
+    return report
+
+
+def _rows(editors: Sequence[str], registry: Registry) -> list[Row]:
+    titles = {row.title: row for row in ROWS}
+    found = []
+    for name in editors or titles:
+        if name in titles:
+            found.append(titles[name])
+        elif name in (known := [spec.name for spec in registry.specs("editors")]):
+            found.append(Row(name, name))
+        else:
+            raise unknown("editor of the benchmark", name, [*titles, *known])
+    return found
+
+
+class Entrant:
+    """A row with its settled options, and its editor, which is made when first asked for."""
+
+    def __init__(self, row: Row, profile: Profile, registry: Registry, runtime: Runtime) -> None:
+        self.title, self.name, self.runtime = row.title, row.editor, runtime
+        below = [profile.layer(row.editor)]
+        self._create = lambda: registry.create("editors", row.editor, row.options, runtime, below=below)
+        self._editor: Editor | None = None
+        self.options: Options = registry.settle("editors", row.editor, row.options, below).options
+        model = getattr(self.options, "model", None)
+        if model is None:  # an editor without a model is compared with the round trip of the profile's
+            model = registry.settle("editors", REFERENCE, {}, [profile.layer(REFERENCE)]).options.model
+        self.model = str(model)
+        self.recipe = _recipe(self)
+
+    @property
+    def editor(self) -> Editor:
+        self._editor = self._editor or self._create()
+        return self._editor
+
+
+class _Bench:
+    """One run: what is to be done, what is done, and how it is kept."""
+
+    def __init__(
+        self,
+        out: Path,
+        chosen: Sequence[Case],
+        seeds: Sequence[int],
+        batch: int,
+        entrants: Sequence[Entrant],
+        progress: Progress | None,
+    ) -> None:
+        self.out, self.cases, self.seeds, self.batch = out, chosen, tuple(seeds), batch
+        self.entrants, self.progress = entrants, progress
+        self.judges = {case.name: Judge(case.scene, case.edits) for case in chosen}
+        self.round_trips: dict[str, Picture] = {}
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What was run, as plain values."""
+        return {
+            "cases": [case.name for case in self.cases],
+            "seeds": list(self.seeds),
+            "rows": {entrant.title: entrant.recipe for entrant in self.entrants},
+        }
+
+    def run(self, resume: bool) -> list[Result]:
+        """All results, in the order of rows, seeds and cases."""
+        known = self._known(resume)
+        order = [(e.title, case.name, seed) for e in self.entrants for seed in self.seeds for case in self.cases]
+        total = len(order)
+        for entrant in self.entrants:
+            for seed in self.seeds:
+                missing = [case for case in self.cases if (entrant.title, case.name, seed) not in known]
+                for start in range(0, len(missing), self.batch):
+                    if self.progress is not None:
+                        self.progress(entrant.title, len(known), total)
+                    for result, picture in self._results(entrant, missing[start : start + self.batch], seed):
+                        self._keep(entrant, result, picture)
+                        known[entrant.title, result.case, seed] = result
+        if self.progress is not None:
+            self.progress("", total, total)
+        return [known[key] for key in order]
+
+    # --- one batch ----------------------------------------------------------------------------------------------------
+
+    def _results(self, entrant: Entrant, some: Sequence[Case], seed: int) -> Iterator[tuple[Result, Picture | None]]:
+        editor = entrant.editor
+        jobs = [_job(case, self.judges[case.name].source, editor, seed) for case in some]
+        try:
+            with counting_rows() as counted:
+                started = time.perf_counter()
+                edited = _edit(editor, jobs)
+                seconds = (time.perf_counter() - started) / len(jobs)
+        except (InputRefused, ResultRefused) as error:
+            if len(some) > 1:  # the others of the batch shall not suffer
+                for case in some:
+                    yield from self._results(entrant, [case], seed)
+            else:
+                yield self._refused(entrant, some[0], seed, error), None
+            return
+        for case, one in zip(some, edited, strict=True):
+            yield self._judged(entrant, case, seed, one, seconds, counted.rows / len(jobs)), one.image
+
+    def _judged(self, entrant: Entrant, case: Case, seed: int, edited: Edited, seconds: float, rows: float) -> Result:
+        from gas.compose import work_frame
+        from gas.regions import union
+
+        judge = self.judges[case.name]
+        verdicts = judge.verdicts(edited.image)
+        outside = ~np.logical_or.reduce(judge.regions)
+        regions = case.regions()
+        mask = union(r.mask for r in regions if r.mask is not None)
+        size = (judge.source.shape[1], judge.source.shape[0])
+        frame = work_frame(size, regions, mode="full", resolution=size[0], multiple=1)
+        pasted = frame.paste(judge.source, edited.image, frame.paste_mask(mask if edited.mask is None else edited.mask))
+        return Result(
+            row=entrant.title,
+            case=case.name,
+            stratum=case.stratum,
+            seed=seed,
+            actions=tuple(edit.action for edit in case.edits),
+            done=tuple(verdict.done for verdict in verdicts),
+            nearest=tuple(verdict.nearest for verdict in verdicts),
+            ratio=tuple(round(verdict.ratio, 4) for verdict in verdicts),
+            raw_outside=_error(edited.image, self._round_trip(entrant, case), outside),
+            pasted_outside=_error(pasted, judge.source, outside),
+            seconds=round(seconds, 3),
+            network_rows=rows,
+        )
+
+    def _refused(self, entrant: Entrant, case: Case, seed: int, error: GasError) -> Result:
+        """An edit that the editor gave up is an edit that was not done."""
+        count = len(case.edits)
+        return Result(
+            row=entrant.title,
+            case=case.name,
+            stratum=case.stratum,
+            seed=seed,
+            actions=tuple(edit.action for edit in case.edits),
+            done=(False,) * count,
+            nearest=(f"refused: {error.message}",) * count,
+            ratio=(1.0,) * count,
+            raw_outside=None,
+            pasted_outside=None,
+            seconds=None,
+            network_rows=None,
+        )
+
+    def _round_trip(self, entrant: Entrant, case: Case) -> Picture:
+        """The source of a case after encoding and decoding by the row's own model."""
+        from gas.diffusion.stable_diffusion import StableDiffusion
+
+        key = f"{entrant.model} {case.name}"
+        if key not in self.round_trips:
+            autoencoder = StableDiffusion.load(entrant.model, entrant.runtime)
+            self.round_trips[key] = autoencoder.decode(autoencoder.encode(self.judges[case.name].source))
+        return self.round_trips[key]
+
+    # --- what is kept -------------------------------------------------------------------------------------------------
+
+    def _known(self, resume: bool) -> dict[tuple[str, str, int], Result]:
+        """What `out` holds of this run. A line that was only half written is left out, and the edit made again."""
+        path = self.out / RESULTS
+        if not path.exists():
+            make_folder(self.out)
+            return {}
+        if not resume:
+            raise UsageError(f"{path} holds results already", "go on with them with --resume, or name another --out")
+        wanted = {
+            (entrant.title, case.name, seed): _fingerprint(entrant.recipe, case)
+            for entrant in self.entrants
+            for seed in self.seeds
+            for case in self.cases
+        }
+        found = {}
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                values = json.loads(line)
+            except ValueError:
+                continue
+            fingerprint = values.pop("fingerprint")
+            result = Result.from_json(values)
+            key = (result.row, result.case, result.seed)
+            if key not in wanted:
+                continue
+            if fingerprint != wanted[key]:
+                raise UsageError(
+                    f"{path}: {result.row!r} on {result.case} was run with other weights, options or cases than now",
+                    "name another --out: results of different runs are not mixed",
+                )
+            found[key] = result
+        return found
+
+    def _keep(self, entrant: Entrant, result: Result, picture: Picture | None) -> None:
+        if picture is not None:
+            _write_picture(self._picture(result), picture)
+        case = next(case for case in self.cases if case.name == result.case)
+        line = json.dumps({**result.as_json(), "fingerprint": _fingerprint(entrant.recipe, case)})
+        with open(self.out / RESULTS, "a+b") as stream:
+            if stream.tell() and not _ends_line(stream):
+                stream.write(b"\n")  # what an interrupted run left half written stays a line of its own
+            stream.write(line.encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _picture(self, result: Result) -> Path:
+        return self.out / PICTURES / slug(result.row) / f"{result.case}-s{result.seed}.png"
+
+    def sheet(self, results: Sequence[Result]) -> Picture:
+        """Source, exact result and every row's own output for the first cases of each stratum, first seed."""
+        shown: list[Case] = []
+        for case in self.cases:
+            if sum(other.stratum == case.stratum for other in shown) < _SHOWN_PER_STRATUM:
+                shown.append(case)
+        by_key = {(result.row, result.case): result for result in results if result.seed == self.seeds[0]}
+        lines: dict[str, list[Picture | None]] = {}
+        marks: dict[str, list[str]] = {}
+        for case in shown:
+            judge = self.judges[case.name]
+            own = [by_key[entrant.title, case.name] for entrant in self.entrants]
+            label = f"{case.name}: {case.plan.instruction}"
+            lines[label] = [judge.source, judge.exact, *(_read_picture(self._picture(result)) for result in own)]
+            marks[label] = ["", "", *(f"{sum(result.done)} of {len(result.done)} done" for result in own)]
+        return contact_sheet(["source", "exact", *(entrant.title for entrant in self.entrants)], lines, marks)
+
+
+class Counted:
+    """How many rows the denoising networks were given."""
+
+    rows = 0
+
+
+@contextmanager
+def counting_rows() -> Iterator[Counted]:
+    """Counts the rows of all calls of UNet2DConditionModel inside the block, by a hook, whoever makes them."""
+    from diffusers import UNet2DConditionModel
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    counted = Counted()
+
+    def count(module: Any, arguments: tuple[Any, ...]) -> None:
+        if isinstance(module, UNet2DConditionModel):
+            counted.rows += len(arguments[0])
+
+    handle = register_module_forward_pre_hook(count)
+    try:
+        yield counted
+    finally:
+        handle.remove()
+
+
+def _job(case: Case, source: Picture, editor: Editor, seed: int) -> EditJob:
+    return EditJob(image=source, plan=case.plan, regions=case.regions(), seed=seed, options=editor.options)
+
+
+def _edit(editor: Editor, jobs: Sequence[EditJob]) -> list[Edited]:
+    """The jobs' results, in one batch where the editor can."""
+    together = getattr(editor, "edit_all", None)
+    return together(jobs) if together is not None else [editor.edit(job) for job in jobs]
+
+
+def _error(picture: Picture, reference: Picture, where: NDArray[np.bool_]) -> float | None:
+    """Mean absolute difference in levels of 255 over the pixels `where`; None when there are none."""
+    if not where.any():
+        return None
+    return round(float(np.abs(picture[where].astype(np.float64) - reference[where]).mean()), 4)
+
+
+def _recipe(entrant: Entrant) -> dict[str, Any]:
+    """All that a row's results depend on, apart from cases and seeds."""
+    from gas.profiles import resolve_model
+
+    source, runtime = resolve_model(entrant.model), entrant.runtime
+    return {
+        "version": VERSION,
+        "editor": entrant.name,
+        "options": entrant.options.model_dump(mode="json"),
+        "weights": _hash_of_weights(Path(source.location)) if source.local else f"{source.location}@{source.revision}",
+        "device": runtime.torch_device().type,
+        "dtype": str(runtime.torch_dtype()).removeprefix("torch."),
+    }
+
+
+def _hash_of_weights(folder: Path) -> str:
+    """SHA-256 over all weight files of a model folder, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        with open(path, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _fingerprint(recipe: Mapping[str, Any], case: Case) -> str:
+    what = json.dumps([recipe, repr(case.scene), repr(case.edits), case.plan.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(what.encode()).hexdigest()
+
+
+def _ends_line(stream: Any) -> bool:
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1) == b"\n"
+
+
+def _write_picture(path: Path, picture: Picture) -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    make_folder(path.parent)
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    write_bytes(path, buffer.getvalue(), overwrite=True)
+
+
+def _read_picture(path: Path) -> Picture | None:
+    from PIL import Image
+
+    return np.asarray(Image.open(path).convert("RGB")) if path.exists() else None

@@ -1,0 +1,99 @@
+"""The benchmark's results as a table for people, as JSON for machines, and as a contact sheet to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gas_diorama.scores import ALL, COLUMNS, Estimate, Summary
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Picture = NDArray[np.uint8]
+
+_DIGITS = {"subtasks_done": 0, "all_done": 0, "raw_outside": 2, "pasted_outside": 2, "seconds": 1, "network_rows": 0}
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    """The summary as plain values: stratum, row, "value" or "difference", column, then mean, low and high."""
+    return {
+        stratum: {
+            row: {kind: {column: asdict(found) for column, found in columns.items()} for kind, columns in kinds.items()}
+            for row, kinds in rows.items()
+        }
+        for stratum, rows in summary.items()
+    }
+
+
+def tables(summary: Summary, reference: str) -> RenderableType:
+    """One table for each stratum, all cases first: each value with its 95 % interval, and the share of subtasks done
+    minus that of the row `reference`."""
+    from rich.console import Group
+    from rich.table import Table
+
+    found = []
+    for stratum, rows in summary.items():
+        table = Table(title="all cases" if stratum == ALL else stratum, title_justify="left", box=None, pad_edge=False)
+        table.add_column("editor")
+        for heading in COLUMNS.values():
+            table.add_column(heading, justify="right")
+        if reference in rows:
+            table.add_column(f"done, minus {reference}", justify="right")
+        for row, kinds in rows.items():
+            values, against = kinds["value"], kinds["difference"].get("subtasks_done")
+            cells = [_shown(values.get(column), _DIGITS[column]) for column in COLUMNS]
+            if reference in rows:
+                cells.append("" if row == reference else _shown(against, 0, signed=True))
+            table.add_row(row, *cells)
+        found += [table, ""]
+    return Group(*found[:-1])
+
+
+def _shown(found: Estimate | None, digits: int, signed: bool = False) -> str:
+    if found is None:
+        return "-"
+    sign = "+" if signed else ""
+    return f"{found.mean:{sign}.{digits}f} [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
+
+
+def contact_sheet(
+    titles: Sequence[str], lines: Mapping[str, Sequence[Picture | None]], marks: Mapping[str, Sequence[str]]
+) -> Picture:
+    """A picture of pictures, uint8 (H, W, 3): a line for each entry of `lines` (its key is written above it), a column
+    for each title; None leaves a place empty. `marks` are short notes to write under the pictures."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    side = max(picture.shape[0] for pictures in lines.values() for picture in pictures if picture is not None)
+    gap, text = 6, 15
+    font = ImageFont.load_default(11)
+    width = gap + len(titles) * (side + gap)
+    sheet = Image.new("RGB", (width, 2 * text + len(lines) * (side + 2 * text + gap)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        _write(draw, title, (gap + column * (side + gap), 2), side, font, lines=2)
+    for number, (label, pictures) in enumerate(lines.items()):
+        top = 2 * text + number * (side + 2 * text + gap)
+        draw.text((gap, top), label, fill="black", font=font)
+        for column, picture in enumerate(pictures):
+            left = gap + column * (side + gap)
+            if picture is not None:
+                sheet.paste(Image.fromarray(picture), (left, top + text))
+            draw.text((left, top + text + side + 1), marks[label][column], fill="black", font=font)
+    return np.asarray(sheet)
+
+
+def _write(draw: Any, words: str, corner: tuple[int, int], width: int, font: Any, lines: int) -> None:
+    """`words` broken into at most so many lines of `width` pixels."""
+    rows = [""]
+    for word in words.split():
+        longer = f"{rows[-1]} {word}".strip()
+        if rows[-1] and draw.textlength(longer, font=font) > width and len(rows) < lines:
+            rows.append(word)
+        else:
+            rows[-1] = longer
+    draw.multiline_text(corner, "\n".join(rows), fill="black", font=font, spacing=1)

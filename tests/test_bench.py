@@ -1,0 +1,372 @@
+"""The benchmark with editors whose results are known: what is counted, kept, resumed, refused, and how it sums up."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from gas import BackendSpec, Editor, Options, hookimpl
+from gas.errors import ResultRefused, UsageError
+from gas.profiles import Profile
+from gas.registry import Registry
+from gas.runtime import Runtime
+from gas.types import Edited, EditJob
+from gas_diorama import bench
+from gas_diorama.cases import STRATA, Case, cases
+from gas_diorama.report import tables
+from gas_diorama.scores import Result, difference, estimate, summarise
+from gas_diorama.world import SMALL_AREA, apply, is_held_out, masks, render, split
+
+pytest.importorskip("torch")
+
+EXACT: dict[str, np.ndarray] = {}
+CALLS: list[int] = []
+
+
+class FakeOptions(Options):
+    model: str = ""
+    colour: int = 0
+    fail_at: str = ""
+
+
+class Perfect(Editor):
+    """Gives the exact result inside the regions, and adds `colour` outside."""
+
+    options_type = FakeOptions
+    needs_regions = True
+
+    def edit(self, job: EditJob) -> Edited:
+        return self.edit_all([job])[0]
+
+    def edit_all(self, jobs: list[EditJob]) -> list[Edited]:
+        CALLS.append(len(jobs))
+        edited = []
+        for job in jobs:
+            if self.options.fail_at and self.options.fail_at in job.plan.target_prompt:
+                raise ResultRefused("it is all black", "try another seed")
+            inside = np.logical_or.reduce([region.mask > 0 for region in job.regions])[..., None]
+            image = np.where(inside, EXACT[job.plan.target_prompt], job.image.astype(int) + self.options.colour)
+            edited.append(Edited(np.clip(image, 0, 255).astype(np.uint8)))
+        return edited
+
+
+class Nothing(Editor):
+    """Gives the source back, one edit at a time."""
+
+    options_type = FakeOptions
+
+    def edit(self, job: EditJob) -> Edited:
+        CALLS.append(1)
+        return Edited(job.image.copy())
+
+
+class Plugin:
+    @staticmethod
+    @hookimpl
+    def gas_register_editors() -> list[BackendSpec]:
+        return [
+            BackendSpec("perfect", f"{__name__}:Perfect", "exact"),
+            BackendSpec("nothing", f"{__name__}:Nothing", "the source"),
+        ]
+
+
+@pytest.fixture(scope="module")
+def four() -> list[Case]:
+    found = cases(4, "validation")
+    for case in found:
+        EXACT[case.plan.target_prompt] = render(apply(case.scene, case.edits))
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from gas.testing.tiny import build_tiny_stable_diffusion
+
+    return build_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny"))
+
+
+class Bench:
+    """`bench.run` on four cases with one registry and profile."""
+
+    def __init__(self, model: Path, out: Path, four: list[Case]) -> None:
+        self.model, self.out, self.four = model, out, four
+
+    def __call__(self, *editors: str, options: dict[str, Any] | None = None, **more: Any) -> bench.Report:
+        own = {"perfect": {"model": str(self.model), **(options or {})}, "nothing": {"model": str(self.model)}}
+        profile = Profile(name="test", editor="perfect", options=own)
+        return bench.run(
+            editors or ("perfect", "nothing"),
+            out=self.out,
+            profile=profile,
+            runtime=Runtime(device="cpu", dtype="fp32"),
+            registry=Registry.discover().add(Plugin),
+            **{"chosen": self.four, **more},
+        )
+
+
+@pytest.fixture
+def run(model: Path, tmp_path: Path, four: list[Case]) -> Bench:
+    CALLS.clear()
+    return Bench(model, tmp_path / "out", four)
+
+
+# --- cases ------------------------------------------------------------------------------------------------------------
+
+
+def test_cases_are_the_same_every_time_and_grow_at_the_end() -> None:
+    few, many = cases(8), cases(20)
+    assert few == cases(8)
+    assert {case.name: case for case in few}.items() <= {case.name: case for case in many}.items()
+    assert [case.stratum for case in many] == [stratum for stratum in STRATA for _ in range(5)]
+    with pytest.raises(ValueError, match="multiple of 4"):
+        cases(10)
+    with pytest.raises(ValueError, match="train"):
+        cases(4, "train")
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_cases_are_held_out_and_of_their_stratum(part: str) -> None:
+    for case in cases(40, part):
+        things = case.scene.objects
+        touched = [edit.source for edit in case.edits if edit.part == "thing" and edit.source]
+        assert split(case.scene) == part and is_held_out(case.scene)
+        assert (len(case.edits) >= 3) == (case.stratum == "several"), case.name
+        if case.stratum == "twins":
+            assert things[0].kind == things[1].kind and set(touched) <= set(things[:2]), case.name
+        if case.stratum == "small":
+            x0, y0, x1, y1 = things[0].box
+            assert (x1 - x0) * (y1 - y0) < SMALL_AREA * 128**2 and things[0] in touched
+            assert np.hypot((x0 + x1) / 2 - 64, (y0 + y1) / 2 - 64) >= 32
+
+
+def test_a_cases_plan_and_regions_are_exact() -> None:
+    for case in cases(40):
+        edited = apply(case.scene, case.edits)
+        outside = np.ones((128, 128), bool)
+        for region, subtask in zip(case.regions(), case.plan.subtasks, strict=True):
+            assert region.given and region.mask is not None and region.box is not None
+            outside &= region.mask == 0
+            x0, y0, x1, y1 = map(int, region.box)
+            assert region.mask[y0:y1, x0:x1].sum() == region.mask.sum() > 0
+            assert subtask.instruction
+        changed = (render(case.scene) != render(edited)).any(-1)
+        assert not (changed & outside).any(), case.name
+    assert masks(case.scene)  # the world still tells what is visible
+
+
+# --- what is measured -------------------------------------------------------------------------------------------------
+
+
+def test_a_perfect_editor_has_all_done_and_a_lazy_one_nothing(run: Bench) -> None:
+    report = run()
+    value = {row: kinds["value"] for row, kinds in report.summary["all"].items()}
+    assert value["perfect"]["subtasks_done"].mean == value["perfect"]["all_done"].mean == 100
+    assert value["nothing"]["subtasks_done"].mean == 0
+    assert value["perfect"]["pasted_outside"].mean == 0
+    assert all(result.seconds is not None and result.seconds >= 0 for result in report.results)
+
+
+def test_the_error_outside_is_against_the_round_trip_and_gone_after_pasting(run: Bench) -> None:
+    """The tiny random VAE's round trip is far from the source, so the source itself has a large raw error."""
+    from gas.diffusion.stable_diffusion import StableDiffusion
+
+    report = run("nothing")
+    vae = StableDiffusion.from_folder(run.model)
+    for case, result in zip(run.four, report.results, strict=True):
+        source = render(case.scene)
+        outside = np.logical_and.reduce([region.mask == 0 for region in case.regions()])
+        trip = vae.decode(vae.encode(source))
+        if not outside.any():
+            assert result.raw_outside is None
+            continue
+        expected = np.abs(trip.astype(float) - source)[outside].mean()
+        assert result.raw_outside == pytest.approx(expected, abs=1e-3) and expected > 1
+        assert result.pasted_outside == 0
+
+
+def test_what_is_changed_outside_counts_raw_and_not_pasted(run: Bench) -> None:
+    plain = run("perfect")
+    run.out = run.out.with_name("other")
+    tinted = run("perfect", options={"colour": 40})
+    for before, after in zip(plain.results, tinted.results, strict=True):
+        if before.raw_outside is not None:
+            assert after.raw_outside != before.raw_outside
+            assert after.pasted_outside == before.pasted_outside == 0
+
+
+def test_an_edit_that_is_refused_is_not_done_and_spoils_no_other(run: Bench) -> None:
+    poisoned = run.four[1]
+    report = run("perfect", options={"fail_at": poisoned.plan.target_prompt})
+    for result in report.results:
+        assert all(result.done) == (result.case != poisoned.name)
+        if result.case == poisoned.name:
+            assert result.raw_outside is None and "all black" in result.nearest[0]
+
+
+def test_network_rows_are_counted_by_a_hook(model: Path) -> None:
+    import torch
+
+    from gas.diffusion.stable_diffusion import StableDiffusion
+
+    known = StableDiffusion.from_folder(model)
+    with bench.counting_rows() as counted:
+        for rows in (3, 5):
+            known.predict(torch.zeros(rows, 4, 16, 16), torch.full((rows,), 10), known.embed([""] * rows))
+    known.predict(torch.zeros(1, 4, 16, 16), torch.tensor([10]), known.embed([""]))
+    assert counted.rows == 8
+
+
+def test_edits_share_batches(run: Bench) -> None:
+    run("perfect", batch=3)
+    assert CALLS == [3, 1]
+    CALLS.clear()
+    run.out = run.out.with_name("other")
+    run("nothing", batch=3)
+    assert CALLS == [1, 1, 1, 1]
+
+
+def test_unknown_editors_are_refused_with_the_nearest(run: Bench) -> None:
+    with pytest.raises(UsageError, match="ground-a-score"):
+        run("ground-a-scor")
+    assert not run.out.exists()
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def lines_of(out: Path) -> list[str]:
+    return (out / bench.RESULTS).read_text().splitlines()
+
+
+def test_results_pictures_summary_and_sheet_are_written(run: Bench) -> None:
+    report = run(seeds=(0, 1))
+    assert len(lines_of(run.out)) == len(report.results) == 2 * 2 * 4
+    summary = json.loads((run.out / bench.SUMMARY).read_text())
+    assert summary == json.loads(json.dumps(report.as_json()))
+    assert summary["strata"]["all"]["perfect"]["value"]["subtasks_done"]["mean"] == 100
+    assert len(summary["rows"]["perfect"]["weights"]) == 64
+    case = run.four[0]
+    kept = np.asarray(Image.open(run.out / bench.PICTURES / "perfect" / f"{case.name}-s1.png"))
+    inside = case.regions()[0].mask > 0
+    assert (kept[inside] == EXACT[case.plan.target_prompt][inside]).all()
+    sheet = np.asarray(Image.open(run.out / bench.SHEET))
+    assert sheet.shape[0] > 4 * 128 and sheet.shape[1] > 4 * 128
+
+
+def test_an_interrupted_run_goes_on_where_it_was(run: Bench) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def stop(row: str, done: int, total: int) -> None:
+        assert total == 4
+        if done == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run("perfect", batch=1, progress=stop)
+    whole = lines_of(run.out)
+    assert len(whole) == 2
+    # the crash came in the middle of a line
+    (run.out / bench.RESULTS).write_text("\n".join([whole[0], whole[1][: len(whole[1]) // 2]]))
+    CALLS.clear()
+    report = run("perfect", batch=1, resume=True)
+    assert len(CALLS) == 3 and len(report.results) == 4
+    assert report.results[0].seconds == json.loads(whole[0])["seconds"]
+    CALLS.clear()
+    assert run("perfect", resume=True).results == report.results and CALLS == []
+
+
+def test_a_folder_with_results_is_not_added_to_by_accident(run: Bench) -> None:
+    run("perfect")
+    with pytest.raises(UsageError, match="--resume"):
+        run("perfect")
+
+
+def test_results_of_other_options_or_weights_are_not_mixed(run: Bench, tmp_path: Path) -> None:
+    from gas.testing.tiny import build_tiny_stable_diffusion
+
+    run("perfect")
+    before = lines_of(run.out)
+    with pytest.raises(UsageError, match="other weights, options or cases"):
+        run("perfect", options={"colour": 1}, resume=True)
+    # the same folder with other numbers in it
+    copy = build_tiny_stable_diffusion(tmp_path / "model")
+    moved = Bench(copy, tmp_path / "moved", run.four)
+    moved("perfect")
+    build_tiny_stable_diffusion(copy, seed=1)
+    with pytest.raises(UsageError, match="other weights, options or cases"):
+        moved("perfect", resume=True)
+    assert lines_of(run.out) == before
+
+
+def test_another_editor_is_added_to_a_folder(run: Bench) -> None:
+    run("perfect")
+    CALLS.clear()
+    report = run("perfect", "nothing", resume=True)
+    assert CALLS == [1] * 4 and {result.row for result in report.results} == {"perfect", "nothing"}
+
+
+# --- sums -------------------------------------------------------------------------------------------------------------
+
+
+def result(row: str, case: str, *done: bool, stratum: str = "plain", seed: int = 0, raw: float | None = 1.0) -> Result:
+    n = len(done)
+    return Result(row, case, stratum, seed, ("change",) * n, done, ("snow",) * n, (0.1,) * n, raw, 0.0, 2.0, 10.0)
+
+
+def test_means_are_over_subtasks_and_cases() -> None:
+    results = [result("a", "1", True, True, True), result("a", "2", False)]
+    assert estimate(results, "subtasks_done").mean == 75
+    assert estimate(results, "all_done").mean == 50
+    assert estimate([result("a", "1", True, raw=None)], "raw_outside") is None
+    mixed = [result("a", "1", True, raw=None), result("a", "2", True, raw=3.0)]
+    assert estimate(mixed, "raw_outside").mean == 3
+
+
+def test_intervals_hold_the_mean_and_shrink_with_more_cases() -> None:
+    few, many = ([result("a", str(i), i % 2 == 0) for i in range(n)] for n in (10, 200))
+    narrow, wide = estimate(many, "subtasks_done"), estimate(few, "subtasks_done")
+    assert narrow.low < 50 < narrow.high and wide.low < 50 < wide.high
+    assert narrow.high - narrow.low < 0.4 * (wide.high - wide.low)
+    # 1.96 standard errors of a share of one half among 200
+    assert narrow.high - narrow.low == pytest.approx(2 * 1.96 * 100 * 0.5 / 200**0.5, rel=0.15)
+
+
+def test_differences_are_paired_by_case() -> None:
+    """Two rows that differ by one and the same case in ten have a far narrower difference than their own intervals."""
+    ours = [result("a", str(i), i % 2 == 0 or i == 1) for i in range(40)]
+    theirs = [result("b", str(i), i % 2 == 0) for i in reversed(range(40))]
+    paired = difference(ours, theirs, "subtasks_done")
+    assert paired.mean == pytest.approx(2.5) and paired.low >= 0 and paired.high < 10
+    assert difference(ours, [result("b", "other", True)], "subtasks_done") is None
+    half = difference(ours, theirs[:20], "subtasks_done")
+    assert half.mean == 0  # only the cases that both have: the later twenty
+
+
+def test_seeds_of_a_case_are_no_cases_of_their_own() -> None:
+    one = [result("a", str(i), i % 2 == 0) for i in range(10)]
+    three = [result("a", str(i), i % 2 == 0, seed=seed) for i in range(10) for seed in range(3)]
+    assert estimate(three, "subtasks_done") == estimate(one, "subtasks_done")
+
+
+def test_summary_has_every_stratum_and_differences_from_the_reference() -> None:
+    results = [
+        *(result(bench.REFERENCE, str(i), True, stratum=STRATA[i % 2]) for i in range(4)),
+        *(result("dds", str(i), i % 2 == 0, stratum=STRATA[i % 2]) for i in range(4)),
+    ]
+    summary = summarise(results, bench.REFERENCE)
+    assert list(summary) == ["all", "plain", "several"]
+    assert summary["plain"]["dds"]["difference"]["subtasks_done"].mean == 0
+    assert summary["several"]["dds"]["difference"]["subtasks_done"].mean == -100
+    assert summary["all"][bench.REFERENCE]["difference"] == {}
+    console = Console(width=250, file=StringIO())
+    console.print(tables(summary, bench.REFERENCE))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "several" in text and "-100 [-100, -100]" in text and "subtasks done (%)" in text
