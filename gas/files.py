@@ -114,7 +114,7 @@ def read_text(path: Path, *, max_bytes: int) -> str:
 def sha256(stream: BinaryIO) -> str:
     """The SHA-256 of all of a stream as hexadecimal digits; the stream is left at its start."""
     stream.seek(0)
-    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]  # wants readinto by name
     stream.seek(0)
     return digest
 

@@ -20,26 +20,19 @@ are taken as sRGB, which is how viewers show them.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
-import io
 import os
-import re
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape, unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import (  # the plugins by name: Pillow would otherwise look for decoders only when it meets a file
     BmpImagePlugin,  # noqa: F401
-    ExifTags,
     GifImagePlugin,  # noqa: F401
     ImageCms,
     JpegImagePlugin,
@@ -51,19 +44,17 @@ from PIL import (  # the plugins by name: Pillow would otherwise look for decode
 )
 from PIL import Image as Pictures
 
-from gas import __version__, files
+from gas import files
+from gas.colour import BAND, GREY_MODES, Space, level_range, to_pillow
 from gas.compose import Difference, outside_difference
 from gas.errors import GasError, InputRefused, OutOfResources, UsageError
+from gas.metadata import MAX_EMBEDDED, pack, packed_in_xmp, read_exif, unpack, without_position, xmp_packet
 
 if TYPE_CHECKING:
     from gas.types import Image, Mask
 
 MAX_PIXELS = 200_000_000
 MAX_BYTES = 2**30
-MAX_EMBEDDED = 48_000
-"""Longest record, compressed and in base64, that goes into the picture: with the rest of the XMP packet it must fit
-into a JPEG segment of 64 KB. A longer one is in the sidecar file alone."""
-MAX_RECORD = 64 * 2**20
 GREY_SPREAD = 16
 """Levels between the channels of a pixel up to which it counts as grey: decoders of latents do not return exact
 greys.
@@ -87,19 +78,7 @@ _WRITABLE = {  # what a container can hold without loss of meaning; an A stands 
     "HEIF": {"L", "RGB", "RGBA"},
 }
 _LOSSY = {"JPEG", "HEIF"}
-_GREY = {"L", "I;16", "I", "F"}
 _TIFF_COMPRESSIONS = {"raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"}
-_EXIF_KEPT = {
-    ExifTags.Base.ImageDescription,
-    ExifTags.Base.Make,
-    ExifTags.Base.Model,
-    ExifTags.Base.DateTime,
-    ExifTags.Base.Artist,
-    ExifTags.Base.Copyright,
-}
-_BAND = 512
-_DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-_RECORD_NAMESPACE = "urn:gas-edit:record:1"
 _pillow_lock = threading.Lock()
 
 
@@ -132,8 +111,8 @@ class Photo:
         return self.pixels.shape[1], self.pixels.shape[0]
 
     @cached_property
-    def space(self) -> _Space:
-        return _Space(self.mode, self.icc, self.levels)
+    def space(self) -> Space:
+        return Space(self.mode, self.icc, self.levels)
 
 
 @dataclass(frozen=True)
@@ -252,7 +231,7 @@ def _decoding(name: str) -> Iterator[None]:
 
 def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) -> Photo:
     container = {"MPO": "JPEG", "DIB": "BMP"}.get(picture.format or "", picture.format or "")
-    orientation, exif = _exif(picture, notes)
+    orientation, exif = read_exif(picture, notes)
     encoding = _encoding(picture, container)
     dpi, icc = _dpi(picture), picture.info.get("icc_profile") or None
     picture = _plain(picture)
@@ -266,15 +245,15 @@ def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) ->
         transparent = picture.info.get("transparency")
         if isinstance(transparent, int):
             alpha = np.where(native == transparent, 0, 255).astype(np.uint8)
-    levels = _levels(native, mode)
+    levels = level_range(native, mode)
     if icc is not None:
         try:
-            _Space(mode, icc, levels)
+            Space(mode, icc, levels)
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:80]
             notes.append(f"{name}: its colour profile cannot be used and is dropped: {reason}")
             icc = None
-    space = _Space(mode, icc, levels)
+    space = Space(mode, icc, levels)
     return Photo(
         pixels=space.to_srgb(native),
         native=native,
@@ -315,13 +294,13 @@ def _array(picture: Pictures.Image, mode: str) -> np.ndarray:
     width, height = picture.size
     channels = {"RGB": (3,), "CMYK": (4,), "LAB": (3,), "YCbCr": (3,)}.get(mode, ())
     out: np.ndarray | None = None
-    for top in range(0, height, _BAND):
-        part = np.asarray(picture.crop((0, top, width, min(top + _BAND, height))))
+    for top in range(0, height, BAND):
+        part = np.asarray(picture.crop((0, top, width, min(top + BAND, height))))
         if picture.mode in {"RGBA", "LA"}:
             part = part[..., :-1].reshape(*part.shape[:2], *channels)
         if out is None:
             out = np.empty((height, width, *channels), part.dtype.newbyteorder("="))
-        out[top : top + _BAND] = part
+        out[top : top + BAND] = part
     assert out is not None  # a picture has at least one row
     return out
 
@@ -336,58 +315,6 @@ def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in {3, 4, 7, 8}:
         array = array[::-1]
     return np.ascontiguousarray(array)
-
-
-def _exif(picture: Pictures.Image, notes: list[str]) -> tuple[int, bytes]:
-    """The orientation, 1 where it is missing or makes no sense, and the EXIF data that is worth keeping, position
-    included.
-
-    Left out: the thumbnail (it shows the picture before the edit), the maker's note (its offsets break when it is
-    moved) and all that describes the file rather than the photograph.
-    """
-    try:
-        found = picture.getexif()
-        orientation = found.get(ExifTags.Base.Orientation, 1)
-        kept = Pictures.Exif()
-        for tag in _EXIF_KEPT & set(found):
-            kept[tag] = found[tag]
-        for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            values = {
-                tag: value
-                for tag, value in found.get_ifd(ifd).items()
-                if tag not in {ExifTags.IFD.MakerNote, ExifTags.IFD.Interop}
-                and tag not in {ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight}
-            }
-            if values:
-                kept.get_ifd(ifd).update(values)
-        data = (
-            kept.tobytes()
-            if len(kept) or any(kept.get_ifd(i) for i in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo))
-            else b""
-        )
-        if len(data) > 60_000:
-            raise ValueError("longer than 60,000 bytes")
-    except Exception as error:  # noqa: BLE001 - metadata from anywhere; Pillow raises nearly anything on it
-        notes.append(f"EXIF data cannot be read and is dropped: {' '.join(str(error).split())[:80]}")
-        with contextlib.suppress(Exception):
-            value = picture.getexif().get(ExifTags.Base.Orientation, 1)
-            return (value if value in range(1, 9) else 1), b""
-        return 1, b""
-    return (int(orientation) if orientation in range(1, 9) else 1), data
-
-
-def _without_position(exif: bytes) -> bytes:
-    if not exif:
-        return exif
-    kept = Pictures.Exif()
-    kept.load(exif)
-    out = Pictures.Exif()
-    for tag in _EXIF_KEPT & set(kept):
-        out[tag] = kept[tag]
-    values = kept.get_ifd(ExifTags.IFD.Exif)
-    if values:
-        out.get_ifd(ExifTags.IFD.Exif).update(values)
-    return out.tobytes() if len(out) or values else b""
 
 
 def _sixteen_bit_colour(picture: Pictures.Image) -> bool:
@@ -420,106 +347,6 @@ def _encoding(picture: Pictures.Image, container: str) -> dict[str, Any]:
     if container == "TIFF" and picture.info.get("compression") in _TIFF_COMPRESSIONS:
         return {"compression": picture.info["compression"]}
     return {}
-
-
-def _levels(native: np.ndarray, mode: str) -> tuple[float, float]:
-    if mode == "I;16":
-        return 0.0, 65535.0
-    if mode not in {"I", "F"}:
-        return 0.0, 255.0
-    finite = native[np.isfinite(native)] if mode == "F" else native
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    if low >= 0:
-        for top in (1.0, 255.0, 65535.0):
-            if high <= top and not (top == 1.0 and mode == "I"):
-                return 0.0, top
-    return low, max(high, low + 1.0)
-
-
-# --- colour -----------------------------------------------------------------------------------------------------------
-
-
-class _Space:
-    """The way between native pixels and sRGB. Raises PyCMSError or ValueError for a profile that does not fit the
-    mode.
-    """
-
-    def __init__(self, mode: str, icc: bytes | None, levels: tuple[float, float]) -> None:
-        self.mode, self.levels = mode, levels
-        self.seen = "L" if mode in _GREY else mode
-        self._forth: ImageCms.ImageCmsTransform | None = None
-        self._back: ImageCms.ImageCmsTransform | None = None
-        if icc is None:
-            return
-        profile = ImageCms.getOpenProfile(io.BytesIO(icc))
-        has = profile.profile.xcolor_space.strip()
-        if self.seen == "L" and has == "RGB":
-            self.seen = "RGB"  # a grey picture tagged with a profile for colours: r = g = b in that profile
-        if {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK", "Lab": "LAB"}.get(has) != self.seen:
-            raise ValueError(f"a profile for {has} on {mode} pixels")
-        srgb = ImageCms.createProfile("sRGB")
-        intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
-        forth = ImageCms.buildTransform(profile, srgb, self.seen, "RGB", intent, flags)
-        back = ImageCms.buildTransform(srgb, profile, "RGB", self.seen, intent, flags)
-        if self.seen == "RGB":
-            # sRGB under any name: converting it would only shake the last bit.
-            steps = np.arange(0, 256, 15, dtype=np.uint8)
-            cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(len(steps), -1, 3)
-            there = np.asarray(_apply(Pictures.fromarray(cube), forth))
-            if np.abs(there.astype(np.int16) - cube).max() <= 1:
-                return
-        self._forth, self._back = forth, back
-
-    def to_srgb(self, native: np.ndarray) -> Image:
-        """`(H, W, 3)` uint8 sRGB of native pixels."""
-        if self.mode == "RGB" and self._forth is None:
-            return native
-        out = np.empty((*native.shape[:2], 3), np.uint8)
-        for top in range(0, len(native), _BAND):
-            part = self._seen(native[top : top + _BAND])
-            picture = _picture(part, self.seen)
-            if self._forth is not None:
-                picture = _apply(picture, self._forth)
-            out[top : top + _BAND] = np.asarray(picture.convert("RGB"))
-        return out
-
-    def from_srgb(self, image: Image) -> np.ndarray:
-        """Native pixels of sRGB ones, as floats, not yet rounded to the native number format."""
-        picture: Pictures.Image = Pictures.fromarray(np.ascontiguousarray(image))
-        if self._back is not None:
-            picture = _apply(picture, self._back)
-        if self.mode in _GREY:
-            low, high = self.levels
-            grey = np.asarray(picture.convert("L"), np.float64)
-            return low + grey * (high - low) / 255
-        return np.asarray(picture if picture.mode == self.mode else picture.convert(self.mode), np.float64)
-
-    def _seen(self, native: np.ndarray) -> np.ndarray:
-        if self.mode not in _GREY:
-            return native
-        low, high = self.levels
-        if self.mode == "L":
-            grey = native
-        else:
-            scaled = (np.nan_to_num(native.astype(np.float64), nan=low, posinf=high, neginf=low) - low) * (
-                255 / (high - low)
-            )
-            grey = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2) if self.seen == "RGB" else grey
-
-
-def _apply(picture: Pictures.Image, transform: ImageCms.ImageCmsTransform) -> Pictures.Image:
-    out = ImageCms.applyTransform(picture, transform)
-    assert out is not None  # only a transform in place returns None
-    return out
-
-
-def _picture(array: np.ndarray, mode: str) -> Pictures.Image:
-    if mode in {"CMYK", "LAB", "YCbCr"}:
-        return Pictures.frombytes(mode, (array.shape[1], array.shape[0]), np.ascontiguousarray(array).tobytes())
-    return Pictures.fromarray(np.ascontiguousarray(array))
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -598,23 +425,25 @@ def _edited_native(
     as_is = mode + ("A" if has_alpha and mode in {"L", "RGB"} else "") in _WRITABLE[container] and not (
         has_alpha and mode not in {"L", "RGB"}
     )
-    if mode in _GREY and _has_colour(image, inside):
+    if mode in GREY_MODES and _has_colour(image, inside):
         as_is = False
         if mode != "L":
             notes.append(f"the edit has colour: grey of mode {mode} is written as 8-bit RGB")
     if not as_is:
-        if mode not in _GREY and mode != "RGB":
+        if mode not in GREY_MODES and mode != "RGB":
             notes.append(f"{container} cannot hold {mode}: written as sRGB")
         # Inside and outside alike are what the editor saw: sRGB, the same on a screen.
         out = np.where(inside[..., None], image, photo.pixels)
-        grey = mode in _GREY and not _has_colour(image, inside) and "L" in _WRITABLE[container] and photo.icc is None
+        grey = (
+            mode in GREY_MODES and not _has_colour(image, inside) and "L" in _WRITABLE[container] and photo.icc is None
+        )
         return (np.ascontiguousarray(out[..., 0]), "L", None) if grey else (out, "RGB", None)
     out = photo.native.copy()
     space = photo.space
     top = {"I;16": 65535.0, "I": 2.0**31 - 1, "F": np.inf}.get(mode, 255.0)
     bottom = {"I": -(2.0**31), "F": -np.inf}.get(mode, 0.0)
-    for first in range(0, len(out), _BAND):
-        rows = np.s_[first : first + _BAND]
+    for first in range(0, len(out), BAND):
+        rows = np.s_[first : first + BAND]
         here = inside[rows]
         if not here.any():
             continue
@@ -639,7 +468,7 @@ def _has_colour(image: Image, inside: np.ndarray) -> bool:
 
 
 def _with_alpha(native: np.ndarray, mode: str, alpha: np.ndarray | None) -> Pictures.Image:
-    picture = _picture(native, mode)
+    picture = to_pillow(native, mode)
     if alpha is not None:
         picture.putalpha(Pictures.fromarray(alpha))
     return picture
@@ -648,9 +477,9 @@ def _with_alpha(native: np.ndarray, mode: str, alpha: np.ndarray | None) -> Pict
 def _save_options(
     photo: Photo, container: str, icc: bytes | None, record: str | None, gps: bool, notes: list[str]
 ) -> tuple[bool, dict[str, Any]]:
-    packed = base64.b64encode(zlib.compress(record.encode(), 9)).decode() if record else ""
-    embedded = bool(packed) and len(packed) <= MAX_EMBEDDED
-    exif = photo.exif if gps else _without_position(photo.exif)
+    packed = pack(record) if record else ""
+    embedded = bool(packed) and len(packed) <= MAX_EMBEDDED[container]
+    exif = photo.exif if gps else without_position(photo.exif)
     options: dict[str, Any] = {}
     if container == "BMP":
         notes.append("BMP holds neither profile nor metadata: nothing in the file says that it is an edit")
@@ -663,11 +492,11 @@ def _save_options(
         options["dpi"] = photo.dpi
     if container == "PNG":
         chunks = PngImagePlugin.PngInfo()
-        chunks.add_itxt("XML:com.adobe.xmp", _xmp(""))
+        chunks.add_itxt("XML:com.adobe.xmp", xmp_packet())
         if embedded:
             chunks.add_itxt("gas", packed)
         return embedded, {**options, "pnginfo": chunks}
-    xmp = _xmp(packed if embedded else "").encode()
+    xmp = xmp_packet(packed if embedded else "").encode()
     if container == "TIFF":
         directory = TiffImagePlugin.ImageFileDirectory_v2()
         directory.tagtype[700] = 1
@@ -720,7 +549,7 @@ def _verify(
         return Difference(0.0, 0.0), exact
     if mode != photo.mode:
         return outside_difference(photo.pixels, again.pixels, mask), exact
-    scale = 255 / (photo.levels[1] - photo.levels[0]) if mode in _GREY else 1.0
+    scale = 255 / (photo.levels[1] - photo.levels[0]) if mode in GREY_MODES else 1.0
     raw = outside_difference(photo.native, again.native, mask)
     return Difference(raw.max * scale, raw.mean * scale), exact
 
@@ -740,34 +569,15 @@ def read_embedded(path: Path) -> str | None:
             if xmp is None and picture.format == "TIFF":
                 xmp = getattr(picture, "tag_v2", {}).get(700)
     if found is None and xmp is not None:
-        text = xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp)
-        match = re.search(r'\bgas:record="([A-Za-z0-9+/=]*)"', text)
-        found = unescape(match.group(1)) if match else None
+        found = packed_in_xmp(xmp)
     if not found:
         return None
     try:
-        engine = zlib.decompressobj()
-        data = engine.decompress(base64.b64decode(str(found), validate=True), MAX_RECORD)
-        if engine.unconsumed_tail or not engine.eof:
-            raise ValueError("too long or cut off")
-        return data.decode()
-    except (binascii.Error, zlib.error, ValueError) as error:
+        return unpack(str(found))
+    except ValueError as error:
         raise InputRefused(f"{path.name}: its record is broken: {error}", "use the .gas.json file beside it") from None
 
 
-def _xmp(packed: str) -> str:
-    record = f'\n    gas:record="{escape(packed)}"' if packed else ""
-    return (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
-        ' <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n'
-        '  <rdf:Description rdf:about=""\n'
-        '    xmlns:xmp="http://ns.adobe.com/xap/1.0/"\n'
-        '    xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"\n'
-        f'    xmlns:gas="{_RECORD_NAMESPACE}"\n'
-        f'    xmp:CreatorTool="gas-edit {__version__}"\n'
-        f'    Iptc4xmpExt:DigitalSourceType="{_DIGITAL_SOURCE}"{record}/>\n'
-        " </rdf:RDF>\n"
-        "</x:xmpmeta>\n"
-        '<?xpacket end="w"?>'
-    )
+def fits(text: str, container: str) -> bool:
+    """Whether a record's text can be embedded in a picture of this format."""
+    return len(pack(text)) <= MAX_EMBEDDED[container]

@@ -9,7 +9,6 @@ here. `size` is always `(width, height)`. Everything that comes from a user or a
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
 import warnings
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,7 +24,9 @@ from scipy import ndimage
 
 from gas import files
 from gas.errors import InputRefused
+from gas.plans import load_json
 from gas.types import Box, EditPlan, Region
+from gas.validation import explain
 
 if TYPE_CHECKING:
     from gas.types import Mask
@@ -538,28 +539,11 @@ def load_regions(folder: Path, size: Size, *, warn: Warn = warnings.warn) -> lis
 def _read_index(path: Path) -> _SavedRegions:
     text = files.read_text(path, max_bytes=MAX_JSON_BYTES)
     try:
-        return _SavedRegions.model_validate(strict_json(text))
+        return _SavedRegions.model_validate(load_json(text, path.name, max_bytes=MAX_JSON_BYTES, max_depth=8))
+    except InputRefused as error:
+        raise InputRefused(error.message, "write it with gas ground") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputRefused(f"{path.name}: {where}: {first['msg']}", "write it with gas ground") from None
-    except (ValueError, RecursionError) as error:
-        raise InputRefused(f"{path.name}: is not readable JSON: {error}", "write it with gas ground") from None
-
-
-def strict_json(text: str) -> Any:
-    """The JSON value of a text, refusing NaN, infinities and duplicate keys with ValueError."""
-
-    def no_constant(name: str) -> float:
-        raise ValueError(f"{name} is not a JSON number")
-
-    def no_duplicates(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-        out = dict(pairs)
-        if len(out) != len(pairs):
-            raise ValueError(f"a key occurs twice among {[k for k, _ in pairs][:8]}")
-        return out
-
-    return json.loads(text, parse_constant=no_constant, object_pairs_hook=no_duplicates)
+        raise InputRefused(f"{path.name}: {explain(error)}", "write it with gas ground") from None
 
 
 def _named_region(path: Path, masks: Mapping[str, Path], size: Size, warn: Warn) -> Region:
