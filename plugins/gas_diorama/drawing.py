@@ -99,7 +99,12 @@ def _igloo(p: Array, q: Array) -> list[Part]:
     porch = np.minimum(_disc(p, q, 0.0, 0.2, 0.23), _slab(p, q, -0.23, 0.23, 0.0, 0.2))
     gate = np.minimum(_disc(p, q, 0.0, 0.19, 0.13), _slab(p, q, -0.13, 0.13, 0.0, 0.19))
     course = np.maximum(dome + 0.03, np.abs(q - 0.33) - 0.07)
-    return [(dome, Own, 1.0), (course, Own, 0.8), (np.maximum(porch, -q), Own, 0.66), (np.maximum(gate, -q), _DARK, 1.0)]
+    return [
+        (dome, Own, 1.0),
+        (course, Own, 0.8),
+        (np.maximum(porch, -q), Own, 0.66),
+        (np.maximum(gate, -q), _DARK, 1.0),
+    ]
 
 
 def _snowman(p: Array, q: Array) -> list[Part]:

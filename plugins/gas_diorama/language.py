@@ -15,7 +15,7 @@ def article(noun: str) -> str:
 
 
 def name(what: Thing | str) -> str:
-    """"red car" of a thing, "grass" of a ground, "clear sky" of a sky."""
+    """ "red car" of a thing, "grass" of a ground, "clear sky" of a sky."""
     if isinstance(what, Thing):
         return f"{what.colour} {what.kind}"
     return f"{what} sky" if what in ("clear", "sunset", "night") else what
@@ -31,7 +31,7 @@ def _choice(rng: np.random.Generator, options: Sequence[str]) -> str:
 
 
 def joined(parts: Sequence[str]) -> str:
-    """"a", "a and b", "a, b and c"."""
+    """ "a", "a and b", "a, b and c"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
@@ -52,7 +52,9 @@ def caption(scene: Scene, rng: np.random.Generator | None = None) -> str:
     listed = joined([with_article(name(thing)) for thing in things]) if things else ""
     on = _choice(rng, ("on", "on", "on the", "standing on" if form == 4 else "on"))
     if not things:
-        return _choice(rng, (f"{ground} under {article(sky)}", f"{article(sky)} over {ground}", f"{ground}, {article(sky)}"))
+        return _choice(
+            rng, (f"{ground} under {article(sky)}", f"{article(sky)} over {ground}", f"{ground}, {article(sky)}")
+        )
     if form <= 4:
         return f"{listed} {on} {ground} under {_choice(rng, (article(sky), article(sky), f'the {sky}', sky))}"
     if form == 5:
@@ -126,7 +128,7 @@ def edit_phrases(edit: Edit, scene: Scene) -> tuple[str, str]:
 
 
 def _referred(thing: Thing, scene: Scene | None, rng: np.random.Generator) -> str:
-    """"red car", or "car" where it is the only one of its kind."""
+    """ "red car", or "car" where it is the only one of its kind."""
     alone = scene is not None and sum(other.kind == thing.kind for other in scene.objects) == 1
     return thing.kind if alone and rng.random() < 0.25 else name(thing)
 

@@ -135,7 +135,7 @@ def apply(scene: Scene, edits: Sequence[Edit]) -> Scene:
 
 
 def split(scene: Scene) -> str:
-    """"train", "validation" or "test", by a hash of what the scene is made of: sky, ground and the kinds and colours of its
+    """ "train", "validation" or "test", by a hash of what the scene is made of: sky, ground and the kinds and colours of its
     things, not where they stand. No whole caption of a held-out scene therefore describes any training scene. 80, 10, 10 %."""
     names = sorted(f"{thing.colour} {thing.kind}" for thing in scene.objects)
     digest = hashlib.sha256("|".join([scene.sky, scene.ground, *names]).encode()).digest()

@@ -1,0 +1,83 @@
+"""`python -m gas_diorama.evaluate`: how good the shipped networks are, as a table and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+
+from gas_diorama.bank import SceneBank
+from gas_diorama.classifier import ClassifierSettings, judge, train_classifier
+from gas_diorama.export import WEIGHTS
+from gas_diorama.language import caption
+from gas_diorama.scene import Scene
+from gas_diorama.train_vae import psnr, round_trip
+from gas_diorama.training import log_to
+
+
+def text_to_image(
+    pipeline: StableDiffusionPipeline, texts: list[str], seed: int, guidance_scale: float, steps: int, batch: int = 25
+) -> np.ndarray:
+    """One picture for each text, drawn by diffusers' own pipeline: uint8 (n, 128, 128, 3)."""
+    generator = torch.Generator().manual_seed(seed)
+    done = []
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for start in range(0, len(texts), batch):
+            drawn = pipeline(
+                texts[start : start + batch],
+                num_inference_steps=steps,
+                guidance_scale=guidance_scale,
+                generator=generator,
+                output_type="np",
+            ).images
+            done.append(np.rint(drawn * 255).astype(np.uint8))
+    return np.concatenate(done)
+
+
+def evaluate(
+    weights: Path, out: Path, count: int, guidance_scale: float, steps: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """Figures of the folder `weights` on `count` held-out scenes of the test split; the classifier is trained into `out` when it is
+    not there yet."""
+    pipeline = StableDiffusionPipeline.from_pretrained(weights, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    classifier = train_classifier(out, pipeline.vae, ClassifierSettings())
+    bank = SceneBank(count, seed=1, part="test")
+    pictures = bank.pictures(np.arange(count))
+    scenes: list[Scene] = [bank.scene(n) for n in range(count)]
+    trips = round_trip(pipeline.vae, pictures)
+    quality = psnr(pictures, trips)
+    drawn = text_to_image(pipeline, [caption(scene) for scene in scenes], seed, guidance_scale, steps)
+    return {
+        "vae": {"psnr_mean": float(quality.mean()), "psnr_lowest": float(quality.min())},
+        "classifier_on_round_trips": judge(classifier, trips, scenes),
+        "text_to_image": judge(classifier, drawn, scenes),
+        "settings": {"count": count, "guidance_scale": guidance_scale, "steps": steps, "seed": seed},
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Prints the figures and writes them to `--json`."""
+    parser = argparse.ArgumentParser(prog="python -m gas_diorama.evaluate", description=__doc__)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--out", type=Path, default=Path("runs/diorama"), help="where the classifier is kept")
+    parser.add_argument("--json", type=Path, default=None, help="file for the figures (default: OUT/figures.json)")
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--guidance-scale", type=float, default=4.0)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(arguments)
+    log_to(chosen.out)
+    figures = evaluate(chosen.weights, chosen.out, chosen.count, chosen.guidance_scale, chosen.steps, chosen.seed)
+    for title, values in figures.items():
+        print(f"{title:28}" + "  ".join(f"{key} {value:.3f}" for key, value in values.items()))
+    path = chosen.json or chosen.out / "figures.json"
+    path.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""`python -m gas_diorama.train [vae|text|unet|export|all] --out runs/diorama`: trains the networks, resuming where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from gas_diorama.export import WEIGHTS, export
+from gas_diorama.train_text import TextSettings, train_text
+from gas_diorama.train_unet import UNetSettings, train_unet
+from gas_diorama.train_vae import VAESettings, train_vae
+from gas_diorama.training import log_to
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the stage asked for."""
+    parser = argparse.ArgumentParser(prog="python -m gas_diorama.train", description=__doc__)
+    parser.add_argument("stage", choices=("vae", "text", "unet", "export", "all"))
+    parser.add_argument("--out", type=Path, default=Path("runs/diorama"), help="checkpoints and log")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=None, help="training steps (default: the stage's own)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the UNet (needs a C++ compiler)")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder that export writes")
+    chosen = parser.parse_args(arguments)
+    if chosen.threads is not None:
+        torch.set_num_threads(chosen.threads)
+    log_to(chosen.out)
+    steps = {} if chosen.steps is None else {"steps": chosen.steps}
+    if chosen.stage in ("vae", "all"):
+        train_vae(chosen.out, VAESettings(seed=chosen.seed, **steps), chosen.device)
+    if chosen.stage in ("text", "all"):
+        train_text(chosen.out, TextSettings(seed=chosen.seed, **steps), chosen.device)
+    if chosen.stage in ("unet", "all"):
+        settings, text_settings = UNetSettings(seed=chosen.seed, **steps), TextSettings(seed=chosen.seed)
+        train_unet(chosen.out, settings, text_settings, chosen.device, chosen.compile)
+    if chosen.stage in ("export", "all"):
+        export(chosen.out, chosen.weights)
+
+
+if __name__ == "__main__":
+    main()
