@@ -8,6 +8,7 @@ from gas import BackendSpec, hookimpl
 @hookimpl
 def gas_register_planners() -> tuple[BackendSpec, ...]:
     return (
+        BackendSpec("auto", "gas_planners.auto:AutoPlanner", "a local Ollama that sees if there is one, else rules"),
         BackendSpec("rules", "gas_planners.rules:RulesPlanner", "reads the usual forms of request; no model, offline"),
         BackendSpec(
             "openai",

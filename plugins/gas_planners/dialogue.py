@@ -6,14 +6,15 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import Field, SecretStr
 
 from gas.errors import PlanUnreadable, ServiceUnavailable
 from gas.interfaces import Options, Planner
 from gas.plans import flag_foreign_phrases
-from gas.types import EditPlan, EditRequest, Image, Provenance
+from gas.runtime import Runtime
+from gas.types import EditPlan, EditRequest, Provenance
 from gas_planners.picture import Picture, encode
 from gas_planners.prompt import (
     Message,
@@ -28,6 +29,9 @@ from gas_planners.prompt import (
 from gas_planners.reply import read_plan_reply, refused
 from gas_planners.service import MAX_CALLS, READ_SECONDS, TOTAL_SECONDS, Line, Unsupported
 
+if TYPE_CHECKING:
+    from gas.types import Image
+
 T = TypeVar("T")
 MAX_KEPT = 200_000
 
@@ -38,9 +42,13 @@ class ModelOptions(Options):
     model: str = Field("", max_length=200, description="name of the model at the service")
     picture: bool = Field(True, description="send the picture; no: only the words, for models that cannot see")
     picture_size: int = Field(768, ge=64, le=2048, description="longer side in pixels of the picture that is sent")
-    examples: str = Field("", description="file with your own worked examples, given to the model beside the built-in ones")
+    examples: str = Field(
+        "", description="file with your own worked examples, given to the model beside the built-in ones"
+    )
     max_tokens: int = Field(4096, ge=64, le=32_768, description="length at which the service is to cut the reply")
-    structured: bool = Field(True, description="give the service the reply's schema; no: only describe it in the prompt")
+    structured: bool = Field(
+        True, description="give the service the reply's schema; no: only describe it in the prompt"
+    )
     silence: float = Field(READ_SECONDS, gt=0, le=READ_SECONDS, description="seconds to wait for a sign of life")
     time_limit: float = Field(TOTAL_SECONDS, gt=0, le=TOTAL_SECONDS, description="seconds for a plan in all")
 
@@ -107,7 +115,11 @@ class ModelPlanner(Planner):
     """A planner that asks a model at a service. A child says how its service is spoken to."""
 
     options_type = ModelOptions
-    name: str
+    name: ClassVar[str]
+
+    def __init__(self, options: Options, runtime: Runtime) -> None:
+        super().__init__(options, runtime)
+        self._knows_no_schema = False
 
     # What a child says
 
@@ -123,7 +135,13 @@ class ModelPlanner(Planner):
 
     @abstractmethod
     def _ask(
-        self, line: Line, model: str, messages: Sequence[Message], picture: Picture | None, schema: dict[str, Any] | None, seed: int
+        self,
+        line: Line,
+        model: str,
+        messages: Sequence[Message],
+        picture: Picture | None,
+        schema: dict[str, Any] | None,
+        seed: int,
     ) -> Answer:
         """One answer through `line`. With `schema`, Unsupported when the service does not know schemas."""
 
@@ -142,7 +160,12 @@ class ModelPlanner(Planner):
         return None
 
     def _prepare(self) -> None:
-        """Raises what can be known before anything is sent: a missing package, a missing key."""
+        """Raises what is known before anything is sent. A child adds a missing package or key."""
+        if self.remote and self.runtime.offline:
+            raise ServiceUnavailable(
+                f"{self.name} would send to {self.address}, and offline is set",
+                "allow the network, or use --planner rules",
+            )
 
     # What all do
 
@@ -163,7 +186,7 @@ class ModelPlanner(Planner):
                     model=answer.model,
                     service=self.address,
                     request=_transcript(messages, picture),
-                    reply=answer.text,
+                    reply=_kept(answer.text),
                     prompt_tokens=answer.prompt_tokens,
                     reply_tokens=answer.reply_tokens,
                 ),
@@ -227,18 +250,55 @@ class ModelPlanner(Planner):
         return _read(answer, read), answer
 
     def _answer(
-        self, line: Line, model: str, messages: Sequence[Message], picture: Picture | None, schema: dict[str, Any], seed: int
+        self,
+        line: Line,
+        model: str,
+        messages: Sequence[Message],
+        picture: Picture | None,
+        schema: dict[str, Any],
+        seed: int,
     ) -> Answer:
-        if self.options.structured and not self.runtime_knows("plain"):
+        if self.options.structured and not self._knows_no_schema:
             try:
-                return self._cleaned(line, self._ask(line, model, messages, picture, schema, seed))
+                return _cleaned(line, self._ask(line, model, messages, picture, schema, seed))
             except Unsupported:
-                self.runtime_note("plain")
+                self._knows_no_schema = True  # for this planner's next pictures too
         first, *others = messages
         told = [replace(first, text=f"{first.text}\n{schema_message(schema)}"), *others]
-        return self._cleaned(line, self._ask(line, model, told, picture, None, seed))
+        return _cleaned(line, self._ask(line, model, told, picture, None, seed))
 
-    def _cleaned(self, line: Line, answer: Answer) -> Answer:
-        """The answer without secrets: a service may quote the key in it."""
-        refusal = None if answer.refusal is None else line.redact(answer.refusal)
-        return replace(answer, text=line.redact(answer.text)[:MAX_KEPT] if len(answer.text) <= MAX_KEPT else line.redact(answer.text), refusal=refusal)
+
+def _read(answer: Answer, read: Callable[[str], T]) -> T:
+    """What `read` makes of the answer. PlanUnreadable (4) when it is a refusal, or was cut at the token limit."""
+    if answer.refusal is not None:
+        raise refused(f"the model refused: {answer.refusal[:200]!a}", answer.text or answer.refusal)
+    try:
+        return read(answer.text)
+    except PlanUnreadable:
+        if answer.cut:
+            raise refused(
+                "it was cut at the service's token limit; raise it with -o max_tokens=N", answer.text
+            ) from None
+        raise
+
+
+def _cleaned(line: Line, answer: Answer) -> Answer:
+    """The answer without secrets: a service may quote the key that it was given."""
+    refusal = None if answer.refusal is None else line.redact(answer.refusal)
+    model = None if answer.model is None else line.redact(answer.model)[:200]
+    return replace(answer, text=line.redact(answer.text), refusal=refusal, model=model)
+
+
+def _transcript(messages: Sequence[Message], picture: Picture | None) -> str:
+    """What was sent first, for the record; the picture by its digest."""
+    parts = []
+    for message in messages:
+        parts.append(f"[{message.role}]\n{message.text}")
+        if message.with_picture and picture is not None:
+            parts.append(f"[{picture.summary}]")
+    return "\n".join(parts)
+
+
+def _kept(text: str) -> str:
+    """A reply as it is kept in a plan, which is to stay a readable file."""
+    return text if len(text) <= MAX_KEPT else f"{text[:MAX_KEPT]}\n[{len(text) - MAX_KEPT} more characters]"

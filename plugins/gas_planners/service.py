@@ -44,7 +44,11 @@ class CallFailed(Exception):
 
 
 class Unsupported(CallFailed):
-    """The service does not know a part of the request (the schema, a parameter); it can be asked without it."""
+    """The service does not know `part` of the request (the schema, a parameter); it can be asked without it."""
+
+    def __init__(self, part: str, message: str, remedy: str = "", *, status: int | None = None) -> None:
+        super().__init__(message, remedy, status=status)
+        self.part = part
 
 
 class Line:
@@ -87,7 +91,9 @@ class Line:
         """
         while True:
             if self.calls_left < 1:
-                raise self.failure(CallFailed(f"{self.service} gave no usable reply in {MAX_CALLS} calls", "try again later"))
+                raise self.failure(
+                    CallFailed(f"{self.service} gave no usable reply in {MAX_CALLS} calls", "try again later")
+                )
             if self.remaining <= 0:
                 raise self.failure(self._too_late())
             self.calls += 1
@@ -101,6 +107,17 @@ class Line:
                 if wait is None:
                     raise self.failure(failure) from None
                 pause(wait)
+
+    def look(self, send: Callable[[float], T]) -> T:
+        """What `send` returns, tried once: for questions about the service that carry no picture and are not counted.
+
+        ServiceUnavailable (8) when nothing came.
+        """
+        self._retry_after = self._broken = None
+        try:
+            return self._within(send)
+        except CallFailed as failure:
+            raise self.failure(failure) from None
 
     def failure(self, failed: CallFailed) -> ServiceUnavailable:
         """The error for the user, without secrets."""
@@ -153,7 +170,9 @@ class Line:
         if "ConnectError" in kinds or "ConnectionError" in kinds:
             return CallFailed(f"{self.service} cannot be reached", hint)
         if "TimeoutException" in kinds:
-            return CallFailed(f"{self.service} was silent for {min(self.silence, self.seconds):g} s", "try again, or a smaller model")
+            return CallFailed(
+                f"{self.service} was silent for {min(self.silence, self.seconds):g} s", "try again, or a smaller model"
+            )
         if "TransportError" in kinds:
             return CallFailed(f"{self.service} broke the connection off", "try again", again=True)
         return CallFailed(f"{self.service} sent something that is not a reply ({type(error).__name__})", hint)
@@ -163,7 +182,9 @@ class Line:
         return self._broken
 
     def _too_late(self) -> CallFailed:
-        return CallFailed(f"{self.service} gave no reply within {self.seconds:g} s in all", "try again, or a smaller model")
+        return CallFailed(
+            f"{self.service} gave no reply within {self.seconds:g} s in all", "try again, or a smaller model"
+        )
 
     def _wait(self, failure: CallFailed) -> float | None:
         """Seconds to wait before the next call; None: there is to be none."""
