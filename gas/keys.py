@@ -1,7 +1,7 @@
 """Keys of services: from the environment, else from one file that only its owner may read. They are kept nowhere else.
 
-A key has a name, e.g. `openai`; its environment variable is OPENAI_API_KEY, and it comes first. `gas keys set openai` writes
-the file. Keys are never options or settings, for those are printed, recorded and shared.
+A key has a name, e.g. `openai`; its environment variable is OPENAI_API_KEY, and it comes first. `gas keys set openai`
+writes the file. Keys are never options or settings, for those are printed, recorded and shared.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def remove(name: str, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def redact(text: str, secrets: list[SecretStr]) -> str:
-    """`text` with every occurrence of a secret replaced: for what a service says, which may quote the key it was given."""
+    """`text` with every secret replaced: for what a service says, which may quote the key that it was given."""
     for secret in secrets:
         if value := secret.get_secret_value():
             text = text.replace(value, "[key]")

@@ -203,7 +203,12 @@ class FakeOpenAI(FakeService):
         return super().other(asked)
 
     def body(self, reply: Reply, asked: Any) -> bytes:
-        message = {"role": "assistant", "content": reply.text, "refusal": reply.refusal, "annotations": []}
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": reply.text,
+            "refusal": reply.refusal,
+            "annotations": [],
+        }
         content = {
             "id": "chatcmpl-fake",
             "object": "chat.completion",
@@ -248,7 +253,7 @@ class FakeOllama(FakeService):
             return 200, {"models": [self._tag(name) for name in self.models]}
         if asked.path == "/api/show":
             wanted = asked.body.get("model") if isinstance(asked.body, dict) else None
-            name = wanted if wanted in self.models else f"{wanted}:latest"
+            name = str(wanted) if wanted in self.models else f"{wanted}:latest"
             if name not in self.models:
                 return 404, {"error": f"model '{wanted}' not found"}
             return 200, {

@@ -57,7 +57,8 @@ class AutoPlanner(Planner):
         return self._ollama(choice.model or "") if choice.planner == "ollama" else self._rules()
 
     def plan(self, request: EditRequest) -> EditPlan:
-        """The plan of the chosen planner; when Ollama's reply fails or cannot be read, that of rules, which then says so.
+        """The plan of the chosen planner; when Ollama's reply fails or cannot be read, that of rules, which then says
+        so.
 
         PlanUnreadable (4) when rules cannot read the request either; `reply` keeps what the model said.
         """

@@ -172,8 +172,8 @@ class ModelPlanner(Planner):
     def plan(self, request: EditRequest) -> EditPlan:
         """The plan that the model makes of `request`, with its provenance and with warnings for what to check.
 
-        PlanUnreadable (4) with the raw `reply` when two replies could not be read; ServiceUnavailable (8) when none came;
-        ModelUnavailable (6) when the client's package is missing.
+        PlanUnreadable (4) with the raw `reply` when two replies could not be read; ServiceUnavailable (8) when none
+        came; ModelUnavailable (6) when the client's package is missing.
         """
         messages, picture = self._conversation(request)
         plan, answer = self._converse(messages, picture, plan_schema(), read_plan_reply, request.seed)

@@ -1,8 +1,8 @@
 """Reads JSON as language models write it, within fixed bounds, and executes nothing.
 
 Besides JSON: single and curly quotes, trailing commas, Python's True, False and None, tuples, names without quotes as
-keys, line breaks inside strings. Whatever could mean two things is refused. Every bound is checked before the work that it
-bounds, so that reading takes milliseconds whatever comes.
+keys, line breaks inside strings. Whatever could mean two things is refused. Every bound is checked before the work
+that it bounds, so that reading takes milliseconds whatever comes.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Unreadable(ValueError):
 def objects_in(text: str) -> list[dict[str, Any]]:
     """The objects `{...}` in `text`, in order, with whatever prose or fences are around them.
 
-    Unreadable when one of them is malformed: what is left of a broken answer must not pass for the whole of it. A brace that
-    no key follows is prose.
+    Unreadable when one of them is malformed: what is left of a broken answer must not pass for the whole of it. A
+    brace that no key follows is prose.
     """
     check_size(text)
     found: list[dict[str, Any]] = []

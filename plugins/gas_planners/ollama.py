@@ -67,7 +67,7 @@ class OllamaPlanner(ModelPlanner):
         return not is_local(self._url) or _is_cloud(self.options.model)
 
     def models(self, silence: float | None = None) -> list[Pulled]:
-        """The models that are pulled, as Ollama lists them: the newest first. ServiceUnavailable (8) when it is not there."""
+        """The models that are pulled, the newest first. ServiceUnavailable (8) when the Ollama is not there."""
         line = self._line(silence)
         return line.look(lambda wait: self._list(line, wait))
 
@@ -222,7 +222,8 @@ class OllamaPlanner(ModelPlanner):
         ollama = _package()
         import httpx  # the client's own transport
 
-        login = {"authorization": f"Bearer {key.get_secret_value()}" for key in self._secrets()}
+        key = keys.find(LOGIN)
+        login = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         return ollama.Client(
             host=self._url,
             headers={"accept-encoding": "identity", **login},

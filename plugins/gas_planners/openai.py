@@ -33,7 +33,7 @@ class OpenAIOptions(ModelOptions):
 
 
 class OpenAIPlanner(ModelPlanner):
-    """Plans by a model behind an OpenAI-compatible service. It sends the picture away: use it only when it was named."""
+    """Plans by a model behind an OpenAI-compatible service. It sends the picture away: for when it was named."""
 
     options_type = OpenAIOptions
     name = "openai"

@@ -1,7 +1,8 @@
 """What a model is asked to return, and how its reply becomes an EditPlan: in this file alone.
 
-The schema is smaller than EditPlan, and every field is required, as the strict modes of the services want it. A reply is
-data: it is parsed within bounds (`lenient`), checked, cleaned of hidden characters, and only ever becomes prompt strings.
+The schema is smaller than EditPlan, and every field is required, as the strict modes of the services want it. A reply
+is data: it is parsed within bounds (`lenient`), checked, cleaned of hidden characters, and only ever becomes prompt
+strings.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class PlanReply(_Reply):
 
 
 def reply_schema(model: type[BaseModel] = PlanReply) -> dict[str, Any]:
-    """The JSON schema of a reply, as strict modes want it: no references, every field required, nothing else allowed."""
+    """The JSON schema of a reply as strict modes want it: no references, every field required, no others allowed."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
 
@@ -199,12 +200,13 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"  # scripts and emoji need them
 _CLIP = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|[^\s\w]+|_+")
 _REFUSAL = re.compile(
-    r"\W*(?:i['’]?m|i am|we are)? ?(?:very |so )?(?:sorry|unable to|i can ?['’]?(?:no)?t|i cannot|i won['’]t|as an ai)\b",
+    r"\W*(?:i['’]?m |i am |we are )?(?:very |so )?"
+    r"(?:sorry|unable to|i can['’]t|i cannot|i can not|i won['’]t|as an ai)\b",
     re.IGNORECASE,
 )
 _SYNONYMS = {
-    "change": "change", "replace": "change", "modify": "change", "edit": "change", "swap": "change", "transform": "change",
-    "add": "add", "insert": "add", "remove": "remove", "delete": "remove", "erase": "remove",
+    "change": "change", "replace": "change", "modify": "change", "edit": "change", "swap": "change",
+    "transform": "change", "add": "add", "insert": "add", "remove": "remove", "delete": "remove", "erase": "remove",
 }  # fmt: skip
 _LISTS = ("source_list", "target_list", "preserve_form")
 _SUBTASK_KEYS = tuple(SubtaskReply.model_fields)
@@ -352,7 +354,8 @@ def _to_plan(reply: PlanReply, reading: Reading) -> EditPlan:
         if len(pieces) > CLIP_PIECES:
             dropped = " ".join(pieces[CLIP_PIECES:])
             reading.warn(
-                f"{name} has at least {len(pieces)} tokens and CLIP reads {CLIP_PIECES}; it drops at least: {dropped[:200]}"
+                f"{name} has at least {len(pieces)} tokens and CLIP reads {CLIP_PIECES}; "
+                f"it drops at least: {dropped[:200]}"
             )
     reasoning = reply.reasoning
     if len(reasoning) > MAX_REASONING:

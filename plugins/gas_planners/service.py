@@ -1,7 +1,8 @@
 """Bounded calls of a service: how many, how long, how much, where to, and what may be said about it afterwards.
 
-A plan costs at most three calls and five minutes, its corrections and fallbacks included; a connection is waited for 10 s, a
-silent service 120 s, a reply is read up to 4 MB. A refused login is not tried again. The clients' own retries are off.
+A plan costs at most three calls and five minutes, its corrections and fallbacks included; a connection is waited for
+10 s, a silent service 120 s, a reply is read up to 4 MB. A refused login is not tried again. The clients' own retries
+are off.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class Line:
         return keys.redact(text, self.secrets)
 
     def hook(self, httpx: Any) -> Callable[[Any], None]:
-        """A response hook for a client of `httpx` (the module): notes Retry-After, and bounds the body while it is read."""
+        """A response hook for a client of the module `httpx`: notes Retry-After, bounds the body while it is read."""
         line = self
 
         class Bounded(httpx.SyncByteStream):  # type: ignore[misc,name-defined]
@@ -201,7 +202,8 @@ class Line:
     def _within(self, send: Callable[[float], T]) -> T:
         """The result of `send` in a thread of its own, which is left behind when the time is over.
 
-        Clients bound the wait for each byte and not the whole: a service that sends a byte a minute would hold them for ever.
+        Clients bound the wait for each byte and not the whole: a service that sends a byte a minute would hold them
+        for ever.
         """
         done: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
         silence = min(self.silence, max(0.1, self.remaining))

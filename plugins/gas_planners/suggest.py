@@ -23,7 +23,20 @@ if TYPE_CHECKING:
 COUNT = 3
 MAX_WORDS = 8
 _LETTERING = frozenset(
-    ["letter", "letters", "lettering", "text", "texts", "word", "words", "writing", "logo", "logos", "caption", "captions", "inscription"]
+    (
+        "letter",
+        "letters",
+        "lettering",
+        "text",
+        "texts",
+        "word",
+        "words",
+        "writing",
+        "logo",
+        "logos",
+        "caption",
+        "captions",
+    )
 )
 _REPLY = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,7 +73,7 @@ class Suggestion(BaseModel):
 
 
 class Suggestions(BaseModel):
-    """What a model proposed for one picture. `request` asks for all of them at once; `gas plan` reads it and each alone."""
+    """What a model proposed for one picture. `request` asks for all at once; `gas plan` reads it, and each alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     version: Literal[1] = 1
@@ -76,10 +89,11 @@ class Suggestions(BaseModel):
 
 
 def suggest(planner: Planner, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
-    """Three changes for `image` (`(H, W, 3)` uint8 upright RGB), from a planner that sees; `avoid` are requests to leave out.
+    """Three changes for `image` (`(H, W, 3)` uint8 upright RGB), from a planner that sees; `avoid` are requests to
+    leave out.
 
-    UsageError (2) for a planner that cannot see; PlanUnreadable (4) when two replies were of no use; ServiceUnavailable (8)
-    when none came.
+    UsageError (2) for a planner that cannot see; PlanUnreadable (4) when two replies were of no use;
+    ServiceUnavailable (8) when none came.
     """
     if isinstance(planner, AutoPlanner):
         why = planner.choice().why
@@ -115,7 +129,7 @@ def joined(suggestions: Sequence[Suggestion]) -> str:
 
 
 def read_suggest_reply(text: str) -> tuple[SuggestReply, tuple[str, ...]]:
-    """The suggestions in a model's reply, cleaned, with warnings of what was salvaged. PlanUnreadable (4) keeps `text`."""
+    """The suggestions in a reply, cleaned, with warnings of what was salvaged. PlanUnreadable (4) keeps `text`."""
     reading = Reading()
     try:
         content = one_object(text, "suggestions", reading)
