@@ -14,8 +14,34 @@ _LINKS = (
     lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.RELATIVES | lex.FINITE | {";", ".", "!", "?", ":", "be", "while", "as"}
 )
 _STANCES = frozenset(
-    "standing sitting lying parked walking running flying sleeping hanging swimming floating growing covered seated resting"
-    " wearing holding carrying riding eating playing jumping leaning surrounded made filled".split()
+    [
+        "standing",
+        "sitting",
+        "lying",
+        "parked",
+        "walking",
+        "running",
+        "flying",
+        "sleeping",
+        "hanging",
+        "swimming",
+        "floating",
+        "growing",
+        "covered",
+        "seated",
+        "resting",
+        "wearing",
+        "holding",
+        "carrying",
+        "riding",
+        "eating",
+        "playing",
+        "jumping",
+        "leaning",
+        "surrounded",
+        "made",
+        "filled",
+    ]
 )
 
 

@@ -19,17 +19,57 @@ NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "ei
 }
 ORDINALS = _set("first second third fourth other last")
 PRONOUNS = _set("it this that them they these those everything something anything all")
+SOMEBODY = {"him": "man", "he": "man", "her": "woman", "she": "woman", "them": "people"}
 PEOPLE_PRONOUNS = _set("him her he she")
 NOT_IN_PHRASES = _set("i me we us you he she they myself yourself what why how who's")  # outside relative clauses
 
 PLACES = [  # longest first: "in front of" before "in"
     tuple(text.split())
-    for text in (
-        "to the left of|to the right of|on the left of|on the right of|on the left side of|on the right side of|in front of"
-        "|on top of|in the middle of|in the centre of|in the center of|at the top of|at the bottom of|on the edge of|next to"
-        "|close to|on to|in to|inside of|outside of|onto|into|to|on|in|at|near|beside|behind|under|underneath|beneath|below"
-        "|above|over|around|inside|between|against|along|across|by|upon"
-    ).split("|")
+    for text in [
+        "to the left of",
+        "to the right of",
+        "on the left of",
+        "on the right of",
+        "on the left side of",
+        "on the right side of",
+        "in front of",
+        "on top of",
+        "in the middle of",
+        "in the centre of",
+        "in the center of",
+        "at the top of",
+        "at the bottom of",
+        "on the edge of",
+        "next to",
+        "close to",
+        "on to",
+        "in to",
+        "inside of",
+        "outside of",
+        "onto",
+        "into",
+        "to",
+        "on",
+        "in",
+        "at",
+        "near",
+        "beside",
+        "behind",
+        "under",
+        "underneath",
+        "beneath",
+        "below",
+        "above",
+        "over",
+        "around",
+        "inside",
+        "between",
+        "against",
+        "along",
+        "across",
+        "by",
+        "upon",
+    ]
 ]
 PREPOSITIONS = _set(
     "of in on at to by for with from into onto upon under underneath beneath over above below near beside behind between inside"
@@ -85,6 +125,7 @@ OTHER_VERBS = _set(
 )
 GONE = _set("disappear vanish go gone invisible removed deleted erased leave")
 WISHES = _set("want wants wanted like love need needs prefer wish")
+SUPPOSED = {"had": "have", "has": "have", "wore": "wear", "was": "be", "were": "be", "is": "be", "became": "become", "held": "hold"}
 MODALS = _set("should must shall ought")
 BECOME = _set("be become becomes turn turns")
 
@@ -93,16 +134,96 @@ BECOME = _set("be become becomes turn turns")
 OPENERS = sorted(
     (
         tuple(text.split())
-        for text in (
-            "please|pls|plz|hey|hi|hello|ok|okay|now|just|kindly|also|then|next|finally|lastly|and|but|so|well|maybe|simply"
-            "|actually|firstly|secondly|thirdly|after that|afterwards|and then|can you|could you|would you|will you|can we"
-            "|could we|can i|could i|shall we|let's|lets|let us|help me|help me to|try to|go ahead and|would you mind"
-            "|do you mind|you should|you must|you can|is it possible to|would it be possible to|i want you to|i want to"
-            "|i would like you to|i would like to|i'd like you to|i'd like to|i'd love you to|i'd love to|i would love to"
-            "|i need you to|i need to|we need to|we want to|we would like to|we'd like to|we should|i wish to"
-            "|your task is to|the task is to|make sure to|feel free to|to|quickly|dear|sir|possibly|perhaps"
-            "|additionally|furthermore|moreover|besides|in addition|at the same time|meanwhile|step|while you're at it"
-        ).split("|")
+        for text in [
+            "please",
+            "pls",
+            "plz",
+            "hey",
+            "hi",
+            "hello",
+            "ok",
+            "okay",
+            "now",
+            "just",
+            "kindly",
+            "also",
+            "then",
+            "next",
+            "finally",
+            "lastly",
+            "and",
+            "but",
+            "so",
+            "well",
+            "maybe",
+            "simply",
+            "actually",
+            "firstly",
+            "secondly",
+            "thirdly",
+            "after that",
+            "afterwards",
+            "and then",
+            "can you",
+            "could you",
+            "would you",
+            "will you",
+            "can we",
+            "could we",
+            "can i",
+            "could i",
+            "shall we",
+            "let's",
+            "lets",
+            "let us",
+            "help me",
+            "help me to",
+            "try to",
+            "go ahead and",
+            "would you mind",
+            "do you mind",
+            "you should",
+            "you must",
+            "you can",
+            "is it possible to",
+            "would it be possible to",
+            "i want you to",
+            "i want to",
+            "i would like you to",
+            "i would like to",
+            "i'd like you to",
+            "i'd like to",
+            "i'd love you to",
+            "i'd love to",
+            "i would love to",
+            "i need you to",
+            "i need to",
+            "we need to",
+            "we want to",
+            "we would like to",
+            "we'd like to",
+            "we should",
+            "i wish to",
+            "your task is to",
+            "the task is to",
+            "make sure to",
+            "feel free to",
+            "to",
+            "quickly",
+            "dear",
+            "sir",
+            "possibly",
+            "perhaps",
+            "additionally",
+            "furthermore",
+            "moreover",
+            "besides",
+            "in addition",
+            "at the same time",
+            "meanwhile",
+            "step",
+            "while you're at it",
+        ]
     ),
     key=len,
     reverse=True,
@@ -110,10 +231,33 @@ OPENERS = sorted(
 CLOSERS = sorted(
     (
         tuple(text.split())
-        for text in (
-            "please|pls|plz|thanks|thank you|thx|too|as well|for me|if you can|if possible|thanks a lot|thank you very much"
-            "|now|many thanks|cheers|will you|would you|could you|can you|completely|entirely|altogether|somewhere|everywhere"
-        ).split("|")
+        for text in [
+            "please",
+            "pls",
+            "plz",
+            "thanks",
+            "thank you",
+            "thx",
+            "too",
+            "as well",
+            "for me",
+            "if you can",
+            "if possible",
+            "thanks a lot",
+            "thank you very much",
+            "now",
+            "many thanks",
+            "cheers",
+            "will you",
+            "would you",
+            "could you",
+            "can you",
+            "completely",
+            "entirely",
+            "altogether",
+            "somewhere",
+            "everywhere",
+        ]
     ),
     key=len,
     reverse=True,
@@ -155,10 +299,11 @@ _CLASSES = {
     "shape": "round square oval triangular rectangular heart-shaped flat curved straight pointed",
     "surface": "shiny matte matt glossy rusty dirty clean smooth rough sparkling glittery striped dotted spotted checkered"
     " chequered plaid patterned plain sparkly glowing",
+    "tone": "dark bright dim pale vivid faded blurry gloomy",
     "state": "open closed full empty broken burning lit unlit folded cracked ruined abandoned blooming bare",
     "looks": "beautiful pretty ugly elegant fancy simple realistic luxurious cozy cosy creepy spooky nice rich poor lush"
     " autumnal wintry magical cartoonish dramatic strong muscular bald curly blonde blond hairy hot cold green tidy messy"
-    " electric dead alive healthy sick wild tame naked",
+    " electric dead alive healthy sick wild tame naked asleep awake cold",
 }
 CLASS_OF = {word: name for name, members in _CLASSES.items() for word in members.split()}
 ADJECTIVES = frozenset(CLASS_OF) | COLOURS
@@ -216,10 +361,44 @@ PARTS = _set(
 )
 PAIRS = {  # two nouns that are one thing
     frozenset(pair.split("+"))
-    for pair in (
-        "salt+pepper bow+arrow bows+arrows cup+saucer cups+saucers bride+groom knife+fork fork+knife knives+forks table+chairs"
-        " mac+cheese fish+chips bread+butter needle+thread lock+key mother+child mother+daughter father+son man+woman"
-        " pen+paper ball+chain horse+carriage horse+cart hammer+sickle pots+pans bacon+eggs ham+eggs sun+moon bucket+spade"
-        " bucket+mop jacket+tie shirt+tie suit+tie hat+coat bed+breakfast oil+vinegar cheese+crackers milk+cookies"
-    ).split()
+    for pair in [
+        "salt+pepper",
+        "bow+arrow",
+        "bows+arrows",
+        "cup+saucer",
+        "cups+saucers",
+        "bride+groom",
+        "knife+fork",
+        "fork+knife",
+        "knives+forks",
+        "table+chairs",
+        "mac+cheese",
+        "fish+chips",
+        "bread+butter",
+        "needle+thread",
+        "lock+key",
+        "mother+child",
+        "mother+daughter",
+        "father+son",
+        "man+woman",
+        "pen+paper",
+        "ball+chain",
+        "horse+carriage",
+        "horse+cart",
+        "hammer+sickle",
+        "pots+pans",
+        "bacon+eggs",
+        "ham+eggs",
+        "sun+moon",
+        "bucket+spade",
+        "bucket+mop",
+        "jacket+tie",
+        "shirt+tie",
+        "suit+tie",
+        "hat+coat",
+        "bed+breakfast",
+        "oil+vinegar",
+        "cheese+crackers",
+        "milk+cookies",
+    ]
 }

@@ -69,8 +69,20 @@ def is_plural(word: str) -> bool:
 
 
 def is_adjective(word: str) -> bool:
-    """Whether a word is known as a quality."""
-    return word.casefold() in lex.ADJECTIVES
+    """Whether a word is known as a quality, or as more or most of one ("darker", "tallest")."""
+    lower = word.casefold()
+    return lower in lex.ADJECTIVES or _positive(lower) in lex.ADJECTIVES
+
+
+def _positive(word: str) -> str:
+    """ "dark" of "darker", "big" of "biggest", "shiny" of "shinier"; the word itself where there is no such."""
+    for ending in ("er", "est"):
+        if word.endswith(ending):
+            stem = word[: -len(ending)]
+            for candidate in (stem, f"{stem}e", stem[:-1] if stem[-1:] == stem[-2:-1] else stem, f"{stem[:-1]}y"):
+                if candidate in lex.ADJECTIVES:
+                    return candidate
+    return word
 
 
 def head_index(words: Words) -> int:
@@ -82,11 +94,11 @@ def head_index(words: Words) -> int:
             break
         if i and word in lex.DETERMINERS:  # "the book the girl is reading"
             break
-        if i and word == "," or (word == "and" and i and not is_adjective(lower[i - 1])):
+        if (i and word == ",") or (word == "and" and i and not is_adjective(lower[i - 1])):
             break
         if (
             i
-            and _is_participle(word)
+            and is_participle(word)
             and not is_adjective(lower[i - 1])
             and (i + 1 == len(lower) or _opens(lower[i + 1]))
         ):
@@ -98,11 +110,18 @@ def head_index(words: Words) -> int:
 _NEVER_LAST = (lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.RELATIVES | lex.DETERMINERS | {"not"}) - {"one", "her"}
 
 
-def _is_participle(word: str) -> bool:
+_NEVER_INSIDE = frozenset(
+    ("then", "->", "into", "please", "not", "don't", "instead", "it's", "it", "except", "because", "so", "when", "if", "again")
+)
+
+
+def is_participle(word: str) -> bool:
+    """Whether a word (lower case) looks like "standing" or "covered", which go on about the noun before them."""
     if word in lex.ING_NOUNS:
         return False
     return (word.endswith("ing") and len(word) > 5) or word in {
         "made",
+        "lying",
         "covered",
         "parked",
         "worn",
@@ -132,6 +151,8 @@ def split_determiner(words: Words) -> tuple[str, Words]:
             rest = rest[1:]
     while len(rest) > 1 and rest[0].casefold() in lex.DETERMINERS:
         found = found or rest[0].casefold()
+        rest = rest[1:]
+    if len(rest) > 1 and rest[0].casefold() in {"whole", "entire"}:
         rest = rest[1:]
     return found, rest
 
@@ -167,22 +188,22 @@ def _inside_is_phrase(lower: Words, determined: bool) -> bool:
     """No finite verb without its clause, no determiner that would begin another phrase, no command after "and"."""
     clause = False  # in a relative clause, where verbs and pronouns belong
     for i, word in enumerate(lower):
-        if word in {"then", "->", "into", "please", "not", "don't"} and i:
+        if word in _NEVER_INSIDE and i:
             if not (word == "into" and lower[i - 1].endswith("ing")):
                 return False
         if word in lex.RELATIVES and i:
             clause = True
-        elif word in lex.NOT_IN_PHRASES and not clause:
-            return False
-        elif word in {"is", "are", "was", "were", "be"} and not clause:
-            return False
-        elif word in lex.MODALS and not clause:
+        elif (
+            (word in lex.NOT_IN_PHRASES and not clause)
+            or (word in {"is", "are", "was", "were", "be"} and not clause)
+            or (word in lex.MODALS and not clause)
+        ):
             return False
         elif word in lex.DETERMINERS and i and not clause:
             before = lower[i - 1]
             if word in {"one", "her"} and i + 1 == len(lower):  # "a blue one", "the man behind her"
                 continue
-            if before in lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.DETERMINERS | lex.QUANTIFIERS or _is_participle(
+            if before in lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.DETERMINERS | lex.QUANTIFIERS or is_participle(
                 before
             ):
                 continue
@@ -200,10 +221,6 @@ def phrase(words: Words) -> Phrase:
     """The phrase without its leading determiner, and whether it takes an article."""
     determiner, rest = split_determiner(words)
     lower = low(rest)
-    if lower[0] in lex.ORDINALS and len(rest) > 1 and determiner not in {"a", "an"}:
-        rest, lower = rest[1:], lower[1:]  # which of several is for the detector, not for the prompt
-        if lower[0] in {"one", "ones"} and len(rest) > 1:
-            rest, lower = rest[1:], lower[1:]
     at = head_index(rest)
     head = lower[at]
     if determiner in {"one", "each"} and is_plural(head):  # "one of the apples"
@@ -245,10 +262,11 @@ def how_many(words: Words) -> tuple[int, Words]:
     return number, ("a", *rest[:at], one, *rest[at + 1 :])
 
 
-def coordinates(words: Words) -> list[Words]:
+def coordinates(words: Words, *, loose: bool = False) -> list[Words]:
     """The phrases of a list ("the car and the truck"), or the words as the one phrase that they are ("the cup and saucer").
 
-    A list has a determiner for each of its members, or for none; "its reflection" belongs to what stands before it.
+    A list has a determiner for each of its members, or for none (`loose`: or for the first); "its reflection" belongs to
+    what stands before it.
     """
     lower = low(words)
     parts: list[Words] = []
@@ -265,7 +283,9 @@ def coordinates(words: Words) -> list[Words]:
     if any(first in {"its", "his", "her", "their"} for first in firsts[1:]):
         return [words]
     determined = [first in lex.DETERMINERS or first in lex.QUANTIFIERS for first in firsts]
-    if not all(determined) and any(determined):
+    if firsts[0] in {"a", "an"}:  # "a beard and glasses": what has no singular needs no article
+        determined = [d or is_plural(p[-1].casefold()) for d, p in zip(determined, parts, strict=True)]
+    if not all(determined) and any(determined) and not loose:
         return [words]
     if any(is_adjective(part[-1]) for part in parts):
         return [words]
@@ -312,11 +332,7 @@ def quality_start(words: Words) -> int | None:
             break
         i -= 1
         before = words[:i]
-        if (
-            not connects
-            and is_phrase(before)
-            and not (is_adjective(lower[i - 1]) and not _noun_too(lower[i - 1]))
-        ):
+        if not connects and is_phrase(before) and not (is_adjective(lower[i - 1]) and not _noun_too(lower[i - 1])):
             best = i
     return best
 
@@ -358,10 +374,11 @@ def with_quality(words: Words, qualities: Words) -> Words:
 
 
 def _before_colour(word: str) -> bool:
-    return word in lex.BEFORE_COLOUR or word.endswith("est") or word in {"leftmost", "rightmost"}
+    return word in lex.BEFORE_COLOUR or word in lex.ORDINALS | lex.POSITIONS or word.endswith("est") or word in {"leftmost", "rightmost"}
 
 
 def _kind(word: str) -> str | None:
+    word = word if word in lex.COLOURS or word in lex.CLASS_OF else _positive(word)
     return "colour" if word in lex.COLOURS else lex.CLASS_OF.get(word)
 
 

@@ -14,7 +14,8 @@ from gas.phrases import normalise_phrase
 from gas.types import MAX_SUBTASKS, EditPlan, Provenance, Subtask
 from gas_planners import lexicon as lex
 from gas_planners.caption import Caption
-from gas_planners.grammar import EXAMPLES, Item, read
+from gas_planners.grammar import EXAMPLES, read
+from gas_planners.items import Item
 from gas_planners.noun_phrase import Phrase, with_quality
 
 if TYPE_CHECKING:

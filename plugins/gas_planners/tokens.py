@@ -133,3 +133,35 @@ def merged(parts: list[Piece]) -> Words:
     for part in parts[1:]:
         out += [part.separator, *part.words]
     return tuple(out)
+
+
+def without_openers(words: Words) -> Words:
+    """The words without "please", "could you", "first," and the like before them."""
+    while words:
+        lower = low(words)
+        for opener in lex.OPENERS:
+            if lower[: len(opener)] == opener:
+                words = words[len(opener) :]
+                break
+        else:
+            if (lower[0] == "first" and (len(words) == 1 or lower[1] in lex.VERBS or lower[1] == ",")) or lower[
+                0
+            ] == ",":
+                words = words[1:]
+            else:
+                return words
+    return words
+
+
+def without_closers(words: Words) -> Words:
+    while words:
+        lower = low(words)
+        for closer in lex.CLOSERS:
+            if lower[-len(closer) :] == closer and not (
+                len(words) > len(closer) and lower[-len(closer) - 1] in {"the", "a"}
+            ):
+                words = words[: -len(closer)]
+                break
+        else:
+            return words[:-1] if lower[-1] == "," else words
+    return words
