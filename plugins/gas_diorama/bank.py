@@ -1,4 +1,5 @@
-"""A numbered, endless supply of training scenes: number n gives the same scene on every machine, in every order of asking."""
+"""A numbered, endless supply of training scenes: number n gives the same scene on every machine, in every order of
+asking."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +32,14 @@ class ClassifierSettings:
 
 
 class Classifier(nn.Module):
-    """Says of pictures in [-1, 1], (n, 3, 128, 128): logits of ground (n, 4), sky (n, 3), and for each colour and kind whether such
-    a thing is there (n, 6, 8)."""
+    """Says of pictures in [-1, 1], (n, 3, 128, 128): logits of ground (n, 4), sky (n, 3), and for each colour and kind
+    whether such a thing is there (n, 6, 8)."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = (3, 24, 48, 96, 128)
         layers: list[nn.Module] = []
-        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(widths)):
             layers += [nn.Conv2d(a, b, 5 if i == 0 else 3, 2, 2 if i == 0 else 1), nn.GroupNorm(8, b), nn.SiLU()]
             layers += [nn.Conv2d(b, b, 3, 1, 1), nn.GroupNorm(8, b), nn.SiLU()] if i else []
         layers += [nn.Conv2d(128, 192, 3, 1, 1), nn.GroupNorm(8, 192), nn.SiLU()]
@@ -64,7 +65,8 @@ def truth(scenes: list[Scene]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
 
 
 def _spoilt(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """The pictures with a little blur, noise and change of brightness, so that the classifier looks at shapes and colours."""
+    """The pictures with a little blur, noise and change of brightness, so that the classifier looks at shapes and
+    colours."""
     n = len(x)
     blurred = nn.functional.avg_pool2d(nn.functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
     share = torch.rand(n, 1, 1, 1, generator=generator)
@@ -74,7 +76,8 @@ def _spoilt(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def train_classifier(out: Path, vae: AutoencoderKL, settings: ClassifierSettings) -> Classifier:
-    """The trained classifier, kept in `out`/classifier.pt. It sees renderings and VAE round trips of training scenes only."""
+    """The trained classifier, kept in `out`/classifier.pt. It sees renderings and VAE round trips of training scenes
+    only."""
     torch.manual_seed(settings.seed)
     network = Classifier().train()
     state = load_checkpoint(out / "classifier.pt")
@@ -112,8 +115,8 @@ def train_classifier(out: Path, vae: AutoencoderKL, settings: ClassifierSettings
 def judge(classifier: Classifier, pictures: np.ndarray, scenes: list[Scene]) -> dict[str, float]:
     """Shares in [0, 1] of what is right in uint8 pictures (n, 128, 128, 3) that should show `scenes`.
 
-    ground, sky: of pictures; kind, colour: of asked things whose kind (colour) is seen on some thing; thing: of asked things seen with
-    both; invented: things seen that were not asked for, for each asked thing.
+    ground, sky: of pictures; kind, colour: of asked things whose kind (colour) is seen on some thing; thing: of asked
+    things seen with both; invented: things seen that were not asked for, for each asked thing.
     """
     said = [classifier(to_tensor(part)) for part in np.array_split(pictures, max(len(pictures) // 32, 1))]
     ground, sky, things = (torch.cat(parts) for parts in zip(*said, strict=True))

@@ -1,4 +1,5 @@
-"""Pictures and exact masks of scenes, by signed distances in numpy: smooth edges, no randomness, about a millisecond."""
+"""Pictures and exact masks of scenes, by signed distances in numpy: smooth edges, no randomness, about a
+millisecond."""
 
 from __future__ import annotations
 
@@ -230,7 +231,8 @@ def render(scene: Scene) -> NDArray[np.uint8]:
 
 
 def masks(scene: Scene) -> dict[Thing | str, Array]:
-    """What is visible of each thing, of "ground" and of "sky": float32 (128, 128) in [0, 1], one at every pixel in sum."""
+    """What is visible of each thing, of "ground" and of "sky": float32 (128, 128) in [0, 1], one at every pixel in
+    sum."""
     free = np.ones((SIZE, SIZE), np.float32)
     visible: dict[Thing | str, Array] = {}
     for thing in reversed(_back_to_front(scene)):
@@ -268,8 +270,9 @@ def grow(region: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
 def regions(scene: Scene, edits: Sequence[Edit]) -> list[Array]:
     """For each of `edits`, done together, where it acts: float32 (128, 128) of zeros and ones.
 
-    A thing's region is the union of its whole silhouettes before and after, grown by one latent cell (8 pixels). That of ground
-    or sky is what is visible of it before or after, so the things that stay are left out. DESIGN.md, "Judging an edit".
+    A thing's region is the union of its whole silhouettes before and after, grown by one latent cell (8 pixels). That
+    of ground or sky is what is visible of it before or after, so the things that stay are left out. DESIGN.md, "Judging
+    an edit".
     """
     before, after = masks(scene), masks(apply(scene, edits))
     found = []

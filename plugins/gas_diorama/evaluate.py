@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,8 @@ def text_to_image(
 def evaluate(
     weights: Path, out: Path, count: int, guidance_scale: float, steps: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Figures of the folder `weights` on `count` held-out scenes of the test split; the classifier is trained into `out` when it is
-    not there yet."""
+    """Figures of the folder `weights` on `count` held-out scenes of the test split; the classifier is trained into
+    `out` when it is not there yet."""
     pipeline = StableDiffusionPipeline.from_pretrained(weights, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     classifier = train_classifier(out, pipeline.vae, ClassifierSettings())
@@ -74,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     log_to(chosen.out)
     figures = evaluate(chosen.weights, chosen.out, chosen.count, chosen.guidance_scale, chosen.steps, chosen.seed)
     for title, values in figures.items():
-        print(f"{title:28}" + "  ".join(f"{key} {value:.3f}" for key, value in values.items()))
+        sys.stdout.write(f"{title:28}" + "  ".join(f"{key} {value:.3f}" for key, value in values.items()) + "\n")
     path = chosen.json or chosen.out / "figures.json"
     path.write_text(json.dumps(figures, indent=2) + "\n")
 

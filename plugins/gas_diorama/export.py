@@ -16,8 +16,9 @@ WEIGHTS = Path(__file__).parent / "weights" / "sd"
 
 
 def export(out: Path, folder: Path = WEIGHTS) -> Path:
-    """`folder`, which then holds the averaged weights of the last checkpoint under `out`: model_index.json, vae, text_encoder,
-    tokenizer, unet, scheduler, in half precision. Each file is written elsewhere first and then renamed into its place."""
+    """`folder`, which then holds the averaged weights of the last checkpoint under `out`: model_index.json, vae,
+    text_encoder, tokenizer, unet, scheduler, in half precision. Each file is written elsewhere first and then renamed
+    into its place."""
     vae, encoder, tokenizer, unet, state = networks(out)
     pipeline = StableDiffusionPipeline(
         vae=vae,

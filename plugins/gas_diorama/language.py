@@ -60,7 +60,8 @@ def caption(scene: Scene, rng: np.random.Generator | None = None) -> str:
     if form == 5:
         return f"{article(sky)} over {ground} with {listed}"
     if form == 6:
-        return f"{_choice(rng, ('a picture of', 'a drawing of', 'an image of'))} {listed} {on} {ground} under {article(sky)}"
+        medium = _choice(rng, ("a picture of", "a drawing of", "an image of"))
+        return f"{medium} {listed} {on} {ground} under {article(sky)}"
     commas = [with_article(name(thing)) for thing in things]
     tail = [_choice(rng, (ground, f"the {ground}")), _choice(rng, (article(sky), f"the {sky}", sky))]
     if form == 7:
@@ -109,8 +110,8 @@ def short_phrase(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def training_text(scene: Scene, rng: np.random.Generator, empty: float = 0.1, short: float = 0.35) -> str:
-    """What a network is told of the scene in training: nothing with chance `empty`, a short phrase with chance `short`, else a
-    whole sentence."""
+    """What a network is told of the scene in training: nothing with chance `empty`, a short phrase with chance `short`,
+    else a whole sentence."""
     draw = rng.random()
     if draw < empty:
         return ""
@@ -118,8 +119,8 @@ def training_text(scene: Scene, rng: np.random.Generator, empty: float = 0.1, sh
 
 
 def edit_phrases(edit: Edit, scene: Scene) -> tuple[str, str]:
-    """(source, target) phrases of a subtask: ("a red car", "a blue house"), ("grass", "snow"). An added thing is told as
-    ("grass", "grass with a red ball"), a removed one as ("a red ball on grass", "grass"). METHODS.md A.5."""
+    """(source, target) phrases of a subtask: ("a red car", "a blue house"), ("grass", "snow"). An added thing is told
+    as ("grass", "grass with a red ball"), a removed one as ("a red ball on grass", "grass"). METHODS.md A.5."""
     if edit.action == "add":
         return phrase(scene.ground), f"{phrase(scene.ground)} with {phrase(edit.target)}"  # type: ignore[arg-type]
     if edit.action == "remove":
@@ -189,8 +190,9 @@ _SKY_WORDS = {"clear": ("clear", "a clear day"), "sunset": ("sunset", "a sunset"
 
 
 def instruction(edit: Edit, rng: np.random.Generator | None = None, scene: Scene | None = None) -> str:
-    """A request for the edit: "change the red car into a blue house" without `rng`, with it one of the many forms that people
-    use. A `scene` lets the request leave a colour out where it stays clear what is meant, and name the ground."""
+    """A request for the edit: "change the red car into a blue house" without `rng`, with it one of the many forms that
+    people use. A `scene` lets the request leave a colour out where it stays clear what is meant, and name the
+    ground."""
     if rng is None:
         if edit.action == "add":
             return f"add {phrase(edit.target)}"  # type: ignore[arg-type]

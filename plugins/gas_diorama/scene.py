@@ -1,4 +1,5 @@
-"""Scenes, edits of scenes, how both are drawn at random, and which scenes no network ever sees. Plain values, no torch."""
+"""Scenes, edits of scenes, how both are drawn at random, and which scenes no network ever sees. Plain values, no
+torch."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ _EDGE = 3
 
 @dataclass(frozen=True)
 class Thing:
-    """One object: `kind` and `colour` by name, `x` the middle and `y` the base line in pixels (origin top left), `size` the
-    side in pixels of the square above the base line that it fills."""
+    """One object: `kind` and `colour` by name, `x` the middle and `y` the base line in pixels (origin top left), `size`
+    the side in pixels of the square above the base line that it fills."""
 
     kind: str
     colour: str
@@ -57,8 +58,8 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture as values: names of sky and ground, the `horizon` row in pixels, one to three `objects`, and a `seed` that
-    only moves the tints a little. Nearer things (lower base line) hide farther ones."""
+    """A picture as values: names of sky and ground, the `horizon` row in pixels, one to three `objects`, and a `seed`
+    that only moves the tints a little. Nearer things (lower base line) hide farther ones."""
 
     sky: str
     ground: str
@@ -71,9 +72,9 @@ class Scene:
 class Edit:
     """One exact change of a scene.
 
-    `action` is "change", "add" or "remove"; `part` is "thing", "ground" or "sky". `source` and `target` are a Thing for a
-    thing and a name for ground and sky; `source` is None for add, `target` is None for remove. A changed thing may take
-    another kind, another colour or both; it keeps its place and size unless the target says otherwise.
+    `action` is "change", "add" or "remove"; `part` is "thing", "ground" or "sky". `source` and `target` are a Thing for
+    a thing and a name for ground and sky; `source` is None for add, `target` is None for remove. A changed thing may
+    take another kind, another colour or both; it keeps its place and size unless the target says otherwise.
     """
 
     action: str
@@ -105,8 +106,8 @@ def check(scene: Scene) -> Scene:
 
 
 def apply(scene: Scene, edits: Sequence[Edit]) -> Scene:
-    """The scene after all `edits`, which is what a perfect editor would make. Each edit's source is looked up in `scene`
-    itself, so their order does not matter.
+    """The scene after all `edits`, which is what a perfect editor would make. Each edit's source is looked up in
+    `scene` itself, so their order does not matter.
 
     Raises ValueError when a source is not in the scene or the result would hold two things of one kind and colour.
     """
@@ -135,8 +136,9 @@ def apply(scene: Scene, edits: Sequence[Edit]) -> Scene:
 
 
 def split(scene: Scene) -> str:
-    """ "train", "validation" or "test", by a hash of what the scene is made of: sky, ground and the kinds and colours of its
-    things, not where they stand. No whole caption of a held-out scene therefore describes any training scene. 80, 10, 10 %."""
+    """ "train", "validation" or "test", by a hash of what the scene is made of: sky, ground and the kinds and colours
+    of its things, not where they stand. No whole caption of a held-out scene therefore describes any training scene.
+    80, 10, 10 %."""
     names = sorted(f"{thing.colour} {thing.kind}" for thing in scene.objects)
     digest = hashlib.sha256("|".join([scene.sky, scene.ground, *names]).encode()).digest()
     tenth = digest[0] % 10
@@ -184,7 +186,8 @@ def sample_scene(
         count: number of things, 1 to 3; by default one or two in 70 %.
         part: only scenes of this split ("train", "validation", "test"); by default of any.
         small: True makes the first thing small (< 5 % of the picture), False none; by default 15 % of things are.
-        twins: True gives the first two things one kind in two colours, False all different kinds; by default chance decides.
+        twins: True gives the first two things one kind in two colours, False all different kinds; by default chance
+            decides.
     """
     if twins and count == 1:
         raise ValueError("twins need a count of 2 or 3")
@@ -224,8 +227,8 @@ def _other(rng: np.random.Generator, names: Sequence[str], present: str) -> str:
 
 
 def sample_edit(scene: Scene, rng: np.random.Generator, form: str, among: Sequence[Thing] | None = None) -> Edit | None:
-    """A random edit of the asked form (one of EDIT_FORMS) that `apply` accepts, or None when the scene has no room for it.
-    `among` limits which things may be changed or removed."""
+    """A random edit of the asked form (one of EDIT_FORMS) that `apply` accepts, or None when the scene has no room for
+    it. `among` limits which things may be changed or removed."""
     if form not in EDIT_FORMS:
         raise ValueError(f"unknown form {form!r}: use one of {EDIT_FORMS}")
     if form == "ground":
@@ -255,8 +258,8 @@ def sample_edit(scene: Scene, rng: np.random.Generator, form: str, among: Sequen
 
 
 def sample_edits(scene: Scene, rng: np.random.Generator, forms: Sequence[str]) -> tuple[Edit, ...] | None:
-    """One random edit for each of `forms`, no thing touched twice, all together accepted by `apply`; None when this scene
-    cannot have them (ask again with another scene)."""
+    """One random edit for each of `forms`, no thing touched twice, all together accepted by `apply`; None when this
+    scene cannot have them (ask again with another scene)."""
     edits: list[Edit] = []
     free = list(scene.objects)
     for form in forms:

@@ -1,4 +1,5 @@
-"""Builds the diorama's CLIPTokenizer: byte-level BPE with CLIP's own layout, trained on captions, requests and plain English."""
+"""Builds the diorama's CLIPTokenizer: byte-level BPE with CLIP's own layout, trained on captions, requests and plain
+English."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def corpus(count: int, seed: int = 0) -> Iterator[str]:
 
 
 def train_tokenizer(size: int = 2000, count: int = 20000, seed: int = 0) -> CLIPTokenizer:
-    """A CLIPTokenizer of at most `size` tokens: 256 bytes, the same at the end of a word, merges, start and end of text."""
+    """A CLIPTokenizer of at most `size` tokens: 256 bytes, the same at the end of a word, merges, start and end of
+    text."""
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]

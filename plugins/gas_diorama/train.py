@@ -1,4 +1,5 @@
-"""`python -m gas_diorama.train [vae|text|unet|export|all] --out runs/diorama`: trains the networks, resuming where it stopped."""
+"""`python -m gas_diorama.train [vae|text|unet|export|all] --out runs/diorama`: trains the networks, resuming where it
+stopped."""
 
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ class TextSettings:
 
 
 def build_text_encoder(settings: TextSettings, tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """The untrained network, with the tokenizer's special ids in its configuration (it pools at the first end token)."""
+    """The untrained network, with the tokenizer's special ids in its configuration (it pools at the first end
+    token)."""
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),

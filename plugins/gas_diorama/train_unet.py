@@ -110,11 +110,13 @@ class LatentBank:
         if len(missing):
             self._make(missing)
         index = torch.from_numpy(numbers)
-        return [self.scenes[n] for n in numbers], self.latents[index].float(), self.weights[index].float()  # type: ignore[misc]
+        scenes = [scene for scene in (self.scenes[n] for n in numbers) if scene is not None]
+        return scenes, self.latents[index].float(), self.weights[index].float()
 
 
 def cell_weights(scene: Scene) -> torch.Tensor:
-    """Weight of each latent cell in the loss, (1, 16, 16): 1, more where a thing is, and most where it is a small one."""
+    """Weight of each latent cell in the loss, (1, 16, 16): 1, more where a thing is, and most where it is a small
+    one."""
     weights = torch.ones(1, GRID, GRID)
     for thing in scene.objects:
         cover = torch.from_numpy(silhouette(thing))[None, None]
@@ -124,8 +126,9 @@ def cell_weights(scene: Scene) -> torch.Tensor:
 
 
 def velocity_weights(alphas: torch.Tensor, limit: float) -> torch.Tensor:
-    """Weights of the v loss at cumulative alphas: min(snr + 1, limit) / (snr + 1), so that the clean end counts less. Min-SNR (Hang
-    et al. 2023) has min(snr, limit) above; with the one added, the noisy end, where words decide most, keeps weight 1."""
+    """Weights of the v loss at cumulative alphas: min(snr + 1, limit) / (snr + 1), so that the clean end counts less.
+    Min-SNR (Hang et al. 2023) has min(snr, limit) above; with the one added, the noisy end, where words decide most,
+    keeps weight 1."""
     snr = alphas / (1 - alphas)
     return (snr + 1).clamp(max=limit) / (snr + 1)
 
@@ -158,7 +161,8 @@ def sample_latents(
 def preview(
     vae: AutoencoderKL, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, unet: UNet2DConditionModel, count: int
 ) -> np.ndarray:
-    """A sheet of pictures for the plain captions of the first `count` validation scenes, eight in a row: uint8 (h, w, 3)."""
+    """A sheet of pictures for the plain captions of the first `count` validation scenes, eight in a row: uint8 (h, w,
+    3)."""
     device = unet.device
     captions = [caption(sample_scene(np.random.default_rng((5, n)), part="validation")) for n in range(count)]
     with torch.autocast(device.type, dtype=torch.bfloat16):
@@ -172,8 +176,8 @@ def preview(
 def networks(
     out: Path, average: bool = True
 ) -> tuple[AutoencoderKL, CLIPTextModel, CLIPTokenizer, UNet2DConditionModel, Mapping[str, object]]:
-    """VAE, text encoder, tokenizer and UNet of the last checkpoint under `out` (averaged weights, or the last ones), and its
-    state."""
+    """VAE, text encoder, tokenizer and UNet of the last checkpoint under `out` (averaged weights, or the last ones),
+    and its state."""
     state = load_checkpoint(out / "unet.pt")
     if state is None:
         raise FileNotFoundError(
@@ -193,8 +197,8 @@ def networks(
 def train_unet(
     out: Path, settings: UNetSettings, text_settings: TextSettings, device: str = "cpu", compiled: bool = False
 ) -> None:
-    """Trains UNet and text encoder together into `out`/unet.pt, going on from there when it is there. `compiled` costs some minutes
-    at the start and then trains about a fifth faster on a CPU."""
+    """Trains UNet and text encoder together into `out`/unet.pt, going on from there when it is there. `compiled` costs
+    some minutes at the start and then trains about a fifth faster on a CPU."""
     encoder, tokenizer = train_text(out, text_settings, device)
     vae = averaged_vae(out).to(device)
     torch.manual_seed(settings.seed)

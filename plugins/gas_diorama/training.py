@@ -1,4 +1,5 @@
-"""What every trainer needs: a learning rate, an average of the weights, a log, and checkpoints that a crash cannot halve."""
+"""What every trainer needs: a learning rate, an average of the weights, a log, and checkpoints that a crash cannot
+halve."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """The diorama's world in one import: scenes, exact edits, exact pictures and masks, and the words for them. No torch.
 
-What a judge of edits needs is here. For a scene and a list of edits done together: `render(scene)` is the source picture,
-`render(apply(scene, edits))` the exact result, `regions(scene, edits)` where each edit acts. For nearest-rendering tests
-replace one thing by others with `dataclasses.replace(thing, kind=…, colour=…, x=…, y=…, size=…)` and render again: nothing else
-changes, and pixels that the thing does not cover stay bit-identical. `sample_scene` takes the strata (count, small, twins) and the
-split; `sample_edits` draws edits of given forms. `split` tells train from validation and test.
+What a judge of edits needs is here. For a scene and a list of edits done together: `render(scene)` is the source
+picture, `render(apply(scene, edits))` the exact result, `regions(scene, edits)` where each edit acts. For
+nearest-rendering tests replace one thing by others with `dataclasses.replace(thing, kind=…, colour=…, x=…, y=…,
+size=…)` and render again: nothing else changes, and pixels that the thing does not cover stay bit-identical.
+`sample_scene` takes the strata (count, small, twins) and the split; `sample_edits` draws edits of given forms. `split`
+tells train from validation and test.
 """
 
 from gas_diorama.drawing import grow, mask, masks, regions, render, silhouette
