@@ -89,6 +89,10 @@ class ResultRefused(GasError):
 
 
 class Interrupted(GasError):
-    """Stopped by the user; the latest state was kept."""
+    """Stopped by the user; the latest state was kept. The exit code is 128 + the signal: 130 for Ctrl-C."""
 
     exit_code = 130
+
+    def __init__(self, message: str, remedy: str = "", *, signal: int = 2) -> None:
+        super().__init__(message, remedy)
+        self.exit_code = 128 + signal

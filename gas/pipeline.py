@@ -69,18 +69,22 @@ class Session:
         with self.registry.calling("planners", self.settings.planner):
             return planner.plan(request)
 
-    def ground(self, image: Image, plan: EditPlan, given: Sequence[Region] = ()) -> tuple[Region, ...]:
+    def ground(
+        self, image: Image, plan: EditPlan, given: Sequence[Region] = (), *, required: bool | None = None
+    ) -> tuple[Region, ...]:
         """A region with a mask, in pixels of `image`, for every subtask: given ones as they are, the others found.
 
         Found regions are grown where the plan does not keep the shape. A region that the grounders return without a
-        mask gets its box as one. When no grounder is chosen and the editor needs no regions, only given ones come back.
+        mask gets its box as one. Where regions are not `required` (default: what the editor needs) and no grounder is
+        chosen, only given ones come back; else UsageError (exit 2) says how to give them.
         """
         from gas.regions import match
 
         matched = match(given, plan)
         open_subtasks = sorted(set(range(len(plan.subtasks))) - {region.subtask for region in matched})
-        needed = self.backend("editors", self.settings.editor).needs_regions
-        if not open_subtasks or not (self.settings.grounders or needed):
+        if required is None:
+            required = self.backend("editors", self.settings.editor).needs_regions
+        if not open_subtasks or not (self.settings.grounders or required):
             return tuple(matched)
         asked = [Region(plan.subtasks[index].region_phrase, subtask=index) for index in open_subtasks]
         for region in asked:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """Whether the user asked to stop, and with which signal (its exit code is 128 + signal)."""
+    """Whether the user asked to stop, and with which signal."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -30,10 +30,6 @@ class Stop:
     def ask(self, number: int) -> None:
         self.signal = number
         self._event.set()
-
-    @property
-    def exit_code(self) -> int:
-        return 128 + self.signal
 
 
 @contextmanager
@@ -97,3 +93,22 @@ def previews(every: int, write: Callable[[int, Image], None]) -> Callable[[Step]
             write(step.index, step.preview())
 
     return show
+
+
+@contextmanager
+def count_bar(console: Console, show: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A callback `(what, done, total)` that draws a bar on a terminal, or else a line now and then."""
+    if not show or not sys.stderr.isatty():
+        said: list[str] = []
+
+        def line(what: str, done: int, total: int) -> None:
+            if show and what and what not in said:
+                said.append(what)
+                console.print(f"{what}: {done} of {total} done before it", markup=False)
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda what, done, total: progress.update(task, description=what, completed=done, total=total)

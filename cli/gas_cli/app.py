@@ -1,0 +1,358 @@
+"""The `gas` command: thin commands that choose, call and show. What they do is in `gas`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gas_cli import flags as f
+
+app = typer.Typer(
+    name="gas",
+    help="Change several things in one photograph, each where it belongs, and nothing else.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Picture = Annotated[Path, typer.Argument(metavar="IN", help="the photograph")]
+Instructions = Annotated[list[str] | None, typer.Argument(metavar="[INSTRUCTION]...", help="what to change")]
+
+
+@app.callback()
+def _gas(
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
+) -> None:
+    if version:
+        from gas import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def edit(
+    picture: Picture,
+    instructions: Instructions = None,
+    o: f.Out = None,
+    plan: f.PlanFile = None,
+    planner: f.Planner = None,
+    grounder: f.Grounder = None,
+    editor: f.Editor = None,
+    profile: f.Profile = None,
+    model: f.Model = None,
+    box: f.Boxes = None,
+    mask: f.Masks = None,
+    masks: f.MaskFolder = None,
+    caption: f.Caption = None,
+    source: f.Source = None,
+    target: f.Target = None,
+    seed: f.Seed = None,
+    device: f.Device = None,
+    dtype: f.DType = None,
+    work: f.Work = "auto",
+    preview_every: Annotated[int | None, typer.Option(min=1, help="write a picture every so many steps")] = None,
+    save_maps: Annotated[Path | None, typer.Option(help="folder for pictures of what the editor sees inside")] = None,
+    save_raw: Annotated[Path | None, typer.Option(help="also write the editor's output before pasting back")] = None,
+    resume: Annotated[Path | None, typer.Option(help="go on with an interrupted run: its output or state file")] = None,
+    gps: Annotated[bool, typer.Option("--gps", help="keep the position in the metadata")] = False,
+    overwrite: f.Overwrite = False,
+    as_json: f.Json = False,
+) -> None:
+    """Edit a photograph: gas edit photo.jpg "make the dog a tiger and the grass snow"."""
+    from gas_cli import edit as command
+
+    out, options = f.split_o(o)
+    command.edit(
+        picture,
+        instructions or [],
+        out=out,
+        options=options,
+        flags={
+            "profile": profile,
+            "planner": planner,
+            "grounder": grounder,
+            "editor": editor,
+            "model": model,
+            "device": device,
+            "dtype": dtype,
+            "seed": seed,
+        },
+        plan=plan,
+        words=(caption, source, target),
+        drawn=(box, mask, masks),
+        work=work,
+        preview_every=preview_every,
+        save_maps=save_maps,
+        save_raw=save_raw,
+        resume=resume,
+        gps=gps,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def plan(
+    picture: Picture,
+    instructions: Instructions = None,
+    o: f.Out = None,
+    planner: f.Planner = None,
+    profile: f.Profile = None,
+    caption: f.Caption = None,
+    source: f.Source = None,
+    target: f.Target = None,
+    seed: f.Seed = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only print what would leave this machine")] = False,
+    save_reply: Annotated[Path | None, typer.Option(help="write the model's raw reply to this file")] = None,
+    overwrite: f.Overwrite = False,
+    as_json: f.Json = False,
+) -> None:
+    """Split a request into subtasks and write the plan, to be read, changed and given to gas edit --plan."""
+    from gas_cli import stages
+
+    out, options = f.split_o(o)
+    flags = {"profile": profile, "planner": planner, "seed": seed}
+    stages.plan(
+        picture,
+        instructions or [],
+        out=out,
+        options=options,
+        flags=flags,
+        words=(caption, source, target),
+        dry_run=dry_run,
+        save_reply=save_reply,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def ground(
+    picture: Picture,
+    instructions: Instructions = None,
+    o: f.Out = None,
+    plan: f.PlanFile = None,
+    planner: f.Planner = None,
+    grounder: f.Grounder = None,
+    profile: f.Profile = None,
+    box: f.Boxes = None,
+    mask: f.Masks = None,
+    masks: f.MaskFolder = None,
+    caption: f.Caption = None,
+    device: f.Device = None,
+    dtype: f.DType = None,
+    overwrite: f.Overwrite = False,
+    as_json: f.Json = False,
+) -> None:
+    """Find the regions of a plan: masks as PNG files, boxes and scores, and an overlay to look at."""
+    from gas_cli import stages
+
+    out, options = f.split_o(o)
+    stages.ground(
+        picture,
+        instructions or [],
+        out=out,
+        options=options,
+        flags={"profile": profile, "planner": planner, "grounder": grounder, "device": device, "dtype": dtype},
+        plan=plan,
+        words=(caption, None, None),
+        drawn=(box, mask, masks),
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def suggest(
+    pictures: Annotated[list[Path], typer.Argument(metavar="IN...", help="photographs")],
+    o: f.Out = None,
+    planner: f.Planner = None,
+    profile: f.Profile = None,
+    as_json: f.Json = False,
+) -> None:
+    """Let a planner that can see propose edits for a picture."""
+    from gas_cli import stages
+
+    _, options = f.split_o(o)
+    stages.suggest(pictures, options=options, flags={"profile": profile, "planner": planner}, as_json=as_json)
+
+
+@app.command()
+def compare(
+    picture: Picture,
+    instructions: Instructions = None,
+    editors: Annotated[str, typer.Option(help="names of editors, with commas")] = "dds,cds,ground-a-score",
+    o: f.Out = None,
+    plan: f.PlanFile = None,
+    planner: f.Planner = None,
+    grounder: f.Grounder = None,
+    profile: f.Profile = None,
+    model: f.Model = None,
+    box: f.Boxes = None,
+    mask: f.Masks = None,
+    masks: f.MaskFolder = None,
+    caption: f.Caption = None,
+    seed: f.Seed = None,
+    device: f.Device = None,
+    dtype: f.DType = None,
+    work: f.Work = "auto",
+    overwrite: f.Overwrite = False,
+    as_json: f.Json = False,
+) -> None:
+    """Edit with several editors: same plan, same regions, same seed, side by side in one picture."""
+    from gas_cli import compare as command
+
+    out, options = f.split_o(o)
+    flags = {
+        "profile": profile,
+        "planner": planner,
+        "grounder": grounder,
+        "model": model,
+        "device": device,
+        "dtype": dtype,
+        "seed": seed,
+    }
+    command.compare(
+        picture,
+        instructions or [],
+        editors=[name.strip() for name in editors.split(",") if name.strip()],
+        out=out,
+        options=options,
+        flags=flags,
+        plan=plan,
+        words=(caption, None, None),
+        drawn=(box, mask, masks),
+        work=work,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def replay(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="a picture that gas wrote, or its record")],
+    picture: Annotated[Path | None, typer.Option("--input", help="the original; default: its name beside OUT")] = None,
+    o: f.Out = None,
+    model: f.Model = None,
+    device: f.Device = None,
+    overwrite: f.Overwrite = False,
+    as_json: f.Json = False,
+) -> None:
+    """Make an output again from its record: the same bytes on the same machine, or what drifted."""
+    from gas_cli import edit as command
+
+    out, options = f.split_o(o)
+    if options:
+        from gas.errors import UsageError
+
+        raise UsageError("gas replay takes no options of backends", "change them with gas edit")
+    flags = {"model": model, "device": device}
+    command.replay(output, picture, out=out, flags=flags, overwrite=overwrite, as_json=as_json)
+
+
+@app.command()
+def info(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="a picture that gas wrote, or its record")],
+    as_json: f.Json = False,
+) -> None:
+    """Show how a picture was made."""
+    from gas_cli import stages
+
+    stages.info(output, as_json=as_json)
+
+
+@app.command()
+def backends(
+    what: Annotated[str | None, typer.Argument(help="planners, grounders, editors, profiles; or show")] = None,
+    name: Annotated[str | None, typer.Argument(help="after show: a backend's name")] = None,
+    profile: f.Profile = None,
+    as_json: f.Json = False,
+) -> None:
+    """List what is installed, broken, and known but not installed; gas backends show NAME lists its options."""
+    from gas.errors import UsageError
+    from gas.registry import ROLES, Registry
+    from gas_cli import listing
+
+    registry = Registry.discover()
+    if what == "show":
+        if name is None:
+            raise UsageError("gas backends show needs a backend's name", "see: gas backends")
+        listing.print_show(registry, name, f.open_session({"profile": profile}).settings, as_json=as_json)
+    elif what is None or (what in ROLES and name is None):
+        listing.print_backends(registry, what, as_json=as_json)
+    else:
+        raise UsageError(f"gas backends {what!r} is unknown", f"use {', '.join(ROLES)}, or: show NAME")
+
+
+@app.command()
+def doctor(
+    profile: f.Profile = None,
+    device: f.Device = None,
+    as_json: f.Json = False,
+) -> None:
+    """Check device, memory, plugins, services and weights, and say what is missing."""
+    from gas_cli.doctor import print_doctor
+
+    session = f.open_session({"profile": profile, "device": device})
+    print_doctor(session.registry, session.settings, session.runtime, as_json=as_json)
+
+
+bench = typer.Typer(help="Measured tables; long ones can be gone on with.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.command("diorama")
+def bench_diorama(
+    o: f.Out = None,
+    editors: Annotated[str, typer.Option(help="rows of the table, with commas; default: all")] = "",
+    full: Annotated[bool, typer.Option("--full", help="100 edits and three seeds instead of 40 and one")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with what is in the output folder")] = False,
+    profile: Annotated[str, typer.Option(help="whose model and options are measured")] = "diorama",
+    device: f.Device = None,
+    dtype: f.DType = None,
+    as_json: f.Json = False,
+) -> None:
+    """Edits with a known exact result: what each editor gets done, and what it changes elsewhere."""
+    from gas_cli import bench as command
+
+    out, _ = f.split_o(o)
+    flags = {"profile": profile, "device": device, "dtype": dtype}
+    command.diorama(editors, out or Path("runs/bench"), flags=flags, full=full, resume=resume, as_json=as_json)
+
+
+@bench.command("speed")
+def bench_speed(
+    o: f.Out = None,
+    device: f.Device = None,
+    dtype: f.DType = None,
+    repeat: Annotated[int, typer.Option(min=1, help="how often each pair is timed")] = 3,
+    as_json: f.Json = False,
+) -> None:
+    """Rows, seconds and memory, side by side in one run."""
+    from gas_cli import bench as command
+
+    out, _ = f.split_o(o)
+    command.speed(out, flags={"device": device, "dtype": dtype}, repeat=repeat, as_json=as_json)
+
+
+keys = typer.Typer(help="Keys of services, in a file that only you can read.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("set")
+def keys_set(name: Annotated[str, typer.Argument(help="the service, e.g. openai")]) -> None:
+    """Ask for a key (or read it from standard input) and keep it."""
+    from gas_cli import stages
+
+    stages.set_key(name)
+
+
+def main() -> None:
+    """The console script: runs a command and turns its outcome into an exit code."""
+    from gas_cli.run import run
+
+    run(app)

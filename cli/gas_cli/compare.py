@@ -1,0 +1,84 @@
+"""`gas compare`: several editors on the same plan, regions and seed, in one picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gas import files, overlay, workflow
+from gas import photo as photos
+from gas.compose import outside_difference
+from gas.errors import GasError, UsageError
+from gas.pipeline import new_seed
+from gas_cli import flags as f
+from gas_cli.output import people, print_error, print_json, print_text, warn
+from gas_cli.progress import step_bar, stoppable
+
+
+def compare(
+    picture: Path,
+    instructions: Sequence[str],
+    *,
+    editors: Sequence[str],
+    out: Path | None,
+    options: Sequence[f.Option],
+    flags: Mapping[str, Any],
+    plan: Path | None,
+    words: f.Words,
+    drawn: f.Drawn,
+    work: str,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Writes a strip of the input and each editor's result. One editor that fails leaves a gap and is named."""
+    if not editors:
+        raise UsageError("no editor is named", "give --editors dds,cds,ground-a-score")
+    console = people()
+    read = photos.read(picture)
+    warn(console, read.warnings)
+    out = out or files.name_beside(picture, ".png", tag="compared")
+    if not overwrite:
+        files.refuse_existing([out])
+    sessions = {
+        name: f.open_session({**flags, "editor": name}, f.options_for(name, editors, options)) for name in editors
+    }
+    first = sessions[editors[0]]
+    seed = new_seed() if first.settings.seed is None else first.settings.seed
+    made = f.the_plan(first, read.pixels, plan, instructions, seed, words)
+    warn(console, made.warnings)
+    given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
+    needed = any(session.backend("editors", name).needs_regions for name, session in sessions.items())
+    regions = first.ground(read.pixels, made, given, required=needed)
+    columns, rows, failed = [("input", read.pixels)], [], []
+    with stoppable(console) as stop:
+        for name, session in sessions.items():
+            session.runtime = first.runtime  # one copy of every network
+            began = time.perf_counter()
+            try:
+                with step_bar(console, name, show=not as_json) as bar:
+                    watch = workflow.Watch(on_step=bar, should_stop=stop)
+                    result = session.edit(read.pixels, made, regions, seed=seed, work=f.work_mode(work), watch=watch)
+            except GasError as error:
+                print_error(error, as_json=False)
+                failed.append(error)
+                rows.append({"editor": name, "error": error.message})
+                continue
+            seconds = time.perf_counter() - began
+            outside = outside_difference(read.pixels, result.image, result.mask)
+            columns.append((name, result.image))
+            rows.append({"editor": name, "seconds": seconds, "outside_max": outside.max, "stopped": result.stopped})
+            if stop():
+                break
+    if len(columns) == 1:
+        raise failed[0]
+    workflow.write_picture(out, overlay.strip(columns), overwrite=overwrite)
+    console.print(f"wrote {out}, seed {seed}", markup=False, soft_wrap=True)
+    if as_json:
+        print_json("compare", {"output": str(out), "seed": seed, "editors": rows})
+    else:
+        for row in rows:
+            print_text(f"{row['editor']}: " + (row.get("error") or f"{row['seconds']:.1f} s"))
+    if failed:
+        raise failed[0]

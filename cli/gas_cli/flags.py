@@ -1,0 +1,202 @@
+"""The flags that commands share, and what they come to: settings, a session, a plan, given regions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gas.errors import UsageError
+
+if TYPE_CHECKING:
+    from gas.pipeline import Session, WorkMode
+    from gas.record import Asked
+    from gas.settings import Settings
+    from gas.types import EditPlan, EditRequest, Image, Region
+
+_CHOICE = "Choosing backends"
+_REGION = "Regions by hand"
+_RUN = "Running"
+
+Profile = Annotated[str | None, typer.Option(help="a named set of backends and models", rich_help_panel=_CHOICE)]
+Planner = Annotated[str | None, typer.Option(help="who splits the request into subtasks", rich_help_panel=_CHOICE)]
+Grounder = Annotated[
+    list[str] | None,
+    typer.Option("--grounder", help="who finds the things; several chain, 'none' for none", rich_help_panel=_CHOICE),
+]
+Editor = Annotated[str | None, typer.Option(help="who changes the picture", rich_help_panel=_CHOICE)]
+Model = Annotated[str | None, typer.Option(help="folder, hub id or id@revision", rich_help_panel=_CHOICE)]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N", rich_help_panel=_RUN)]
+DType = Annotated[str | None, typer.Option("--dtype", help="auto, bf16, fp16 or fp32", rich_help_panel=_RUN)]
+Seed = Annotated[int | None, typer.Option(help="drawn, printed and recorded when absent", rich_help_panel=_RUN)]
+Work = Annotated[str, typer.Option(help="auto, full picture, or a crop around the regions", rich_help_panel=_RUN)]
+Boxes = Annotated[
+    list[str] | None,
+    typer.Option("--box", help="'phrase=x0,y0,x1,y1' in pixels, or with % signs", rich_help_panel=_REGION),
+]
+Masks = Annotated[
+    list[str] | None, typer.Option("--mask", help="'phrase=FILE', white = edit here", rich_help_panel=_REGION)
+]
+MaskFolder = Annotated[
+    Path | None, typer.Option("--masks", help="folder of masks named after the phrases", rich_help_panel=_REGION)
+]
+PlanFile = Annotated[Path | None, typer.Option("--plan", help="a plan file instead of an instruction")]
+Caption = Annotated[str | None, typer.Option(help="what the picture shows, in one sentence")]
+Source = Annotated[str | None, typer.Option(help="whole prompt of the picture as it is (with --target)")]
+Target = Annotated[str | None, typer.Option(help="whole prompt of the picture as it shall be (with --source)")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON envelope on standard output")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing output")]
+Out = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o", "--output", "--option", help="the output file; or name=value, an option of a backend", metavar="…"
+    ),
+]
+
+Option = tuple[str | None, str, str]
+"""Of `-o`: the backend's name (None: the command's own), the option's name, and its value as text."""
+Words = tuple[str | None, str | None, str | None]
+"""--caption, --source, --target."""
+Drawn = tuple[Sequence[str] | None, Sequence[str] | None, Path | None]
+"""--box, --mask, --masks."""
+
+_OPTION = re.compile(r"(?:(?P<backend>[a-z0-9]+(?:-[a-z0-9]+)*)\.)?(?P<name>[a-z_]+)=(?P<value>.*)", re.DOTALL)
+
+
+def split_o(values: Sequence[str] | None) -> tuple[Path | None, list[Option]]:
+    """The output path and the backends' options among the values of `-o`.
+
+    `name=value` and `backend.name=value` are options, anything else is the output; write `./a=b.png` for a file of such
+    a name. UsageError when two outputs are given.
+    """
+    outputs: list[str] = []
+    options: list[Option] = []
+    for value in values or ():
+        if (match := _OPTION.fullmatch(value)) is not None:
+            options.append((match["backend"], match["name"], match["value"]))
+        else:
+            outputs.append(value)
+    if len(outputs) > 1:
+        raise UsageError(f"two outputs are given: {outputs[0]!r} and {outputs[1]!r}", "options are written name=value")
+    return (Path(outputs[0]) if outputs else None), options
+
+
+def work_mode(text: str) -> WorkMode:
+    """`--work` as one of auto, full, crop."""
+    if text not in {"auto", "full", "crop"}:
+        raise UsageError(f"--work {text!r} is unknown", "use auto, full or crop")
+    return text  # type: ignore[return-value]
+
+
+def open_session(
+    flags: Mapping[str, Any],
+    options: Sequence[Option] = (),
+    *,
+    role: str = "editors",
+    recorded: Mapping[str, Any] | None = None,
+) -> Session:
+    """The session of a command: its flags over environment, profile and settings files.
+
+    Options without a backend's name belong to the backend of `role`: the editor of `gas edit`, the planner of
+    `gas plan`, the only grounder of `gas ground`. With `recorded` flags (of a run that is to be made again) these stand
+    in for environment and files. UsageError for an option whose backend is not in use.
+    """
+    from gas.pipeline import Session
+    from gas.registry import Registry
+    from gas.settings import Settings, environment_typos
+
+    registry = Registry.discover()
+    given = {name: value for name, value in flags.items() if value is not None}
+    if (grounders := given.pop("grounder", None)) is not None:
+        given["grounders"] = () if list(grounders) == ["none"] else tuple(grounders)
+
+    def settle(more: Mapping[str, Any]) -> Settings:
+        if recorded is not None:
+            return Settings.of({**recorded, **more}, find_profile=registry.profile)
+        return Settings.load(more, find_profile=registry.profile)
+
+    if recorded is None:
+        for sentence in environment_typos():
+            typer.echo(f"warning: {sentence}", err=True)
+    if options:
+        tables = _tables(options, settle(given), role)
+        below = (recorded or {}).get("options", {})
+        given["options"] = {name: {**below.get(name, {}), **tables.get(name, {})} for name in {*below, *tables}}
+    return Session(settle(given), registry)
+
+
+def the_plan(
+    session: Session, image: Image, plan: Path | None, instructions: Sequence[str], seed: int, words: Words
+) -> EditPlan:
+    """The plan in the file, or the one that the session's planner makes of the request.
+
+    UsageError when nothing is asked for, or both ways.
+    """
+    if plan is not None:
+        if any(text.strip() for text in instructions) or words[1] is not None or words[2] is not None:
+            raise UsageError("a plan file and a request are given", "give one of them; a plan can be edited by hand")
+        from gas.plans import read_plan
+
+        return read_plan(plan)
+    return session.plan(edit_request(image, instructions, seed, words))
+
+
+def edit_request(image: Image, instructions: Sequence[str], seed: int, words: Words) -> EditRequest:
+    """What the user asks for. UsageError when it is nothing, or half of two whole prompts."""
+    from gas.types import EditRequest
+
+    caption, source, target = words
+    if not (any(text.strip() for text in instructions) or source is not None or target is not None):
+        raise UsageError("nothing is asked for", 'give an instruction such as "make the dog a tiger", or --plan FILE')
+    if (source is None) != (target is None):
+        raise UsageError("--source and --target belong together", "give both, or an instruction")
+    return EditRequest(image, joined(instructions), seed, caption, source, target)
+
+
+def joined(instructions: Sequence[str]) -> str:
+    """Several instructions as one request."""
+    return "; ".join(text.strip() for text in instructions if text.strip())
+
+
+def asked(instructions: Sequence[str], words: Words) -> Asked:
+    """What the user asked for, for the record."""
+    from gas.record import Asked
+
+    caption, source, target = words
+    return Asked(instruction=joined(instructions), caption=caption, source=source, target=target)
+
+
+def given_regions(size: tuple[int, int], drawn: Drawn, warn: Callable[[str], None]) -> list[Region]:
+    """The regions that the user drew, for a picture of `size` (width, height)."""
+    from gas.regions import load_regions, parse_box, parse_mask
+
+    boxes, masks, folder = drawn
+    out = [parse_box(text, size, warn=warn) for text in boxes or ()]
+    out += [parse_mask(text, size, warn=warn) for text in masks or ()]
+    return out + (load_regions(folder, size, warn=warn) if folder is not None else [])
+
+
+def options_for(editor: str, editors: Sequence[str], options: Sequence[Option]) -> list[Option]:
+    """Of the options of a command with several `editors`, those that are not another one's."""
+    return [option for option in options if option[0] in {None, editor} or option[0] not in editors]
+
+
+def _tables(options: Sequence[Option], settings: Settings, role: str) -> dict[str, dict[str, str]]:
+    chosen = {"planners": (settings.planner,), "grounders": settings.grounders, "editors": (settings.editor,)}
+    in_use = [name for names in chosen.values() for name in names]
+    tables: dict[str, dict[str, str]] = {}
+    for backend, name, value in options:
+        if backend is None:
+            if len(chosen[role]) != 1:
+                raise UsageError(
+                    f"-o {name}=… could belong to any of {', '.join(chosen[role]) or 'no backend'}",
+                    f"write -o BACKEND.{name}=…",
+                )
+            backend = chosen[role][0]
+        elif backend not in in_use:
+            raise UsageError(f"-o {backend}.{name}: {backend!r} is not in use", f"in use: {', '.join(in_use)}")
+        tables.setdefault(backend, {})[name] = value
+    return tables

@@ -1,0 +1,54 @@
+"""Where a command's words go: data to standard output, people's text to standard error, one envelope for --json."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+
+from gas.errors import GasError
+
+ENVELOPE_VERSION = 1
+
+
+def people() -> Console:
+    """A console on standard error, for people; colours only on a terminal and without NO_COLOR."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(command: str, data: Any) -> None:
+    """One versioned JSON envelope on standard output."""
+    _print({"gas": ENVELOPE_VERSION, "command": command, "data": data})
+
+
+def print_text(text: str) -> None:
+    """A line of data on standard output, as it is."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
+
+
+def warn(console: Console, sentences: Iterable[str]) -> None:
+    """Prints warnings for people."""
+    for sentence in sentences:
+        console.print("[yellow]warning:[/] ", end="")
+        console.print(sentence, markup=False, soft_wrap=True)
+
+
+def print_error(error: GasError, *, as_json: bool) -> None:
+    """What went wrong and what to do next, in one or two lines on standard error; with --json an envelope besides."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("[red]error:[/] ", end="")
+    console.print(error.message, markup=False)
+    if error.remedy:
+        console.print(error.remedy, markup=False)
+    if as_json:
+        problem = {"exit_code": error.exit_code, "message": error.message, "remedy": error.remedy}
+        _print({"gas": ENVELOPE_VERSION, "error": problem})
+
+
+def _print(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,61 @@
+"""Tables and lines for people: a plan, a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from gas.record import Record
+    from gas.types import EditPlan
+
+
+def plan_table(plan: EditPlan) -> Table:
+    """The subtasks of a plan, a row each."""
+    table = Table("", "do", "what is there", "what shall be there", "keep its shape", box=None, pad_edge=False)
+    for number, subtask in enumerate(plan.subtasks, 1):
+        where = f" ({subtask.anchor})" if subtask.anchor else ""
+        table.add_row(
+            str(number),
+            subtask.action,
+            escape((subtask.source or "") + (where if subtask.action == "add" else "")),
+            escape((subtask.target or "") + (where if subtask.action == "remove" else "")),
+            "yes" if subtask.preserve_shape else "no",
+        )
+    return table
+
+
+def describe_record(record: Record) -> Iterator[str]:
+    """What a record says, a line for each fact."""
+    yield f"made by gas {record.gas} from {record.input.name} ({record.input.size[0]}x{record.input.size[1]})"
+    if record.asked.instruction:
+        yield f"asked: {record.asked.instruction}"
+    for number, subtask in enumerate(record.plan.subtasks, 1):
+        what = {
+            "change": f"{subtask.source} -> {subtask.target}",
+            "add": f"add {subtask.target}" + (f" at {subtask.anchor}" if subtask.anchor else ""),
+            "remove": f"remove {subtask.source}",
+        }[subtask.action]
+        change = record.measured.inside[number - 1] if number <= len(record.measured.inside) else None
+        yield f"  {number}. {what}" + (f" (changed by {change:.1f} of 255 inside)" if change is not None else "")
+    if record.plan.source_prompt:
+        yield f"whole: {record.plan.source_prompt} -> {record.plan.target_prompt}"
+    if record.planner:
+        yield f"planner: {record.planner.name}"
+    for grounder in record.grounders:
+        yield f"grounder: {grounder.name}"
+    options = ", ".join(f"{name}={value}" for name, value in record.editor.options.items())
+    yield f"editor: {record.editor.name}" + (f" ({options})" if options else "")
+    yield f"profile: {record.profile}, seed {record.seed}, device {record.device}, dtype {record.dtype}"
+    for model in record.models:
+        yield f"model: {model.id}" + (f" @ {model.revision}" if model.revision else "")
+    native, size = record.frame.native, record.frame.size
+    yield f"worked on {size[0]}x{size[1]} of {native[0]}x{native[1]} ({record.work})"
+    yield f"outside the regions: differs by {record.measured.outside_max:g} at most of 255"
+    if record.stopped:
+        yield "stopped before its end"
+    if record.left_out:
+        yield f"left out of the picture, in the file beside it: {', '.join(record.left_out)}"

@@ -1,0 +1,90 @@
+"""Runs the command line and turns whatever happens into an exit code and at most two lines on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+import click
+
+from gas.errors import GasError, OutOfResources, UsageError
+from gas_cli.output import print_error
+
+if TYPE_CHECKING:
+    import typer
+
+# Libraries that would report usage or look for updates are told not to before they are imported.
+_QUIET = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def run(app: typer.Typer) -> None:
+    """Runs `app` with the arguments of the process and exits. Tracebacks are shown with --debug only."""
+    debug = "--debug" in sys.argv
+    as_json = "--json" in sys.argv
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if not debug:
+        warnings.simplefilter("ignore")
+    # --debug may stand anywhere, like --json, and not only before the command.
+    arguments = [*(["--debug"] if debug else []), *(a for a in sys.argv[1:] if a != "--debug")]
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "gas"
+        code = _told(UsageError(error.format_message(), f"see: {usage} --help"), as_json, debug)
+    except GasError as error:
+        code = _told(error, as_json, debug)
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except MemoryError:
+        code = _told(
+            OutOfResources("not enough memory", "give a smaller picture, or close other programs"), as_json, debug
+        )
+    except Exception as error:  # noqa: BLE001 - the last place where a bug of ours can be given its exit code
+        if _is_out_of_memory(error):
+            code = _told(OutOfResources("not enough memory on the device", "try --device cpu"), as_json, debug)
+        else:
+            code = _bug(error, as_json, debug)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: GasError, as_json: bool, debug: bool, cause: BaseException | None = None) -> int:
+    if debug:
+        _traceback(cause or error)
+    print_error(error, as_json=as_json)
+    return error.exit_code
+
+
+def _bug(error: Exception, as_json: bool, debug: bool) -> int:
+    problem = GasError(
+        f"internal error: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
+        "this is a bug of gas; run again with --debug and report what it prints",
+    )
+    return _told(problem, as_json, debug, cause=error)
+
+
+def _traceback(error: BaseException) -> None:
+    """The traceback without local variables: those have printed keys elsewhere."""
+    import traceback
+
+    traceback.print_exception(error)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)

@@ -1,0 +1,170 @@
+"""`gas plan`, `gas ground`, `gas suggest`, `gas info`, `gas keys`: one stage each, its result shown or saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gas.errors import UsageError
+from gas_cli import flags as f
+from gas_cli.output import people, print_json, print_text, warn
+
+if TYPE_CHECKING:
+    from gas.pipeline import Session
+    from gas.types import EditPlan, EditRequest
+
+
+def plan(
+    picture: Path,
+    instructions: Sequence[str],
+    *,
+    out: Path | None,
+    options: Sequence[f.Option],
+    flags: Mapping[str, Any],
+    words: f.Words,
+    dry_run: bool,
+    save_reply: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Makes a plan and writes it to `out`, or to standard output."""
+    from gas import files, photo, plans
+
+    console = people()
+    if out is not None and not overwrite:
+        files.refuse_existing([out])
+    read = photo.read(picture)
+    session = f.open_session(flags, options, role="planners")
+    if dry_run:
+        _dry_run(session, f.edit_request(read.pixels, instructions, 0, words), as_json)
+        return
+    made = f.the_plan(session, read.pixels, None, instructions, session.settings.seed or 0, words)
+    warn(console, [*read.warnings, *made.warnings])
+    if save_reply is not None:
+        if made.provenance.reply is None:
+            raise UsageError(f"planner {made.provenance.planner!r} has no reply to save", "leave --save-reply out")
+        files.write_text(save_reply, made.provenance.reply, overwrite=overwrite)
+    if made.provenance.note:
+        console.print(made.provenance.note, markup=False, soft_wrap=True)
+    _print_plan(made)
+    if out is not None:
+        plans.write_plan(made, out, overwrite=overwrite)
+        console.print(
+            f"wrote {out}; edit it by hand, then: gas edit {picture} --plan {out}", markup=False, soft_wrap=True
+        )
+    if as_json:
+        print_json("plan", made.model_dump(mode="json"))
+    elif out is None:
+        print_text(plans.plan_to_json(made))
+
+
+def ground(
+    picture: Path,
+    instructions: Sequence[str],
+    *,
+    out: Path | None,
+    options: Sequence[f.Option],
+    flags: Mapping[str, Any],
+    plan: Path | None,
+    words: f.Words,
+    drawn: f.Drawn,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Finds the regions of a plan and writes masks, boxes and an overlay into the folder `out`."""
+    from gas import files, overlay, photo, regions, workflow
+
+    console = people()
+    read = photo.read(picture)
+    session = f.open_session(flags, options, role="grounders")
+    made = f.the_plan(session, read.pixels, plan, instructions, session.settings.seed or 0, words)
+    warn(console, [*read.warnings, *made.warnings])
+    given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
+    found = session.ground(read.pixels, made, given, required=True)
+    folder = out or picture.with_name(f"{picture.stem}-regions")
+    files.make_folder(folder)
+    look = folder / "overlay.png"
+    if not overwrite:
+        files.refuse_existing([look])
+    written = regions.save_regions(folder, read.size, found, overwrite=overwrite)
+    workflow.write_picture(look, overlay.draw_regions(read.pixels, found), overwrite=overwrite)
+    console.print(f"wrote {len(written)} files and {look.name} into {folder}", markup=False, soft_wrap=True)
+    rows = [{"phrase": r.phrase, "subtask": r.subtask, "box": r.box, "score": r.score, "given": r.given} for r in found]
+    if as_json:
+        print_json("ground", {"folder": str(folder), "overlay": str(look), "regions": rows})
+    else:
+        for row in rows:
+            box = ", ".join(f"{side:.0f}" for side in row["box"] or ())
+            score = f"  score {row['score']:.2f}" if row["score"] is not None else ""
+            print_text(f"{row['phrase']}: box {box}{score}")
+
+
+def info(output: Path, *, as_json: bool) -> None:
+    """Shows the record of an output."""
+    from gas import record as records
+
+    record = records.read_record(output)
+    if as_json:
+        print_json("info", record.model_dump(mode="json"))
+        return
+    from gas_cli.render import describe_record
+
+    for line in describe_record(record):
+        print_text(line)
+
+
+def suggest(pictures: Sequence[Path], *, options: Sequence[f.Option], flags: Mapping[str, Any], as_json: bool) -> None:
+    """Shows what a planner that can see would change in each picture."""
+    from gas import photo
+    from gas_planners.suggest import suggest as ask
+
+    session = f.open_session(flags, options, role="planners")
+    planner = session.backend("planners", session.settings.planner)
+    answers = []
+    for picture in pictures:
+        read = photo.read(picture)
+        answer = ask(planner, read.pixels)
+        warn(people(), [*read.warnings, *answer.warnings])
+        answers.append((picture, answer))
+    if as_json:
+        print_json("suggest", [{"picture": str(p), **answer.model_dump(mode="json")} for p, answer in answers])
+        return
+    for picture, answer in answers:
+        print_text(f"{picture}: {answer.request}" if len(answers) > 1 else answer.request)
+
+
+def set_key(name: str) -> None:
+    """Asks for a key without showing it, or reads it from standard input, and keeps it in the key file."""
+    import getpass
+    import sys
+
+    from gas import keys
+
+    keys.variable(name)  # refuses an unusable name before the key is asked for
+    value = getpass.getpass(f"key for {name}: ") if sys.stdin.isatty() else sys.stdin.readline()
+    path = keys.set(name, value)
+    people().print(f"kept in {path}, which only you can read", markup=False, soft_wrap=True)
+
+
+def _dry_run(session: Session, request: EditRequest, as_json: bool) -> None:
+    """Prints what planning would send, and where to; sends nothing."""
+    name = session.settings.planner
+    planner = session.backend("planners", name)
+    if not hasattr(planner, "preview"):
+        if as_json:
+            print_json("plan", {"planner": name, "address": None, "remote": False})
+        else:
+            print_text(f"planner {name} sends nothing; the request and the picture stay on this machine")
+        return
+    sent = planner.preview(request)
+    if as_json:
+        print_json("plan", sent.as_json())
+    else:
+        print_text("\n".join(sent.lines()))
+
+
+def _print_plan(plan: EditPlan) -> None:
+    from gas_cli.render import plan_table
+
+    people().print(plan_table(plan))
