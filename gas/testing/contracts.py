@@ -1,0 +1,336 @@
+"""What every backend must keep, as test classes to subclass. Override the fixture that gives your backend; run pytest.
+
+    class TestTint(EditorContract):
+        @pytest.fixture
+        def editor(self):
+            return Tint(Tint.options_type(), gas.Runtime())
+
+The other fixtures (pictures, requests, jobs) have defaults that suit most backends; override those that do not suit
+yours.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from gas.errors import GasError, ObjectNotFound
+from gas.interfaces import Backend, Editor, Grounder, Options, Planner
+from gas.types import Edited, EditJob, EditPlan, EditRequest, Region, Step, Subtask, Watch
+
+if TYPE_CHECKING:
+    from gas.types import Image
+
+
+class _BackendContract:
+    """What planners, grounders and editors have in common."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def image(self) -> Image:
+        """A picture of 96×64 pixels: a red box on green grass under a blue sky, with a little noise."""
+        return sample_image(96, 64)
+
+    def test_options_can_be_written_down_and_read_back(self, backend: Backend) -> None:
+        options = backend.options
+        assert isinstance(options, type(backend).options_type), "the options are not of the class's options_type"
+        assert type(options).model_validate_json(options.model_dump_json()) == options
+
+    def test_options_have_defaults_and_refuse_unknown_names(self, backend: Backend) -> None:
+        options_type = type(backend).options_type
+        options_type()
+        with pytest.raises(ValidationError):
+            options_type.model_validate({"no_such_option": 1})
+
+    def test_options_cannot_be_changed(self, backend: Backend) -> None:
+        assert type(backend).options_type.model_config.get("frozen"), "options must stay as they were recorded"
+
+    def test_presets_fit_the_options(self, backend: Backend) -> None:
+        options_type: type[Options] = type(backend).options_type
+        for values in options_type.presets.values():
+            options_type(**values)
+
+
+class PlannerContract(_BackendContract):
+    """Override `planner`, and `edit_request` if it cannot read "change the red box into a blue ball"."""
+
+    @pytest.fixture
+    def planner(self) -> Planner:
+        pytest.fail("override the fixture `planner`")
+
+    @pytest.fixture
+    def backend(self, planner: Planner) -> Backend:
+        return planner
+
+    @pytest.fixture
+    def edit_request(self, image: Image) -> EditRequest:
+        return EditRequest(image, "change the red box into a blue ball")
+
+    def test_returns_a_plan_that_survives_a_file(self, planner: Planner, edit_request: EditRequest) -> None:
+        plan = planner.plan(edit_request)
+        assert isinstance(plan, EditPlan)
+        assert EditPlan.model_validate_json(plan.model_dump_json()) == plan
+
+    def test_plan_says_where_it_came_from(self, planner: Planner, edit_request: EditRequest) -> None:
+        assert planner.plan(edit_request).provenance.planner != "hand", "provenance.planner names the planner"
+
+    def test_same_request_gives_the_same_plan(self, planner: Planner, edit_request: EditRequest) -> None:
+        assert planner.plan(edit_request) == planner.plan(edit_request)
+
+    def test_leaves_the_picture_alone(self, planner: Planner, edit_request: EditRequest) -> None:
+        with _unchanged(edit_request.image):
+            planner.plan(edit_request)
+
+    @pytest.mark.parametrize("instruction", ["", "  ", "\x00\u202e", "🙂", "change", "x" * 100_000, "a -> b;" * 1000])
+    def test_reads_or_refuses_by_name(self, planner: Planner, edit_request: EditRequest, instruction: str) -> None:
+        with _only_gas_errors():
+            planner.plan(replace(edit_request, instruction=instruction))
+
+
+class GrounderContract(_BackendContract):
+    """Override `grounder`, and `regions` (with `image`) to ask for things that it finds there."""
+
+    @pytest.fixture
+    def grounder(self) -> Grounder:
+        pytest.fail("override the fixture `grounder`")
+
+    @pytest.fixture
+    def backend(self, grounder: Grounder) -> Backend:
+        return grounder
+
+    @pytest.fixture
+    def regions(self) -> list[Region]:
+        """What is asked for: two things in `sample_image`. For a segmenter give boxes too."""
+        return [Region("the red box", subtask=0), Region("the green grass", subtask=1)]
+
+    def test_answers_for_everything_asked_in_order(
+        self, grounder: Grounder, image: Image, regions: Sequence[Region]
+    ) -> None:
+        answer = grounder.ground(image, regions)
+        assert isinstance(answer, list)
+        assert all(isinstance(region, Region) for region in answer)
+        asked = [(region.phrase, region.subtask) for region in regions]
+        answered = [(region.phrase, region.subtask) for region in answer]
+        assert list(dict.fromkeys(answered)) == asked, "phrases and subtasks come back as asked, in the same order"
+
+    def test_places_are_inside_the_picture(self, grounder: Grounder, image: Image, regions: Sequence[Region]) -> None:
+        for region in grounder.ground(image, regions):
+            assert region.box is not None or region.mask is not None, f"no place for {region.phrase!r}"
+            _check_place(image, region)
+
+    def test_same_question_gives_the_same_answer(
+        self, grounder: Grounder, image: Image, regions: Sequence[Region]
+    ) -> None:
+        first, second = grounder.ground(image, regions), grounder.ground(image, regions)
+        assert [_plain(region) for region in first] == [_plain(region) for region in second]
+
+    def test_leaves_its_input_alone(self, grounder: Grounder, image: Image, regions: list[Region]) -> None:
+        before = [_plain(region) for region in regions]
+        with _unchanged(image):
+            grounder.ground(image, regions)
+        assert [_plain(region) for region in regions] == before, "the regions that were given were changed"
+
+    def test_given_regions_are_taken_literally(self, grounder: Grounder, image: Image) -> None:
+        mask = np.zeros(image.shape[:2], np.float32)
+        mask[2:9, 3:11] = 0.5
+        drawn = Region("drawn by hand", box=(3.0, 2.0, 11.0, 9.0), mask=mask, subtask=0, given=True)
+        assert [_plain(region) for region in grounder.ground(image, [drawn])] == [_plain(drawn)]
+
+    def test_thing_that_is_not_there_is_found_or_refused_by_name(self, grounder: Grounder, image: Image) -> None:
+        with _only_gas_errors() as raised:
+            grounder.ground(image, [Region("a purple submarine on the moon", subtask=0)])
+        for error in raised:
+            assert isinstance(error, ObjectNotFound), f"{type(error).__name__} instead of ObjectNotFound"
+            assert "purple submarine" in error.message, "the message must name the phrase"
+
+    def test_asked_for_nothing(self, grounder: Grounder, image: Image) -> None:
+        answer = grounder.ground(image, [])
+        if not grounder.segments:
+            assert answer == []
+            return
+        assert answer, "a segmenter asked with no regions returns all segments"
+        for region in answer:
+            assert region.mask is not None, "a segment has a mask"
+            _check_place(image, region)
+
+
+class EditorContract(_BackendContract):
+    """Override `editor`, and `job` if it needs more than a picture, a plan of one subtask and its region."""
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        pytest.fail("override the fixture `editor`")
+
+    @pytest.fixture
+    def backend(self, editor: Editor) -> Backend:
+        return editor
+
+    @pytest.fixture
+    def image(self, editor: Editor) -> Image:
+        """The picture of `sample_image`, wider than high, with sides that the editor can work on."""
+        multiple = editor.multiple()
+        return sample_image(-(-96 // multiple) * multiple, -(-64 // multiple) * multiple)
+
+    @pytest.fixture
+    def job(self, editor: Editor, image: Image) -> EditJob:
+        return sample_job(editor, image)
+
+    def test_working_size_is_sensible(self, editor: Editor) -> None:
+        resolution, multiple = editor.resolution(), editor.multiple()
+        assert isinstance(resolution, int) and isinstance(multiple, int)
+        assert 0 < multiple <= resolution, "a square of that resolution must be a picture that it can work on"
+
+    def test_returns_a_picture_of_the_same_size(self, editor: Editor, job: EditJob) -> None:
+        edited = editor.edit(job)
+        assert isinstance(edited, Edited)
+        _check_image(edited.image, job.image)
+        if edited.mask is not None:
+            _check_mask(job.image, edited.mask)
+        assert not edited.stopped, "nobody asked it to stop"
+        json.dumps(dict(edited.log), allow_nan=False)
+
+    def test_same_seed_gives_the_same_bytes(self, editor: Editor, job: EditJob) -> None:
+        first = editor.edit(job).image.tobytes()
+        editor.edit(replace(job, seed=job.seed + 1))
+        assert editor.edit(job).image.tobytes() == first, "the same job gave another picture"
+
+    def test_leaves_its_input_alone(self, editor: Editor, job: EditJob) -> None:
+        masks = [region.mask for region in job.regions if region.mask is not None]
+        with _unchanged(job.image, *masks):
+            editor.edit(job)
+
+    def test_reports_steps(self, editor: Editor, job: EditJob) -> None:
+        steps: list[Step] = []
+        editor.edit(replace(job, watch=Watch(on_step=steps.append)))
+        assert steps, "no step was reported to watch.on_step"
+        indices = [step.index for step in steps]
+        assert indices == sorted(set(indices)) and indices[0] >= 1, f"steps are counted upwards from 1: {indices[:9]}"
+        assert len({step.total for step in steps}) == 1 and indices[-1] <= steps[0].total
+        for step in steps:
+            assert all(math.isfinite(value) for value in step.values.values()), f"a value of step {step.index} is NaN"
+
+    def test_previews_are_pictures(self, editor: Editor, job: EditJob) -> None:
+        shown: list[Image] = []
+        watch = Watch(on_step=lambda step: shown.append(step.preview()) if step.preview and not shown else None)
+        editor.edit(replace(job, watch=watch))
+        for preview in shown:
+            _check_image(preview, job.image)
+
+    def test_stops_when_told(self, editor: Editor, job: EditJob) -> None:
+        steps: list[Step] = []
+        edited = editor.edit(replace(job, watch=Watch(on_step=steps.append, should_stop=lambda: True)))
+        assert edited.stopped, "stopped must say that the run was interrupted"
+        assert not steps, "should_stop is asked before every step, also the first"
+        _check_image(edited.image, job.image)
+
+    def test_stops_on_the_way(self, editor: Editor, job: EditJob) -> None:
+        steps: list[Step] = []
+        watch = Watch(on_step=steps.append, should_stop=lambda: len(steps) >= 1)
+        edited = editor.edit(replace(job, watch=watch))
+        if steps[0].total > 1:
+            assert edited.stopped and len(steps) == 1, f"{len(steps)} steps were made after it was told to stop at 1"
+
+    def test_resumed_run_gives_the_same_bytes(self, editor: Editor, job: EditJob) -> None:
+        states: list[Any] = []
+        whole = editor.edit(replace(job, watch=Watch(checkpoint=lambda state: states.append(dict(state)))))
+        for state in states[:1]:
+            resumed = editor.edit(replace(job, watch=Watch(resume=state)))
+            assert resumed.image.tobytes() == whole.image.tobytes(), "going on from a checkpoint gave another picture"
+
+    def test_maps_have_the_pictures_form(self, editor: Editor, job: EditJob) -> None:
+        maps: list[tuple[str, Any]] = []
+        editor.edit(replace(job, watch=Watch(save_map=lambda name, array: maps.append((name, array)))))
+        for name, array in maps:
+            assert isinstance(name, str) and name
+            assert array.ndim == 2 and array.dtype == np.float32 and np.isfinite(array).all()
+
+    def test_works_or_refuses_by_name_without_regions(self, editor: Editor, job: EditJob) -> None:
+        with _only_gas_errors():
+            _check_image(editor.edit(replace(job, regions=())).image, job.image)
+
+
+def sample_image(width: int, height: int) -> Image:
+    """A picture `(height, width, 3)` uint8: a red box on green grass under a blue sky, with a little noise."""
+    image = np.empty((height, width, 3), np.float32)
+    image[: height // 2] = (90, 150, 230)
+    image[height // 2 :] = (60, 160, 50)
+    image[height // 4 : 3 * height // 4, width // 3 : 2 * width // 3] = (200, 40, 30)
+    noise = np.random.default_rng(0).normal(0, 4, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def sample_job(editor: Editor, image: Image) -> EditJob:
+    """A job for `editor`: one subtask, whose region is the middle of `image`."""
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = width // 4, height // 4, 3 * width // 4, 3 * height // 4
+    mask = np.zeros((height, width), np.float32)
+    mask[y0:y1, x0:x1] = 1
+    region = Region("the red box", box=(float(x0), float(y0), float(x1), float(y1)), mask=mask, subtask=0)
+    plan = EditPlan(
+        subtasks=(Subtask(source="the red box", target="a blue ball"),),
+        source_prompt="a red box on green grass",
+        target_prompt="a blue ball on green grass",
+    )
+    return EditJob(image, plan, (region,), seed=1, options=editor.options)
+
+
+@contextmanager
+def _unchanged(*arrays: np.ndarray) -> Iterator[None]:
+    before = [array.tobytes() for array in arrays]
+    yield
+    assert [array.tobytes() for array in arrays] == before, "an array that was given was written into"
+
+
+@contextmanager
+def _only_gas_errors() -> Iterator[list[GasError]]:
+    """Whatever is raised inside must be a GasError with a message and an exit code of its own; they are collected."""
+    raised: list[GasError] = []
+    try:
+        yield raised
+    except GasError as error:
+        assert error.message and "\n" not in error.message, "an error says in one line what is wrong"
+        assert error.exit_code > 1, "exit code 1 is for bugs: raise one of the children of GasError"
+        raised.append(error)
+
+
+def _check_image(image: Any, like: Image) -> None:
+    assert isinstance(image, np.ndarray), f"{type(image).__name__} instead of a numpy array"
+    assert image.dtype == np.uint8, f"{image.dtype} instead of uint8"
+    assert image.shape == like.shape, f"{image.shape} instead of {like.shape}"
+
+
+def _check_mask(image: Image, mask: Any) -> None:
+    assert isinstance(mask, np.ndarray) and mask.dtype == np.float32, "a mask is float32"
+    assert mask.shape == image.shape[:2], f"the mask is {mask.shape}, the picture {image.shape[:2]}"
+    assert np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1, "mask values are finite, 0 to 1"
+    assert mask.any(), "the mask is empty"
+
+
+def _check_place(image: Image, region: Region) -> None:
+    height, width = image.shape[:2]
+    if region.box is not None:
+        x0, y0, x1, y1 = region.box
+        assert all(isinstance(v, float) and math.isfinite(v) for v in region.box), (
+            f"box {region.box} is not four floats"
+        )
+        assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height, f"box {region.box} is not inside {width}×{height}"
+    if region.mask is not None:
+        _check_mask(image, region.mask)
+    if region.score is not None:
+        assert isinstance(region.score, float) and math.isfinite(region.score), f"score {region.score!r}"
+
+
+def _plain(region: Region) -> tuple[Any, ...]:
+    mask = None if region.mask is None else (region.mask.shape, region.mask.tobytes())
+    return region.phrase, region.box, mask, region.score, region.subtask, region.given
