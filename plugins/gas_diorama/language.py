@@ -45,8 +45,8 @@ def caption(scene: Scene, rng: np.random.Generator | None = None) -> str:
         things = [things[i] for i in rng.permutation(len(things))]
     ground, sky = name(scene.ground), name(scene.sky)
     if rng is None:
-        listed = joined([phrase(thing) for thing in things])
-        return f"{listed} on {ground} under {article(sky)}" if things else f"{ground} under {article(sky)}"
+        listed = joined([phrase(thing) for thing in things]) + " on " if things else ""
+        return f"{listed}{ground} under {article(sky)}"
     form = int(rng.integers(10))
     with_article = article if form != 7 else (lambda noun: f"the {noun}") if rng.random() < 0.6 else str
     listed = joined([with_article(name(thing)) for thing in things]) if things else ""
