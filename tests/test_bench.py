@@ -43,9 +43,9 @@ class Perfect(Editor):
     needs_regions = True
 
     def edit(self, job: EditJob) -> Edited:
-        return self.edit_all([job])[0]
+        return self.edit_together([job])[0]
 
-    def edit_all(self, jobs: list[EditJob]) -> list[Edited]:
+    def edit_together(self, jobs: list[EditJob]) -> list[Edited]:
         CALLS.append(len(jobs))
         edited = []
         for job in jobs:
@@ -230,6 +230,55 @@ def test_edits_share_batches(run: Bench) -> None:
     run.out = run.out.with_name("other")
     run("nothing", batch=3)
     assert CALLS == [1, 1, 1, 1]
+
+
+def test_rows_of_ones_own_set_options(run: Bench) -> None:
+    title = run.four[0].plan.target_prompt
+    report = run(bench.Row("fails", "perfect", {"fail_at": title}), bench.Row("works", "perfect"))
+    assert {result.row: all(result.done) for result in report.results if result.case == run.four[0].name} == {
+        "fails": False,
+        "works": True,
+    }
+
+
+def test_all_rows_of_the_table_can_be_settled(model: Path) -> None:
+    """Their options exist, and each row's differ from every other's of the same editor."""
+    registry = Registry.discover()
+    profile = registry.profile("diorama")
+    seen = [
+        (row.editor, registry.settle("editors", row.editor, row.options, [profile.layer(row.editor)]).options)
+        for row in bench.ROWS
+    ]
+    assert all(one not in seen[:i] for i, one in enumerate(seen))
+
+
+@pytest.mark.filterwarnings("ignore:the prompt")  # the tiny tokenizer takes a token for each letter
+def test_every_row_runs_on_a_network(model: Path, tmp_path: Path, four: list[Case]) -> None:
+    """Two steps of each editor and ablation on an untrained network, counted row by row."""
+    rows = [row for row in bench.ROWS if "preset" not in row.options]
+    names = {row.editor for row in rows}
+    profile = Profile(
+        name="test",
+        editor="dds",
+        options={name: {"model": str(model), "steps": 2, "bank": 0} for name in names},
+    )
+    report = bench.run(
+        rows,
+        out=tmp_path,
+        profile=profile,
+        runtime=Runtime(device="cpu", dtype="fp32"),
+        chosen=[case for case in four if case.stratum in ("plain", "several")],
+    )
+    counted = {(result.row, result.stratum): result.network_rows for result in report.results}
+    subtasks = {case.stratum: len(case.edits) for case in four}
+    both = sum(subtasks[stratum] for stratum in ("plain", "several"))
+    assert len(report.results) == 2 * len(rows)
+    assert counted["sds", "plain"] == 2 * 2  # null and target
+    assert counted["dds", "plain"] == counted["cds", "plain"] == 2 * 4
+    # rows are shared out evenly among the edits of a batch
+    assert counted[bench.REFERENCE, "plain"] == counted["no penalty", "several"] == 2 * (2 * both + 2 * 4) / 2
+    assert counted["no full prompt", "plain"] == 2 * (2 * both + 2 * 2) / 2
+    assert counted["no subtasks", "plain"] == 2 * 4
 
 
 def test_unknown_editors_are_refused_with_the_nearest(run: Bench) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from gas_diorama.cases import Case, cases
 from gas_diorama.judge import Judge
 from gas_diorama.report import as_json, contact_sheet, tables
 from gas_diorama.scores import Result, Summary, summarise
+from gas_diorama.world import Edit, Scene
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -61,7 +63,7 @@ ROWS = (
     Row("dds", "dds"),
     Row("cds", "cds"),
     Row(REFERENCE, "ground-a-score"),
-    Row("no masks, no full prompt", "ground-a-score", {"masks": False, "full_prompt": False}),
+    Row("no masks, no full prompt", "ground-a-score", {"mask": "none", "full_prompt": False}),
     Row("no subtasks", "ground-a-score", {"subtasks": False}),
     Row("no full prompt", "ground-a-score", {"full_prompt": False}),
     Row("no penalty", "ground-a-score", {"penalty": False}),
@@ -91,7 +93,7 @@ class Report:
 
 
 def run(
-    editors: Sequence[str] = (),
+    editors: Sequence[str | Row] = (),
     *,
     out: Path,
     full: bool = False,
@@ -106,7 +108,7 @@ def run(
 ) -> Report:
     """The benchmark's report; everything is also written below the folder `out`.
 
-    * editors: titles of ROWS, or names of any registered editors; by default all of ROWS.
+    * editors: titles of ROWS, names of any registered editors, or rows of one's own; by default all of ROWS.
     * full: 100 edits and three seeds instead of 40 and one (`chosen` and `seeds` say it otherwise).
     * resume: go on with what is in `out`; without it a folder that holds results is refused.
     * batch: how many edits share one batch where the editor can.
@@ -130,11 +132,13 @@ def run(
     return report
 
 
-def _rows(editors: Sequence[str], registry: Registry) -> list[Row]:
+def _rows(editors: Sequence[str | Row], registry: Registry) -> list[Row]:
     titles = {row.title: row for row in ROWS}
     found = []
     for name in editors or titles:
-        if name in titles:
+        if isinstance(name, Row):
+            found.append(name)
+        elif name in titles:
             found.append(titles[name])
         elif name in (known := [spec.name for spec in registry.specs("editors")]):
             found.append(Row(name, name))
@@ -178,7 +182,7 @@ class _Bench:
     ) -> None:
         self.out, self.cases, self.seeds, self.batch = out, chosen, tuple(seeds), batch
         self.entrants, self.progress = entrants, progress
-        self.judges = {case.name: Judge(case.scene, case.edits) for case in chosen}
+        self.judges = {case.name: _judge(case.scene, case.edits) for case in chosen}
         self.round_trips: dict[str, Picture] = {}
 
     @property
@@ -351,6 +355,12 @@ class _Bench:
         return contact_sheet(["source", "exact", *(entrant.title for entrant in self.entrants)], lines, marks)
 
 
+@lru_cache(maxsize=200)
+def _judge(scene: Scene, edits: tuple[Edit, ...]) -> Judge:
+    """One judge for a case in all runs of a process: its renderings take longer than its verdicts."""
+    return Judge(scene, edits)
+
+
 class Counted:
     """How many rows the denoising networks were given."""
 
@@ -382,7 +392,7 @@ def _job(case: Case, source: Picture, editor: Editor, seed: int) -> EditJob:
 
 def _edit(editor: Editor, jobs: Sequence[EditJob]) -> list[Edited]:
     """The jobs' results, in one batch where the editor can."""
-    together = getattr(editor, "edit_all", None)
+    together = getattr(editor, "edit_together", None)
     return together(jobs) if together is not None else [editor.edit(job) for job in jobs]
 
 

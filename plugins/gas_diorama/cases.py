@@ -117,9 +117,15 @@ def _subtask(scene: Scene, edit: Edit) -> Subtask:
         target=target or "",
         instruction=instruction(edit),
         anchor=None if edit.action == "change" else name(scene.ground),
+        preserve_shape=_keeps_shape(edit),
     )
     assert subtask.prompts == edit_phrases(edit, scene), f"{subtask.prompts} are not the world's phrases"
     return subtask
+
+
+def _keeps_shape(edit: Edit) -> bool:
+    """Whether a thing only changes its colour: then an exact planner says that its outline stays."""
+    return isinstance(edit.source, Thing) and isinstance(edit.target, Thing) and edit.source.kind == edit.target.kind
 
 
 def _case(stratum: str, index: int, part: str) -> Case:
