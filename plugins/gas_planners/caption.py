@@ -14,35 +14,10 @@ _LINKS = (
     lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.RELATIVES | lex.FINITE | {";", ".", "!", "?", ":", "be", "while", "as"}
 )
 _STANCES = frozenset(
-    [
-        "standing",
-        "sitting",
-        "lying",
-        "parked",
-        "walking",
-        "running",
-        "flying",
-        "sleeping",
-        "hanging",
-        "swimming",
-        "floating",
-        "growing",
-        "covered",
-        "seated",
-        "resting",
-        "wearing",
-        "holding",
-        "carrying",
-        "riding",
-        "eating",
-        "playing",
-        "jumping",
-        "leaning",
-        "surrounded",
-        "made",
-        "filled",
-    ]
-)
+    ("standing", "sitting", "lying", "parked", "walking", "running", "flying", "sleeping", "hanging", "swimming", "floating",
+     "growing", "covered", "seated", "resting", "wearing", "holding", "carrying", "riding", "eating", "playing", "jumping",
+     "leaning", "surrounded", "made", "filled")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,6 +82,19 @@ def text(parts: list[Chunk]) -> str:
     return re.sub(r"\s+([,;.!?:])", r"\1", joined).strip(" ,;")
 
 
+@dataclass(eq=False)
+class Node:
+    """A chunk of a caption that is being edited. `taken`: a request has spoken of it, or put it there."""
+
+    chunk: Chunk
+    taken: bool = False
+
+    @property
+    def phrase(self) -> Phrase:
+        """The noun phrase that it is."""
+        return phrase(self.chunk.words)
+
+
 class Caption:
     """A caption that is edited phrase by phrase. `text` is what it says now."""
 
@@ -114,118 +102,83 @@ class Caption:
         words = tokens(caption)
         while words and words[-1] in {".", "!", ","}:
             words = words[:-1]
-        self._chunks: list[Chunk | None] = list(chunks(words))
-        self._taken: set[int] = set()
+        self._nodes = [Node(chunk) for chunk in chunks(words)]
 
     @property
     def text(self) -> str:
         """What the caption says now."""
-        return text([chunk for chunk in self._chunks if chunk is not None])
+        return text([node.chunk for node in self._nodes])
 
-    def find(self, wanted: Phrase, *, take: bool = True) -> tuple[int | None, bool]:
-        """(index of the noun phrase that is meant, whether others would do as well); (None, False) when there is none.
+    def find(self, wanted: Phrase, *, take: bool = True) -> tuple[Node | None, bool]:
+        """(the noun phrase that is meant, whether others would do as well); (None, False) when there is none.
 
-        It has the same main noun and all the other words of `wanted`. A phrase that was taken is not found again.
+        It has the same main noun and all the other words of `wanted`, which may stand shortly after it ("on the left").
+        A phrase that was taken is not found again.
         """
         words = {singular(word) for word in low(wanted.words)} - lex.DETERMINERS - lex.PREPOSITIONS - {"and", ","}
-        head = wanted.head
-        matches: list[int] = []
-        for i, chunk in enumerate(self._chunks):
-            if chunk is None or not chunk.noun or i in self._taken:
+        goes_on = len(wanted.words) > head_index(wanted.words) + 1
+        matches: list[Node] = []
+        for i, node in enumerate(self._nodes):
+            if not node.chunk.noun or node.taken or node.phrase.head != wanted.head:
                 continue
-            inside = {singular(word) for word in low(chunk.words)}
-            after = {singular(w) for c in self._chunks[i + 1 : i + 6] if c is not None for w in low(c.words)}
-            if phrase(chunk.words).head == head and words <= inside | (
-                after if len(wanted.words) > head_index(wanted.words) + 1 else set()
-            ):
-                matches.append(i)
-        if not matches:
-            return None, False
-        if take:
-            self._taken.add(matches[0])
-        return matches[0], len(matches) > 1
+            near = self._nodes[i : i + 6] if goes_on else [node]
+            if words <= {singular(word) for other in near for word in low(other.chunk.words)}:
+                matches.append(node)
+        if matches and take:
+            matches[0].taken = True
+        return (matches[0], len(matches) > 1) if matches else (None, False)
 
-    def phrase_at(self, index: int) -> Phrase:
-        """The noun phrase at `index`."""
-        chunk = self._chunks[index]
-        assert chunk is not None
-        return phrase(chunk.words)
+    def last(self, heads: frozenset[str]) -> Phrase | None:
+        """The last noun phrase whose main noun is one of `heads`: what things stand on comes after them."""
+        found = [node.phrase for node in self._nodes if node.chunk.noun and not node.taken and node.phrase.head in heads]
+        return found[-1] if found else None
 
-    def first(self, heads: frozenset[str]) -> Phrase | None:
-        """The last noun phrase whose main noun is one of `heads` (what things stand on comes after them)."""
-        for chunk in reversed(self._chunks):
-            if chunk is not None and chunk.noun and phrase(chunk.words).head in heads:
-                return phrase(chunk.words)
-        return None
-
-    def replace(self, index: int, new: Phrase) -> None:
-        """Puts `new` in the place of the noun phrase at `index`, with "the" where that had it and the article changes nothing."""
-        chunk = self._chunks[index]
-        assert chunk is not None
-        determiner, _ = split_determiner(chunk.words)
+    def replace(self, node: Node, new: Phrase) -> None:
+        """Puts `new` in the place of the noun phrase `node`, with "the" where that has it and "a" would stand."""
+        determiner, _ = split_determiner(node.chunk.words)
         definite = determiner in lex.DEFINITE and new.countable
-        self._chunks[index] = Chunk((determiner, *new.words) if definite else tuple(new.text.split(" ")), True)
+        node.chunk = Chunk((determiner, *new.words) if definite else tuple(new.text.split(" ")), True)
 
-    def remove(self, index: int) -> None:
-        """Takes out the noun phrase at `index` and the words that tied it to the rest."""
-        self._chunks[index] = None
-        before = next((i for i in range(index - 1, -1, -1) if self._chunks[i] is not None), None)
-        after = next((i for i in range(index + 1, len(self._chunks)) if self._chunks[i] is not None), None)
-        left = self._chunks[before] if before is not None else None
-        right = self._chunks[after] if after is not None else None
-        if left is not None and left.joins:
-            if right is not None and right.joins:
-                self._chunks[before if "and" not in low(left.words) else after] = None  # type: ignore[index]
-            else:
-                self._chunks[before] = None  # type: ignore[index]
-                self._last_comma_is_and(before or 0)
-        elif right is not None and right.joins:
-            self._chunks[after] = None  # type: ignore[index]
-        elif before is not None and left is not None and not left.noun:
-            self._chunks[before] = None
-        elif after is not None and right is not None and not right.noun:
-            self._chunks[after] = None
+    def remove(self, node: Node) -> None:
+        """Takes out the noun phrase `node` and the words that tie it to the rest."""
+        at = self._nodes.index(node)
+        left = self._nodes[at - 1] if at else None
+        right = self._nodes[at + 1] if at + 1 < len(self._nodes) else None
+        gone = [node]
+        if left is not None and left.chunk.joins:
+            between = right is not None and right.chunk.joins
+            gone.append(right if between and "and" in low(left.chunk.words) else left)  # type: ignore[arg-type]
+            if not between:
+                self._end_list(at - 2)
+        elif right is not None and right.chunk.joins and (left is None or low(right.chunk.words) != (",",)):
+            gone.append(right)
+        elif left is not None and not left.chunk.noun:
+            gone.append(left)
+        elif right is not None and not right.chunk.noun:
+            gone.append(right)
+        self._nodes = [other for other in self._nodes if other not in gone]
 
-    def _last_comma_is_and(self, gone: int) -> None:
-        """ "a, b and c" without c is "a and b", not "a, b"."""
-        rest = [i for i in range(gone) if self._chunks[i] is not None]
-        if len(rest) < 2:
+    def _end_list(self, at: int) -> None:
+        """ "a, b and c on d" without c is "a and b on d"; `at` is where b is. Lists with commas only stay so."""
+        comma = self._nodes[at - 1] if at >= 2 else None
+        if comma is not None and comma.chunk.words == (",",) and "and" in low(self._nodes[at + 1].chunk.words):
+            comma.chunk = Chunk(("and",), False)
+
+    def add(self, new: Phrase, node: Node | None) -> None:
+        """Puts in "with `new`" after the noun phrase `node`, or at the end; on a ground it joins the things that stand there."""
+        added = Node(Chunk(tuple(new.text.split(" ")), True), taken=True)
+        at = len(self._nodes) if node is None else self._nodes.index(node) + 1
+        if node is None or not self._on_ground(at - 1):
+            self._nodes[at:at] = [Node(Chunk(("with",), False)), added]
             return
-        link = self._chunks[rest[-2]]
-        if link is not None and link.words == (",",):
-            following = self._chunks[gone + 2 :]
-            if any(chunk is not None and not chunk.noun and not chunk.joins for chunk in following):
-                self._chunks[rest[-2]] = Chunk(("and",), False)
+        last = at - 3  # the last thing of "THINGS on GROUND"
+        if last >= 2 and self._nodes[last - 1].chunk.joins:
+            self._nodes[last - 1].chunk = Chunk((",",), False)
+        self._nodes[last + 1 : last + 1] = [Node(Chunk(("and",), False)), added]
 
-    def add(self, new: Phrase, index: int | None) -> None:
-        """Puts in "with `new`" after the noun phrase at `index`, or at the end; on a ground it joins what stands there."""
-        if index is not None and self._on_ground(index):
-            end = index - 2
-            begin = end
-            while begin - 2 >= 0 and self._is_join(begin - 1):
-                begin -= 2
-            if end - begin >= 2 and self._chunks[end - 1] is not None:
-                self._chunks[end - 1] = Chunk((",",), False)
-            chunk = self._chunks[end]
-            assert chunk is not None
-            self._chunks[end] = Chunk((*chunk.words, "and", *new.text.split(" ")), True)
-            return
-        if index is None:
-            self._chunks.append(Chunk(("with", *new.text.split(" ")), True))
-            return
-        chunk = self._chunks[index]
-        assert chunk is not None
-        self._chunks[index] = Chunk((*chunk.words, "with", *new.text.split(" ")), True)
-
-    def _is_join(self, i: int) -> bool:
-        chunk = self._chunks[i]
-        return chunk is not None and chunk.joins and self._chunks[i - 1] is not None
-
-    def _on_ground(self, index: int) -> bool:
-        """Whether "THINGS on GROUND" ends at `index`."""
-        if index < 2:
+    def _on_ground(self, at: int) -> bool:
+        """Whether "THINGS on GROUND" ends at `at`."""
+        if at < 2:
             return False
-        ground, link, thing = self._chunks[index], self._chunks[index - 1], self._chunks[index - 2]
-        if ground is None or link is None or thing is None or not thing.noun:
-            return False
-        return phrase(ground.words).head in lex.GROUNDS and low(link.words) == ("on",)
+        thing, link, ground = (node.chunk for node in self._nodes[at - 2 : at + 1])
+        return thing.noun and low(link.words) == ("on",) and phrase(ground.words).head in lex.GROUNDS

@@ -40,6 +40,7 @@ def read_prompts(source: str, target: str) -> list[Item]:
         items += found
         if not found:
             lost.append(f"{text(before[a0:a1])!r} → {text(after[b0:b1])!r}")
+    items = _moved(items, lost)
     if not items:
         what = f"only in {', '.join(lost)}" if lost else "in nothing"
         raise PlanUnreadable(f"the two prompts differ {what[:200]}, which no edit can be made of", EXAMPLE)
@@ -47,6 +48,16 @@ def read_prompts(source: str, target: str) -> list[Item]:
         note = f"not part of any subtask: {', '.join(lost)}"
         items[0] = replace(items[0], warnings=(*items[0].warnings, note[:200]))
     return items
+
+
+def _moved(items: list[Item], lost: list[str]) -> list[Item]:
+    """The items without what is taken out at one place and put in at another: that is only the order of the words."""
+    out = [i.source.plain.casefold() for i in items if i.action == "remove" and i.source]
+    back = [i.target.plain.casefold() for i in items if i.action == "add" and i.target]
+    moved = set(out) & set(back)
+    lost += [f"where {name!r} stands" for name in sorted(moved)]
+    named = [(i.target if i.action == "add" else i.source) for i in items]
+    return [i for i, p in zip(items, named, strict=True) if i.action == "change" or p is None or p.plain.casefold() not in moved]
 
 
 def _key(chunk: Chunk) -> str:

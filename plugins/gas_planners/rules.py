@@ -99,7 +99,7 @@ def _keeps_shape(item: Item) -> bool:
     if item.source is None or item.target is None:
         return False
     old, new = item.source, item.target
-    if old.head == new.head and not old.head == "sky":
+    if old.head == new.head and old.head != "sky":
         changed = set(normalise_phrase(old.plain).split()) ^ set(normalise_phrase(new.plain).split())
         if changed <= lex.COLOURS | lex.SHADES | {"and"} and old.head not in lex.GROUNDS:
             return True
@@ -180,22 +180,22 @@ def _in_caption(items: list[Item], caption: str) -> tuple[list[Item], str, str, 
     warnings: list[str] = []
     for item in items:
         if item.source is not None:
-            index, several = edited.find(item.source)
-            if index is None:
+            node, several = edited.find(item.source)
+            if node is None:
                 warnings.append(
                     f"the caption does not name {item.source.plain!r}: the sentence after the edit leaves it out"
                 )
                 out.append(item)
                 continue
-            item = _described(item, edited.phrase_at(index), several, warnings)
+            item = _described(item, node.phrase, several, warnings)
             if item.action == "remove":
-                ground = item.anchor or edited.first(lex.GROUNDS)
+                ground = item.anchor or edited.last(lex.GROUNDS)
                 item = replace(
                     item, anchor=None if ground is not None and ground.head == _sure(item.source).head else ground
                 )
-                edited.remove(index)
+                edited.remove(node)
             else:
-                edited.replace(index, _sure(item.target))
+                edited.replace(node, _sure(item.target))
         else:
             item = _anchored(item, edited, warnings)
         out.append(item)
@@ -219,15 +219,15 @@ def _anchored(item: Item, edited: Caption, warnings: list[str]) -> Item:
     target = _sure(item.target)
     anchor = item.anchor
     if anchor is None and target.head not in lex.WEATHER.values():
-        anchor = edited.first(lex.SKY if target.head in lex.IN_THE_SKY else lex.GROUNDS)
-    index = None
+        anchor = edited.last(lex.SKY if target.head in lex.IN_THE_SKY else lex.GROUNDS)
+    node = None
     if anchor is not None:
-        index, _ = edited.find(anchor, take=False)
-        if index is None:
+        node, _ = edited.find(anchor, take=False)
+        if node is None:
             warnings.append(f"the caption does not name {anchor.plain!r}")
         else:
-            anchor = edited.phrase_at(index)
-    edited.add(target, index)
+            anchor = node.phrase
+    edited.add(target, node)
     return replace(item, anchor=anchor)
 
 
