@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gas_diorama import world
-from gas_diorama.drawing import GROUND_PAINT, PAINT, SKY_PAINT
-from gas_diorama.scene import CELL, Edit, Scene, Thing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+
+from gas_diorama import world
+from gas_diorama.drawing import GROUND_PAINT, PAINT, SKY_PAINT
+from gas_diorama.scene import CELL, Edit, Scene, Thing
 
 CAR = Thing("car", "red", 40, 110, 48)
 TREE = Thing("tree", "green", 98, 104, 44)
@@ -27,7 +28,8 @@ def _scene(seed: int) -> Scene:
 
 
 def test_the_world_needs_no_torch() -> None:
-    code = "import gas_diorama.world, sys; sys.exit(bool({'torch', 'PIL', 'diffusers', 'transformers'} & set(sys.modules)))"
+    heavy = "{'torch', 'PIL', 'diffusers', 'transformers'}"
+    code = f"import gas_diorama.world, sys; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -58,7 +60,7 @@ def test_masks_share_out_every_pixel(seed: int) -> None:
     visible = world.masks(scene)
     assert set(visible) == {*scene.objects, "ground", "sky"}
     assert np.abs(sum(visible.values()) - 1).max() < 1e-5
-    assert all(0 <= mask.min() and mask.max() <= 1 for mask in visible.values())
+    assert all(mask.min() >= 0 and mask.max() <= 1 for mask in visible.values())
 
 
 @given(seeds)

@@ -203,7 +203,7 @@ def _backdrop(scene: Scene) -> Array:
     paint = np.array(GROUND_PAINT[scene.ground], np.float32) * _jitter(scene.seed, -2)
     ground = paint * (1.02 - 0.12 * (1 - depth) + wave)[..., None]
     below = _ground_cover(scene)[..., None]
-    return sky + (ground - sky) * below
+    return sky * (1 - below) + ground * below
 
 
 def _ground_cover(scene: Scene) -> Array:
