@@ -1,4 +1,4 @@
-"""Choosing options on validation cases: which points are tried, which is called best, and the whole on a tiny network."""
+"""Choosing options on validation cases: which points are tried, which is best, and the whole on a tiny network."""
 
 from __future__ import annotations
 
