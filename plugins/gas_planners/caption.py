@@ -104,6 +104,10 @@ class Caption:
             words = words[:-1]
         self._nodes = [Node(chunk) for chunk in chunks(words)]
 
+    def __len__(self) -> int:
+        """The number of noun phrases and links."""
+        return len(self._nodes)
+
     @property
     def text(self) -> str:
         """What the caption says now."""
@@ -130,7 +134,9 @@ class Caption:
 
     def last(self, heads: frozenset[str]) -> Phrase | None:
         """The last noun phrase whose main noun is one of `heads`: what things stand on comes after them."""
-        found = [node.phrase for node in self._nodes if node.chunk.noun and not node.taken and node.phrase.head in heads]
+        found = [
+            node.phrase for node in self._nodes if node.chunk.noun and not node.taken and node.phrase.head in heads
+        ]
         return found[-1] if found else None
 
     def replace(self, node: Node, new: Phrase) -> None:

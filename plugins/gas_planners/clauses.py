@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gas_planners import lexicon as lex
-from gas_planners.commands import addition, command, given, made, removal
+from gas_planners.commands import addition, command, done, given, made, removal
 from gas_planners.items import (
+    TOPIC,
     Item,
     Reading,
     after_separator,
@@ -24,6 +25,7 @@ from gas_planners.noun_phrase import (
     low,
     phrase,
     quality_start,
+    split_determiner,
     with_quality,
 )
 from gas_planners.tokens import without_openers
@@ -45,6 +47,11 @@ def _question(words: Words, before: tuple[Item, ...]) -> Reading | None:
     lower = low(words)
     if lower[:2] == ("what", "if") or lower[:2] == ("how", "about"):
         rest = words[2:]
+        if not rest:
+            return None
+        swapped = _instead(rest, before)
+        if swapped is not None:
+            return swapped
         if low(rest)[:2] in {("there", "was"), ("there", "were"), ("there", "is"), ("there", "are"), ("we", "had")}:
             return addition(rest[2:], ("add",))
         for i, word in enumerate(low(rest)):
@@ -75,7 +82,9 @@ def _negative(words: Words, before: tuple[Item, ...]) -> Reading | None:
         negated = word in {"don't", "dont", "doesn't"} or (word == "not" and i and lower[i - 1] == "do")
         if negated:
             rest = words[i + 1 :]
-            if rest[:1] and low(rest)[0] in {"want", "need", "like", "show", "include", "have"}:
+            if low(rest)[:1] == ("like",) and is_phrase(rest[1:]):
+                return _topic(rest[1:])
+            if rest[:1] and low(rest)[0] in {"want", "need", "show", "include", "have"}:
                 rest = rest[3:] if low(rest)[1:3] == ("to", "see") else rest[1:]
                 return removal(rest, ("remove",))
             if rest[:1] and low(rest)[0] in {"change", "touch", "alter", "modify", "edit", "affect"}:
@@ -113,11 +122,20 @@ def _instead(words: Words, before: tuple[Item, ...]) -> Reading | None:
     return None
 
 
+def _topic(words: Words) -> Reading:
+    """Nothing asked for, but something to be spoken of ("it")."""
+    return Reading((Item(TOPIC, source=phrase(words)),), cost=1.0)
+
+
 def _not_so(reading: Reading | None, old: Words) -> Reading | None:
     """The reading of "make the dress yellow" when "instead of red" stands after it: it is a red dress now."""
     if reading is None or not all(item.quality and item.source for item in reading.items):
         return None
-    items = [replace(item, source=replace(item.source, words=with_quality(item.source.words, old))) for item in reading.items if item.source]
+    items = [
+        replace(item, source=replace(item.source, words=with_quality(item.source.words, old)))
+        for item in reading.items
+        if item.source
+    ]
     return replace(reading, items=tuple(items))
 
 
@@ -153,6 +171,9 @@ def _wish(words: Words, before: tuple[Item, ...]) -> Reading | None:
         return read_clause(rest[2:], before) if len(rest) > 2 else None
     if lower[0] == "to":
         return read_clause(rest[1:], before) if len(rest) > 1 else None
+    reading = done(rest, before)
+    if reading is not None:
+        return reading
     if lower[-1] in lex.GONE:
         end = -3 if lower[-3:-1] == ("to", "be") else -2 if lower[-2] in {"to", "be"} else -1
         return removal(rest[:end], ("remove",))
@@ -167,7 +188,10 @@ def _wish(words: Words, before: tuple[Item, ...]) -> Reading | None:
         return weather(rest)
     if lower[0] in lex.DEFINITE and quality_start(rest) is not None:
         return made(rest, ("make",), before)
-    return addition(rest, ("add",)) if rest else None
+    whose = words[: len(words) - len(rest) - 1]
+    if low(words)[len(whose)] == "needs" and is_phrase(whose) and lower[0] in lex.INDEFINITE:
+        return given(whose, rest, (), before)
+    return addition(rest, ("add",))
 
 
 def _arrow(words: Words, before: tuple[Item, ...]) -> Reading | None:
@@ -191,17 +215,16 @@ def _arrow(words: Words, before: tuple[Item, ...]) -> Reading | None:
 def _statement(words: Words, before: tuple[Item, ...]) -> Reading | None:
     """A should be B, A must go, there should be B, A becomes B; A into B and A to B without any verb."""
     lower = low(words)
-    if lower[0] == "there":
-        for start in (
-            ("there", "should", "be"),
-            ("there", "must", "be"),
-            ("there", "is"),
-            ("there", "are"),
-            ("there", "could", "be"),
-        ):
-            if lower[: len(start)] == start and len(words) > len(start):
-                return addition(words[len(start) :], ("add",))
-        return None
+    if lower[0] in {"there", "there's"}:
+        if lower[1:3] in {("should", "be"), ("must", "be"), ("could", "be")}:
+            return addition(words[3:], ("add",))
+        rest = words[1:] if lower[0] == "there's" else words[2:] if lower[1:2] in {("is",), ("are",)} else ()
+        return _topic(rest) if is_phrase(rest) else None
+    for i, word in enumerate(lower[:12]):
+        if i and word in {"is", "are"} and is_phrase(words[:i]) and not any(w in lex.RELATIVES for w in lower[:i]):
+            told = words[i + 1 :]
+            _, subject = split_determiner(words[:i])
+            return _topic(("the", *with_quality(subject, told)) if are_qualities(told) else words[:i])
     for i, word in enumerate(lower):
         if not i:
             continue
@@ -243,6 +266,15 @@ def _must(subject: Words, tail: Words, before: tuple[Item, ...]) -> Reading | No
     lower = low(tail)
     if not lower:
         return None
+    if (
+        lower[0] in {"look", "be", "have"}
+        and lower[1:2]
+        and lower[1] in {"better", "good", "nice", "great", "cool", "nicer"}
+    ):
+        rest = tail[2:]
+        if low(rest)[:1] == ("with",):
+            return given(subject, rest[1:], (), before)
+        return become(subject, rest[1:] if low(rest)[:1] in {("in",), ("as",)} else rest, (), before)
     if lower[0] in lex.GONE or lower[:2] in {("be", word) for word in lex.GONE}:
         return removal(subject, ("remove",))
     found = weather((*subject, *(tail[1:] if lower[0] == "be" else tail)))

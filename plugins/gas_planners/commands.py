@@ -245,19 +245,31 @@ def _let(words: Words, before: tuple[Item, ...]) -> Reading | None:
         return addition(rest[2:], ("add",))
     if words[0].casefold() == "have" and lower[:1] and lower[0] in lex.INDEFINITE - {"every", "each"}:
         return addition(rest, ("add",))
-    return _make(("make", *rest), before) if rest else None
+    return (done(rest, before) or _make(("make", *rest), before)) if rest else None
+
+
+def done(rest: Words, before: tuple[Item, ...]) -> Reading | None:
+    """have/want A replaced by B: the command that the participle stands for."""
+    for i, word in enumerate(low(rest)):
+        if i and word in lex.PARTICIPLES and is_phrase(rest[:i]):
+            reading = command((lex.PARTICIPLES[word], *rest[:i], *rest[i + 1 :]), before)
+            if reading is not None:
+                return reading
+    return None
 
 
 def _get(words: Words, before: tuple[Item, ...]) -> Reading | None:
     if starts_with(words, ("get", "rid", "of")):
         return removal(words[3:], ("remove",))
-    return None
+    return done(words[1:], before) or _take(words, before)
 
 
 def _take(words: Words, before: tuple[Item, ...]) -> Reading | None:
     """take away A, take A away, take A off B, cut out A, clear away A, edit out A."""
     rest = words[1:]
     lower = low(rest)
+    if words[0].casefold() == "throw" and "in" in (lower[:1] + lower[-1:]):
+        return _add(words, before)
     if lower[:1] and lower[0] in {"away", "out", "off", "up"}:
         rest = rest[1:]
         if low(rest)[:1] == ("of",):
@@ -275,10 +287,10 @@ def _take(words: Words, before: tuple[Item, ...]) -> Reading | None:
 
 
 def _remove(words: Words, before: tuple[Item, ...]) -> Reading | None:
-    return removal(words[1:], ("remove",))
+    return removal(words[1:], ("remove",), before)
 
 
-def removal(rest: Words, carry: Words) -> Reading | None:
+def removal(rest: Words, carry: Words, before: tuple[Item, ...] = ()) -> Reading | None:
     """remove A (from B), and lists of A."""
     lower = low(rest)
     anchor = None
@@ -292,7 +304,7 @@ def removal(rest: Words, carry: Words) -> Reading | None:
             if place[-1].casefold() not in lex.PICTURE:
                 anchor = phrase(place)
     items: list[Item] = []
-    for part in coordinates(rest):
+    for part in (named(each, before) for each in coordinates(rest)):
         if not is_phrase(part):
             return None
         number, one = how_many(part)
@@ -303,7 +315,10 @@ def removal(rest: Words, carry: Words) -> Reading | None:
 def _add(words: Words, before: tuple[Item, ...]) -> Reading | None:
     rest = words[1:]
     lower = low(rest)
-    if lower[:2] == ("back", "in") or not rest:
+    if words[0].casefold() in {"bring", "throw"}:
+        rest = rest[1:] if lower[:1] == ("in",) else rest[:-1] if lower[-1:] == ("in",) else rest
+        lower = low(rest)
+    if not rest:
         return None
     if lower[-2:] == ("on", "fire") and lower[0] in lex.DEFINITE:
         return become(rest[:-2], ("burning",), words[:1], before)
@@ -416,14 +431,17 @@ def given(owner: Words, thing: Words, carry: Words, before: tuple[Item, ...]) ->
 
 
 def _fill(words: Words, before: tuple[Item, ...]) -> Reading | None:
-    """fill A with B adds B to A."""
-    at = find_separator(words[1:], "with")
+    """fill A with B, decorate A with B, dress A in B: B is added to A."""
+    verb = words[0].casefold()
+    at = find_separator(words[1:], "with", *(("in",) if verb == "dress" else ()))
     if at is None:
         return None
-    place, thing = words[1 : at + 1], words[at + 2 :]
+    place, thing = named(words[1 : at + 1], before), words[at + 2 :]
     if not is_phrase(place) or not is_phrase(thing):
         return None
-    return Reading((Item("add", target=phrase(thing), anchor=phrase(place), place="in"),), carry=words[:1])
+    where = {"fill": "in", "surround": "around"}.get(verb, "to")
+    items = tuple(Item("add", target=phrase(part), anchor=phrase(place), place=where) for part in coordinates(thing))
+    return Reading(items, carry=words[:1])
 
 
 def _cover(words: Words, before: tuple[Item, ...]) -> Reading | None:
@@ -450,11 +468,7 @@ def _keep(words: Words, before: tuple[Item, ...]) -> Reading | None:
     return Reading(()) if rest else None
 
 
-def _wear(words: Words, before: tuple[Item, ...]) -> Reading | None:
-    return None
-
-
 _COMMANDS: dict[str, Callable[[Words, tuple[Item, ...]], Reading | None]] = {
     "into": _into, "swap": _swap, "paint": _paint, "make": _make, "let": _let, "get": _get, "take": _take, "remove": _remove,
-    "add": _add, "give": _give, "fill": _fill, "cover": _cover, "keep": _keep, "wear": _wear,
+    "add": _add, "give": _give, "fill": _fill, "cover": _cover, "keep": _keep,
 }  # fmt: skip

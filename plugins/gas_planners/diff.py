@@ -13,6 +13,7 @@ from gas_planners.items import Item
 from gas_planners.noun_phrase import Phrase, low, phrase
 
 MAX_CHARACTERS = 2000
+MAX_CHUNKS = 128
 EXAMPLE = 'write them alike, such as "a dog on grass" and "a cat with a hat on grass"'
 _ATTACHED = frozenset({"with", "wearing", "holding", "carrying", "having", "in", "on"})
 
@@ -26,10 +27,14 @@ def read_prompts(source: str, target: str) -> list[Item]:
     """
     for name, prompt in (("source", source), ("target", target)):
         if len(prompt) > MAX_CHARACTERS:
-            raise PlanUnreadable(f"the {name} prompt has {len(prompt)} characters", f"at most {MAX_CHARACTERS} are read")
+            raise PlanUnreadable(
+                f"the {name} prompt has {len(prompt)} characters", f"at most {MAX_CHARACTERS} are read"
+            )
         if not any(chunk.noun for chunk in chunks(tokens(prompt))):
             raise PlanUnreadable(f"the {name} prompt {prompt[:60]!r} names nothing", EXAMPLE)
     before, after = chunks(tokens(source)), chunks(tokens(target))
+    if max(len(before), len(after)) > MAX_CHUNKS:
+        raise PlanUnreadable(f"a prompt names more than {MAX_CHUNKS // 2} things", EXAMPLE)
     matcher = SequenceMatcher(None, [_key(c) for c in before], [_key(c) for c in after], autojunk=False)
     items: list[Item] = []
     lost: list[str] = []
@@ -57,7 +62,11 @@ def _moved(items: list[Item], lost: list[str]) -> list[Item]:
     moved = set(out) & set(back)
     lost += [f"where {name!r} stands" for name in sorted(moved)]
     named = [(i.target if i.action == "add" else i.source) for i in items]
-    return [i for i, p in zip(items, named, strict=True) if i.action == "change" or p is None or p.plain.casefold() not in moved]
+    return [
+        i
+        for i, p in zip(items, named, strict=True)
+        if i.action == "change" or p is None or p.plain.casefold() not in moved
+    ]
 
 
 def _key(chunk: Chunk) -> str:
@@ -76,7 +85,11 @@ def _block(before: list[Chunk], a0: int, a1: int, after: list[Chunk], b0: int, b
         whole = _span(after, new[0], new[-1])
         return _change(phrase(before[old[0]].words), whole)
     if len(old) == len(new):
-        return [item for i, j in zip(old, new, strict=True) for item in _change(phrase(before[i].words), phrase(after[j].words))]
+        return [
+            item
+            for i, j in zip(old, new, strict=True)
+            for item in _change(phrase(before[i].words), phrase(after[j].words))
+        ]
     return _matched(before, old, after, new)
 
 

@@ -7,20 +7,27 @@ without a command ("dog -> cat", "the car should be red", "no clouds").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from gas.errors import PlanUnreadable
 from gas_planners import lexicon as lex
 from gas_planners.clauses import read_clause
-from gas_planners.items import Item, Reading
+from gas_planners.items import TOPIC, Item, Reading
 from gas_planners.noun_phrase import Phrase, Words, is_adjective, low
+from gas_planners.orders import plain_order, simplified
 from gas_planners.tokens import merged, pieces, sentences, without_closers, without_openers
 
 MAX_CHARACTERS = 4000
-MAX_PIECES = 80
+MAX_PIECES = 48
+MAX_WORDS = 600
 MAX_MERGED = 6
+MAX_STATES = 4
 EXAMPLES = 'write it like "change the dog into a cat", "make the car blue", "remove the lamp" or "add a hat to the man"'
+
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 @dataclass
@@ -40,13 +47,24 @@ def read(text: str) -> list[Item]:
             f"the request is {len(text)} characters long; the rules planner reads {MAX_CHARACTERS}",
             "ask for less at once",
         )
+    control = _CONTROL.search(text)
+    if control is not None:
+        code = f"U+{ord(control[0]):04X}"
+        raise PlanUnreadable(f"the request holds the control character {code}", "write it in plain text")
     state = _State(0.0)
-    for sentence in sentences(text):
-        state = _read_sentence(sentence, state)
-    if not state.items:
+    found = sentences(text)
+    words = sum(len(sentence) for sentence in found)
+    if words > MAX_WORDS:
+        raise PlanUnreadable(
+            f"the request has {words} words; the rules planner reads {MAX_WORDS}", "ask for less at once"
+        )
+    for sentence in found:
+        state = _read_sentence(simplified(sentence), state)
+    items = tuple(item for item in state.items if item.action != TOPIC)
+    if not items:
         shown = " ".join(text.split())[:80]
         raise PlanUnreadable(f"nothing to change, add or remove was found in {shown!r}", EXAMPLES)
-    return _without_ordinals(state.items)
+    return _without_ordinals(items)
 
 
 def _without_ordinals(items: tuple[Item, ...]) -> list[Item]:
@@ -83,7 +101,7 @@ def _read_sentence(sentence: Words, start: _State) -> _State:
     best: list[dict[Words, _State]] = [{} for _ in range(len(parts) + 1)]
     best[0][start.carry] = replace_total(start)
     for i in range(len(parts)):
-        for state in best[i].values():
+        for state in sorted(best[i].values(), key=lambda known: known.total)[:MAX_STATES]:
             for j in range(i + 1, min(i + MAX_MERGED, len(parts)) + 1):
                 words = merged(parts[i:j])
                 for reading in _readings(words, state):
@@ -127,7 +145,7 @@ def _reason(lower: Words) -> str:
 
 def _readings(words: Words, state: _State) -> Iterable[Reading]:
     """The readings of a clause: with its own words, and as going on with the verb of the clause before."""
-    words = without_openers(words)
+    words = without_openers(plain_order(without_openers(words)))
     words = without_closers(words)
     if not words or all(word in lex.LABELS for word in low(words)):
         yield Reading(())

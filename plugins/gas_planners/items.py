@@ -17,11 +17,15 @@ from gas_planners.noun_phrase import (
     is_participle,
     is_phrase,
     is_plural,
+    kinds,
     low,
     phrase,
     split_determiner,
     with_quality,
 )
+
+TOPIC = "topic"
+"""The action of an item that asks for nothing: it is what a later "it" stands for."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +144,20 @@ def changed_qualities(source: Words, qualities: Words, carry: Words) -> Reading 
             return None
         number, one = how_many(part)
         old = phrase(one)
-        new = Phrase(with_quality(old.words, _stripped(qualities)), old.countable)
+        new = Phrase(with_quality(_without_clause(old.words, qualities), _stripped(qualities)), old.countable)
         items += [Item("change", old, new, quality=low(qualities))] * number
     return Reading(tuple(items), carry=carry or ("make",))
+
+
+def _without_clause(words: Words, qualities: Words) -> Words:
+    """The words without "which is red" when the colour is what changes."""
+    lower = low(words)
+    for i, word in enumerate(lower):
+        if i and word in lex.RELATIVES and lower[i + 1 : i + 2] and lower[i + 1] in {"is", "are"}:
+            told = words[i + 2 :]
+            if are_qualities(told) and kinds(told) & kinds(qualities):
+                return words[:i]
+    return words
 
 
 def _stripped(qualities: Words) -> Words:
@@ -191,6 +206,10 @@ def weather(rest: Words) -> Reading | None:
         return None
     if lower[0] in {"it", "everything"}:
         tail = rest[1:]
+    elif lower[:1] in {("the",), ("this",)} and lower[1:2] and lower[1] in {"picture", "photo", "image", "scene"}:
+        tail = rest[2:]
+        if not tail or low(tail)[-1] not in {*lex.SKY_TIMES, *lex.WEATHER}:
+            return None
     elif lower[:2] in {("the", "weather"), ("the", "time")}:
         tail = rest[2:]
         tail = tail[2:] if low(tail)[:2] == ("of", "day") else tail
@@ -259,6 +278,12 @@ def named(words: Words, before: tuple[Item, ...]) -> Words:
         return ("the", lex.SOMEBODY[lower[0]])
     _, rest = split_determiner(words)
     rest_lower = low(rest)
+    if before and before[-1].source is not None and len(lower) > 1:  # "the one on the left", "the bigger one"
+        noun = before[-1].source.words[head_index(before[-1].source.words)]
+        if lower[0] in lex.DEFINITE and lower[1] == "one":
+            return ("the", noun, *words[2:])
+        if rest_lower[-1:] == ("one",) and are_qualities(rest[:-1]):
+            return ("the", *rest[:-1], noun)
     if (
         before
         and rest_lower

@@ -7,6 +7,11 @@ def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def _phrases(text: str) -> list[tuple[str, ...]]:
+    """The phrases between "|" as tuples of words, longest first: "in front of" is looked for before "in"."""
+    return sorted((tuple(phrase.split()) for phrase in text.split("|")), key=len, reverse=True)
+
+
 # --- determiners, prepositions, pronouns ------------------------------------------------------------------------------
 
 INDEFINITE = _set("a an one another some any every each")
@@ -23,65 +28,23 @@ SOMEBODY = {"him": "man", "he": "man", "her": "woman", "she": "woman", "them": "
 PEOPLE_PRONOUNS = _set("him her he she")
 NOT_IN_PHRASES = _set("i me we us you he she they myself yourself what why how who's")  # outside relative clauses
 
-PLACES = [  # longest first: "in front of" before "in"
-    tuple(text.split())
-    for text in [
-        "to the left of",
-        "to the right of",
-        "on the left of",
-        "on the right of",
-        "on the left side of",
-        "on the right side of",
-        "in front of",
-        "on top of",
-        "in the middle of",
-        "in the centre of",
-        "in the center of",
-        "at the top of",
-        "at the bottom of",
-        "on the edge of",
-        "next to",
-        "close to",
-        "on to",
-        "in to",
-        "inside of",
-        "outside of",
-        "onto",
-        "into",
-        "to",
-        "on",
-        "in",
-        "at",
-        "near",
-        "beside",
-        "behind",
-        "under",
-        "underneath",
-        "beneath",
-        "below",
-        "above",
-        "over",
-        "around",
-        "inside",
-        "between",
-        "against",
-        "along",
-        "across",
-        "by",
-        "upon",
-    ]
-]
+PLACES = _phrases(  # of what is put somewhere
+    "above|across|against|along|around|at|at the bottom of|at the top of|behind|below|beneath|beside|between|by|"
+    "close to|in|in front of|in the center of|in the centre of|in the middle of|in to|inside|inside of|into|near|"
+    "next to|on|on the edge of|on the left of|on the left side of|on the right of|on the right side of|on to|"
+    "on top of|onto|outside of|over|to|to the left of|to the right of|under|underneath|upon"
+)
 PREPOSITIONS = _set(
-    "of in on at to by for with from into onto upon under underneath beneath over above below near beside behind between inside"
-    " outside around against along across through without off next like as during among"
+    "of in on at to by for with from into onto upon under underneath beneath over above below near beside behind"
+    " between inside outside around against along across through without off next like as during among"
 )
 RELATIVES = _set("that which who whose where")
 FINITE = _set("is are was were has have had stands sits lies hangs looks wears holds flies runs leans faces sleeps")
 CONJUNCTIONS = _set("and or ,")
 # Places in the picture rather than things in it.
 POSITIONS = _set(
-    "left right middle centre center corner top bottom side foreground front background distance edge left-hand right-hand"
-    " upper lower hand"
+    "left right middle centre center corner top bottom side foreground front background distance edge left-hand"
+    " right-hand upper lower hand"
 )
 PICTURE = _set("picture photo photograph image pic scene shot painting drawing snapshot frame")
 
@@ -101,8 +64,9 @@ _FORMS = {
     "add": "add", "insert": "add", "put": "add", "place": "add", "include": "add", "draw": "add", "stick": "add",
     "hang": "add", "show": "add", "position": "add", "attach": "add", "introduce": "add", "paste": "add", "plant": "add",
     "set": "add", "lay": "add", "create": "add", "generate": "add", "use": "add",
-    "give": "give", "fill": "fill", "cover": "cover", "let": "let", "have": "let", "keep": "keep", "leave": "keep",
-    "preserve": "keep", "wear": "wear",
+    "bring": "add", "kick": "take", "give": "give", "fill": "fill", "decorate": "fill", "surround": "fill",
+    "dress": "fill", "adorn": "fill", "equip": "fill", "garnish": "fill", "furnish": "fill", "cover": "cover",
+    "let": "let", "have": "let", "keep": "keep", "leave": "keep", "preserve": "keep",
 }  # fmt: skip
 VERBS = dict(_FORMS)
 """Verb form → the kind of clause that it opens. Gerunds too ("would you mind painting …")."""
@@ -119,157 +83,45 @@ PARTICIPLES = {
     "filled": "fill", "morphed": "morph", "added": "add", "placed": "place", "inserted": "insert",
 }  # fmt: skip
 OTHER_VERBS = _set(
-    "move shift rotate resize scale crop flip mirror zoom enlarge shrink stretch brighten darken lighten sharpen blur improve"
-    " enhance fix straighten tilt undo save open close print show tell sing write explain describe ignore forget copy"
-    " duplicate upscale denoise restore adjust increase decrease reduce retouch align centre center"
+    "move shift rotate resize scale crop flip mirror zoom enlarge shrink stretch brighten darken lighten sharpen"
+    " blur improve enhance fix straighten tilt undo save open close print show tell sing write explain describe"
+    " ignore forget copy duplicate upscale denoise restore adjust increase decrease reduce retouch align centre"
+    " center"
 )
 GONE = _set("disappear vanish go gone invisible removed deleted erased leave")
 WISHES = _set("want wants wanted like love need needs prefer wish")
-SUPPOSED = {"had": "have", "has": "have", "wore": "wear", "was": "be", "were": "be", "is": "be", "became": "become", "held": "hold"}
-MODALS = _set("should must shall ought")
+SUPPOSED = {
+    "had": "have", "has": "have", "wore": "wear", "held": "hold", "was": "be", "were": "be", "is": "be", "became": "become",
+}  # fmt: skip
+MODALS = _set("should must shall ought could would")
 BECOME = _set("be become becomes turn turns")
 
 # --- fillers ----------------------------------------------------------------------------------------------------------
 
-OPENERS = sorted(
-    (
-        tuple(text.split())
-        for text in [
-            "please",
-            "pls",
-            "plz",
-            "hey",
-            "hi",
-            "hello",
-            "ok",
-            "okay",
-            "now",
-            "just",
-            "kindly",
-            "also",
-            "then",
-            "next",
-            "finally",
-            "lastly",
-            "and",
-            "but",
-            "so",
-            "well",
-            "maybe",
-            "simply",
-            "actually",
-            "firstly",
-            "secondly",
-            "thirdly",
-            "after that",
-            "afterwards",
-            "and then",
-            "can you",
-            "could you",
-            "would you",
-            "will you",
-            "can we",
-            "could we",
-            "can i",
-            "could i",
-            "shall we",
-            "let's",
-            "lets",
-            "let us",
-            "help me",
-            "help me to",
-            "try to",
-            "go ahead and",
-            "would you mind",
-            "do you mind",
-            "you should",
-            "you must",
-            "you can",
-            "is it possible to",
-            "would it be possible to",
-            "i want you to",
-            "i want to",
-            "i would like you to",
-            "i would like to",
-            "i'd like you to",
-            "i'd like to",
-            "i'd love you to",
-            "i'd love to",
-            "i would love to",
-            "i need you to",
-            "i need to",
-            "we need to",
-            "we want to",
-            "we would like to",
-            "we'd like to",
-            "we should",
-            "i wish to",
-            "your task is to",
-            "the task is to",
-            "make sure to",
-            "feel free to",
-            "to",
-            "quickly",
-            "dear",
-            "sir",
-            "possibly",
-            "perhaps",
-            "additionally",
-            "furthermore",
-            "moreover",
-            "besides",
-            "in addition",
-            "at the same time",
-            "meanwhile",
-            "step",
-            "while you're at it",
-        ]
-    ),
-    key=len,
-    reverse=True,
+OPENERS = _phrases(
+    "actually|additionally|after that|afterwards|also|and|and then|at the same time|besides|but|can i|can we|"
+    "can you|could i|could we|could you|dear|do you mind|feel free to|finally|firstly|furthermore|go ahead and|"
+    "hello|help me|help me to|hey|hi|i feel that|i guess|i need to|i need you to|i think|i think that|i want to|"
+    "i want you to|i was wondering if you could|i wish to|i would like to|i would like you to|i would love to|"
+    "i'd like to|i'd like you to|i'd love to|i'd love you to|in addition|in this picture|is it possible to|just|"
+    "kindly|lastly|let us|let's|lets|make sure to|maybe|meanwhile|moreover|now|ok|okay|perhaps|please|pls|plz|"
+    "possibly|quickly|secondly|shall we|simply|sir|so|so that|step|the task is to|then|thirdly|try to|we need to|"
+    "we should|we want to|we would like to|we'd like to|well|while you're at it|will you|would it be possible to|"
+    "would you|would you mind|you can|you must|you should|your task is to"
 )
-CLOSERS = sorted(
-    (
-        tuple(text.split())
-        for text in [
-            "please",
-            "pls",
-            "plz",
-            "thanks",
-            "thank you",
-            "thx",
-            "too",
-            "as well",
-            "for me",
-            "if you can",
-            "if possible",
-            "thanks a lot",
-            "thank you very much",
-            "now",
-            "many thanks",
-            "cheers",
-            "will you",
-            "would you",
-            "could you",
-            "can you",
-            "completely",
-            "entirely",
-            "altogether",
-            "somewhere",
-            "everywhere",
-        ]
-    ),
-    key=len,
-    reverse=True,
+CLOSERS = _phrases(
+    "altogether|as well|can you|cheers|completely|could you|entirely|everywhere|for me|if possible|if you can|"
+    "many thanks|now|please|pls|plz|somewhere|thank you|thank you very much|thanks|thanks a lot|thx|too|will you|"
+    "would you"
 )
 
 # --- colours and other qualities --------------------------------------------------------------------------------------
 
 COLOURS = _set(
-    "red orange yellow green blue purple violet pink brown black white grey gray silver gold golden beige turquoise cyan"
-    " magenta maroon teal navy crimson scarlet indigo lavender tan khaki ivory bronze copper burgundy lilac mauve ochre amber"
-    " emerald ruby sapphire azure aquamarine fuchsia multicoloured multicolored colourful colorful rainbow-coloured"
-    " rainbow-colored transparent reddish bluish greenish yellowish greyish grayish"
+    "red orange yellow green blue purple violet pink brown black white grey gray silver gold golden beige turquoise"
+    " cyan magenta maroon teal navy crimson scarlet indigo lavender tan khaki ivory bronze copper burgundy lilac"
+    " mauve ochre amber emerald ruby sapphire azure aquamarine fuchsia multicoloured multicolored colourful colorful"
+    " rainbow-coloured rainbow-colored transparent reddish bluish greenish yellowish greyish grayish"
 )
 PAINT_COLOURS = COLOURS | _set(
     "cream olive salmon lime rose peach plum mint coral aqua chocolate charcoal mustard rust sand rainbow neon"
@@ -279,9 +131,10 @@ SUBSTANCES = _set(  # qualities in "the ice wall", things in "turn it into ice"
     " velvet crystal night nighttime evening morning dawn dusk sunset sunrise orange"
 )
 ING_NOUNS = _set(
-    "building ceiling painting wedding railing clothing lightning evening morning awning icing dwelling crossing dressing pudding"
-    " duckling sapling drawing carving sibling lighting flooring wiring siding roofing frosting filling topping earring darling"
-    " gosling fledgling seedling string spring wedding offspring shilling herring stocking greeting"
+    "building ceiling painting wedding railing clothing lightning evening morning awning icing dwelling crossing"
+    " dressing pudding duckling sapling drawing carving sibling lighting flooring wiring siding roofing frosting"
+    " filling topping earring darling gosling fledgling seedling string spring wedding offspring shilling herring"
+    " stocking greeting"
 )
 LABELS = _set("edit task request instruction instructions prompt note step")
 SHADES = _set("light dark bright pale deep vivid pastel neon hot royal sky navy forest olive lime blood dull soft")
@@ -324,81 +177,51 @@ WEATHER = {  # "make it …" → the thing that is added
 # --- nouns --------------------------------------------------------------------------------------------------------------
 
 MASS = _set(
-    "grass snow sand water ice mud dirt gravel asphalt concrete air fog mist rain smoke fire hair fur wool wood gold silver"
-    " bronze copper iron steel metal glass plastic paper leather marble stone chocolate rice bread milk coffee tea beer wine"
-    " juice soup salad salmon meat beef pork cheese butter sugar salt pepper flour fruit parsley broccoli lettuce spinach"
-    " food clothing furniture jewelry jewellery traffic graffiti moss lava foliage clay hay corn wheat pasta spaghetti sushi"
-    " bacon ham cotton silk velvet lego lightning sunlight moonlight light dust earth soil land weather autumn winter summer"
-    " spring day night ground-cover greenery vegetation ivy sunshine darkness text writing makeup curry porcelain"
+    "grass snow sand water ice mud dirt gravel asphalt concrete air fog mist rain smoke fire hair fur wool wood"
+    " gold silver bronze copper iron steel metal glass plastic paper leather marble stone chocolate rice bread milk"
+    " coffee tea beer wine juice soup salad salmon meat beef pork cheese butter sugar salt pepper flour fruit"
+    " parsley broccoli lettuce spinach food clothing furniture jewelry jewellery traffic graffiti moss lava foliage"
+    " clay hay corn wheat pasta spaghetti sushi bacon ham cotton silk velvet lego lightning sunlight moonlight light"
+    " dust earth soil land weather autumn winter summer spring day night ground-cover greenery vegetation ivy"
+    " sunshine darkness text writing makeup curry porcelain"
 )
 PLURAL_ONLY = _set(
-    "glasses sunglasses trousers jeans pants shorts scissors clothes stairs leggings tights headphones goggles binoculars"
-    " people men women children police cattle mice geese feet teeth sheep fish deer"
+    "glasses sunglasses trousers jeans pants shorts scissors clothes stairs leggings tights headphones goggles"
+    " binoculars people men women children police cattle mice geese feet teeth sheep fish deer"
 )
 SINGULAR_TOO = _set("sheep fish deer")
 ANIMALS = _set(
-    "dog cat puppy kitten wolf fox tiger lion leopard cheetah panther jaguar bear panda koala horse pony zebra donkey mule unicorn"
-    " cow bull ox calf buffalo bison sheep lamb goat pig piglet boar deer moose elk reindeer antelope giraffe elephant rhino"
-    " rhinoceros hippo hippopotamus camel llama alpaca kangaroo monkey ape gorilla chimpanzee rabbit bunny hare squirrel mouse"
-    " rat hamster hedgehog raccoon beaver otter badger bat bird parrot pigeon dove crow raven eagle hawk falcon owl duck goose"
-    " swan chicken hen rooster turkey peacock ostrich penguin seagull stork heron flamingo sparrow robin frog toad lizard"
-    " crocodile alligator snake turtle tortoise fish shark whale dolphin seal goldfish salmon crab lobster octopus spider"
-    " butterfly bee ant beetle ladybug ladybird dragonfly snail worm husky corgi poodle labrador retriever shepherd lynx cub foal"
-    " dinosaur dragon sloth skunk yak walrus"
+    "dog cat puppy kitten wolf fox tiger lion leopard cheetah panther jaguar bear panda koala horse pony zebra"
+    " donkey mule unicorn cow bull ox calf buffalo bison sheep lamb goat pig piglet boar deer moose elk reindeer"
+    " antelope giraffe elephant rhino rhinoceros hippo hippopotamus camel llama alpaca kangaroo monkey ape gorilla"
+    " chimpanzee rabbit bunny hare squirrel mouse rat hamster hedgehog raccoon beaver otter badger bat bird parrot"
+    " pigeon dove crow raven eagle hawk falcon owl duck goose swan chicken hen rooster turkey peacock ostrich"
+    " penguin seagull stork heron flamingo sparrow robin frog toad lizard crocodile alligator snake turtle tortoise"
+    " fish shark whale dolphin seal goldfish salmon crab lobster octopus spider butterfly bee ant beetle ladybug"
+    " ladybird dragonfly snail worm husky corgi poodle labrador retriever shepherd lynx cub foal dinosaur dragon"
+    " sloth skunk yak walrus"
 )
 GROUNDS = _set(
-    "grass lawn meadow snow sand beach desert water dirt mud ground soil road street pavement sidewalk asphalt floor ice field"
-    " gravel carpet rug pond lake sea ocean river"
+    "grass lawn meadow snow sand beach desert water dirt mud ground soil road street pavement sidewalk asphalt"
+    " floor ice field gravel carpet rug pond lake sea ocean river"
 )
 SKY = _set("sky")
 IN_THE_SKY = _set(
-    "moon sun star rainbow cloud bird plane airplane aeroplane jet helicopter balloon kite ufo drone eagle airship aurora"
+    "moon sun star rainbow cloud bird plane airplane aeroplane jet helicopter balloon kite ufo drone eagle airship"
+    " aurora"
 )
 PARTS = _set(
-    "hat beard moustache mustache hair glasses sunglasses cap helmet coat jacket shirt dress tie scarf umbrella bag backpack"
-    " mask wheel wheels window windows door roof stripe stripes spot spots tail horn horns wing wings ear ears collar leash"
-    " handle logo label flag flags"
+    "hat beard moustache mustache hair glasses sunglasses cap helmet coat jacket shirt dress tie scarf umbrella bag"
+    " backpack mask wheel wheels window windows door roof stripe stripes spot spots tail horn horns wing wings ear"
+    " ears collar leash handle logo label flag flags"
 )
 PAIRS = {  # two nouns that are one thing
     frozenset(pair.split("+"))
-    for pair in [
-        "salt+pepper",
-        "bow+arrow",
-        "bows+arrows",
-        "cup+saucer",
-        "cups+saucers",
-        "bride+groom",
-        "knife+fork",
-        "fork+knife",
-        "knives+forks",
-        "table+chairs",
-        "mac+cheese",
-        "fish+chips",
-        "bread+butter",
-        "needle+thread",
-        "lock+key",
-        "mother+child",
-        "mother+daughter",
-        "father+son",
-        "man+woman",
-        "pen+paper",
-        "ball+chain",
-        "horse+carriage",
-        "horse+cart",
-        "hammer+sickle",
-        "pots+pans",
-        "bacon+eggs",
-        "ham+eggs",
-        "sun+moon",
-        "bucket+spade",
-        "bucket+mop",
-        "jacket+tie",
-        "shirt+tie",
-        "suit+tie",
-        "hat+coat",
-        "bed+breakfast",
-        "oil+vinegar",
-        "cheese+crackers",
-        "milk+cookies",
-    ]
+    for pair in _set(
+        "arrow+bow arrows+bows bacon+eggs ball+chain bed+breakfast bread+butter bride+groom bucket+mop bucket+spade"
+        " carriage+horse cart+horse chairs+table cheese+crackers cheese+mac child+mother chips+fish coat+hat"
+        " cookies+milk cup+saucer cups+saucers daughter+mother eggs+ham father+son fork+knife forks+knives hammer+sickle"
+        " jacket+tie key+lock man+woman moon+sun needle+thread oil+vinegar pans+pots paper+pen pepper+salt shirt+tie"
+        " suit+tie"
+    )
 }

@@ -71,6 +71,8 @@ def is_plural(word: str) -> bool:
 def is_adjective(word: str) -> bool:
     """Whether a word is known as a quality, or as more or most of one ("darker", "tallest")."""
     lower = word.casefold()
+    if lower.endswith(("-coloured", "-colored", "-shaped")):
+        return True
     return lower in lex.ADJECTIVES or _positive(lower) in lex.ADJECTIVES
 
 
@@ -111,7 +113,26 @@ _NEVER_LAST = (lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.RELATIVES | lex.DETERMI
 
 
 _NEVER_INSIDE = frozenset(
-    ("then", "->", "into", "please", "not", "don't", "instead", "it's", "it", "except", "because", "so", "when", "if", "again")
+    (
+        "then",
+        "->",
+        "into",
+        "please",
+        "not",
+        "don't",
+        "instead",
+        "it's",
+        "it",
+        "except",
+        "because",
+        "so",
+        "wants",
+        "want",
+        "needs",
+        "when",
+        "if",
+        "again",
+    )
 )
 
 
@@ -228,7 +249,7 @@ def phrase(words: Words) -> Phrase:
         head = singular(head)
     single = not is_plural(head)
     if lower[0] in lex.NUMBERS or lower[0] in {"some", "several", "many", "few"}:
-        return Phrase(rest)
+        return Phrase(rest, countable=lower[0] == "few" and determiner == "a")
     if is_name(rest) and determiner not in {"a", "an"}:
         return Phrase(rest)
     if determiner in {"a", "an", "one", "another", "every", "each"}:
@@ -361,20 +382,30 @@ def with_quality(words: Words, qualities: Words) -> Words:
     for i, word in enumerate(lower[:head]):
         if word.endswith(("'s", "s'")):
             start = i + 1
-    kinds = {_kind(word) for word in low(qualities)} - {None}
+    changing = kinds(qualities)
     before = list(words[start:head])
-    kept = [word for i, word in enumerate(before) if not _goes(low(tuple(before)), i, kinds)]
+    kept = [word for i, word in enumerate(before) if not _goes(low(tuple(before)), i, changing)]
     while kept and kept[0].casefold() in {"and", ","}:
         kept.pop(0)
     at = 0
-    if "colour" in kinds:
+    if "colour" in changing:
         while at < len(kept) and _before_colour(kept[at].casefold()):
             at += 1
     return (*words[:start], *kept[:at], *qualities, *kept[at:], *words[head:])
 
 
 def _before_colour(word: str) -> bool:
-    return word in lex.BEFORE_COLOUR or word in lex.ORDINALS | lex.POSITIONS or word.endswith("est") or word in {"leftmost", "rightmost"}
+    return (
+        word in lex.BEFORE_COLOUR
+        or word in lex.ORDINALS | lex.POSITIONS
+        or word.endswith("est")
+        or word in {"leftmost", "rightmost"}
+    )
+
+
+def kinds(qualities: Words) -> set[str]:
+    """What sorts of quality there are among the words: colour, size, age, material and so on."""
+    return {kind for word in low(qualities) if (kind := _kind(word)) is not None}
 
 
 def _kind(word: str) -> str | None:
@@ -382,12 +413,12 @@ def _kind(word: str) -> str | None:
     return "colour" if word in lex.COLOURS else lex.CLASS_OF.get(word)
 
 
-def _goes(before: Words, i: int, kinds: set[str | None]) -> bool:
+def _goes(before: Words, i: int, changing: set[str]) -> bool:
     """Whether the quality at `i` is replaced: it is of one of the kinds, or a shade or an "and" that belongs to such a one."""
     word = before[i]
-    if _kind(word) in kinds and _kind(word) is not None:
+    if _kind(word) in changing:
         return True
     if word in lex.SHADES or word in lex.ADVERBS or word in {"and", ","}:
         following = next((w for w in before[i + 1 :] if w not in {"and", ","}), None)
-        return following is not None and _kind(following) in kinds and _kind(following) is not None
+        return following is not None and _kind(following) in changing
     return False

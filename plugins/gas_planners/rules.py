@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from gas.types import EditRequest
 
 
+MAX_CAPTION = 2000
+MAX_CHUNKS = 128
+
+
 class RulesPlanner(Planner):
     """Plans by grammar. With `request.source` and `request.target` it plans by the difference of the two prompts."""
 
@@ -37,6 +41,9 @@ class RulesPlanner(Planner):
             return _plan(items, request.source.strip(), request.target.strip(), ())
         items = read(request.instruction)
         if request.caption and request.caption.strip():
+            if len(request.caption) > MAX_CAPTION:
+                length = f"the caption is {len(request.caption)} characters long"
+                raise PlanUnreadable(f"{length}; at most {MAX_CAPTION} are read", "say in one sentence what is there")
             items, source, target, warnings = _in_caption(items, request.caption)
         else:
             source, target = _without_caption(items)
@@ -133,11 +140,9 @@ def _without_caption(items: list[Item]) -> tuple[str, str]:
             before.append(_sure(item.source))
             after.append(_sure(item.target))
         elif item.action == "remove":
-            before.append(_sure(item.source))
-            _once(item.anchor, before, after)
+            _put(_sure(item.source), item.anchor, before, after)
         else:
-            _once(item.anchor, before, after)
-            after.append(_sure(item.target))
+            _put(_sure(item.target), item.anchor, after, before)
     return _sentence(before), _sentence(after)
 
 
@@ -146,11 +151,16 @@ def _sure(phrase: Phrase | None) -> Phrase:
     return phrase
 
 
-def _once(anchor: Phrase | None, before: list[Phrase], after: list[Phrase]) -> None:
-    """Names an anchor in both sentences, unless one of the items names it already."""
-    if anchor is not None and all(anchor.head != known.head for known in before):
-        before.append(anchor)
-        after.append(anchor)
+def _put(thing: Phrase, anchor: Phrase | None, there: list[Phrase], absent: list[Phrase]) -> None:
+    """Names `thing` in the one sentence, and its anchor in both, unless an item names that already: "a man with a hat"."""
+    if anchor is None or any(anchor.head == known.head for known in there):
+        there.append(thing)
+        return
+    absent.append(anchor)
+    if anchor.head in lex.GROUNDS or anchor.head in lex.SKY:
+        there += [thing, anchor]
+    else:
+        there.append(Phrase((*anchor.words, "with", *thing.text.split(" ")), anchor.countable))
 
 
 def _sentence(phrases: list[Phrase]) -> str:
@@ -175,6 +185,10 @@ def _joined(parts: list[str]) -> str:
 def _in_caption(items: list[Item], caption: str) -> tuple[list[Item], str, str, tuple[str, ...]]:
     """The items with the caption's fuller phrases, the caption before and after, and what was not found in it."""
     edited = Caption(caption)
+    if len(edited) > MAX_CHUNKS:
+        raise PlanUnreadable(
+            f"the caption names more than {MAX_CHUNKS // 2} things", "say in one sentence what is there"
+        )
     source = edited.text
     out: list[Item] = []
     warnings: list[str] = []

@@ -9,15 +9,16 @@ from gas.phrases import straight_quotes
 from gas_planners import lexicon as lex
 from gas_planners.noun_phrase import Words, low, starts_with
 
-_TOKEN = re.compile(r"[-=]+>|[→⇒⟶➔➜⟹]|\w+(?:['-]\w+)*'?|[,;.!?:\n&+()]|[—–]")
-_ARROWS = re.compile(r"[-=]+>|[→⇒⟶➔➜⟹]")
+_TOKEN = re.compile(r"[-=]{0,3}>{1,2}|[→⇒⟶➔➜⟹]|\w+(?:['-]\w+)*'?|[,;.!?:\n&+()]|[—–]")
+_ARROWS = re.compile(r"[-=]{0,3}>{1,2}|[→⇒⟶➔➜⟹]")
 _JOINED = (  # longest first; each becomes one "and"
     ("as", "well", "as"),
     ("along", "with"),
     ("together", "with"),
     ("in", "addition", "to"),
 )
-_BREAKS = frozenset(";.!?:\n")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")  # zero width, direction, soft hyphen
+_BREAKS = frozenset(";.!?\n")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Piece:
 
 def sentences(text: str) -> list[Words]:
     """The words of each sentence. Quotation marks and brackets are dropped, arrows become "->", "&" becomes "and"."""
-    tokens = _TOKEN.findall(straight_quotes(text).replace("_", " ").replace('"', " "))
+    tokens = _TOKEN.findall(straight_quotes(_UNSEEN.sub("", text)).replace("_", " ").replace('"', " "))
     found: list[list[str]] = [[]]
     for i, token in enumerate(tokens):
         if _ARROWS.fullmatch(token):
@@ -41,7 +42,7 @@ def sentences(text: str) -> list[Words]:
             found.append([])
         elif token in "&+":
             found[-1].append("and")
-        elif token in "—–":
+        elif token in "—–:":
             found[-1].append(",")
         elif token not in "()":
             found[-1].append(token if token.endswith("s'") else token.rstrip("'"))
@@ -53,7 +54,7 @@ def _joined(words: Words) -> Words:
     i = 0
     while i < len(words):
         for phrase in _JOINED:
-            if starts_with(words[i:], phrase):
+            if starts_with(words[i : i + len(phrase)], phrase):
                 out.append("and")
                 i += len(phrase)
                 break
@@ -75,9 +76,8 @@ def without_picture(words: Words) -> Words:
             i += 1
         else:
             i = end
-    while out and out[0] == ",":
-        out.pop(0)
-    return tuple(out)
+    start = next((k for k, word in enumerate(out) if word != ","), len(out))
+    return tuple(out[start:])
 
 
 def _picture_end(lower: Words, i: int) -> int | None:
@@ -144,9 +144,9 @@ def without_openers(words: Words) -> Words:
                 words = words[len(opener) :]
                 break
         else:
-            if (lower[0] == "first" and (len(words) == 1 or lower[1] in lex.VERBS or lower[1] == ",")) or lower[
-                0
-            ] == ",":
+            if (
+                lower[0] in {"first", "next", "to"} and (len(words) == 1 or lower[1] in lex.VERBS or lower[1] == ",")
+            ) or lower[0] == ",":
                 words = words[1:]
             else:
                 return words
