@@ -145,7 +145,12 @@ class Session:
         native_mask = frame.paste_mask(frame.native_mask(mask, allowed))
         finished = frame.paste(image, edited.image, native_mask)
         if not edited.stopped:
-            _refuse_useless(image, finished, native_mask)
+            _refuse_black(job.image, edited.image, mask)
+            if (finished == image).all():
+                raise ResultRefused(
+                    "the result is the same as the input",
+                    "raise the steps (-o steps=…) or the guidance (-o guidance_scale=…), or name the thing differently",
+                )
         return EditResult(
             image=finished,
             plan=plan,
@@ -274,13 +279,8 @@ def _everywhere(image: Image) -> Mask:
     return np.ones(image.shape[:2], np.float32)
 
 
-def _refuse_useless(before: Image, after: Image, mask: np.ndarray) -> None:
-    """A picture that is black where it was not, or unchanged, is not a success."""
+def _refuse_black(before: Image, after: Image, mask: np.ndarray) -> None:
+    """A working picture that is black inside its mask, where it was not, is not a success."""
     inside = mask > 0
     if not after[inside].any() and before[inside].any():
         raise ResultRefused("the edited part of the result is all black", "try another seed, or --dtype fp32")
-    if (after == before).all():
-        raise ResultRefused(
-            "the result is the same as the input",
-            "raise the steps (-o steps=…) or the guidance (-o guidance_scale=…), or name the thing differently",
-        )

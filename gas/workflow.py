@@ -16,10 +16,11 @@ from gas.errors import InputRefused
 from gas.photo import Photo, Written
 from gas.pipeline import Session, WorkMode
 from gas.record import Asked, Model, Record, Used
-from gas.types import EditPlan, EditResult, Image, Mask, Region, Step, Watch
+from gas.types import EditPlan, EditResult, Region, Step, Watch
 
 if TYPE_CHECKING:
     from gas.interfaces import Options
+    from gas.types import Image, Mask
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,22 @@ Picture = Annotated[Path, typer.Argument(metavar="IN", help="the photograph")]
 Instructions = Annotated[list[str] | None, typer.Argument(metavar="[INSTRUCTION]...", help="what to change")]
 
 
-@app.callback()
-def _gas(
-    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
-    version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
-) -> None:
-    if version:
+def _show_version(asked: bool) -> None:
+    if asked:
         from gas import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _gas(
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version and exit", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Change several things in one photograph, each where it belongs, and nothing else."""
 
 
 @app.command()

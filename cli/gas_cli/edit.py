@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from gas.errors import Interrupted
 from gas.pipeline import new_seed
 from gas_cli import flags as f
 from gas_cli.output import people, print_json, warn
-from gas_cli.progress import previews, step_bar, stoppable
+from gas_cli.progress import forecast, previews, step_bar, stoppable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,13 +131,7 @@ def _run(
         job.refuse_existing(out)
     if save_maps is not None:
         files.make_folder(save_maps)
-    subtasks = len(job.plan.subtasks)
-    console.print(
-        f"{job.session.settings.editor}: {subtasks} subtask{'s' * (subtasks != 1)} on {job.session.runtime.device}, "
-        f"seed {job.seed}",
-        markup=False,
-        soft_wrap=True,
-    )
+    console.print(_preflight(job), markup=False, soft_wrap=True)
 
     def write_preview(index: int, image: Image) -> None:
         workflow.write_picture(out.with_name(f"{out.stem}-step{index:05d}.png"), image)
@@ -146,7 +141,7 @@ def _run(
         workflow.write_picture(save_maps / f"{files.slug(name)}.png", values)
 
     with stoppable(console) as stop, step_bar(console, job.session.settings.editor, show=not quiet) as bar:
-        shown = [bar, *([previews(preview_every, write_preview)] if preview_every else [])]
+        shown = [bar, forecast(console), *([previews(preview_every, write_preview)] if preview_every else [])]
         finished = job.run(
             out,
             on_step=_each(shown),
@@ -156,6 +151,16 @@ def _run(
             overwrite=overwrite,
         )
     return finished, stop.signal
+
+
+def _preflight(job: workflow.PhotoJob) -> str:
+    """What is about to run, in one line."""
+    settings, runtime, count = job.session.settings, job.session.runtime, len(job.plan.subtasks)
+    # An editor that does without torch is not made to import it for the sake of this line.
+    device = str(runtime.torch_device()) if "torch" in sys.modules else settings.device
+    return (
+        f"{settings.editor} ({settings.profile.name}): {count} subtask{'s' * (count != 1)} on {device}, seed {job.seed}"
+    )
 
 
 def _each(callbacks: Sequence[Callable[[Step], None]]) -> Callable[[Step], None]:

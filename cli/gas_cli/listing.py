@@ -31,7 +31,7 @@ def print_backends(registry: Registry, role: str | None = None, *, as_json: bool
     for each in ROLES:
         rows = [entry for entry in data["backends"] if entry["role"] == each]
         if rows:
-            _print_table(each, ("name", "", "summary", "licence"), [_row(entry) for entry in rows])
+            _print_table(each, ("name", "state", "summary", "licence"), [_row(entry) for entry in rows])
         elif role == each:
             people().print(f"no {each} are installed")
     console = people()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -83,6 +85,37 @@ def step_bar(console: Console, title: str, show: bool) -> Iterator[Callable[[Ste
             progress.update(task, completed=step.index, total=step.total, live=live)
 
         yield update
+
+
+def forecast(console: Console, after: int = 10) -> Callable[[Step], None]:
+    """A callback for `Watch.on_step`: says once, after so many steps, about how long and how large the run will be."""
+    began: list[tuple[int, float]] = []
+    said: list[str] = []
+
+    def say(step: Step) -> None:
+        if not began:
+            began.append((step.index, time.perf_counter()))
+        (first, since), now = began[0], time.perf_counter()
+        if said or step.index < first + after or step.index >= step.total:
+            return
+        seconds = (now - since) / (step.index - first) * (step.total - step.index)
+        memory = _resident_gigabytes()
+        said.append(
+            f"{step.total} steps, about {max(round(seconds), 1)} s to go"
+            + (f", {memory:.1f} GB of memory" if memory else "")
+        )
+        console.print(said[0], markup=False, soft_wrap=True)
+
+    return say
+
+
+def _resident_gigabytes() -> float | None:
+    """The memory of this process in 10^9 bytes, where the system tells."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e9
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def previews(every: int, write: Callable[[int, Image], None]) -> Callable[[Step], None]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -28,8 +28,8 @@ def plan_table(plan: EditPlan) -> Table:
     return table
 
 
-def describe_record(record: Record) -> Iterator[str]:
-    """What a record says, a line for each fact."""
+def describe_record(record: Record, defaults: Mapping[str, Any]) -> Iterator[str]:
+    """What a record says, a line for each fact; of the editor's options those that are not the `defaults`."""
     yield f"made by gas {record.gas} from {record.input.name} ({record.input.size[0]}x{record.input.size[1]})"
     if record.asked.instruction:
         yield f"asked: {record.asked.instruction}"
@@ -47,8 +47,10 @@ def describe_record(record: Record) -> Iterator[str]:
         yield f"planner: {record.planner.name}"
     for grounder in record.grounders:
         yield f"grounder: {grounder.name}"
-    options = ", ".join(f"{name}={value}" for name, value in record.editor.options.items())
-    yield f"editor: {record.editor.name}" + (f" ({options})" if options else "")
+    options = ", ".join(
+        f"{name}={value}" for name, value in record.editor.options.items() if value != defaults.get(name, ...)
+    )
+    yield f"editor: {record.editor.name}" + (f" ({options})" if options else ", its default options")
     yield f"profile: {record.profile}, seed {record.seed}, device {record.device}, dtype {record.dtype}"
     for model in record.models:
         yield f"model: {model.id}" + (f" @ {model.revision}" if model.revision else "")

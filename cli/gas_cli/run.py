@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING
 
-import click
+import typer
 
 from gas.errors import GasError, OutOfResources, UsageError
 from gas_cli.output import print_error
 
-if TYPE_CHECKING:
-    import typer
+# Newer versions of typer carry their own copy of click; these are the classes that the installed one raises.
+_WrongUsage, _WrongCommandLine = typer.BadParameter.__mro__[1:3]
 
 # Libraries that would report usage or look for updates are told not to before they are imported.
 _QUIET = {
@@ -38,11 +37,14 @@ def run(app: typer.Typer) -> None:
     arguments = [*(["--debug"] if debug else []), *(a for a in sys.argv[1:] if a != "--debug")]
     try:
         code = app(args=arguments, standalone_mode=False)
-    except click.exceptions.Abort:
+    except typer.Abort:
         code = 130
-    except click.ClickException as error:
-        usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "gas"
-        code = _told(UsageError(error.format_message(), f"see: {usage} --help"), as_json, debug)
+    except _WrongCommandLine as error:
+        usage = error.ctx.command_path if isinstance(error, _WrongUsage) and error.ctx else "gas"
+        complaint = error.format_message()
+        code = UsageError.exit_code  # without arguments there is no complaint: the help was shown already
+        if complaint:
+            code = _told(UsageError(complaint, f"see: {usage} --help"), as_json, debug)
     except GasError as error:
         code = _told(error, as_json, debug)
     except KeyboardInterrupt:

@@ -110,8 +110,19 @@ def info(output: Path, *, as_json: bool) -> None:
         return
     from gas_cli.render import describe_record
 
-    for line in describe_record(record):
+    for line in describe_record(record, _defaults(record.editor.name)):
         print_text(line)
+
+
+def _defaults(editor: str) -> dict[str, Any]:
+    """The default option values of an editor; none when it is not installed here, so that all its options are shown."""
+    from gas.errors import GasError
+    from gas.registry import Registry
+
+    try:
+        return Registry.discover().load("editors", editor).options_type().model_dump(mode="json")
+    except GasError:
+        return {}
 
 
 def suggest(pictures: Sequence[Path], *, options: Sequence[f.Option], flags: Mapping[str, Any], as_json: bool) -> None:

@@ -1,0 +1,77 @@
+"""Watching and stopping a run."""
+
+from __future__ import annotations
+
+import io
+import signal
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from gas.types import Step
+from gas_cli.progress import count_bar, forecast, previews, step_bar, stoppable
+
+
+def console() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def said(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_asks_to_stop_and_handlers_come_back(number: signal.Signals) -> None:
+    before, out = signal.getsignal(number), console()
+    with stoppable(out) as stop:
+        assert not stop()
+        signal.raise_signal(number)
+        assert stop() and stop.signal == number
+    assert signal.getsignal(number) is before
+    assert "kept" in said(out)
+
+
+def test_second_signal_quits() -> None:
+    with pytest.raises(KeyboardInterrupt), stoppable(console()):
+        signal.raise_signal(signal.SIGINT)
+        # SIG_DFL would end this process; Python's own handler raises instead, which a test can see.
+        original = signal.signal
+
+        def keep(number: int, handler: object) -> object:
+            return original(number, signal.default_int_handler if handler is signal.SIG_DFL else handler)  # type: ignore[arg-type]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(signal, "signal", keep)
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_previews_are_decoded_only_when_shown() -> None:
+    decoded, shown = [], []
+
+    def decode(index: int) -> np.ndarray:
+        decoded.append(index)
+        return np.zeros((1, 1, 3), np.uint8)
+
+    callback = previews(10, lambda index, image: shown.append(index))
+    for index in range(1, 31):
+        callback(Step(index, 30, preview=lambda index=index: decode(index)))
+    assert decoded == shown == [10, 20]
+
+
+def test_forecast_is_said_once() -> None:
+    out = console()
+    callback = forecast(out, after=3)
+    for index in range(1, 20):
+        callback(Step(index, 20))
+    assert said(out).count("20 steps, about") == 1
+
+
+def test_no_bar_where_nobody_looks() -> None:
+    out = console()
+    with step_bar(out, "x", show=True) as bar:
+        bar(Step(1, 2))
+    with count_bar(out, show=False) as count:
+        count("row", 1, 2)
+    assert said(out) == ""
