@@ -240,7 +240,8 @@ def probe(plugins: Sequence[Plugin]) -> list[Contents]:
 
 
 # The child answers on a copy of its standard output; what the plugin itself prints goes nowhere. The watchdog is
-# faulthandler's: a C thread that needs no GIL, so it also ends a loop inside an extension module, and it says where.
+# faulthandler's: a C thread that needs no GIL, so it also ends a loop inside an extension module, and it says where. It
+# starts when what every plugin imports from gas has been imported: the seconds are the plugin's own.
 _CHILD = """
 import json, os, sys
 ask = json.load(sys.stdin)
@@ -251,6 +252,7 @@ for fd in (0, 1, 2):
     os.dup2(nowhere, fd)
 import faulthandler
 from dataclasses import asdict
+import gas.hookspecs, gas.interfaces, gas.types
 from gas.discovery import Plugin, read_plugin
 faulthandler.dump_traceback_later(ask["seconds"], exit=True, file=answer)
 contents = read_plugin(Plugin(**ask["plugin"]))

@@ -78,7 +78,7 @@ def refuse_secrets(content: dict[str, Any], path: Path) -> None:
         if _SECRET_WORDS & set(words):
             raise UsageError(
                 f"{path}: {key!r} looks like a secret, and settings files are shared and recorded",
-                "remove it; give keys in the environment (OPENAI_API_KEY, HF_TOKEN)",
+                "remove it; keep keys with: gas keys set NAME, or in the environment",
             )
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, dict):
