@@ -232,6 +232,8 @@ class OllamaPlanner(ModelPlanner):
             follow_redirects=False,
             # Proxies of the environment are for other machines.
             trust_env=not is_local(self._url),
+            # Certificates take a while to load, and plain http has none.
+            verify=not self._url.startswith("http://"),
             event_hooks={"response": [line.hook(httpx)]},
         )
 

@@ -167,6 +167,8 @@ class OpenAIPlanner(ModelPlanner):
                 follow_redirects=False,
                 # Proxies of the environment are for other machines.
                 trust_env=self.remote,
+                # Certificates take a while to load, and plain http has none.
+                verify=not self._url.startswith("http://"),
                 event_hooks={"response": [line.hook(httpx2)]},
             ),
         )

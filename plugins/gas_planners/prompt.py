@@ -163,7 +163,10 @@ def schema_message(schema: dict[str, Any]) -> str:
 
 def correction(reason: str) -> str:
     """What is said when a reply could not be used."""
-    return f"That answer cannot be used: {_quoted(reason)}. Answer again with the whole JSON object, corrected, and with nothing before or after it."
+    return (
+        f"That answer cannot be used: {_quoted(reason)}. "
+        "Answer again with the whole JSON object, corrected, and with nothing before or after it."
+    )
 
 
 def read_examples(path: str | Path) -> tuple[Example, ...]:

@@ -240,9 +240,9 @@ def _labelled_lists(text: str) -> dict[str, Any] | None:
     """
     found: dict[str, Any] = {}
     for name in _LISTS:
-        for count, match in enumerate(
-            re.finditer(rf"\b{name}\b[\"'*`]{{0,3}}\s{{0,9}}(?::|=|\bis\b)\s{{0,9}}[*`]{{0,3}}\s{{0,9}}(?=\[)", text)
-        ):
+        # Begins with the name as it stands, which is searched for much faster than a word boundary.
+        label = rf"{name}(?<!\w{name})\b[\"'*`]{{0,3}}\s{{0,9}}(?::|=|\bis\b)\s{{0,9}}[*`]{{0,3}}\s{{0,9}}(?=\[)"
+        for count, match in enumerate(re.finditer(label, text)):
             if count >= 4:
                 raise Unreadable(f"it holds {name} more than four times")
             value, _ = value_at(text, match.end())

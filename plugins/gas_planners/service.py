@@ -8,6 +8,7 @@ are off.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import math
 import queue
 import threading
@@ -29,6 +30,9 @@ READ_SECONDS = 120.0
 MAX_REPLY_BYTES = 4_000_000
 _PAUSES = (1.0, 3.0)
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+
+# Below warnings they log what is sent and received: pictures, and headers, in which a service may quote the key.
+_TALKATIVE = ("httpcore", "httpcore2", "httpx", "httpx2", "openai")
 
 T = TypeVar("T")
 pause = time.sleep
@@ -72,6 +76,8 @@ class Line:
         self.seconds = seconds
         self.calls = 0
         self._end = time.monotonic() + seconds
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
         self._retry_after: str | None = None
         self._broken: CallFailed | None = None
 
