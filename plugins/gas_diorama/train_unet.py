@@ -31,7 +31,7 @@ class UNetSettings:
 
     channels: tuple[int, ...] = (96, 128, 144)
     heads: int = 2
-    steps: int = 5600
+    steps: int = 5000
     batch: int = 32
     peak: float = 1e-3
     warm_up: int = 150
@@ -46,6 +46,7 @@ class UNetSettings:
     seed: int = 0
     save_every: int = 250
     preview_every: int = 500
+    previews: int = 24
 
 
 def scheduler() -> DDIMScheduler:
@@ -278,6 +279,6 @@ def train_unet(
             mean_unet.load_state_dict(average.weights)
             mean_encoder = build_text_encoder(text_settings, tokenizer).to(device).eval()
             mean_encoder.load_state_dict(text_average.weights)
-            sheet = preview(vae, mean_encoder, tokenizer, mean_unet, 24)
+            sheet = preview(vae, mean_encoder, tokenizer, mean_unet, settings.previews)
             (out / "previews").mkdir(exist_ok=True)
             Image.fromarray(sheet).save(out / "previews" / f"step-{step + 1:06d}.png")

@@ -37,6 +37,7 @@ class VAESettings:
     scenes: int = 12000
     seed: int = 0
     save_every: int = 250
+    measured: int = 512
 
 
 def build_vae(settings: VAESettings) -> AutoencoderKL:
@@ -88,12 +89,12 @@ def _edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @torch.no_grad()
-def standardise(vae: AutoencoderKL, bank: SceneBank, count: int = 512) -> None:
+def standardise(vae: AutoencoderKL, bank: SceneBank) -> None:
     """Folds the latents' mean and deviation, channel by channel, into the two 1x1 convolutions around them, so that the
-    posterior means have mean 0 and variance 1 and `scaling_factor` is 1."""
-    numbers = np.arange(min(count, bank.count))
+    posterior means have mean 0 and variance 1 over the bank's scenes and `scaling_factor` is 1."""
+    numbers = np.arange(bank.count)
     means = torch.cat(
-        [vae.encode(to_tensor(bank.pictures(n)).to(vae.device)).latent_dist.mean for n in np.split(numbers, 16)]
+        [vae.encode(to_tensor(bank.pictures(n)).to(vae.device)).latent_dist.mean for n in np.array_split(numbers, 16)]
     )
     shift, scale = means.mean(dim=(0, 2, 3)), means.std(dim=(0, 2, 3))
     channels = len(shift)
@@ -114,7 +115,7 @@ def averaged_vae(out: Path) -> AutoencoderKL:
     vae = build_vae(settings)
     vae.load_state_dict(state["average"])
     vae.eval()
-    standardise(vae, SceneBank(512, settings.seed))
+    standardise(vae, SceneBank(settings.measured, settings.seed))
     return vae
 
 
