@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from gas.types import EditRequest
 from gas_planners.prompt import BUILT_IN, read_examples
 

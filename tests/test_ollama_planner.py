@@ -10,13 +10,15 @@ import time
 import traceback
 
 import pytest
+from planner_cases import BAD, CANARY, EXAMPLE, GOOD, asked, cassette, shape
+
 from gas.errors import GasError, ModelUnavailable, PlanUnreadable, ServiceUnavailable, UsageError
 from gas.plans import plan_to_json
 from gas.runtime import Runtime
+from gas.testing.contracts import PlannerContract
 from gas.testing.servers import Asked, FakeOllama, Reply, fail, say
 from gas_planners import service
 from gas_planners.ollama import HERE, OllamaOptions, OllamaPlanner
-from planner_cases import BAD, CANARY, EXAMPLE, GOOD, asked, cassette, shape
 
 
 @pytest.fixture(autouse=True)
@@ -315,3 +317,10 @@ def test_the_key_appears_nowhere(reply, monkeypatch, pauses, caplog, capfd):
     assert server.chats and f"Bearer {CANARY}" in str(server.chats[0].headers)
     out, err = capfd.readouterr()
     assert not [text for text in [*seen, out, err, caplog.text] if CANARY in text]
+
+
+class TestContract(PlannerContract):
+    @pytest.fixture
+    def planner(self):
+        with FakeOllama([say(GOOD)]) as server:
+            yield OllamaPlanner(OllamaOptions(host=server.url), Runtime())

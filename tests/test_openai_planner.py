@@ -9,14 +9,16 @@ import sys
 import time
 
 import pytest
+from planner_cases import BAD, CANARY, EXAMPLE, GOOD, asked, cassette, photo, shape
+
 from gas.errors import GasError, InputRefused, ModelUnavailable, PlanUnreadable, ServiceUnavailable, UsageError
 from gas.plans import plan_to_json
 from gas.runtime import Runtime
+from gas.testing.contracts import PlannerContract
 from gas.testing.servers import FakeOpenAI, Reply, fail, say
 from gas.types import EditRequest
 from gas_planners import service
 from gas_planners.openai import OFFICIAL, OpenAIOptions, OpenAIPlanner
-from planner_cases import BAD, CANARY, EXAMPLE, GOOD, asked, cassette, photo, shape
 
 
 @pytest.fixture(autouse=True)
@@ -542,3 +544,10 @@ def test_the_key_appears_nowhere(reply, monkeypatch, pauses, caplog, capfd):
     out, err = capfd.readouterr()
     seen += [out, err, caplog.text]
     assert not [text for text in seen if CANARY in text]
+
+
+class TestContract(PlannerContract):
+    @pytest.fixture
+    def planner(self):
+        with FakeOpenAI([say(GOOD)]) as server:
+            yield OpenAIPlanner(OpenAIOptions(base_url=server.url, model="fake-vision"), Runtime())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -12,8 +13,13 @@ from pydantic import Field
 from gas.errors import GasError, ModelUnavailable, PlanUnreadable, ServiceUnavailable
 from gas.interfaces import Options, Planner
 from gas.types import EditPlan, EditRequest
+from gas_planners.dialogue import Preview
 from gas_planners.ollama import OllamaOptions, OllamaPlanner
 from gas_planners.rules import RulesPlanner
+
+if TYPE_CHECKING:
+    from gas.types import Image
+    from gas_planners.suggest import Suggestions
 
 LOOK_SECONDS = 2.0
 
@@ -77,6 +83,20 @@ class AutoPlanner(Planner):
                 f"{error.message} ({why})", error.remedy, reply=getattr(failed, "reply", None)
             ) from None
         return plan.model_copy(update={"warnings": (*plan.warnings, why)})
+
+    def preview(self, request: EditRequest) -> Preview:
+        """What `plan(request)` would send, by the planner that was chosen; choosing asks a local Ollama for its models."""
+        choice, planner = self.choice(), self.chosen()
+        name = f"{choice.planner}, chosen by auto: {choice.why}"
+        if isinstance(planner, OllamaPlanner):
+            return replace(planner.preview(request), planner=name)
+        return Preview(planner=name)
+
+    def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
+        """Three changes that suit `image`; see `gas_planners.suggest.suggest`."""
+        from gas_planners.suggest import suggest
+
+        return suggest(self, image, caption, avoid)
 
     def _choose(self) -> Choice:
         try:

@@ -31,6 +31,7 @@ from gas_planners.service import MAX_CALLS, READ_SECONDS, TOTAL_SECONDS, Line, U
 
 if TYPE_CHECKING:
     from gas.types import Image
+    from gas_planners.suggest import Suggestions
 
 T = TypeVar("T")
 MAX_KEPT = 200_000
@@ -70,20 +71,23 @@ class Answer:
 class Preview:
     """What would be sent, and where to: for `gas plan --dry-run`. Making it sends nothing.
 
-    `remote`: it leaves this machine. `key`: where the key comes from (never the key), or None.
+    `address` is None when nothing is sent. `remote`: it leaves this machine. `key`: where the key comes from (never the
+    key), or None.
     """
 
     planner: str
-    address: str
-    remote: bool
-    model: str
-    key: str | None
-    picture: str | None
-    messages: tuple[Message, ...]
+    address: str | None = None
+    remote: bool = False
+    model: str | None = None
+    key: str | None = None
+    picture: str | None = None
+    messages: tuple[Message, ...] = ()
     calls: int = MAX_CALLS
 
     def lines(self) -> list[str]:
         """The preview for people."""
+        if self.address is None:
+            return [f"planner  {self.planner}", "nothing is sent: the request and the picture stay here"]
         where = "another machine" if self.remote else "this machine"
         out = [
             f"planner  {self.planner}",
@@ -206,6 +210,12 @@ class ModelPlanner(Planner):
             picture=picture.summary if picture else None,
             messages=tuple(messages),
         )
+
+    def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
+        """Three changes that suit `image`; see `gas_planners.suggest.suggest`."""
+        from gas_planners.suggest import suggest
+
+        return suggest(self, image, caption, avoid)
 
     def propose(
         self, image: Image, caption: str | None, avoid: Sequence[str], schema: dict[str, Any], read: Callable[[str], T]
