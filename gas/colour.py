@@ -48,9 +48,14 @@ class Space:
                 return
         self._forth, self._back = forth, back
 
+    @property
+    def is_srgb(self) -> bool:
+        """Whether native pixels are 8-bit sRGB ones as they are."""
+        return self.mode == "RGB" and self._forth is None
+
     def to_srgb(self, native: np.ndarray) -> Image:
         """`(H, W, 3)` uint8 sRGB of native pixels."""
-        if self.mode == "RGB" and self._forth is None:
+        if self.is_srgb:
             return native
         out = np.empty((*native.shape[:2], 3), np.uint8)
         for top in range(0, len(native), BAND):

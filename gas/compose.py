@@ -106,7 +106,9 @@ class Frame:
         out[self._window] = (
             _resize_mask(part, (x1 - x0, y1 - y0), Pictures.Resampling.BILINEAR) if self.resized else part
         )
-        return out if within is None else np.minimum(out, within, out=out)
+        if within is not None:
+            np.minimum(out[self._window], within[self._window], out=out[self._window])
+        return out
 
     def paste_mask(self, mask: Mask, feather_width: float = FEATHER) -> Mask:
         """The native mask with the soft inward edge that `paste` blends with; `feather_width` is in working pixels."""
@@ -190,13 +192,19 @@ def outside_difference(before: Image, after: Image, mask: Mask) -> Difference:
     for top in range(0, before.shape[0], _BAND):
         rows = np.s_[top : top + _BAND]
         outside = mask[rows] == 0
-        if not outside.any():
-            continue
-        kind = np.int16 if before.dtype == np.uint8 else np.float64
-        change = np.abs(after[rows][outside].astype(kind) - before[rows][outside].astype(kind))
+        if before.ndim == 3:
+            outside = outside[..., None]
+        old, new = before[rows], after[rows]
+        if old.dtype == np.uint8:
+            change = np.maximum(old, new) - np.minimum(old, new)
+        else:
+            same = (old == new) | ((old != old) & (new != new))  # NaN is no number, but unchanged
+            change = np.abs(np.where(same, 0.0, new.astype(np.float64) - old))
+        # Multiplied, not indexed: that is several times faster, and large photographs have hundreds of millions of values.
+        change *= outside
         largest = max(largest, float(change.max()))
-        total += float(change.sum(dtype=np.float64))
-        count += change.size
+        total += float(change.sum(dtype=np.float64 if change.dtype == np.float64 else np.int64))
+        count += int(outside.sum()) * (before.shape[2] if before.ndim == 3 else 1)
     return Difference(largest, total / count if count else 0.0)
 
 

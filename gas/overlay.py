@@ -35,9 +35,9 @@ LEAST = 512
 def draw_regions(image: Image, regions: Sequence[Region]) -> Image:
     """The image with each region's mask tinted and outlined, its box drawn, its phrase and score written.
 
-    `(H, W, 3)` uint8 in and out; a picture under 512 pixels is first enlarged by a whole number, so that it is not hidden
-    by its labels. Regions of one subtask share a colour; a label starts with the subtask's number, counted from 1. Labels are moved so
-    that they stay inside the picture and off each other where there is room.
+    `(H, W, 3)` uint8 in and out; a picture under 512 pixels is first enlarged by a whole number, so that it is not
+    hidden by its labels. Regions of one subtask share a colour; a label starts with the subtask's number, counted from
+    1. Labels are moved so that they stay inside the picture and off each other where there is room.
     """
     factor = max(math.ceil(LEAST / max(image.shape[:2])), 1)
     image, regions = _enlarged(image, factor), [_enlarged_region(region, factor) for region in regions]
@@ -49,7 +49,7 @@ def draw_regions(image: Image, regions: Sequence[Region]) -> Image:
             _tint(out, region.mask, _colour(region, position), line)
     picture = Pictures.fromarray(out)
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(max(11, round(max(height, width) / 45)))
+    font = ImageFont.load_default(max(13, round(max(height, width) / 38)))
     taken: list[tuple[float, float, float, float]] = []
     for position, region in enumerate(regions):
         colour = _colour(region, position)

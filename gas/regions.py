@@ -153,9 +153,11 @@ def box_mask(box: Box, size: Size) -> Mask:
 
 def mask_box(mask: Mask) -> Box:
     """The tight box around all that is set in the mask (more than 0). ValueError when nothing is."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    # max, not any: it is several times faster on floats, and a large photograph has a hundred million of them.
+    rows = np.flatnonzero(mask.max(axis=1))
     if not len(rows):
         raise ValueError("an empty mask has no box")
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].max(axis=0))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
