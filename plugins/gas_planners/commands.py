@@ -87,6 +87,8 @@ def _swap(words: Words, before: tuple[Item, ...]) -> Reading | None:
         both = coordinates(rest)
         if verb in {"swap", "exchange", "switch"} and len(both) == 2:
             a, b = phrase(both[0]), phrase(both[1])
+            if a.head in {"position", "place", "location"}:
+                return None
             note = f"read as an exchange: {a.plain} and {b.plain} take each other's place"
             return Reading((Item("change", a, b, warnings=(note,)), Item("change", b, a)), carry=carry)
         return None
@@ -345,7 +347,7 @@ def addition(rest: Words, carry: Words, before: tuple[Item, ...] = ()) -> Readin
             f"where {' '.join((*place, *where))!r} is has to be shown: give a box for {phrase(target).plain!r}",
         )
     elif where:
-        where = named(where, before)
+        where = _one_place(named(where, before))
         if not is_phrase(where):
             return None
         anchors = [phrase(part) for part in coordinates(where)] if place != ("between",) else [phrase(where)]
@@ -355,6 +357,13 @@ def addition(rest: Words, carry: Words, before: tuple[Item, ...] = ()) -> Readin
         for anchor in anchors
     ]
     return Reading(tuple(items), carry=carry)
+
+
+def _one_place(where: Words) -> Words:
+    """ "the roof and on the trees" without the second "on"."""
+    lower = low(where)
+    second = [i for i in range(1, len(lower)) if lower[i - 1] == "and" and lower[i] in lex.PREPOSITIONS]
+    return tuple(word for i, word in enumerate(where) if i not in second)
 
 
 def _placed(rest: Words) -> tuple[Words, Words, Words]:

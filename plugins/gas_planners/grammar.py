@@ -106,9 +106,12 @@ def _read_sentence(sentence: Words, start: _State) -> _State:
                 words = merged(parts[i:j])
                 for reading in _readings(words, state):
                     cost = state.total + reading.cost - (1.0 if reading.items else 0.0)
+                    earlier = state.items[: len(state.items) - reading.instead]
+                    if reading.shares_place:
+                        earlier = _placed_alike(earlier, reading.items[-1])
                     new = _State(
                         cost,
-                        state.items[: len(state.items) - reading.instead] + reading.items,
+                        earlier + reading.items,
                         reading.carry or state.carry,
                         words,
                     )
@@ -121,6 +124,16 @@ def _read_sentence(sentence: Words, start: _State) -> _State:
         part = part if len(part) <= 80 else f"{part[:77]}..."
         raise PlanUnreadable(f"the rules planner cannot read {part!r}{_reason(low(parts[reached].words))}", EXAMPLES)
     return min(best[-1].values(), key=lambda state: state.total)
+
+
+def _placed_alike(items: tuple[Item, ...], last: Item) -> tuple[Item, ...]:
+    """The items where those at the end that have no place get that of `last`: "a cup, a plate and a spoon to the table"."""
+    end = len(items)
+    while end and items[end - 1].action == last.action and items[end - 1].anchor is None and not items[end - 1].warnings:
+        end -= 1
+    if last.anchor is None or last.action == "change":
+        return items
+    return items[:end] + tuple(replace(item, anchor=last.anchor, place=last.place) for item in items[end:])
 
 
 def replace_total(state: _State) -> _State:
@@ -152,17 +165,27 @@ def _readings(words: Words, state: _State) -> Iterable[Reading]:
         return
     own = read_clause(words, state.items)
     if own is not None:
-        yield replace(own, cost=own.cost + _strangeness(words, state)) if low(words)[0] in lex.POSSESSIVE else own
+        cost = own.cost
+        if low(words)[0] in lex.POSSESSIVE:
+            cost += _strangeness(words, state)
+        if "to" in low(words) and _carried(state) in {"add", "remove", "give"} and low(words)[0] not in lex.VERBS:
+            cost += 1.0  # "a spoon to the table" after "add a cup": no change of a spoon
+        yield replace(own, cost=cost)
     if state.carry and low(words)[0] not in lex.VERBS:
         more = read_clause((*state.carry, *words), state.items)
         if more is not None and more.items:
-            yield replace(more, cost=more.cost + 0.3 + _strangeness(words, state), carry=state.carry)
+            yield replace(more, cost=more.cost + 0.3 + _strangeness(words, state), carry=state.carry, shares_place=True)
+
+
+def _carried(state: _State) -> str:
+    """The kind of the verb that a clause without one would go on with."""
+    return lex.VERBS.get(state.carry[0].casefold(), "") if state.carry else ""
 
 
 def _strangeness(words: Words, state: _State) -> float:
     """How unlikely it is that a piece is a clause of its own: "a beard" after "add a man with a hat" is not."""
     lower, before = low(words), low(state.before)
-    carried = lex.VERBS.get(state.carry[0].casefold(), "") if state.carry else ""
+    carried = _carried(state)
     if lower[0] in {"its", "his", "her", "their"} and any(word in lex.CONJUNCTIONS for word in lower):
         return 2.0
     if carried not in {"add", "remove", "give"}:

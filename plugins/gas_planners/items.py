@@ -45,30 +45,37 @@ class Item:
 class Reading:
     """What a clause means: its items, how doubtful it is, and the words that a next clause without a verb goes on with.
 
-    `instead` is how many of the items before it takes the place of ("remove the dog and put a cat in its place").
+    `instead` is how many of the items before it takes the place of ("remove the dog and put a cat in its place");
+    `shares_place` says that it ends a list whose place holds for all of it ("a cup and a spoon on the table").
     """
 
     items: tuple[Item, ...]
     cost: float = 0.0
     carry: Words = ()
     instead: int = 0
+    shares_place: bool = False
 
 
 def changed(
     source: Words, target: Words, carry: Words, before: tuple[Item, ...], *, separator: str, weak: bool = False
 ) -> Reading | None:
     """The items of "A into B": lists of A, pairs for "the two cats", qualities ("to green"), "a blue one"."""
+    if not target or not source:
+        return None
     note = guessed(source, before)
     source = named(source, before)
     whole = _colour_of(source)
-    if not target or not source:
-        return None
     metal = len(target) == 1 and low(target)[0] in lex.SUBSTANCES and separator in {"to", "into", "with", "->"}
     metal = metal and whole is None and low(source)[-1] != "sky"
     if are_qualities(target) and not metal and separator not in {"with", "by", "for", "instead"}:
         return changed_qualities(source, target, carry)
     if whole is not None:
         return None if not are_qualities(target) else changed_qualities(source, target, carry)
+    if separator == "" and low(source)[-1] == "sky" and _time_of_sky(target):
+        target = ("a", _time_of_sky(target), "sky")  # "make the sky a night"
+    shade = _shade(target)
+    if shade:
+        return changed_qualities(source, shade, carry)
     if not is_phrase(target) or low(target)[0] in lex.PEOPLE_PRONOUNS or _is_direction(target):
         return None
     _, rest = split_determiner(target)
@@ -93,6 +100,24 @@ def changed(
     if whole_picture and whole_picture[0] in lex.PICTURE - {"painting", "drawing", "frame"}:
         note += ("this asks for the whole picture: it has no region of its own",)
     return noted(Reading(tuple(items), carry=carry or (), cost=0.2 if separator == "" and not carry else 0.0), note)
+
+
+def _time_of_sky(target: Words) -> str:
+    """ "night" of "a night", "clear" of "a clear day"; empty for anything else."""
+    rest = low(split_determiner(target)[1])
+    known = rest[:1] and rest[0] in lex.SKY_TIMES and rest[1:] in {(), ("day",), ("night",)}
+    return lex.SKY_TIMES[rest[0]] if known else ""
+
+
+def _shade(target: Words) -> Words:
+    """The colour in "a deep red" and "a darker shade of blue"; empty for anything else, "an orange" for one."""
+    determiner, rest = split_determiner(target)
+    lower = low(rest)
+    for word in ("shade", "tone", "hue", "tint"):
+        if word in lower and lower[lower.index(word) + 1 : lower.index(word) + 2] == ("of",):
+            rest = (*rest[: lower.index(word)], *rest[lower.index(word) + 2 :])
+    colours = are_qualities(rest) and low(rest)[-1] in lex.COLOURS and low(rest)[-1] not in lex.SUBSTANCES
+    return rest if determiner in {"a", "an"} and colours else ()
 
 
 def guessed(words: Words, before: tuple[Item, ...]) -> tuple[str, ...]:
@@ -169,6 +194,9 @@ def _stripped(qualities: Words) -> Words:
 def changed_from(source: Words, old: Words, new: Words, carry: Words) -> Reading | None:
     """change (the colour of) A from red to green; turn A from one thing into another."""
     whole = _colour_of(source) or source
+    times = lex.SKY_TIMES
+    if low(source)[-1:] == ("sky",) and low(old)[-1] in times and low(new)[-1] in times:
+        old, new = (times[low(old)[-1]],), (times[low(new)[-1]],)
     if are_qualities(old) and are_qualities(new):
         determiner, rest = split_determiner(whole)
         described = (determiner or "the", *with_quality(rest, old))
@@ -215,7 +243,7 @@ def weather(rest: Words) -> Reading | None:
         tail = tail[2:] if low(tail)[:2] == ("of", "day") else tail
     else:
         return None
-    while tail and low(tail)[0] in {"to", "into", "be", "look", "like", "it's", "is", "start", "a", "an", "at"}:
+    while tail and low(tail)[0] in {"to", "into", "be", "look", "like", "it", "it's", "is", "start", "a", "an", "at"}:
         tail = tail[1:]
     if not tail:
         return None
@@ -299,9 +327,9 @@ def _colour_of(source: Words) -> Words | None:
     """A of "the colour of A", "A's colour", "the A colour"; None when no colour is spoken of."""
     _, rest = split_determiner(source)
     lower = low(rest)
-    if lower[:2] in {("colour", "of"), ("color", "of"), ("colours", "of"), ("colors", "of")} and len(rest) > 2:
+    if lower[:1] and lower[0] in {"colour", "color", "colours", "colors", "material"} and lower[1:2] == ("of",) and len(rest) > 2:
         return rest[2:]
-    if len(lower) > 1 and lower[-1] in {"colour", "color"}:
+    if len(lower) > 1 and lower[-1] in {"colour", "color", "material"}:
         owner = source[:-1]
         last = owner[-1]
         for ending in ("'s", "'"):

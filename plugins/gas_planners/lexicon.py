@@ -128,7 +128,7 @@ PAINT_COLOURS = COLOURS | _set(
 )
 SUBSTANCES = _set(  # qualities in "the ice wall", things in "turn it into ice"
     "gold silver bronze copper wood stone brick metal glass plastic marble paper leather concrete iron steel ice lego silk"
-    " velvet crystal night nighttime evening morning dawn dusk sunset sunrise orange"
+    " velvet crystal night nighttime daytime evening morning dawn dusk sunset sunrise orange"
 )
 ING_NOUNS = _set(
     "building ceiling painting wedding railing clothing lightning evening morning awning icing dwelling crossing"
@@ -140,7 +140,7 @@ LABELS = _set("edit task request instruction instructions prompt note step")
 SHADES = _set("light dark bright pale deep vivid pastel neon hot royal sky navy forest olive lime blood dull soft")
 ADVERBS = _set("very more less slightly really much bit little quite extremely super much completely totally fully all")
 _CLASSES = {
-    "sky": "clear cloudy cloudless sunny overcast stormy starry sunset sunrise night nighttime evening morning dawn dusk rainy"
+    "sky": "clear cloudy cloudless sunny overcast stormy starry sunset sunrise night nighttime daytime evening morning dawn dusk rainy"
     " snowy foggy misty hazy moonlit",
     "material": "wooden wood stone brick metal metallic glass plastic golden marble paper leather concrete iron steel ice lego"
     " woollen woolen velvet silk ceramic crystal knitted fluffy furry",

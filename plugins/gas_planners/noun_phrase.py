@@ -173,7 +173,7 @@ def split_determiner(words: Words) -> tuple[str, Words]:
     while len(rest) > 1 and rest[0].casefold() in lex.DETERMINERS:
         found = found or rest[0].casefold()
         rest = rest[1:]
-    if len(rest) > 1 and rest[0].casefold() in {"whole", "entire"}:
+    if len(rest) > 1 and rest[0].casefold() in ({"whole", "entire", "more"} if found else {"whole", "entire"}):
         rest = rest[1:]
     return found, rest
 
