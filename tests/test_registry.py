@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 import gas.discovery
 import gas.registry
@@ -21,6 +22,7 @@ from gas.discovery import find_plugins, missing_packages
 from gas.errors import ModelUnavailable, PluginBroken, UsageError
 from gas.interfaces import Editor, Options, Planner
 from gas.options import Layer
+from gas.testing.contracts import sample_image
 
 HEALTHY = """
     from gas import BackendSpec, Edited, Editor, Options, hookimpl
@@ -423,20 +425,37 @@ def gas_command(*arguments: str, site: Path, **environment: str) -> subprocess.C
         env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         cwd=site.parent,
     )
 
 
 def test_command_line_survives_them_all(site: Path) -> None:
-    for i, (source, _) in enumerate(BROKEN.values()):
-        install(site, source or "", distribution=f"sick-{i}", plugin=f"sick_{i}")
-    helped = gas_command("--help", site=site)
-    assert helped.returncode == 0
+    cases = ("import error", "syntax error", "sys.exit", "os._exit", "endless", "wrong hook", "no such class")
+    for i, case in enumerate(cases):
+        install(site, BROKEN[case][0] or "", distribution=f"sick-{i}", plugin=f"sick_{i}")
+    install(site, "    print('hello')\n" + HEALTHY.replace('"tint"', '"shade"'), distribution="loud", plugin="loud")
+    install(site, HEALTHY.replace('"tint"', '"dds"'), distribution="greedy", plugin="greedy")
     listed = gas_command("backends", "--json", site=site)
     assert listed.returncode == 0, listed.stderr
     data = json.loads(listed.stdout)["data"]
-    assert "tint" in {backend["name"] for backend in data["backends"]}
-    assert {fault["distribution"] for fault in data["broken"]} == {f"sick-{i}" for i in range(len(BROKEN))}
-    (endless,) = [f for f in data["broken"] if f["distribution"] == f"sick-{list(BROKEN).index('endless')}"]
-    assert "did not end in 3 s" in endless["reason"]
+    assert {"tint", "shade", "dds"} <= {backend["name"] for backend in data["backends"]}
+    broken = {fault["distribution"]: fault["reason"] for fault in data["broken"]}
+    assert set(broken) == {f"sick-{i}" for i in range(len(cases))} | {"greedy"}
+    assert "did not end in 3 s" in broken[f"sick-{cases.index('endless')}"]
+    assert "name is taken" in broken["greedy"]
+
+
+def test_builtin_edit_does_not_even_look_at_third_parties(site: Path, tiny_sd: Path) -> None:
+    marker = site.parent / "imported"
+    install(site, f"open({str(marker)!r}, 'w').close()\nwhile True:\n    pass")
+    Image.fromarray(sample_image(128, 128)).save(site.parent / "in.png")
+    helped = gas_command("edit", "--help", site=site)
+    edited = gas_command(
+        "edit", "in.png", "change the red box into a blue ball", "--profile", "sd15", "--editor", "dds", "--model",
+        str(tiny_sd), "--box", "red box=30,30,90,90", "-o", "out.png", "-o", "steps=2", site=site,
+    )  # fmt: skip
+    assert helped.returncode == 0, helped.stderr
+    assert edited.returncode == 0, edited.stderr
+    assert (site.parent / "out.png").exists()
+    assert not marker.exists()

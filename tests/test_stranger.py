@@ -87,7 +87,7 @@ def gas(python: Path, *arguments: str, home: Path) -> subprocess.CompletedProces
     env = {**os.environ, "GAS_HOME": str(home), "OMP_NUM_THREADS": "1"}
     env.pop("PYTHONPATH", None)
     return subprocess.run(
-        [str(python), "-m", "gas_cli", *arguments], cwd=home, env=env, capture_output=True, text=True, timeout=120
+        [str(python), "-m", "gas_cli", *arguments], cwd=home, env=env, capture_output=True, text=True, timeout=240
     )
 
 

@@ -42,7 +42,7 @@ def findings(registry: Registry, settings: Settings, runtime: Runtime) -> list[F
         *_device(runtime),
         *_resources(),
         *_hub(),
-        _ollama(),
+        ollama(),
         *_plugins(registry),
         *_profiles(registry),
     ]
@@ -142,7 +142,7 @@ def _hub() -> Iterable[Finding]:
     yield Finding("hub login", "note", token)
 
 
-def _ollama() -> Finding:
+def ollama() -> Finding:
     """Whether an Ollama answers, asked only on this machine; an address elsewhere is shown, not called."""
     import json
     from http.client import HTTPException
