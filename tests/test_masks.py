@@ -75,8 +75,8 @@ def test_crops_stay_in_the_grid_and_keep_their_least_size(
     x1, y1 = data.draw(st.integers(x0 + 1, w)), data.draw(st.integers(y0 + 1, h))
     grid = (-(-h // 2**halvings), -(-w // 2**halvings))
     left, top, right, bottom = crop_cells((x0, y0, x1, y1), size, grid, smallest)
-    assert 0 <= left
-    assert 0 <= top
+    assert left >= 0
+    assert top >= 0
     assert right <= grid[1]
     assert bottom <= grid[0]
     assert right - left >= min(smallest, grid[1])
