@@ -117,5 +117,5 @@ def test_redact():
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot write|cannot be read"):
+    with pytest.raises(UsageError, match=r"cannot write|cannot be read"):
         keys.set("openai", CANARY, {"GAS_HOME": str(tmp_path / "file")})

@@ -169,7 +169,8 @@ def test_a_bad_reply_is_sent_back_once():
 def test_sloppy_replies_of_small_models_are_read():
     lists = (
         "Explanation: the dog is on the grass.\nFinal answer:\n"
-        'source_list: ["a dog", "a dog on the grass"]\ntarget_list: ["a cat", "a cat on the grass"]\npreserve_form: [1, 0]'
+        'source_list: ["a dog", "a dog on the grass"]\n'
+        'target_list: ["a cat", "a cat on the grass"]\npreserve_form: [1, 0]'
     )
     with FakeOllama([say(f"<think>hm</think>\n{lists}")]) as server:
         plan = planner(server).plan(asked("dog to cat"))

@@ -49,7 +49,7 @@ def test_the_built_in_examples_keep_the_rules():
 
 def test_the_prompt_fits_a_small_models_context():
     (system, user) = plan_messages(asked())
-    # 1.35 tokens a piece is on the safe side for English and JSON; LLaVA 1.5 holds 4096 with 576 of them for the picture.
+    # 1.35 tokens a piece is on the safe side for English and JSON. LLaVA 1.5 holds 4096, 576 of them for the picture.
     assert 1.35 * len(clip_pieces(system.text + user.text)) < 3000
 
 

@@ -34,7 +34,7 @@ def clean_environment(monkeypatch, tmp_path):
 def test_suggestions_are_requests_that_rules_understand():
     with FakeOllama([say(reply())]) as server:
         made = suggest(OllamaPlanner(OllamaOptions(host=server.url), Runtime()), photo(), "my dog", ["change x into y"])
-    assert [s.request for s in made.suggestions][0] == "change a dog into a wolf"
+    assert made.suggestions[0].request == "change a dog into a wolf"
     rules = RulesPlanner(RulesPlanner.options_type(), Runtime())
     plan = rules.plan(EditRequest(image=photo(), instruction=made.request))
     assert [s.action for s in plan.subtasks] == ["change"] * 3

@@ -85,7 +85,7 @@ class AutoPlanner(Planner):
         return plan.model_copy(update={"warnings": (*plan.warnings, why)})
 
     def preview(self, request: EditRequest) -> Preview:
-        """What `plan(request)` would send, by the planner that was chosen; choosing asks a local Ollama for its models."""
+        """What the chosen planner would send for `request`. Choosing asks a local Ollama for its models, no more."""
         choice, planner = self.choice(), self.chosen()
         name = f"{choice.planner}, chosen by auto: {choice.why}"
         if isinstance(planner, OllamaPlanner):

@@ -1,0 +1,31 @@
+"""The three planners give the same kind of plan for the paper's requests."""
+
+from __future__ import annotations
+
+import pytest
+
+from gas.types import EditPlan
+from gas_planners.side_by_side import compare, main
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    for name in ("OLLAMA_HOST", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GAS_HOME", str(tmp_path))
+
+
+def test_the_same_pairs_from_all_three():
+    rows = compare()
+    assert len(rows) == 9 and sum(len(row.expected) for row in rows) == 24
+    for row in rows:
+        for name, plan in row.plans.items():
+            assert isinstance(plan, EditPlan), f"{name}: {plan}"
+            assert plan.provenance.planner == name
+            assert row.right(name), f"{name}: {row.request}: {plan.subtasks}"
+
+
+def test_it_is_a_command(capsys):
+    assert main() == 0
+    out = capsys.readouterr().out
+    assert "rules: 9 of 9 as in the paper" in out and "teddy bear" in out
