@@ -2,10 +2,10 @@
 
     python -m gas_planners.side_by_side
 
-`rules` reads the requests. `openai` and `ollama` are asked over a real socket through their own clients, at fake services
-whose replies are written down beside this file: strict JSON from the one, and from the other, as from a small model, prose
-with the paper's lists. So this shows that the three give the same kind of plan; it says nothing about how well a model
-plans.
+`rules` reads the requests. `openai` and `ollama` are asked over a real socket through their own clients, at fake
+services whose replies are written down beside this file: strict JSON from the one, and from the other, as from a small
+model, prose with the paper's lists. So this shows that the three give the same kind of plan; it says nothing about how
+well a model plans.
 """
 
 from __future__ import annotations
