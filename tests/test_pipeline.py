@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import backends
 import numpy as np
 import pytest
 
@@ -24,20 +25,9 @@ def image(width: int = 160, height: int = 120) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 200, (height, width, 3), dtype=np.uint8)
 
 
-def session(**flags: Any) -> Session:
-    flags = {"planner": "fake", "grounders": ("fake",), "editor": "fake", "profile": "diorama", **flags}
-    flags.setdefault("options", {"fake": {"boxes": BOXES}})
-    # Planner, grounder and editor share the name `fake` and so an options table; each is given only its own.
-    options = flags["options"]
-    own = Session.of(registry=Registry(plugins="none").add(fakes), **{**flags, "options": {}})
-    for role, kind in (
-        ("planners", fakes.FakePlanner),
-        ("grounders", fakes.FakeGrounder),
-        ("editors", fakes.FakeEditor),
-    ):
-        values = {k: v for k, v in options.get("fake", {}).items() if k in kind.options_type.model_fields}
-        own._backends[role, "fake"] = own.registry.create(role, "fake", values, own.runtime)
-    return own
+def session(*, boxes: dict[str, Any] = BOXES, masks: bool = True, **flags: Any) -> Session:
+    flags = {"planner": "arrows", "grounders": ("places",), "editor": "painter", "profile": "diorama", **flags}
+    return Session.of(registry=backends.registry(), options={"places": {"boxes": boxes, "masks": masks}}, **flags)
 
 
 def test_plan_ground_edit_compose_change_the_regions_and_nothing_else() -> None:
@@ -80,21 +70,21 @@ def test_given_region_is_neither_grown_nor_looked_for() -> None:
     before = image()
     drawn = np.zeros(before.shape[:2], np.float32)
     drawn[10:20, 10:20] = 1
-    chosen = session(options={"fake": {"boxes": {"grass": BOXES["grass"]}}})
+    chosen = session(boxes={"grass": BOXES["grass"]})
     regions = chosen.ground(before, PLAN, [Region("Dog", mask=drawn, given=True)])
     assert regions[0].subtask == 0 and (regions[0].mask == drawn).all()
     assert regions[1].phrase == "grass" and not regions[1].given
 
 
 def test_box_without_mask_becomes_the_mask() -> None:
-    chosen = session(options={"fake": {"boxes": BOXES, "masks": False}})
+    chosen = session(masks=False)
     regions = chosen.ground(image(), PLAN)
     assert all(region.mask is not None and region.mask.any() for region in regions)
 
 
 def test_thing_that_is_not_there_is_exit_5() -> None:
     with pytest.raises(ObjectNotFound, match="grass") as caught:
-        session(options={"fake": {"boxes": {"dog": BOXES["dog"]}}}).ground(image(), PLAN)
+        session(boxes={"dog": BOXES["dog"]}).ground(image(), PLAN)
     assert caught.value.exit_code == 5
 
 
@@ -132,7 +122,7 @@ def test_editor_with_its_own_mask_is_pasted_through_it() -> None:
             return replace(super().edit(job), mask=own)
 
     before, chosen = image(64, 64), session(grounders=())
-    chosen._backends["editors", "fake"] = Own(fakes.FakeEditorOptions(), chosen.runtime)
+    chosen._backends["editors", "painter"] = Own(fakes.FakeEditorOptions(), chosen.runtime)
     result = chosen.edit(before, PLAN, seed=1)
     assert (result.image[20:] == before[20:]).all() and (result.image[:8, :8] != before[:8, :8]).any()
 
@@ -152,8 +142,8 @@ def test_editor_that_breaks_its_contract_is_named(answer: Any) -> None:
             return answer(job)
 
     chosen = session(grounders=())
-    chosen._backends["editors", "fake"] = Bad(fakes.FakeEditorOptions(), chosen.runtime)
-    with pytest.raises(PluginBroken, match="fake") as caught:
+    chosen._backends["editors", "painter"] = Bad(fakes.FakeEditorOptions(), chosen.runtime)
+    with pytest.raises(PluginBroken, match="painter") as caught:
         chosen.edit(image(), PLAN, seed=1)
     assert caught.value.exit_code == 9
 
@@ -164,7 +154,7 @@ def test_grounder_that_forgets_a_subtask_is_named() -> None:
             return super().ground(image, regions)[:1]
 
     chosen = session()
-    chosen._backends["grounders", "fake"] = Forgetful(fakes.FakeGrounderOptions(boxes=BOXES), chosen.runtime)
+    chosen._backends["grounders", "places"] = Forgetful(fakes.FakeGrounderOptions(boxes=BOXES), chosen.runtime)
     with pytest.raises(PluginBroken, match="subtasks"):
         chosen.ground(image(), PLAN)
 
@@ -176,7 +166,7 @@ def test_black_or_unchanged_result_is_not_success(value: str, word: str) -> None
             return Edited(np.zeros_like(job.image) if value == "black" else job.image.copy())
 
     before, chosen = image(64, 64), session(grounders=())
-    chosen._backends["editors", "fake"] = Useless(fakes.FakeEditorOptions(), chosen.runtime)
+    chosen._backends["editors", "painter"] = Useless(fakes.FakeEditorOptions(), chosen.runtime)
     with pytest.raises(ResultRefused, match=word) as caught:
         chosen.edit(before, PLAN, seed=1)
     assert caught.value.exit_code == 11
@@ -196,9 +186,9 @@ def test_editor_gets_the_chosen_segmenter() -> None:
             seen.append(job.segmenter)
             return super().edit(job)
 
-    for grounders in (("fake",), ()):
+    for grounders in (("places",), ()):
         chosen = session(grounders=grounders)
-        chosen._backends["editors", "fake"] = Asking(fakes.FakeEditorOptions(), chosen.runtime)
+        chosen._backends["editors", "painter"] = Asking(fakes.FakeEditorOptions(), chosen.runtime)
         chosen.edit(image(64, 64), PLAN, seed=1)
     assert isinstance(seen[0], fakes.FakeGrounder) and seen[1] is None
 
@@ -211,8 +201,8 @@ def test_missing_region_is_refused_before_the_editor_runs() -> None:
             raise AssertionError("must not run")
 
     chosen = session()
-    chosen._backends["editors", "fake"] = Needy(fakes.FakeEditorOptions(), chosen.runtime)
-    assert isinstance(chosen.backend("editors", "fake"), Editor)
+    chosen._backends["editors", "painter"] = Needy(fakes.FakeEditorOptions(), chosen.runtime)
+    assert isinstance(chosen.backend("editors", "painter"), Editor)
     with pytest.raises(UsageError, match="region for 'dog'"):
         chosen.edit(image(), PLAN, (), seed=1)
 
@@ -222,8 +212,8 @@ def test_one_call_takes_a_path_or_pixels(tmp_path: Any, monkeypatch: pytest.Monk
 
     before = image(64, 64)
     Pictures.fromarray(before).save(tmp_path / "in.png")
-    monkeypatch.setattr(Registry, "discover", classmethod(lambda cls: Registry(plugins="none").add(fakes)))
-    flags: dict[str, Any] = {"planner": "fake", "editor": "fake", "profile": "diorama"}
+    monkeypatch.setattr(Registry, "discover", classmethod(lambda cls: backends.registry()))
+    flags: dict[str, Any] = {"planner": "arrows", "editor": "painter", "profile": "diorama"}
     one = gas.edit(tmp_path / "in.png", "dog -> tiger", seed=3, **flags)
     two = gas.edit(before, "dog -> tiger", seed=3, **flags)
     assert (one.image == two.image).all()

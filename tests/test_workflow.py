@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import backends
 import numpy as np
 import pytest
 from PIL import Image as Pictures
@@ -16,16 +17,15 @@ from gas.errors import InputRefused, ResultRefused
 from gas.files import OutputExists
 from gas.pipeline import Session
 from gas.record import Asked
-from gas.registry import Registry
 from gas.testing import fakes
 from gas.types import Edited, EditJob, EditPlan, Region, Subtask
 
 PLAN = EditPlan(subtasks=(Subtask(source="dog", target="tiger"),))
-FLAGS: dict[str, Any] = {"planner": "fake", "editor": "fake", "profile": "diorama"}
+FLAGS: dict[str, Any] = {"planner": "arrows", "editor": "painter", "profile": "diorama"}
 
 
 def open_session(flags: Mapping[str, Any]) -> Session:
-    return Session.of(registry=Registry(plugins="none").add(fakes), **{**FLAGS, **flags})
+    return Session.of(registry=backends.registry(), **{**FLAGS, **flags})
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def job(picture: Path, steps: int = 8, **changes: Any) -> workflow.PhotoJob:
     mask = np.zeros(read.pixels.shape[:2], np.float32)
     mask[20:60, 30:80] = 1
     values: dict[str, Any] = {
-        "session": open_session({"options": {"fake": {"steps": steps, "grain": 20}}}),
+        "session": open_session({"options": {"painter": {"steps": steps, "grain": 20}}}),
         "photo": read,
         "plan": PLAN,
         "regions": (Region("dog", mask=mask, subtask=0),),
@@ -57,7 +57,7 @@ def test_output_record_and_measures(picture: Path) -> None:
     assert done.written.exact and done.written.outside.max == 0
     assert done.state is None and not out.with_name(out.name + SUFFIX).exists()
     told = record.read_record(out)
-    assert told.seed == 5 and told.editor.name == "fake" and told.editor.options["steps"] == 8
+    assert told.seed == 5 and told.editor.name == "painter" and told.editor.options["steps"] == 8
     assert told.asked.instruction == "dog -> tiger" and told.input.name == "dog.png"
     assert told.measured.inside[0] > 10
     assert str(picture.parent) not in told.to_json()
@@ -144,7 +144,7 @@ def test_failed_run_leaves_the_earlier_output(picture: Path) -> None:
     out = picture.with_name("out.png")
     out.write_bytes(b"earlier")
     failing = job(picture)
-    failing.session._backends["editors", "fake"] = Black(fakes.FakeEditorOptions(), failing.session.runtime)
+    failing.session._backends["editors", "painter"] = Black(fakes.FakeEditorOptions(), failing.session.runtime)
     with pytest.raises(ResultRefused):
         failing.run(out, overwrite=True)
     assert out.read_bytes() == b"earlier"

@@ -121,6 +121,9 @@ def open_session(
     if recorded is None:
         for sentence in environment_typos():
             typer.echo(f"warning: {sentence}", err=True)
+    if recorded is not None and "model" in given:
+        # The record's option says only what the model was called; a flag says where it is.
+        options = [*options, (recorded["editor"], "model", given["model"])]
     if options:
         tables = _tables(options, settle(given), role)
         below = (recorded or {}).get("options", {})
