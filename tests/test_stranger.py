@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -15,9 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gas import Editor, Runtime
-from gas.testing import EditorContract
+import gas as gas_package
+from gas import BackendSpec, Editor, EditRequest, Grounder, Planner, Profile, Runtime, hookspecs
+from gas.errors import PlanUnreadable
+from gas.testing import EditorContract, GrounderContract, PlannerContract
 from gas.testing.contracts import sample_image
+from gas.types import Provenance
 
 HERE = Path(__file__).parent
 STRANGER = HERE / "data" / "stranger"
@@ -53,6 +57,59 @@ def test_guide_begins_with_the_stranger() -> None:
 def test_stranger_needs_two_tables_and_one_file() -> None:
     assert len(re.findall(r"^\[", (STRANGER / "pyproject.toml").read_text(), re.MULTILINE)) == 2
     assert {path.name for path in STRANGER.iterdir() if path.name != "__pycache__"} == {"gas_tint.py", "pyproject.toml"}
+
+
+def from_guide(number: int, name: str) -> type:
+    """The class `name` of the guide's listing `number`, run with the imports that its text takes for granted."""
+    namespace = {
+        "gas": gas_package,
+        "dataclasses": dataclasses,
+        "PlanUnreadable": PlanUnreadable,
+        "Provenance": Provenance,
+    }
+    exec(compile(listings("python")[number], str(GUIDE), "exec"), namespace)
+    return namespace[name]  # type: ignore[return-value]
+
+
+class TestGuidesGrounder(GrounderContract):
+    @pytest.fixture
+    def grounder(self) -> Grounder:
+        kind = from_guide(1, "WholePicture")
+        return kind(kind.options_type(), Runtime())
+
+
+class TestGuidesPlanner(PlannerContract):
+    @pytest.fixture
+    def planner(self) -> Planner:
+        kind = from_guide(2, "Verbatim")
+        return kind(kind.options_type(), Runtime())
+
+    @pytest.fixture
+    def edit_request(self) -> EditRequest:
+        return EditRequest(sample_image(32, 32), "the red box -> a blue ball")
+
+
+def test_guides_profile_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "hurry.toml").write_text(listings("toml")[1], encoding="utf-8")
+    profile = Profile.from_toml(tmp_path / "hurry.toml")
+    assert profile.options["tint"] == {"amount": 0.9}
+    assert profile.models[0].licence == "MIT"
+
+
+def test_guides_test_is_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gas_tint", module())
+    namespace: dict[str, object] = {}
+    exec(compile(listings("python")[3], str(GUIDE), "exec"), namespace)
+    assert issubclass(namespace["TestTint"], EditorContract)  # type: ignore[arg-type]
+
+
+def test_guide_names_every_hook_and_every_field() -> None:
+    text = GUIDE.read_text(encoding="utf-8")
+    hooks = [name for name in vars(hookspecs) if name.startswith("gas_register_")]
+    fields = [field.name for field in dataclasses.fields(BackendSpec)]
+    assert len(hooks) == 4
+    for name in [*hooks, *fields]:
+        assert f"`{name}`" in text, f"the guide does not speak of {name}"
 
 
 @pytest.fixture(scope="module")
