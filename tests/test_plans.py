@@ -189,8 +189,10 @@ def test_normalise_phrase(phrase: str, plain: str) -> None:
 
 @pytest.mark.parametrize(
     ("plural", "one"),
-    [("cars", "car"), ("wolves", "wolf"), ("people", "person"), ("boxes", "box"), ("cities", "city"), ("grass", "grass"),
-     ("glasses", "glasses"), ("bus", "bus"), ("shoes", "shoe"), ("tomatoes", "tomato"), ("churches", "church"), ("cacti", "cactus"),
+    [("cars", "car"), ("wolves", "wolf"), ("people", "person"), ("boxes", "box"), ("cities", "city"), ("grass",
+    "grass"),
+     ("glasses", "glasses"), ("bus", "bus"), ("shoes", "shoe"), ("tomatoes", "tomato"), ("churches", "church"),
+      ("cacti", "cactus"),
      ("horses", "horse"), ("gas", "gas"), ("tie", "tie"), ("movies", "movie")],
 )  # fmt: skip
 def test_singular(plural: str, one: str) -> None:

@@ -13,11 +13,6 @@ _TOKEN = re.compile(r"\w+(?:['-]\w+)*'?|[,;.!?:]")
 _LINKS = (
     lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.RELATIVES | lex.FINITE | {";", ".", "!", "?", ":", "be", "while", "as"}
 )
-_STANCES = frozenset(
-    ("standing", "sitting", "lying", "parked", "walking", "running", "flying", "sleeping", "hanging", "swimming", "floating",
-     "growing", "covered", "seated", "resting", "wearing", "holding", "carrying", "riding", "eating", "playing", "jumping",
-     "leaning", "surrounded", "made", "filled")
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ def chunks(words: Words) -> list[Chunk]:
     for i, word in enumerate(lower):
         following = lower[i + 1] if i + 1 < len(lower) else ""
         stance = (
-            word in _STANCES
+            (word in lex.STANCES or word in lex.ACTIVITIES)
             and (not current or noun or found == [])
             and following not in ("",)
             and not _describes(lower, i)
@@ -171,7 +166,8 @@ class Caption:
             comma.chunk = Chunk(("and",), False)
 
     def add(self, new: Phrase, node: Node | None) -> None:
-        """Puts in "with `new`" after the noun phrase `node`, or at the end; on a ground it joins the things that stand there."""
+        """Puts in "with `new`" after the noun phrase `node`, or at the end; on a ground it joins the things that stand
+        there."""
         added = Node(Chunk(tuple(new.text.split(" ")), True), taken=True)
         at = len(self._nodes) if node is None else self._nodes.index(node) + 1
         if node is None or not self._on_ground(at - 1):

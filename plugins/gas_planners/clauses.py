@@ -118,7 +118,7 @@ def _instead(words: Words, before: tuple[Item, ...]) -> Reading | None:
                 source, target = second[:comma], _thing_wanted(second[comma + 1 :])
             else:
                 source, target = second, _thing_wanted(first)
-            return changed(source, target, (), before, separator="instead", weak=False)
+            return changed(source, target, (), before, separator="instead")
     return None
 
 

@@ -106,7 +106,8 @@ def _swap(words: Words, before: tuple[Item, ...]) -> Reading | None:
 
 
 def _which_with(rest: Words, at: int) -> tuple[int, tuple[str, ...]]:
-    """Which of several "with" parts old from new: "replace the man with a hat with a robot", "… with a car with big wheels"."""
+    """Which of several "with" parts old from new: "replace the man with a hat with a robot", "… with a car with big
+    wheels"."""
     lower = low(rest)
     others = [i for i in range(at + 1, len(lower)) if lower[i] == lower[at]]
     if not others:
@@ -212,15 +213,16 @@ def made(rest: Words, carry: Words, before: tuple[Item, ...]) -> Reading | None:
     bare = _bare_target(rest)
     if bare is not None:
         return changed(rest[:bare], rest[bare:], carry, before, separator="")
-    if len(rest) > 2 and lower[0] in lex.DETERMINERS and may_be_quality(lower[-1]):
-        if is_phrase(rest[:-1]) and not is_adjective(lower[-2]):
-            note = (f"{rest[-1]!r} was read as a quality",)
-            return noted(changed_qualities(rest[:-1], rest[-1:], carry), note, cost=0.5)
+    guess = len(rest) > 2 and lower[0] in lex.DETERMINERS and may_be_quality(lower[-1])
+    if guess and is_phrase(rest[:-1]) and not is_adjective(lower[-2]):
+        note = (f"{rest[-1]!r} was read as a quality",)
+        return noted(changed_qualities(rest[:-1], rest[-1:], carry), note, cost=0.5)
     return None
 
 
 def _bare_target(rest: Words) -> int | None:
-    """Where a target without article begins: a material or a plural after a phrase that is complete ("the grass snow")."""
+    """Where a target without article begins: a material or a plural after a phrase that is complete ("the grass
+    snow")."""
     lower = low(rest)
     if len(rest) < 3 or lower[0] not in lex.DETERMINERS | lex.QUANTIFIERS:
         return None
@@ -401,16 +403,16 @@ def _give(words: Words, before: tuple[Item, ...]) -> Reading | None:
         return addition(rest, ("add",))
     for i in range(1, len(rest)):
         starts = lower[i] in lex.INDEFINITE or lower[i] in lex.NUMBERS
-        owner = i == 1 and lower[0] in lex.PEOPLE_PRONOUNS | {"it", "them"}
-        if starts and (owner or lower[i - 1] not in lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.DETERMINERS):
+        after_pronoun = i == 1 and lower[0] in lex.PEOPLE_PRONOUNS | {"it", "them"}
+        if starts and (after_pronoun or lower[i - 1] not in lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.DETERMINERS):
             return given(rest[:i], rest[i:], carry, before)
     for i in range(len(rest) - 1, 0, -1):  # "give the man glasses"
         bare = rest[i:]
         if (is_plural(lower[-1]) or lower[-1] in lex.MASS) and all(is_adjective(word) for word in bare[:-1]):
             owner = rest[:i]
-            if (is_phrase(owner) and not is_adjective(owner[-1]) and owner[0].casefold() in lex.DETERMINERS) or low(
-                owner
-            ) in {("her",), ("him",), ("it",)}:
+            somebody = low(owner) in {("her",), ("him",), ("it",)}
+            complete = is_phrase(owner) and not is_adjective(owner[-1]) and low(owner)[0] in lex.DETERMINERS
+            if somebody or complete:
                 return given(owner, bare, carry, before)
     return None
 
@@ -462,9 +464,7 @@ def _cover(words: Words, before: tuple[Item, ...]) -> Reading | None:
     source, cover = named(rest[:at], before), rest[at + 1 :]
     if not is_phrase(source) or not is_phrase(cover):
         return None
-    return changed(
-        source, (*source, "covered", rest[at].casefold(), *cover), words[:1], before, separator="", weak=True
-    )
+    return changed(source, (*source, "covered", rest[at].casefold(), *cover), words[:1], before, separator="")
 
 
 def _keep(words: Words, before: tuple[Item, ...]) -> Reading | None:
@@ -478,6 +478,7 @@ def _keep(words: Words, before: tuple[Item, ...]) -> Reading | None:
 
 
 _COMMANDS: dict[str, Callable[[Words, tuple[Item, ...]], Reading | None]] = {
-    "into": _into, "swap": _swap, "paint": _paint, "make": _make, "let": _let, "get": _get, "take": _take, "remove": _remove,
+    "into": _into, "swap": _swap, "paint": _paint, "make": _make, "let": _let, "get": _get, "take": _take,
+    "remove": _remove,
     "add": _add, "give": _give, "fill": _fill, "cover": _cover, "keep": _keep,
 }  # fmt: skip

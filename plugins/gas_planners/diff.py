@@ -21,9 +21,9 @@ _ATTACHED = frozenset({"with", "wearing", "holding", "carrying", "having", "in",
 def read_prompts(source: str, target: str) -> list[Item]:
     """The items that lead from one prompt to the other, in the order of the prompts.
 
-    Prompts are compared noun phrase by noun phrase. Each phrase that has another in its place is a change, one that was put in
-    an addition (anchored at what it stands with), one that was left out a removal. PlanUnreadable when the prompts are too
-    long, or differ in nothing that can be edited.
+    Prompts are compared noun phrase by noun phrase. Each phrase that has another in its place is a change, one that
+    was put in an addition (anchored at what it stands with), one that was left out a removal. PlanUnreadable when the
+    prompts are too long, or differ in nothing that can be edited.
     """
     for name, prompt in (("source", source), ("target", target)):
         if len(prompt) > MAX_CHARACTERS:
@@ -94,8 +94,8 @@ def _block(before: list[Chunk], a0: int, a1: int, after: list[Chunk], b0: int, b
 
 
 def _matched(before: list[Chunk], old: list[int], after: list[Chunk], new: list[int]) -> list[Item]:
-    """Unequal numbers: what has the same main noun belongs together, then the rest in order; what is left over is put in or
-    taken out. A guess, and said to be one."""
+    """Unequal numbers: what has the same main noun belongs together, then the rest in order; what is left over is put
+    in or taken out. A guess, and said to be one."""
     pairs: dict[int, int] = {}
     free = list(new)
     for i in old:

@@ -1,8 +1,8 @@
 """Requests in words → what is to be changed, added and removed. No model, no backtracking without bound.
 
-A sentence is cut at commas and conjunctions, and the cut is chosen that reads best as clauses: each clause opens with a verb
-("change the dog into a tiger"), goes on with the verb of the one before ("the grass into snow"), or has one of a few forms
-without a command ("dog -> cat", "the car should be red", "no clouds").
+A sentence is cut at commas and conjunctions, and the cut is chosen that reads best as clauses: each clause opens with
+a verb ("change the dog into a tiger"), goes on with the verb of the one before ("the grass into snow"), or has one of
+a few forms without a command ("dog -> cat", "the car should be red", "no clouds").
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def read(text: str) -> list[Item]:
 
 
 def _without_ordinals(items: tuple[Item, ...]) -> list[Item]:
-    """The items with "the first cat" and "the other cat" as "the cat" where both are spoken of: which of them is which is
-    for the detector, and one phrase for both is what it needs. A lone "second car" stays."""
+    """The items with "the first cat" and "the other cat" as "the cat" where both are spoken of: which of them is which
+    is for the detector, and one phrase for both is what it needs. A lone "second car" stays."""
     bare = [_bare(item.source) for item in items]
     out = []
     for i, item in enumerate(items):
@@ -99,7 +99,7 @@ def _read_sentence(sentence: Words, start: _State) -> _State:
             f"a sentence with {len(parts)} parts; the rules planner reads {MAX_PIECES}", "ask for less at once"
         )
     best: list[dict[Words, _State]] = [{} for _ in range(len(parts) + 1)]
-    best[0][start.carry] = replace_total(start)
+    best[0][start.carry] = _restarted(start)
     for i in range(len(parts)):
         for state in sorted(best[i].values(), key=lambda known: known.total)[:MAX_STATES]:
             for j in range(i + 1, min(i + MAX_MERGED, len(parts)) + 1):
@@ -127,16 +127,17 @@ def _read_sentence(sentence: Words, start: _State) -> _State:
 
 
 def _placed_alike(items: tuple[Item, ...], last: Item) -> tuple[Item, ...]:
-    """The items where those at the end that have no place get that of `last`: "a cup, a plate and a spoon to the table"."""
-    end = len(items)
-    while end and items[end - 1].action == last.action and items[end - 1].anchor is None and not items[end - 1].warnings:
-        end -= 1
+    """The items where those at the end that have no place get that of `last`: "a cup, a plate and a spoon to the
+    table"."""
     if last.anchor is None or last.action == "change":
         return items
+    end = len(items)
+    while end and (items[end - 1].action, items[end - 1].anchor, items[end - 1].warnings) == (last.action, None, ()):
+        end -= 1
     return items[:end] + tuple(replace(item, anchor=last.anchor, place=last.place) for item in items[end:])
 
 
-def replace_total(state: _State) -> _State:
+def _restarted(state: _State) -> _State:
     """The state as the start of another sentence."""
     return _State(0.0, state.items, state.carry, state.before)
 

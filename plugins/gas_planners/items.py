@@ -30,7 +30,8 @@ TOPIC = "topic"
 
 @dataclass(frozen=True)
 class Item:
-    """One thing asked for. `place` is the preposition of an addition's anchor; `quality` says that only qualities change."""
+    """One thing asked for. `place` is the preposition of an addition's anchor; `quality` says that only qualities
+    change."""
 
     action: str
     source: Phrase | None = None
@@ -56,9 +57,7 @@ class Reading:
     shares_place: bool = False
 
 
-def changed(
-    source: Words, target: Words, carry: Words, before: tuple[Item, ...], *, separator: str, weak: bool = False
-) -> Reading | None:
+def changed(source: Words, target: Words, carry: Words, before: tuple[Item, ...], *, separator: str) -> Reading | None:
     """The items of "A into B": lists of A, pairs for "the two cats", qualities ("to green"), "a blue one"."""
     if not target or not source:
         return None
@@ -129,7 +128,8 @@ def guessed(words: Words, before: tuple[Item, ...]) -> tuple[str, ...]:
 
 
 def _balanced(source: Words, target: Words) -> Phrase:
-    """The source phrase, with an article when the target has one: two prompts should differ in what is asked for alone."""
+    """The source phrase, with an article when the target has one: two prompts should differ in what is asked for
+    alone."""
     found, new = phrase(source), phrase(target)
     head = found.head
     bare = split_determiner(source)[0] == ""
@@ -214,7 +214,7 @@ def become(source: Words, target: Words, carry: Words, before: tuple[Item, ...])
     if are_qualities(target):
         return changed_qualities(source, target, carry)
     if low(target)[0] in {"made", "covered", "full"} and len(target) > 2:
-        return changed(source, (*source, *target), carry, before, separator="", weak=True)
+        return changed(source, (*source, *target), carry, before, separator="")
     if is_phrase(target):
         reading = changed(source, target, carry, before, separator="")
         if low(target)[0] in lex.DETERMINERS or is_plural(low(target)[-1]) or low(target)[-1] in lex.MASS | lex.ANIMALS:
@@ -327,7 +327,12 @@ def _colour_of(source: Words) -> Words | None:
     """A of "the colour of A", "A's colour", "the A colour"; None when no colour is spoken of."""
     _, rest = split_determiner(source)
     lower = low(rest)
-    if lower[:1] and lower[0] in {"colour", "color", "colours", "colors", "material"} and lower[1:2] == ("of",) and len(rest) > 2:
+    if (
+        lower[:1]
+        and lower[0] in {"colour", "color", "colours", "colors", "material"}
+        and lower[1:2] == ("of",)
+        and len(rest) > 2
+    ):
         return rest[2:]
     if len(lower) > 1 and lower[-1] in {"colour", "color", "material"}:
         owner = source[:-1]

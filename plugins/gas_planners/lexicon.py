@@ -41,6 +41,14 @@ PREPOSITIONS = _set(
 RELATIVES = _set("that which who whose where")
 FINITE = _set("is are was were has have had stands sits lies hangs looks wears holds flies runs leans faces sleeps")
 CONJUNCTIONS = _set("and or ,")
+# What stands after a noun and goes on about it, besides words in -ing: "the car parked there".
+STANCES = _set("made lying covered parked worn seated dressed")
+ACTIVITIES = _set(
+    "standing sitting walking running flying sleeping hanging swimming floating growing resting wearing holding"
+    " carrying riding eating playing jumping leaning surrounded filled"
+)
+NEVER_LAST = (PREPOSITIONS | CONJUNCTIONS | RELATIVES | DETERMINERS | {"not"}) - {"one", "her"}
+NEVER_INSIDE = _set("then -> into please not don't instead it's it except because so wants want needs when if again")
 # Places in the picture rather than things in it.
 POSITIONS = _set(
     "left right middle centre center corner top bottom side foreground front background distance edge left-hand"
@@ -57,12 +65,14 @@ _FORMS = {
     "paint": "paint", "repaint": "paint", "colour": "paint", "color": "paint", "recolour": "paint", "recolor": "paint",
     "dye": "paint", "tint": "paint", "colorize": "paint", "colourise": "paint", "colorise": "paint",
     "make": "make", "render": "make",
-    "remove": "remove", "delete": "remove", "erase": "remove", "eliminate": "remove", "lose": "remove", "hide": "remove",
+    "remove": "remove", "delete": "remove", "erase": "remove", "eliminate": "remove", "lose": "remove",
+    "hide": "remove",
     "drop": "remove", "discard": "remove", "ditch": "remove",
     "get": "get", "take": "take", "cut": "take", "crop": "take", "photoshop": "take", "wipe": "take", "clean": "take",
     "clear": "take", "throw": "take", "scrub": "take", "clone": "take", "mask": "take", "strip": "take",
     "add": "add", "insert": "add", "put": "add", "place": "add", "include": "add", "draw": "add", "stick": "add",
-    "hang": "add", "show": "add", "position": "add", "attach": "add", "introduce": "add", "paste": "add", "plant": "add",
+    "hang": "add", "show": "add", "position": "add", "attach": "add", "introduce": "add", "paste": "add",
+    "plant": "add",
     "set": "add", "lay": "add", "create": "add", "generate": "add", "use": "add",
     "bring": "add", "kick": "take", "give": "give", "fill": "fill", "decorate": "fill", "surround": "fill",
     "dress": "fill", "adorn": "fill", "equip": "fill", "garnish": "fill", "furnish": "fill", "cover": "cover",
@@ -91,7 +101,8 @@ OTHER_VERBS = _set(
 GONE = _set("disappear vanish go gone invisible removed deleted erased leave")
 WISHES = _set("want wants wanted like love need needs prefer wish")
 SUPPOSED = {
-    "had": "have", "has": "have", "wore": "wear", "held": "hold", "was": "be", "were": "be", "is": "be", "became": "become",
+    "had": "have", "has": "have", "wore": "wear", "held": "hold", "was": "be", "were": "be", "is": "be",
+    "became": "become",
 }  # fmt: skip
 MODALS = _set("should must shall ought could would")
 BECOME = _set("be become becomes turn turns")
@@ -127,7 +138,8 @@ PAINT_COLOURS = COLOURS | _set(
     "cream olive salmon lime rose peach plum mint coral aqua chocolate charcoal mustard rust sand rainbow neon"
 )
 SUBSTANCES = _set(  # qualities in "the ice wall", things in "turn it into ice"
-    "gold silver bronze copper wood stone brick metal glass plastic marble paper leather concrete iron steel ice lego silk"
+    "gold silver bronze copper wood stone brick metal glass plastic marble paper leather concrete iron steel ice"
+    " lego silk"
     " velvet crystal night nighttime daytime evening morning dawn dusk sunset sunrise orange"
 )
 ING_NOUNS = _set(
@@ -140,22 +152,29 @@ LABELS = _set("edit task request instruction instructions prompt note step")
 SHADES = _set("light dark bright pale deep vivid pastel neon hot royal sky navy forest olive lime blood dull soft")
 ADVERBS = _set("very more less slightly really much bit little quite extremely super much completely totally fully all")
 _CLASSES = {
-    "sky": "clear cloudy cloudless sunny overcast stormy starry sunset sunrise night nighttime daytime evening morning dawn dusk rainy"
+    "sky": "clear cloudy cloudless sunny overcast stormy starry sunset sunrise night nighttime daytime evening"
+    " morning dawn dusk rainy"
     " snowy foggy misty hazy moonlit",
-    "material": "wooden wood stone brick metal metallic glass plastic golden marble paper leather concrete iron steel ice lego"
+    "material": "wooden wood stone brick metal metallic glass plastic golden marble paper leather concrete iron"
+    " steel ice lego"
     " woollen woolen velvet silk ceramic crystal knitted fluffy furry",
     "age": "old young older younger new newer ancient modern antique vintage aged futuristic medieval baby elderly",
-    "size": "big small large huge tiny bigger smaller larger tall taller short shorter long longer wide wider narrow thick thin"
+    "size": "big small large huge tiny bigger smaller larger tall taller short shorter long longer wide wider narrow"
+    " thick thin"
     " giant enormous little miniature fat fatter slim higher lower high low gigantic massive",
-    "mood": "happy sad angry smiling laughing crying scary friendly cute funny serious surprised grumpy sleepy evil tired",
+    "mood": "happy sad angry smiling laughing crying scary friendly cute funny serious surprised grumpy sleepy evil"
+    " tired",
     "water": "wet dry frozen flooded muddy dusty snow-covered icy",
     "shape": "round square oval triangular rectangular heart-shaped flat curved straight pointed",
-    "surface": "shiny matte matt glossy rusty dirty clean smooth rough sparkling glittery striped dotted spotted checkered"
+    "surface": "shiny matte matt glossy rusty dirty clean smooth rough sparkling glittery striped dotted spotted"
+    " checkered"
     " chequered plaid patterned plain sparkly glowing",
     "tone": "dark bright dim pale vivid faded blurry gloomy",
     "state": "open closed full empty broken burning lit unlit folded cracked ruined abandoned blooming bare",
-    "looks": "beautiful pretty ugly elegant fancy simple realistic luxurious cozy cosy creepy spooky nice rich poor lush"
-    " autumnal wintry magical cartoonish dramatic strong muscular bald curly blonde blond hairy hot cold green tidy messy"
+    "looks": "beautiful pretty ugly elegant fancy simple realistic luxurious cozy cosy creepy spooky nice rich poor"
+    " lush"
+    " autumnal wintry magical cartoonish dramatic strong muscular bald curly blonde blond hairy hot cold green tidy"
+    " messy"
     " electric dead alive healthy sick wild tame naked asleep awake cold",
 }
 CLASS_OF = {word: name for name, members in _CLASSES.items() for word in members.split()}
@@ -165,16 +184,20 @@ BEFORE_COLOUR = frozenset(
 )
 ADJECTIVE_ENDINGS = ("y", "ful", "less", "ous", "ish", "ed", "ic", "ive", "able", "ible", "like", "proof", "shaped")
 SKY_TIMES = {  # "make it …" → the sky that is meant
-    "night": "night", "nighttime": "night", "night-time": "night", "dark": "night", "sunset": "sunset", "sunrise": "sunrise",
+    "night": "night", "nighttime": "night", "night-time": "night", "dark": "night", "sunset": "sunset",
+    "sunrise": "sunrise",
     "dawn": "dawn", "dusk": "dusk", "evening": "evening", "day": "daytime", "daytime": "daytime", "sunny": "sunny",
-    "cloudy": "cloudy", "overcast": "overcast", "stormy": "stormy", "clear": "clear", "starry": "starry", "morning": "morning",
+    "cloudy": "cloudy", "overcast": "overcast", "stormy": "stormy", "clear": "clear", "starry": "starry",
+    "morning": "morning",
 }  # fmt: skip
 WEATHER = {  # "make it …" → the thing that is added
-    "snow": "snow", "snowing": "snow", "snowy": "snow", "rain": "rain", "raining": "rain", "rainy": "rain", "fog": "fog",
+    "snow": "snow", "snowing": "snow", "snowy": "snow", "rain": "rain", "raining": "rain", "rainy": "rain",
+    "fog": "fog",
     "foggy": "fog", "mist": "mist", "misty": "mist", "hail": "hail", "hailing": "hail", "haze": "haze", "hazy": "haze",
 }  # fmt: skip
 
-# --- nouns --------------------------------------------------------------------------------------------------------------
+# --- nouns
+# --------------------------------------------------------------------------------------------------------------
 
 MASS = _set(
     "grass snow sand water ice mud dirt gravel asphalt concrete air fog mist rain smoke fire hair fur wool wood"
@@ -220,7 +243,8 @@ PAIRS = {  # two nouns that are one thing
     for pair in _set(
         "arrow+bow arrows+bows bacon+eggs ball+chain bed+breakfast bread+butter bride+groom bucket+mop bucket+spade"
         " carriage+horse cart+horse chairs+table cheese+crackers cheese+mac child+mother chips+fish coat+hat"
-        " cookies+milk cup+saucer cups+saucers daughter+mother eggs+ham father+son fork+knife forks+knives hammer+sickle"
+        " cookies+milk cup+saucer cups+saucers daughter+mother eggs+ham father+son fork+knife forks+knives"
+        " hammer+sickle"
         " jacket+tie key+lock man+woman moon+sun needle+thread oil+vinegar pans+pots paper+pen pepper+salt shirt+tie"
         " suit+tie"
     )

@@ -1,8 +1,10 @@
-"""Noun phrases: what may be one, its main noun, its number, and its qualities changed. Words are tuples in the user's case."""
+"""Noun phrases: what may be one, its main noun, its number, and its qualities changed. Words are tuples in the user's
+case."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gas.phrases import singular
 from gas_planners import lexicon as lex
@@ -88,7 +90,8 @@ def _positive(word: str) -> str:
 
 
 def head_index(words: Words) -> int:
-    """Where the main noun of a phrase without determiner is: the last word before a preposition, clause or participle."""
+    """Where the main noun of a phrase without determiner is: the last word before a preposition, clause or
+    participle."""
     lower = low(words)
     last = 0
     for i, word in enumerate(lower):
@@ -109,46 +112,11 @@ def head_index(words: Words) -> int:
     return last
 
 
-_NEVER_LAST = (lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.RELATIVES | lex.DETERMINERS | {"not"}) - {"one", "her"}
-
-
-_NEVER_INSIDE = frozenset(
-    (
-        "then",
-        "->",
-        "into",
-        "please",
-        "not",
-        "don't",
-        "instead",
-        "it's",
-        "it",
-        "except",
-        "because",
-        "so",
-        "wants",
-        "want",
-        "needs",
-        "when",
-        "if",
-        "again",
-    )
-)
-
-
 def is_participle(word: str) -> bool:
     """Whether a word (lower case) looks like "standing" or "covered", which go on about the noun before them."""
     if word in lex.ING_NOUNS:
         return False
-    return (word.endswith("ing") and len(word) > 5) or word in {
-        "made",
-        "lying",
-        "covered",
-        "parked",
-        "worn",
-        "seated",
-        "dressed",
-    }
+    return (word.endswith("ing") and len(word) > 5) or word in lex.STANCES
 
 
 def _opens(word: str) -> bool:
@@ -161,7 +129,8 @@ def _opens(word: str) -> bool:
 
 
 def split_determiner(words: Words) -> tuple[str, Words]:
-    """(determiner in lower case or "", the rest). "the two cats" gives ("two", ("cats",)); "one of the cats" ("one", ("cats",))."""
+    """(determiner in lower case or "", the rest). "the two cats" gives ("two", ("cats",)); "one of the cats" ("one",
+    ("cats",))."""
     rest = words
     found = ""
     if starts_with(rest, ("one", "of")) or starts_with(rest, ("each", "of")) or starts_with(rest, ("all", "of")):
@@ -187,7 +156,7 @@ def is_phrase(words: Words) -> bool:
     inner = low(rest)
     if not inner or inner[0] in lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.RELATIVES | lex.FINITE | lex.DETERMINERS:
         return False
-    if inner[-1] in _NEVER_LAST:
+    if inner[-1] in lex.NEVER_LAST:
         return False
     if (
         inner[0] in lex.PRONOUNS
@@ -209,9 +178,8 @@ def _inside_is_phrase(lower: Words, determined: bool) -> bool:
     """No finite verb without its clause, no determiner that would begin another phrase, no command after "and"."""
     clause = False  # in a relative clause, where verbs and pronouns belong
     for i, word in enumerate(lower):
-        if word in _NEVER_INSIDE and i:
-            if not (word == "into" and lower[i - 1].endswith("ing")):
-                return False
+        if word in lex.NEVER_INSIDE and i and not (word == "into" and lower[i - 1].endswith("ing")):
+            return False
         if word in lex.RELATIVES and i:
             clause = True
         elif (
@@ -264,7 +232,8 @@ def phrase(words: Words) -> Phrase:
 
 
 def how_many(words: Words) -> tuple[int, Words]:
-    """(how often the phrase is meant, the words for one of them): "both cats" → (2, a cat), "the red car" → (1, as it is)."""
+    """(how often the phrase is meant, the words for one of them): "both cats" → (2, a cat), "the red car" → (1, as it
+    is)."""
     determiner, rest = split_determiner(words)
     number = 0
     if determiner == "both":
@@ -284,10 +253,11 @@ def how_many(words: Words) -> tuple[int, Words]:
 
 
 def coordinates(words: Words, *, loose: bool = False) -> list[Words]:
-    """The phrases of a list ("the car and the truck"), or the words as the one phrase that they are ("the cup and saucer").
+    """The phrases of a list ("the car and the truck"), or the words as the one phrase that they are ("the cup and
+    saucer").
 
-    A list has a determiner for each of its members, or for none (`loose`: or for the first); "its reflection" belongs to
-    what stands before it.
+    A list has a determiner for each of its members, or for none (`loose`: or for the first); "its reflection" belongs
+    to what stands before it.
     """
     lower = low(words)
     parts: list[Words] = []
@@ -310,7 +280,7 @@ def coordinates(words: Words, *, loose: bool = False) -> list[Words]:
         return [words]
     if any(is_adjective(part[-1]) for part in parts):
         return [words]
-    if _between(words) or any(_belongs(a, b) for a, b in zip(parts, parts[1:], strict=False)):
+    if _between(words) or any(_belongs(a, b) for a, b in pairwise(parts)):
         return [words]
     return [words] if not any(determined) and is_pair(parts[0], parts[1]) else parts
 
@@ -338,7 +308,8 @@ def _belongs(first: Words, second: Words) -> bool:
 
 
 def quality_start(words: Words) -> int | None:
-    """Where a run of qualities at the end of `words` begins ("light grey" of "the walls light grey"); None: there is none.
+    """Where a run of qualities at the end of `words` begins ("light grey" of "the walls light grey"); None: there is
+    none.
 
     What stands before it must be a phrase with a noun of its own.
     """
@@ -359,8 +330,10 @@ def quality_start(words: Words) -> int | None:
 
 
 def _noun_too(word: str) -> bool:
-    return word in {"light", "glass", "orange", "gold", "silver", "wood", "stone", "brick", "metal", "ice", "night", "evening",
-                    "sunset", "iron", "steel", "square", "rose", "old", "tan", "giant", "baby", "leather", "paper", "marble"}  # fmt: skip
+    return word in {"light", "glass", "orange", "gold", "silver", "wood", "stone", "brick", "metal", "ice", "night",
+     "evening",
+                    "sunset", "iron", "steel", "square", "rose", "old", "tan", "giant", "baby", "leather", "paper",
+                    "marble"}  # fmt: skip
 
 
 def are_qualities(words: Words) -> bool:
@@ -414,7 +387,8 @@ def _kind(word: str) -> str | None:
 
 
 def _goes(before: Words, i: int, changing: set[str]) -> bool:
-    """Whether the quality at `i` is replaced: it is of one of the kinds, or a shade or an "and" that belongs to such a one."""
+    """Whether the quality at `i` is replaced: it is of one of the kinds, or a shade or an "and" that belongs to such a
+    one."""
     word = before[i]
     if _kind(word) in changing:
         return True

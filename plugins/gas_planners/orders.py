@@ -1,4 +1,5 @@
-"""Other orders of words brought into the usual one: "on the table put a vase", "make blue the car", "the dog, make it a cat"."""
+"""Other orders of words brought into the usual one: "on the table put a vase", "make blue the car", "the dog, make it
+a cat"."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ class RulesPlanner(Planner):
     """Plans by grammar. With `request.source` and `request.target` it plans by the difference of the two prompts."""
 
     def plan(self, request: EditRequest) -> EditPlan:
-        """The plan for the request. PlanUnreadable (4) names the part that cannot be read; warnings say what was guessed."""
+        """The plan for the request. PlanUnreadable (4) names the part that cannot be read; warnings say what was
+        guessed."""
         if request.source is not None or request.target is not None:
             from gas_planners.diff import read_prompts
 
@@ -80,7 +81,7 @@ def _same(a: Phrase, b: Phrase) -> bool:
 
 def _subtask(item: Item) -> Subtask:
     return Subtask(
-        action=item.action,  # type: ignore[arg-type]
+        action=item.action,
         source=item.source.text if item.source else "",
         target=item.target.text if item.target else "",
         instruction=_instruction(item),
@@ -152,7 +153,8 @@ def _sure(phrase: Phrase | None) -> Phrase:
 
 
 def _put(thing: Phrase, anchor: Phrase | None, there: list[Phrase], absent: list[Phrase]) -> None:
-    """Names `thing` in the one sentence, and its anchor in both, unless an item names that already: "a man with a hat"."""
+    """Names `thing` in the one sentence, and its anchor in both, unless an item names that already: "a man with a
+    hat"."""
     if anchor is None or any(anchor.head == known.head for known in there):
         there.append(thing)
         return
@@ -164,7 +166,8 @@ def _put(thing: Phrase, anchor: Phrase | None, there: list[Phrase], absent: list
 
 
 def _sentence(phrases: list[Phrase]) -> str:
-    """Things first, then what they stand on, then the sky, as captions have it: it reads as one picture to a text encoder."""
+    """Things first, then what they stand on, then the sky, as captions have it: it reads as one picture to a text
+    encoder."""
     things = [p.text for p in phrases if p.head not in lex.GROUNDS and p.head not in lex.SKY]
     grounds = [p.text for p in phrases if p.head in lex.GROUNDS]
     skies = [p.text for p in phrases if p.head in lex.SKY]
@@ -229,7 +232,8 @@ def _described(item: Item, full: Phrase, several: bool, warnings: list[str]) -> 
 
 
 def _anchored(item: Item, edited: Caption, warnings: list[str]) -> Item:
-    """An addition with its anchor as the caption has it; without one it goes to the ground, or to the sky what flies."""
+    """An addition with its anchor as the caption has it; without one it goes to the ground, or to the sky what
+    flies."""
     target = _sure(item.target)
     anchor = item.anchor
     if anchor is None and target.head not in lex.WEATHER.values():

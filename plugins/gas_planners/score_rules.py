@@ -1,7 +1,8 @@
-"""Scores the rules planner on a file of requests with the subtasks that a reader expects: python -m gas_planners.score_rules FILE
+"""Scores the rules planner on a file of requests with the subtasks that a reader expects: python -m
+gas_planners.score_rules FILE
 
-Each line of the file is a JSON object: `request`, an optional `caption`, and `expect`, a list of [action, source, target], or
-`refuse: true`. Right is an exact match of the whole list, up to articles and case.
+Each line of the file is a JSON object: `request`, an optional `caption`, and `expect`, a list of [action, source,
+target], or `refuse: true`. Right is an exact match of the whole list, up to articles and case.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A request as sentences of words, and sentences as pieces between commas and conjunctions. Linear in the text's length."""
+"""A request as sentences of words, and sentences as pieces between commas and conjunctions. Linear in the text's
+length."""
 
 from __future__ import annotations
 
@@ -103,7 +104,8 @@ def _picture_end(lower: Words, i: int) -> int | None:
 
 
 def pieces(words: Words) -> list[Piece]:
-    """The pieces of a sentence between ",", "and", "then", "but" and "while"; several of these together count as one."""
+    """The pieces of a sentence between ",", "and", "then", "but" and "while"; several of these together count as
+    one."""
     found: list[Piece] = []
     current: list[str] = []
     separator = ""
