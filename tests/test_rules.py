@@ -259,6 +259,12 @@ def test_guesses_are_said() -> None:
 # --- what is in the plan ----------------------------------------------------------------------------------------------
 
 
+def test_weather_is_no_ground() -> None:
+    assert plan("make the dog a tiger and let it snow").target_prompt == "a tiger in snow"
+    assert plan("make it snow").target_prompt == "snow"
+    assert plan("add snow to the roof").target_prompt == "a roof with snow"
+
+
 def test_prompts_instructions_and_shape_without_a_caption() -> None:
     made = plan("change the dog into a tiger, the grass into snow, make the sky pink and the car blue")
     assert made.source_prompt == "a dog and a car on grass under a sky"

@@ -136,15 +136,19 @@ def _without_caption(items: list[Item]) -> tuple[str, str]:
     """Source and target prompt made of the phrases: "a dog and a house on grass under a clear sky"."""
     before: list[Phrase] = []
     after: list[Phrase] = []
+    weather = ""
     for item in items:
-        if item.action == "change":
+        if item.action == "add" and item.anchor is None and _sure(item.target).head in lex.WEATHER.values():
+            weather = f" in {_sure(item.target).text}"  # "let it snow" is no ground
+        elif item.action == "change":
             before.append(_sure(item.source))
             after.append(_sure(item.target))
         elif item.action == "remove":
             _put(_sure(item.source), item.anchor, before, after)
         else:
             _put(_sure(item.target), item.anchor, after, before)
-    return _sentence(before), _sentence(after)
+    whole = _sentence(after)
+    return _sentence(before), f"{whole}{weather}" if whole else weather.removeprefix(" in ")
 
 
 def _sure(phrase: Phrase | None) -> Phrase:
