@@ -164,6 +164,14 @@ def test_prints_at_import_go_nowhere(noise: str, site: Path, capfd: pytest.Captu
     assert capfd.readouterr().out == ""
 
 
+def test_process_started_at_import_holds_nothing_up(site: Path) -> None:
+    start = "    import subprocess\n    subprocess.Popen(['sleep', '600'])\n"
+    install(site, start + HEALTHY.replace('"tint"', '"shade"'))
+    registry = Registry()
+    assert "shade" in names(registry)
+    assert reasons(registry) == []
+
+
 def test_what_a_plugin_starts_ends_with_it(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gas.discovery, "IMPORT_SECONDS", 1.0)
     note = tmp_path / "pid"
