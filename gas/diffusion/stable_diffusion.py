@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -330,6 +331,11 @@ def _explained(name: str) -> Iterator[None]:
     transformers_logging.disable_progress_bar()
     try:
         yield
+    except UnpicklingError:
+        raise ModelUnavailable(
+            f"{name}: a weights file holds more than tensors, which could be a program",
+            "use a model with .safetensors files",
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ModelUnavailable(f"{name} cannot be loaded: {first}", "download it again, or name another one") from error
