@@ -311,7 +311,7 @@ class _Marker:
 def test_a_program_inside_pickled_weights_never_runs(folder: Path, tmp_path: Path, place: str, file: str) -> None:
     torch.save({"w": _Marker(tmp_path / "marker")}, folder / place / f"{file}.bin")
     next((folder / place).glob("*.safetensors")).unlink()
-    with pytest.raises(ModelUnavailable, match="more than tensors|cannot be loaded"):
+    with pytest.raises(ModelUnavailable, match=r"more than tensors|cannot be loaded"):
         StableDiffusion.from_folder(folder, allow_pickle=True)
     assert not (tmp_path / "marker").exists()
 
