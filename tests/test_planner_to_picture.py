@@ -7,19 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gas import record
-from gas.testing.servers import FakeOllama, FakeOpenAI, say
 from PIL import Image
 from planner_cases import CANARY
 from typer.testing import CliRunner
 
+from gas import record
+from gas.testing.servers import FakeOllama, FakeOpenAI, say
+
 REPLY = {
     "reasoning": "One thing is asked for.",
-    "subtasks": [{"action": "change", "source": "a red box", "target": "a blue ball", "anchor": "", "preserve_shape": False}],
+    "subtasks": [
+        {"action": "change", "source": "a red box", "target": "a blue ball", "anchor": "", "preserve_shape": False},
+    ],
     "source_prompt": "a red box on grass",
     "target_prompt": "a blue ball on grass",
     "preserve_shape": False,
-}  # fmt: skip
+}
 
 
 @pytest.fixture
