@@ -84,9 +84,8 @@ def test_planning_by_rules_is_light(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_wrong_command_lines_are_exit_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
     env = {**os.environ, "GAS_HOME": str(tmp_path), "GAS_PLUGINS": "none"}
-    result = subprocess.run(
-        [sys.executable, "-m", "gas_cli", *arguments], env=env, capture_output=True, text=True, timeout=240, cwd=tmp_path
-    )
+    command_line = [sys.executable, "-m", "gas_cli", *arguments]
+    result = subprocess.run(command_line, env=env, capture_output=True, text=True, timeout=240, cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     assert "internal error" not in result.stderr
     assert "Traceback" not in result.stderr
