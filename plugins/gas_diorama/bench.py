@@ -63,7 +63,7 @@ ROWS = (
     Row("dds", "dds"),
     Row("cds", "cds"),
     Row(REFERENCE, "ground-a-score"),
-    Row("no masks, no full prompt", "ground-a-score", {"mask": "none", "full_prompt": False}),
+    Row("no masks or full prompt", "ground-a-score", {"mask": "none", "full_prompt": False}),
     Row("no subtasks", "ground-a-score", {"subtasks": False}),
     Row("no full prompt", "ground-a-score", {"full_prompt": False}),
     Row("no penalty", "ground-a-score", {"penalty": False}),
@@ -296,7 +296,9 @@ class _Bench:
             make_folder(self.out)
             return {}
         if not resume:
-            raise UsageError(f"{path} holds results already", "go on with them with --resume, or name another --out")
+            raise UsageError(
+                f"{path} holds results already", "go on with them with --resume, or name another folder with -o"
+            )
         wanted = {
             (entrant.title, case.name, seed): _fingerprint(entrant.recipe, case)
             for entrant in self.entrants
@@ -317,7 +319,7 @@ class _Bench:
             if fingerprint != wanted[key]:
                 raise UsageError(
                     f"{path}: {result.row!r} on {result.case} was run with other weights, options or cases than now",
-                    "name another --out: results of different runs are not mixed",
+                    "name another folder with -o: results of different runs are not mixed",
                 )
             found[key] = result
         return found
