@@ -17,7 +17,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 demo: setup
 	mkdir -p demo
-	$(BIN)/gas edit $(SCENE).png "$(REQUEST)" --profile diorama --masks $(SCENE)-masks --seed 1 --overwrite -o demo/after.png
+	$(BIN)/gas edit $(SCENE).png "$(REQUEST)" --profile diorama --planner rules --masks $(SCENE)-masks --seed 1 --overwrite -o demo/after.png
 	$(BIN)/gas info demo/after.png
 	@echo "before: $(SCENE).png    after: demo/after.png"
 

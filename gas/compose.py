@@ -30,8 +30,9 @@ LONGEST = 4
 """Longest side of a working picture over the resolution: a strip of 4096x1 must not become one of 32768x8."""
 WORTH_A_CROP = 1.5
 """How many times finer a crop must be than the whole picture for `auto` to take it."""
-FEATHER = 4.0
-"""Width of the soft edge in working pixels, half a latent cell of the usual autoencoders."""
+FEATHER = 1.0
+"""Width of the soft edge in working pixels. Wider ones leave a halo of the old background around a thing that stays,
+since nothing outside a region may change and so the edge runs inward."""
 
 
 class Difference(NamedTuple):
@@ -199,8 +200,8 @@ def outside_difference(before: Image, after: Image, mask: Mask) -> Difference:
             change = np.maximum(old, new) - np.minimum(old, new)
         else:
             same = (old == new) | ((old != old) & (new != new))  # NaN is no number, but unchanged
-            change = np.abs(np.where(same, 0.0, new.astype(np.float64) - old))
-        # Multiplied, not indexed: that is several times faster, and large photographs have hundreds of millions of values.
+            change = np.abs(np.where(same | ~outside, 0.0, new.astype(np.float64) - old))
+        # Multiplied, not indexed: several times faster, and large photographs have hundreds of millions of values.
         change *= outside
         largest = max(largest, float(change.max()))
         total += float(change.sum(dtype=np.float64 if change.dtype == np.float64 else np.int64))
@@ -226,10 +227,11 @@ def _working_size(width: int, height: int, resolution: int, multiple: int) -> Si
 
     A picture that is nearly so by itself is left as it is: pixels that are not resampled come back sharper.
     """
-    if width % multiple == 0 and height % multiple == 0 and 0.75 <= width * height / resolution**2 <= 4 / 3:
+    longest = max(LONGEST * resolution // multiple, 1) * multiple
+    fits = width % multiple == 0 and height % multiple == 0 and max(width, height) <= longest
+    if fits and 0.75 <= width * height / resolution**2 <= 4 / 3:
         return width, height
     scale = resolution / math.sqrt(width * height)
-    longest = max(LONGEST * resolution // multiple, 1) * multiple
 
     def side(native: int) -> int:
         return min(max(round(native * scale / multiple), 1) * multiple, longest)

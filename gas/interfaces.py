@@ -36,6 +36,11 @@ class Backend(ABC):  # noqa: B024 (its children are the interfaces)
 class Planner(Backend):
     """Splits a request into subtasks."""
 
+    @property
+    def remote(self) -> bool:
+        """Whether planning sends the request or the picture to another machine; then the user must have named it."""
+        return False
+
     @abstractmethod
     def plan(self, request: EditRequest) -> EditPlan:
         """The plan for `request`. Raises PlanUnreadable (exit 4) or ServiceUnavailable (exit 8)."""

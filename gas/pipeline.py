@@ -64,10 +64,25 @@ class Session:
         return cls(Settings.of(flags, find_profile=registry.profile), registry, grow=grow)
 
     def plan(self, request: EditRequest) -> EditPlan:
-        """The plan that the session's planner makes of `request`."""
-        planner: Planner = self.backend("planners", self.settings.planner)
+        """The plan that the session's planner makes of `request`. Errors as `planner`, and those of planning."""
+        planner = self.planner()
         with self.registry.calling("planners", self.settings.planner):
             return planner.plan(request)
+
+    def planner(self) -> Planner:
+        """The session's planner, if it may be asked.
+
+        UsageError for one that sends the picture away unless the user named it: neither a profile nor a folder's
+        settings may choose that.
+        """
+        planner: Planner = self.backend("planners", self.settings.planner)
+        if planner.remote and not self.settings.said_by_user("planner"):
+            raise UsageError(
+                f"planner {self.settings.planner!r} sends the picture to another machine, and it was chosen by "
+                f"{self.settings.origin('planner')}, not by you",
+                f"name it to allow that: --planner {self.settings.planner}",
+            )
+        return planner
 
     def ground(
         self, image: Image, plan: EditPlan, given: Sequence[Region] = (), *, required: bool | None = None

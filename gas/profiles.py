@@ -44,7 +44,7 @@ class Profile(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$")
     summary: str = ""
-    planner: str = "rules"
+    planner: str = "auto"
     grounders: tuple[str, ...] = ()
     editor: str
     options: Mapping[str, Mapping[str, Any]] = {}

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from scipy import ndimage
 
 from gas import files
 from gas.errors import InputRefused
+from gas.phrases import content_words, main_noun
 from gas.plans import load_json
 from gas.types import Box, EditPlan, Region
 from gas.validation import explain
@@ -195,6 +195,8 @@ def grow(mask: Mask, fraction: float = 0.15, at_least: float = 0.0) -> Mask:
     # Exact distances take 22 s and 4 GB on a hundred megapixels. A growth of many pixels may be that much coarser.
     step = min(math.ceil(math.sqrt(part.size / GROW_PIXELS)), max(int(min(rx, ry) / 4), 1))
     coarse = _pool_max(part > 0, step)
+    from scipy import ndimage  # slow to import, and a plan alone does without
+
     near = ndimage.distance_transform_edt(~coarse, sampling=(step / ry, step / rx)) <= 1
     near = near.repeat(step, axis=0).repeat(step, axis=1)[: part.shape[0], : part.shape[1]]
     out = mask.copy()
@@ -212,6 +214,8 @@ def shrink(mask: Mask, pixels: float) -> Mask:
         return mask
     if (mask > 0).all():
         return mask
+    from scipy import ndimage
+
     depth = ndimage.distance_transform_cdt(mask[window] > 0)
     out = np.zeros_like(mask)
     out[window] = np.where(depth > min(pixels, int(depth.max()) - 1), mask[window], 0)
@@ -230,6 +234,8 @@ def feather(mask: Mask, pixels: float) -> Mask:
     if window is None:
         return mask
     inside = mask[window] > 0
+    from scipy import ndimage
+
     depth = ndimage.distance_transform_cdt(inside)
     parts, count = ndimage.label(inside, structure=np.ones((3, 3)))
     deepest = np.ones(count + 1, depth.dtype)
@@ -257,6 +263,8 @@ def minus(mask: Mask, other: Mask) -> Mask:
 
 def fill_holes(mask: Mask) -> Mask:
     """The mask with holes that it encloses set to 1."""
+    from scipy import ndimage
+
     holes = ndimage.binary_fill_holes(mask > 0) & (mask == 0)
     return np.where(holes, np.float32(1), mask)
 
@@ -345,9 +353,10 @@ def match(regions: Sequence[Region], plan: EditPlan) -> list[Region]:
     """The given regions, each with the index of its subtask, in the order of the subtasks.
 
     A region's phrase may be the subtask's source or, for an addition, its anchor or its target; case, articles and
-    punctuation do not matter. Where several subtasks have the same phrase, the regions of that phrase are dealt out in
-    order, one each; where one has, it gets them all. InputRefused: a phrase that is not in the plan (the nearest one
-    is named), more regions than the plan's repeated phrase has subtasks.
+    punctuation do not matter, and words may be missing where only one phrase can be meant ("car" for "a red car").
+    Where several subtasks have the same phrase, the regions of that phrase are dealt out in order, one each; where one
+    has, it gets them all. InputRefused: a phrase that is not in the plan (the nearest one is named), more regions than
+    the plan's repeated phrase has subtasks.
     """
     wanted: dict[str, list[int]] = {}
     shown: dict[str, str] = {}
@@ -362,6 +371,8 @@ def match(regions: Sequence[Region], plan: EditPlan) -> list[Region]:
     out: list[Region] = []
     for region in regions:
         key = phrase_key(region.phrase)
+        if key not in wanted:
+            key = _shorter_for(region.phrase, shown) or key
         if key not in wanted:
             near = difflib.get_close_matches(key, wanted, n=1, cutoff=0.5)
             hint = f"did you mean {shown[near[0]]!r}? " if near else ""
@@ -385,6 +396,13 @@ def match(regions: Sequence[Region], plan: EditPlan) -> list[Region]:
         else:
             out += [replace(region, subtask=index) for region, index in zip(group, indices, strict=False)]
     return sorted(out, key=lambda region: region.subtask if region.subtask is not None else -1)
+
+
+def _shorter_for(phrase: str, shown: Mapping[str, str]) -> str | None:
+    """The key of the only phrase in `shown` that speaks of the same thing in more words; None if there are several."""
+    words, noun = set(content_words(phrase)), main_noun(phrase)
+    fitting = [k for k, full in shown.items() if main_noun(full) == noun and words <= set(content_words(full))]
+    return fitting[0] if noun is not None and len(fitting) == 1 else None
 
 
 def phrase_key(phrase: str) -> str:

@@ -54,11 +54,13 @@ _DEFAULTS = Values(profile="diorama", device="auto", dtype="auto", offline=False
 
 @dataclass(frozen=True)
 class _Source:
-    """One layer: `name(key)` says where its value of `key` came from; `shared`: it may be somebody else's file."""
+    """One layer: `name(key)` says where its value of `key` came from. `shared`: it may be somebody else's file; `own`:
+    the user said it, and not a profile or the default."""
 
     name: Callable[[str], str]
     values: Values
     shared: bool = False
+    own: bool = True
 
 
 class Settings:
@@ -78,6 +80,7 @@ class Settings:
                 editor=self.profile.editor,
                 options=self.profile.options,
             ),
+            own=False,
         )
         # Named by a flag or variable it lies beneath both, and above the files; named by a file beneath that file.
         place = min(chooser, len(sources) - 2)
@@ -97,7 +100,7 @@ class Settings:
     def of(cls, flags: Mapping[str, Any], *, find_profile: Callable[[str], Profile]) -> Settings:
         """The settings that `flags` alone make, as for a Python program: neither environment nor files are read."""
         given = _check({k: v for k, v in flags.items() if v is not None}, str)
-        return cls([_Source(lambda _: "default", _DEFAULTS), _Source(str, given)], find_profile)
+        return cls([_Source(lambda _: "default", _DEFAULTS, own=False), _Source(str, given)], find_profile)
 
     @classmethod
     def load(
@@ -115,7 +118,7 @@ class Settings:
         """
         return cls(
             [
-                _Source(lambda _: "default", _DEFAULTS),
+                _Source(lambda _: "default", _DEFAULTS, own=False),
                 _from_file(config_folder(environ) / USER_FILE),
                 _from_file((folder or Path.cwd()) / PROJECT_FILE, shared=True),
                 _from_environment(environ),
@@ -127,6 +130,13 @@ class Settings:
     def origin(self, name: str) -> str:
         """Where the setting `name` came from: a flag, a variable, a profile, a file's path, or "default"."""
         return self._profile_origin if name == "profile" else self._highest(name)[1]
+
+    def said_by_user(self, name: str) -> bool:
+        """Whether the user set `name`, by a flag, a variable or the own settings file: no profile, no folder's file."""
+        for source in reversed(self._sources):
+            if getattr(source.values, name) is not None:
+                return source.own and not source.shared
+        return False
 
     def option_layers(self, role: str, backend: str) -> list[Layer]:
         """The values that are set for the options of `backend`, lowest layer first, for `Registry.create(below=...)`.

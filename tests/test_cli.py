@@ -358,3 +358,37 @@ def test_real_editor_needs_no_network(
 def test_missing_model_is_exit_6(gas: Callable[..., Said], here: Path) -> None:
     said = gas(*real(here / "nowhere", "-o", "out.png"))
     assert said.code == 6 and "nowhere" in said.err
+
+
+# --- planners that see ------------------------------------------------------------------------------------------------
+
+
+def test_suggest_needs_a_planner_that_sees(gas: Callable[..., Said]) -> None:
+    said = gas("suggest", "dog.png", "--planner", "rules")
+    assert said.code == 2 and "rules" in said.err
+
+
+def test_suggest_goes_on_after_a_bad_picture(
+    gas: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gas_planners.suggest import Suggestions
+
+    def propose(self: Any, pixels: np.ndarray) -> Suggestions:
+        return Suggestions(suggestions=(), request="change the dog into a wolf", planner="arrows")
+
+    monkeypatch.setattr(fakes.FakePlanner, "suggest", propose, raising=False)
+    (here / "bad.png").write_bytes(b"")
+    said = gas("suggest", "bad.png", "dog.png", "--planner", "arrows")
+    assert said.code == 10 and "bad.png" in said.err
+    assert said.out == "dog.png: change the dog into a wolf\n"
+
+
+def test_reply_that_cannot_be_read_is_saved_too(
+    gas: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Any, request: Any) -> None:
+        raise errors.PlanUnreadable("no plan in it", reply="I am sorry")
+
+    monkeypatch.setattr(fakes.FakePlanner, "plan", refuse)
+    said = gas("plan", "dog.png", "dog -> tiger", "--planner", "arrows", "--save-reply", "reply.txt")
+    assert said.code == 4 and (here / "reply.txt").read_text() == "I am sorry"

@@ -222,3 +222,13 @@ def test_one_call_takes_a_path_or_pixels(tmp_path: Any, monkeypatch: pytest.Monk
 def test_seeds_are_drawn_in_range() -> None:
     drawn = {new_seed() for _ in range(50)}
     assert len(drawn) > 40 and all(0 <= seed < 2**31 for seed in drawn)
+
+
+def test_profile_may_not_choose_a_planner_that_sends_the_picture_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes.FakePlanner, "remote", property(lambda self: True))
+    chosen = session()
+    assert chosen.plan(EditRequest(image(), "dog -> tiger")).subtasks
+    monkeypatch.setattr(chosen.settings, "said_by_user", lambda name: False)
+    with pytest.raises(UsageError, match="another machine") as caught:
+        chosen.plan(EditRequest(image(), "dog -> tiger"))
+    assert "--planner arrows" in caught.value.remedy

@@ -204,3 +204,23 @@ def test_folder_of_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
     assert config_folder({"GAS_HOME": str(tmp_path)}) == tmp_path
     assert config_folder({}).name == "gas"
+
+
+def test_who_said_it_decides_what_may_leave_the_machine(tmp_path: Path) -> None:
+    profile = Profile(name="p", planner="openai", editor="dds")
+
+    def load(flags: dict[str, Any], environ: dict[str, str] | None = None) -> Settings:
+        home = {"GAS_HOME": str(tmp_path / "home")}
+        return Settings.load(
+            flags, find_profile=lambda name: profile, environ={**home, **(environ or {})}, folder=tmp_path
+        )
+
+    assert not load({}).said_by_user("planner")
+    assert load({"planner": "openai"}).said_by_user("planner")
+    assert load({}, {"GAS_PLANNER": "openai"}).said_by_user("planner")
+    (tmp_path / "gas.toml").write_text('planner = "openai"\n')
+    assert not load({}).said_by_user("planner")
+    (tmp_path / "gas.toml").unlink()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text('planner = "openai"\n')
+    assert load({}).said_by_user("planner")

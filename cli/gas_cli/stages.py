@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gas.errors import UsageError
+from gas.errors import BatchIncomplete, InputRefused, PlanUnreadable, UsageError
 from gas_cli import flags as f
-from gas_cli.output import people, print_json, print_text, warn
+from gas_cli.output import people, print_error, print_json, print_text, warn
 
 if TYPE_CHECKING:
     from gas.pipeline import Session
@@ -39,7 +39,12 @@ def plan(
     if dry_run:
         _dry_run(session, f.edit_request(read.pixels, instructions, 0, words), as_json)
         return
-    made = f.the_plan(session, read.pixels, None, instructions, session.settings.seed or 0, words)
+    try:
+        made = f.the_plan(session, read.pixels, None, instructions, session.settings.seed or 0, words)
+    except PlanUnreadable as error:
+        if save_reply is not None and error.reply is not None:
+            files.write_text(save_reply, error.reply, overwrite=overwrite)
+        raise
     warn(console, [*read.warnings, *made.warnings])
     if save_reply is not None:
         if made.provenance.reply is None:
@@ -126,23 +131,36 @@ def _defaults(editor: str) -> dict[str, Any]:
 
 
 def suggest(pictures: Sequence[Path], *, options: Sequence[f.Option], flags: Mapping[str, Any], as_json: bool) -> None:
-    """Shows what a planner that can see would change in each picture."""
+    """Shows what a planner that can see would change in each picture. One that fails is named and stops no other."""
     from gas import photo
-    from gas_planners.suggest import suggest as ask
 
     session = f.open_session(flags, options, role="planners")
-    planner = session.backend("planners", session.settings.planner)
-    answers = []
+    planner = session.planner()
+    if not hasattr(planner, "suggest"):
+        raise UsageError(
+            f"planner {session.settings.planner!r} sees no pictures, so it has nothing to suggest",
+            "name one that does, e.g. --planner ollama",
+        )
+    answers, failed = [], []
     for picture in pictures:
-        read = photo.read(picture)
-        answer = ask(planner, read.pixels)
+        try:
+            read = photo.read(picture)
+            answer = planner.suggest(read.pixels)
+        except (InputRefused, PlanUnreadable) as error:
+            failed.append(error)
+            if len(pictures) > 1:
+                print_error(error, as_json=False)
+            continue
         warn(people(), [*read.warnings, *answer.warnings])
         answers.append((picture, answer))
-    if as_json:
+        if not as_json:
+            print_text(f"{picture}: {answer.request}" if len(pictures) > 1 else answer.request)
+    if as_json and not (failed and len(pictures) == 1):
         print_json("suggest", [{"picture": str(p), **answer.model_dump(mode="json")} for p, answer in answers])
-        return
-    for picture, answer in answers:
-        print_text(f"{picture}: {answer.request}" if len(answers) > 1 else answer.request)
+    if failed and len(pictures) == 1:
+        raise failed[0]
+    if failed:
+        raise BatchIncomplete(f"{len(failed)} of {len(pictures)} pictures have no suggestions", "the others are done")
 
 
 def set_key(name: str) -> None:
@@ -161,7 +179,7 @@ def set_key(name: str) -> None:
 def _dry_run(session: Session, request: EditRequest, as_json: bool) -> None:
     """Prints what planning would send, and where to; sends nothing."""
     name = session.settings.planner
-    planner = session.backend("planners", name)
+    planner = session.backend("planners", name)  # looking at what would be sent sends nothing, whoever chose it
     if not hasattr(planner, "preview"):
         if as_json:
             print_json("plan", {"planner": name, "address": None, "remote": False})
