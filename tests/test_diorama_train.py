@@ -16,7 +16,7 @@ from gas_diorama.bank import SceneBank
 from gas_diorama.scene import Scene, Thing
 from gas_diorama.train_text import TextSettings
 from gas_diorama.train_unet import UNetSettings
-from gas_diorama.train_vae import VAESettings
+from gas_diorama.train_vae import DecoderSettings, VAESettings
 from gas_diorama.training import learning_rate, load_checkpoint, save_checkpoint
 
 VAE = VAESettings(channels=(8, 8, 16, 16), latent_channels=4, steps=4, batch=2, scenes=8, save_every=2, measured=16)
@@ -87,6 +87,32 @@ def test_a_stopped_vae_run_goes_on_as_if_never_stopped(
     assert whole is not None and resumed is not None
     assert _same(whole, resumed, "network") and _same(whole, resumed, "average")
     assert not _same(whole, half, "network")
+
+
+def test_a_polished_decoder_leaves_every_latent_and_resumes(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vae.pt").write_bytes((trained / "vae.pt").read_bytes())
+    before = train_vae.averaged_vae(tmp_path)
+    settings = DecoderSettings(steps=4, batch=2, scenes=6, save_every=2)
+    whole = train_vae.train_decoder(tmp_path, settings)
+    x = train_vae.to_tensor(SceneBank(4).pictures(np.arange(4)))
+    with torch.no_grad():
+        latents = before.encode(x).latent_dist.mean
+        assert torch.equal(whole.encode(x).latent_dist.mean, latents)
+        assert not torch.equal(whole.decode(latents).sample, before.decode(latents).sample)
+    (tmp_path / "decoder.pt").unlink()
+    with monkeypatch.context() as stopping, pytest.raises(Stopped):
+        _stop_after_first_save(stopping, train_vae)
+        train_vae.train_decoder(tmp_path, settings)
+    resumed = train_vae.train_decoder(tmp_path, settings).state_dict()
+    assert all(torch.equal(resumed[name], value) for name, value in whole.state_dict().items())
+
+
+def test_pixels_of_things_weigh_more() -> None:
+    small, large = Thing("ball", "red", 30, 110, 24), Thing("car", "blue", 90, 110, 50)
+    weights = train_vae.pixel_weights(Scene("clear", "grass", 66, (small, large)), DecoderSettings())[0]
+    assert weights[100, 30] == 10 and weights[95, 90] == 4 and weights[5, 5] == 1
 
 
 def test_a_stopped_unet_run_goes_on_as_if_never_stopped(

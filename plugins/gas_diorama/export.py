@@ -37,6 +37,7 @@ def export(out: Path, folder: Path = WEIGHTS) -> Path:
             if path.is_file():
                 target = folder / path.relative_to(partial)
                 target.parent.mkdir(parents=True, exist_ok=True)
+                path.chmod(0o644)
                 os.replace(path, target)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     log.info("exported step %s to %s: %.1f MB", state["step"], folder, size)

@@ -1,5 +1,5 @@
-"""`python -m gas_diorama.train [vae|text|unet|export|all] --out runs/diorama`: trains the networks, resuming where it
-stopped."""
+"""`python -m gas_diorama.train [vae|decoder|text|unet|export|all] --out runs/diorama`: trains the networks, resuming
+where it stopped."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from gas_diorama.export import WEIGHTS, export
 from gas_diorama.train_text import TextSettings, train_text
 from gas_diorama.train_unet import UNetSettings, train_unet
-from gas_diorama.train_vae import VAESettings, train_vae
+from gas_diorama.train_vae import DecoderSettings, VAESettings, train_decoder, train_vae
 from gas_diorama.training import log_to
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the stage asked for."""
     parser = argparse.ArgumentParser(prog="python -m gas_diorama.train", description=__doc__)
-    parser.add_argument("stage", choices=("vae", "text", "unet", "export", "all"))
+    parser.add_argument("stage", choices=("vae", "decoder", "text", "unet", "export", "all"))
     parser.add_argument("--out", type=Path, default=Path("runs/diorama"), help="checkpoints and log")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's)")
@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
     steps = {} if chosen.steps is None else {"steps": chosen.steps}
     if chosen.stage in ("vae", "all"):
         train_vae(chosen.out, VAESettings(seed=chosen.seed, **steps), chosen.device)
+    if chosen.stage in ("decoder", "all"):
+        train_decoder(chosen.out, DecoderSettings(seed=chosen.seed + 50, **steps), chosen.device)
     if chosen.stage in ("text", "all"):
         train_text(chosen.out, TextSettings(seed=chosen.seed, **steps), chosen.device)
     if chosen.stage in ("unet", "all"):

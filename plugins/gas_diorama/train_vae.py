@@ -11,6 +11,8 @@ import torch
 from diffusers import AutoencoderKL
 
 from gas_diorama.bank import SceneBank
+from gas_diorama.drawing import silhouette
+from gas_diorama.scene import SIZE, Scene
 from gas_diorama.training import (
     Average,
     cpu_generator,
@@ -106,8 +108,100 @@ def standardise(vae: AutoencoderKL, bank: SceneBank) -> None:
     quant.bias[channels:] -= 2 * scale.log()
 
 
+@dataclass(frozen=True)
+class DecoderSettings:
+    """Schedule of the decoder's second training, in which the encoder, and so every latent, stays as it is."""
+
+    steps: int = 2000
+    batch: int = 8
+    peak: float = 6e-4
+    warm_up: int = 50
+    edges: float = 0.5
+    thing: float = 3.0
+    small: float = 9.0
+    average: float = 0.995
+    scenes: int = 8000
+    seed: int = 50
+    save_every: int = 100
+
+
+def pixel_weights(scene: Scene, settings: DecoderSettings) -> np.ndarray:
+    """Weight of each pixel, float32 (1, 128, 128): 1, `thing` more where a thing is, `small` more where it is a small
+    one."""
+    weights = np.ones((1, SIZE, SIZE), np.float32)
+    for thing in scene.objects:
+        more = settings.small if thing.is_small else settings.thing
+        weights[0] = np.maximum(weights[0], 1 + more * silhouette(thing))
+    return weights
+
+
+def train_decoder(out: Path, settings: DecoderSettings, device: str = "cpu") -> AutoencoderKL:
+    """The VAE of `out`/vae.pt with a decoder trained further, weighting things; goes on from `out`/decoder.pt.
+
+    Latents do not change, so this may run before, after or while the denoiser trains.
+    """
+    state = load_checkpoint(out / "decoder.pt")
+    vae = averaged_vae(out).to(device)
+    vae_settings = (state or load_checkpoint(out / "vae.pt") or {})["vae_settings" if state is not None else "settings"]
+    average, first = Average(vae, settings.average), 0
+    parameters = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=settings.peak, betas=(0.9, 0.99), weight_decay=1e-4)
+    if state is not None:
+        vae.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+        average.weights, first = {k: v.to(device) for k, v in state["average"].items()}, state["step"]
+    bank = SceneBank(settings.scenes, settings.seed)
+    started, running = time.monotonic(), 0.0
+    log.info("decoder: from step %d of %d", first, settings.steps)
+    for step in range(first, settings.steps):
+        known = min(settings.scenes, 1000 + settings.batch * step // 2)
+        numbers = np.random.default_rng((settings.seed, step)).integers(0, known, settings.batch)
+        x = to_tensor(bank.pictures(numbers)).to(device)
+        weights = np.stack([pixel_weights(bank.scene(int(n)), settings) for n in numbers])
+        w = torch.from_numpy(weights).to(device)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, settings.steps, settings.peak, settings.warm_up)
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            with torch.no_grad():
+                posterior = vae.encode(x).latent_dist
+                noise = torch.randn(posterior.mean.shape, generator=cpu_generator(settings.seed, step)).to(device)
+            y = vae.decode(posterior.mean + posterior.std * noise).sample
+        y = y.float()
+        error = (w * ((y - x).abs() + 2 * (y - x).square())).mean() / w.mean()
+        sharp = sum((a - b).abs().mean() for a, b in zip(_edges(y), _edges(x), strict=True))
+        optimiser.zero_grad(set_to_none=True)
+        (error + settings.edges * sharp).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        average.update(vae, step)
+        running = error.item() if step == first else 0.98 * running + 0.02 * error.item()
+        last = step + 1 == settings.steps
+        if step % 50 == 0 or last:
+            rate = (step + 1 - first) * settings.batch / (time.monotonic() - started)
+            log.info("decoder step %d weighted error %.4f, %.1f pictures/s", step, running, rate)
+        if (step + 1) % settings.save_every == 0 or last:
+            save_checkpoint(
+                out / "decoder.pt",
+                {
+                    "network": vae.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "average": average.weights,
+                    "step": step + 1,
+                    "settings": asdict(settings),
+                    "vae_settings": vae_settings,
+                },
+            )
+    return averaged_vae(out)
+
+
 def averaged_vae(out: Path) -> AutoencoderKL:
-    """The network with the averaged, standardised weights of the last checkpoint under `out`."""
+    """The network with the averaged, standardised weights of the last checkpoint under `out`, and the decoder of
+    `out`/decoder.pt when that is there."""
+    polished = load_checkpoint(out / "decoder.pt")
+    if polished is not None:
+        vae = build_vae(VAESettings(**polished["vae_settings"]))
+        vae.load_state_dict(polished["average"])
+        return vae.eval()
     state = load_checkpoint(out / "vae.pt")
     if state is None:
         raise FileNotFoundError(f"no VAE checkpoint in {out}: run `python -m gas_diorama.train vae --out {out}` first")
