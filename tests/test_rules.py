@@ -15,6 +15,7 @@ from gas.errors import PlanUnreadable
 from gas.interfaces import Options
 from gas.plans import flag_foreign_phrases, parse_plan, plan_to_json
 from gas.runtime import Runtime
+from gas.testing.contracts import PlannerContract
 from gas.types import EditPlan, EditRequest
 from gas_diorama.world import EDIT_FORMS, caption, name, request, sample_edits, sample_scene
 from gas_planners import lexicon
@@ -529,3 +530,9 @@ def test_no_torch_and_quick() -> None:
         "assert time.process_time() - t < 0.6, time.process_time() - t"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+class TestContract(PlannerContract):
+    @pytest.fixture
+    def planner(self) -> RulesPlanner:
+        return RulesPlanner(Options(), Runtime())
