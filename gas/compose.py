@@ -76,10 +76,13 @@ class Frame:
         return np.asarray(Pictures.fromarray(np.ascontiguousarray(part)).resize(self.size, Pictures.Resampling.LANCZOS))
 
     def cut_mask(self, mask: Mask) -> Mask:
-        """The working mask of a native one: each value is the mean over the native pixels that a working one covers."""
+        """The working mask of a native one: each value is the mean over the area that the working pixel covers.
+
+        A place where anything is set stays above zero, one where nothing is stays at zero.
+        """
         self._check(mask, self.native, "mask")
         part = np.ascontiguousarray(mask[self._window], dtype=np.float32)
-        return _resize_mask(part, self.size, Pictures.Resampling.BOX) if self.resized else part
+        return _average(part, self.size) if self.resized else part
 
     def cut_box(self, box: Box) -> Box:
         """The box in working pixels, clipped to the working picture, at least one pixel wide and high."""
@@ -104,9 +107,10 @@ class Frame:
         x0, y0, x1, y1 = self.crop
         out = np.zeros((height, width), np.float32)
         part = np.ascontiguousarray(mask, dtype=np.float32)
-        out[self._window] = (
-            _resize_mask(part, (x1 - x0, y1 - y0), Pictures.Resampling.BILINEAR) if self.resized else part
-        )
+        if self.resized:
+            enlarged = Pictures.fromarray(part).resize((x1 - x0, y1 - y0), Pictures.Resampling.BILINEAR)
+            part = np.clip(np.asarray(enlarged), 0, 1)
+        out[self._window] = part
         if within is not None:
             np.minimum(out[self._window], within[self._window], out=out[self._window])
         return out
@@ -254,5 +258,24 @@ def _at_least_one(low: float, high: float, side: int) -> tuple[float, float]:
     return first, first + 1.0
 
 
-def _resize_mask(mask: Mask, size: Size, how: Pictures.Resampling) -> Mask:
-    return np.clip(np.asarray(Pictures.fromarray(mask).resize(size, how)), 0, 1)
+def _average(mask: Mask, size: Size) -> Mask:
+    """The mask at another size, each value the exact mean over its area.
+
+    Pillow's box filter counts whole pixels and now and then leaves one out, and with it a region one pixel wide.
+    """
+    width, height = size
+    rows = np.empty((height, mask.shape[1]))
+    for left in range(0, mask.shape[1], _BAND):
+        rows[:, left : left + _BAND] = _average_rows(mask[:, left : left + _BAND], height)
+    return np.clip(_average_rows(rows.T, width).T, 0, 1).astype(np.float32)
+
+
+def _average_rows(values: np.ndarray, count: int) -> np.ndarray:
+    """Means over `count` equal stretches of the first axis, from differences of the running sum at their ends."""
+    length = len(values)
+    ends = np.arange(count + 1) * length / count
+    whole = np.minimum(ends.astype(int), length - 1)
+    running = np.zeros((length + 1, values.shape[1]))
+    np.cumsum(values, axis=0, dtype=np.float64, out=running[1:])
+    at_ends = running[whole] + (ends - whole)[:, None] * values[whole]
+    return np.diff(at_ends, axis=0) * (count / length)

@@ -38,7 +38,7 @@ from PIL import (  # the plugins by name: Pillow would otherwise look for decode
     JpegImagePlugin,
     MpoImagePlugin,  # noqa: F401
     PngImagePlugin,
-    TiffImagePlugin,
+    TiffImagePlugin,  # noqa: F401
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
@@ -68,6 +68,7 @@ SUFFIXES = {
     "BMP": (".bmp", ".dib"),
     "HEIF": (".heic", ".heif"),
 }
+_TIFF_BITS, _TIFF_XMP = 258, 700
 _OPENED_AS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 _WRITABLE = {  # what a container can hold without loss of meaning; an A stands for alpha
     "PNG": {"L", "LA", "I;16", "RGB", "RGBA"},
@@ -301,10 +302,12 @@ def _plain(picture: Pictures.Image) -> Pictures.Image:
     transparent = "transparency" in picture.info
     if picture.mode in {"P", "PA"}:
         return picture.convert("RGBA" if transparent or picture.mode == "PA" else "RGB")
+    if picture.mode in {"L", "RGB"} and not transparent:
+        return picture  # convert would copy it, and it may be large
     if picture.mode in {"1", "L"}:
         return picture.convert("LA" if transparent else "L")
     if picture.mode in {"RGB", "RGBX"}:
-        return picture.convert("RGBA") if transparent else picture.convert("RGB")
+        return picture.convert("RGBA" if transparent else "RGB")
     if picture.mode in {"RGBa", "La"}:
         return picture.convert(picture.mode.upper())
     if picture.mode in {"RGBA", "LA", "CMYK", "LAB", "YCbCr", "I", "F"} or picture.mode.startswith("I;16"):
@@ -347,7 +350,7 @@ def _sixteen_bit_colour(picture: Pictures.Image) -> bool:
     if picture.mode not in {"RGB", "RGBA", "RGBX", "CMYK"}:
         return False
     if picture.format == "TIFF":
-        bits = getattr(picture, "tag_v2", {}).get(258, 8)
+        bits = getattr(picture, "tag_v2", {}).get(_TIFF_BITS, 8)
         return max(bits if isinstance(bits, tuple) else (bits,)) > 8
     return any(";16" in str(tile[-1]) for tile in getattr(picture, "tile", ()))
 
@@ -530,13 +533,15 @@ def _save_options(
         return embedded, {**options, "pnginfo": chunks, "compress_level": 3}
     xmp = xmp_packet(packed if embedded else "").encode()
     if container == "TIFF":
-        directory = TiffImagePlugin.ImageFileDirectory_v2()
-        directory.tagtype[700] = 1
-        directory[700] = xmp
+        # Pillow takes either these or the directory of a TIFF file, so XMP goes in as a tag (XMP part 3, 3.3.2).
+        tags = Pictures.Exif()
+        if exif:
+            tags.load(exif)
+        tags[_TIFF_XMP] = xmp
         compression = (
             photo.encoding.get("compression", "tiff_adobe_deflate") if photo.format == "TIFF" else "tiff_adobe_deflate"
         )
-        return embedded, {**options, "tiffinfo": directory, "compression": compression}
+        return embedded, {**options, "exif": tags, "compression": compression}
     options["xmp"] = xmp
     if container == "WEBP":
         # `exact` keeps the colours under full transparency, which the encoder would otherwise drop.
@@ -599,7 +604,7 @@ def read_embedded(path: Path) -> str | None:
             found = picture.info.get("gas")
             xmp = picture.info.get("xmp")
             if xmp is None and picture.format == "TIFF":
-                xmp = getattr(picture, "tag_v2", {}).get(700)
+                xmp = getattr(picture, "tag_v2", {}).get(_TIFF_XMP)
     if found is None and xmp is not None:
         found = packed_in_xmp(xmp)
     if not found:

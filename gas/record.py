@@ -370,7 +370,7 @@ def _recorded(region: Region) -> RecordedRegion:
     return RecordedRegion(
         phrase=region.phrase,
         subtask=region.subtask,
-        box=None if region.box is None else tuple(float(v) for v in region.box),  # type: ignore[arg-type]
+        box=None if region.box is None else tuple(float(v) for v in region.box),
         score=None if region.score is None else float(region.score),
         given=region.given,
         mask=encode_rle(region.mask),
