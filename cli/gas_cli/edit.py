@@ -100,6 +100,8 @@ def _new_job(
     settings = session.settings
     seed = new_seed() if settings.seed is None else settings.seed
     made = f.the_plan(session, photo.pixels, plan, instructions, seed, words)
+    if made.provenance.note and plan is None:
+        console.print(made.provenance.note, markup=False, soft_wrap=True)
     regions = session.ground(photo.pixels, made, f.given_regions(photo.size, drawn, lambda text: warn(console, [text])))
     looked = any(not region.given for region in regions)
     return workflow.PhotoJob(
