@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor
 
 from gas.diffusion.distill import Contrast, Method, Penalty, Term
@@ -47,6 +47,10 @@ _PAPER = {
 }
 
 
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, int | float) else value
+
+
 class GroundAScoreOptions(ScoreDistillationOptions, ContrastOptions):
     """Settings of Ground-A-Score. Sources: METHODS A.3.2 and, where paper and code differ, A.3.6 with its number."""
 
@@ -70,7 +74,7 @@ class GroundAScoreOptions(ScoreDistillationOptions, ContrastOptions):
     full_source: Literal["sentence", "joined"] = Field(
         "sentence", description="the whole source prompt: the plan's sentence, or the phrases joined (A.3.6 no. 3)"
     )
-    beta: Annotated[tuple[float, ...], Field(min_length=1, max_length=5)] = Field(
+    beta: Annotated[tuple[float, ...], Field(min_length=1, max_length=5), BeforeValidator(_as_tuple)] = Field(
         (0.5, 0.4, 0.3, 0.2, 0.1),
         description="weight of the whole prompt: one for each of five ranges of signal-to-noise ratio, the clearest "
         "first (on Stable Diffusion 1.x: t // 200), or one number for all",
