@@ -171,8 +171,7 @@ def grow_box(box: Box, size: Size, fraction: float = 0.15, at_least: float = 0.0
 
 
 def grow(mask: Mask, fraction: float = 0.15, at_least: float = 0.0) -> Mask:
-    """The mask grown outwards: by `fraction` of the width and height of its box, at least `at_least` pixels (METHODS
-    A.5).
+    """The mask grown outwards: by `fraction` of the width and height of its box, at least `at_least` pixels.
 
     The new border is binary; what was soft stays at least as strong. A mask that fills its box stays a box; any other
     grows by an ellipse. An empty mask is returned as it is.

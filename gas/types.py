@@ -66,7 +66,7 @@ class Subtask(_Value):
 
     @property
     def prompts(self) -> tuple[str, str]:
-        """The (source, target) prompt pair of this subtask's own gradient (METHODS: add and remove as subtasks)."""
+        """The (source, target) prompt pair of this subtask's own gradient (docs/methods.md)."""
         anchor = self.anchor or ""
         if self.action == "add":
             return anchor, f"{anchor} with {self.target}" if anchor else self.target

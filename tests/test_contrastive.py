@@ -17,7 +17,7 @@ def maps(rows: int = 4, columns: int = 6, channels: int = 5, seed: int = 0) -> t
 
 
 def written_out(source: Tensor, target: Tensor, tau: float = 0.07) -> float:
-    """METHODS A.2, one patch at a time, with the diagonal of the negatives filled by -10 as in CDS's code."""
+    """The published loss, one patch at a time, with the diagonal of the negatives filled by -10 as in CDS's code."""
     h = [v / v.norm() for v in source.reshape(-1, source.shape[-1])]
     g = [v / v.norm() for v in target.reshape(-1, target.shape[-1])]
     total = 0.0

@@ -30,7 +30,7 @@ def patch_nce(
     gradient flows into `source`.
 
     `query="source"` takes a source patch as anchor and target patches as candidates, as CDS's code does; "target" is
-    the orientation of the CUT paper. Source: METHODS A.2; CDS, eq. 8.
+    the orientation of the CUT paper. Source: CDS and its reference code (docs/methods.md).
     """
     if source.shape != target.shape or source.dim() != 3 or source.numel() == 0:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""When a run may end early: nothing has moved for a while (METHODS A.5)."""
+"""When a run may end early: nothing has moved for a while."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def training_text(scene: Scene, rng: np.random.Generator, empty: float = 0.1, sh
 
 def edit_phrases(edit: Edit, scene: Scene) -> tuple[str, str]:
     """(source, target) phrases of a subtask: ("a red car", "a blue house"), ("grass", "snow"). An added thing is told
-    as ("grass", "grass with a red ball"), a removed one as ("a red ball on grass", "grass"). METHODS.md A.5."""
+    as ("grass", "grass with a red ball"), a removed one as ("a red ball on grass", "grass")."""
     if edit.action == "add":
         return phrase(scene.ground), f"{phrase(scene.ground)} with {phrase(edit.target)}"  # type: ignore[arg-type]
     if edit.action == "remove":

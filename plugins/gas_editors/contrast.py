@@ -13,7 +13,7 @@ from gas.interfaces import Options
 
 
 class ContrastOptions(Options):
-    """Settings of the contrastive loss. Source: CDS's reference code (METHODS A.2), which is also Ground-A-Score's."""
+    """Settings of the contrastive loss. Source: CDS's reference code, which is also Ground-A-Score's."""
 
     patches: int = Field(256, ge=2, le=65536, description="most patches that are compared in one feature map")
     patch_sizes: Annotated[tuple[int, ...], Field(min_length=1, max_length=4)] = Field(

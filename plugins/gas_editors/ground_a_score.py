@@ -52,27 +52,27 @@ def _as_tuple(value: object) -> object:
 
 
 class GroundAScoreOptions(ScoreDistillationOptions, ContrastOptions):
-    """Settings of Ground-A-Score. Sources: METHODS A.3.2 and, where paper and code differ, A.3.6 with its number."""
+    """Settings of Ground-A-Score. Where paper and reference code differ: docs/methods.md."""
 
     steps: int = Field(500, ge=1, le=100_000, description="optimisation steps (paper, supplement 6.1)")
     mask: Literal["region", "box", "none"] = Field(
         "region",
         description="a subtask's mask: its region's own mask (a drawn mask, a segment, or the box of a box-only "
-        "detector, which is the paper's case), always the box as in the reference code (A.3.6 no. 5), or "
+        "detector, which is the paper's case), always the box as in the reference code, or "
         "none at all (ablation)",
     )
     overlap: float = Field(
         0.3, ge=0, le=1, description="factor of the larger of two regions where they overlap (supplement 6.1)"
     )
     overlap_mode: Literal["assign", "multiply"] = Field(
-        "assign", description="under several smaller regions: the factor once (code), or once for each (A.3.6 no. 4)"
+        "assign", description="under several smaller regions: the factor once (code), or once for each"
     )
     subtasks: bool = Field(True, description="the subtasks' own gradients; false: the whole prompt alone (ablation)")
     full_prompt: bool = Field(
         True, description="the whole prompt's gradient in the union of masks (eq. 7); false: ablation"
     )
     full_source: Literal["sentence", "joined"] = Field(
-        "sentence", description="the whole source prompt: the plan's sentence, or the phrases joined (A.3.6 no. 3)"
+        "sentence", description="the whole source prompt: the plan's sentence, or the phrases joined"
     )
     beta: Annotated[tuple[float, ...], Field(min_length=1, max_length=5), BeforeValidator(_as_tuple)] = Field(
         (0.5, 0.4, 0.3, 0.2, 0.1),
@@ -90,20 +90,20 @@ class GroundAScoreOptions(ScoreDistillationOptions, ContrastOptions):
         description="share of the picture below which the penalty applies (supplement 6.3); 1: nearly always",
     )
     penalty_norm: Literal["mask", "all"] = Field(
-        "mask", description="the penalty is a mean over the mask (eq. 11) or over the whole latent (code, A.3.6 no. 2)"
+        "mask", description="the penalty is a mean over the mask (eq. 11) or over the whole latent (code)"
     )
     cut: Literal["plan", "all", "none"] = Field(
         "plan",
         description="contrastive loss: where the plan keeps the shape, for every subtask and the whole, or nowhere",
     )
-    w_cut: float = Field(1.0, ge=0, le=1000, description="weight of the contrastive loss (code; A.3.6 no. 6)")
+    w_cut: float = Field(1.0, ge=0, le=1000, description="weight of the contrastive loss (code)")
     cut_prompt: Literal["own", "full"] = Field(
         "own",
         description="features under each subtask's own prompt, or all under the whole prompt: one backward row (B.3)",
     )
     sequential: bool = Field(
         False,
-        description="each term a step with its own (t, eps) as in the code, not one sum as in the paper (A.3.6 no. 1)",
+        description="each term a step with its own (t, eps) as in the code, not one sum as in the paper",
     )
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -141,7 +141,7 @@ class GroundAScoreEditor(ScoreDistillationEditor):
     """`g = sum_k gamma_k m_k g_k + beta_t m_union g_full` (eq. 10), and the contrastive loss where the shape is kept.
 
     The overlap rule weakens the larger of two overlapping regions. Regions of equal size weaken neither, so two
-    subtasks with one and the same box pull at it with their sum (A.3.3). A subtask's `strength` multiplies g_k, not
+    subtasks with one and the same box pull at it with their sum. A subtask's `strength` multiplies g_k, not
     its contrastive loss.
     """
 

@@ -27,7 +27,7 @@ PairDraws = Iterable[tuple[int, Tensor] | Draw]
 
 
 class ScoreDistillationOptions(Options):
-    """Settings of the loop. Where no other source is named, a default is the DDS reference notebook's (METHODS A.1)."""
+    """Settings of the loop. Where no other source is named, a default is the DDS reference notebook's."""
 
     model: str | None = Field(None, description="hub id, id@revision, or folder; a profile usually says it")
     variant: str | None = Field(None, description="middle part of the weights' file names, e.g. fp16")
@@ -54,13 +54,13 @@ class ScoreDistillationOptions(Options):
         0,
         ge=0,
         le=10_000,
-        description="fixed (t, eps) pairs whose source half is computed once; 0: fresh ones (METHODS B.2)",
+        description="fixed (t, eps) pairs whose source half is computed once; 0: fresh ones",
     )
     convergence: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="end when the change over 50 steps falls below this share; 0: never (METHODS A.5: 0.02)",
+        description="end when the change over 50 steps falls below this share; 0: never (0.02 is a good one)",
     )
     rows_per_call: int | None = Field(None, ge=1, description="most rows in one network call; less memory, more time")
 

@@ -103,7 +103,7 @@ def _instruction(item: Item) -> str:
 
 
 def _keeps_shape(item: Item) -> bool:
-    """Whether the outline surely stays: another colour, or one animal for another (METHODS A.6: 0 when unsure)."""
+    """Whether the outline surely stays: another colour, or one animal for another (Ground-A-Score: 0 when unsure)."""
     if item.source is None or item.target is None:
         return False
     old, new = item.source, item.target
