@@ -60,6 +60,19 @@ def wide_rgb_profile() -> bytes:
     return _icc(b"RGB ", b"XYZ ", b"mntr", {**primaries, **curves})
 
 
+def srgb_profile() -> bytes:
+    """sRGB written as a table, a hundredth off in gamma: converting by it moves some values by one level."""
+    x = np.linspace(0, 1, 200)
+    light = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+    curve = b"curv\0\0\0\0" + struct.pack(">I", 200) + np.rint(light**1.01 * 65535).astype(">u2").tobytes()
+    primaries = {
+        b"rXYZ": _xyz(0.4360, 0.2225, 0.0139),
+        b"gXYZ": _xyz(0.3851, 0.7169, 0.0971),
+        b"bXYZ": _xyz(0.1431, 0.0606, 0.7141),
+    }
+    return _icc(b"RGB ", b"XYZ ", b"mntr", {**primaries, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)})
+
+
 def grey_profile(gamma: float = 1.0) -> bytes:
     """A profile for grey pictures with this gamma; 1.0 is linear light, far from sRGB."""
     return _icc(b"GRAY", b"XYZ ", b"mntr", {b"kTRC": _gamma(gamma)})

@@ -160,7 +160,11 @@ def test_a_profile_that_cannot_be_used_is_dropped_with_a_warning(tmp_path, icc):
 
 
 def test_srgb_under_any_name_is_left_alone(tmp_path):
-    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    icc = pictures.srgb_profile()
+    exact = ImageCms.profileToProfile(
+        Pictures.fromarray(SCENE), ImageCms.getOpenProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB"), 1
+    )
+    assert not np.array_equal(exact, SCENE), "the test needs a profile that shakes the last bit"
     read = photo.read(saved(tmp_path / "a.png", Pictures.fromarray(SCENE), icc_profile=icc))
     assert np.array_equal(read.pixels, SCENE)
     assert read.icc == icc
@@ -268,7 +272,7 @@ def test_jpeg_keeps_its_tables_and_its_pixels_nearly(tmp_path):
         # Blocks that the edit does not touch come back nearly the same: coarser colour is resampled at sharp edges.
         far = np.ones(MASK.shape, bool)
         far[0:64, 16:80] = False
-        assert np.abs(again.pixels.astype(int) - read.pixels)[far].mean() < 0.7
+        assert np.abs(again.pixels.astype(int) - read.pixels)[far].mean() < 1.5
         assert written.outside.max == np.abs(again.pixels.astype(int) - read.pixels)[MASK == 0].max()
 
 
@@ -456,6 +460,8 @@ def test_broken_files_are_read_or_refused_never_worse(tmp_path, suffix, capfd):
     exif = Pictures.Exif()
     exif[ExifTags.Base.Orientation] = 6
     options = {} if suffix in {"bmp", "gif"} else {"exif": exif, "icc_profile": pictures.wide_rgb_profile()}
+    if suffix == "tif":
+        options["compression"] = "tiff_lzw"  # libtiff, unlike Pillow's own decoder, complains on its own
     good = saved(tmp_path / f"good.{suffix}", Pictures.fromarray(SCENE), **options).read_bytes()
     draw = random.Random(suffix)
     path = tmp_path / "bad"
