@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import (  # the plugins by name: Pillow would otherwise look for decoders only when it meets a file
     BmpImagePlugin,  # noqa: F401
+    ExifTags,
     GifImagePlugin,  # noqa: F401
     ImageCms,
     JpegImagePlugin,
@@ -538,9 +539,9 @@ def _save_options(
         if exif:
             tags.load(exif)
         tags[_TIFF_XMP] = xmp
-        compression = (
-            photo.encoding.get("compression", "tiff_adobe_deflate") if photo.format == "TIFF" else "tiff_adobe_deflate"
-        )
+        # libtiff cannot write the directories of camera data; Pillow's own writer can, but does not compress.
+        nested = any(tags.get_ifd(ifd) for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo))
+        compression = "raw" if nested else photo.encoding.get("compression", "tiff_adobe_deflate")
         return embedded, {**options, "exif": tags, "compression": compression}
     options["xmp"] = xmp
     if container == "WEBP":

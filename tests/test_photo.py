@@ -1,4 +1,5 @@
 import io
+import itertools
 import os
 import random
 import struct
@@ -311,13 +312,14 @@ def test_the_position_is_dropped_unless_asked_for(tmp_path):
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.IFD.MakerNote] = b"secret place"
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (12.0, 34.0, 56.0)
     read = photo.read(saved(tmp_path / "a.jpg", Pictures.fromarray(SCENE), exif=exif))
-    for gps in (False, True):
-        out = photo.write(read, tmp_path / f"{gps}.png", SCENE, MASK, gps=gps).path
+    for gps, suffix in itertools.product((False, True), ("png", "jpg", "webp", "tif")):
+        out = photo.write(read, tmp_path / f"{gps}.{suffix}", SCENE, MASK, gps=gps, record="{}").path
         with Pictures.open(out) as again:
             found = again.getexif()
             assert bool(found.get_ifd(ExifTags.IFD.GPSInfo)) == gps
             assert found[ExifTags.Base.Make] == "Maker"
             assert found.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] == b"hello"
+        assert photo.read_embedded(out) == "{}"
         assert b"secret place" not in out.read_bytes()
 
 
