@@ -31,7 +31,7 @@ class Runtime:
         """
         if key not in self._shared:
             self._shared[key] = load()
-        return self._shared[key]  # type: ignore[no-any-return]
+        return self._shared[key]
 
     def forget(self) -> None:
         """Drops everything that is shared, so that memory can be freed."""

@@ -31,7 +31,7 @@ Action = Literal["change", "add", "remove"]
 Phrase = Annotated[str, Field(max_length=500)]
 Sentence = Annotated[str, Field(max_length=2000)]
 
-PLAN_VERSION = 1
+PLAN_VERSION: Literal[1] = 1
 MAX_SUBTASKS = 32
 
 
