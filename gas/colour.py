@@ -18,8 +18,9 @@ BAND = 512
 
 
 class Space:
-    """The way between native pixels and sRGB. Raises PyCMSError or ValueError for a profile that does not fit the
-    mode.
+    """The way between native pixels and sRGB.
+
+    Raises PyCMSError or ValueError for a profile that does not fit the mode.
     """
 
     def __init__(self, mode: str, icc: bytes | None, levels: tuple[float, float]) -> None:

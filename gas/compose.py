@@ -1,5 +1,4 @@
-"""Composition: what the editor works on is cut out of the photograph, and what it changed is pasted back, and nothing
-else.
+"""Composition: the working picture is cut out of the photograph, and what was edited is pasted back, nothing else.
 
 Images are `(H, W, 3)` uint8, masks `(H, W)` float32 in [0, 1]; sizes are `(width, height)`. "native" is the photograph
 at its own size, "working" the picture that the editor sees.
@@ -214,9 +213,7 @@ def outside_difference(before: Image, after: Image, mask: Mask) -> Difference:
 
 
 def inside_change(before: Image, after: Image, mask: Mask) -> float:
-    """The mean absolute difference of two images where the mask is set (more than 0), in levels of 255; zero if
-    nowhere.
-    """
+    """The mean absolute difference of two images where the mask is set, in levels of 255; zero if nowhere."""
     inside = mask > 0
     if not inside.any():
         return 0.0

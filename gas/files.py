@@ -73,10 +73,10 @@ def write_text(path: Path, text: str, *, overwrite: bool = False) -> None:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A binary stream of a regular file. InputRefused for anything else: a folder, pipe, device, dangling link,
-    nothing.
+    """A binary stream of a regular file.
 
-    It never waits: a pipe that nobody writes to is recognised without reading.
+    InputRefused for anything else: a folder, pipe, device, dangling link, nothing. It never
+    waits: a pipe that nobody writes to is recognised without reading.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -120,8 +120,7 @@ def sha256(stream: BinaryIO) -> str:
 
 
 def slug(phrase: str, *, empty: str = "region") -> str:
-    """A file name's stem for a phrase: small letters and digits of any script, joined by hyphens; `empty` if none is
-    left.
+    """A file name's stem for a phrase: small letters and digits of any script, with hyphens; `empty` if none is left.
 
     It holds no separator, dot, control or direction character, is at most 60 bytes long, and is no name that Windows
     reserves.

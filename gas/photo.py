@@ -86,11 +86,10 @@ _pillow_lock = threading.Lock()
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A photograph that was read. `pixels` is `(H, W, 3)` uint8, upright, sRGB: what planners, grounders and editors
-    see.
+    """A photograph that was read.
 
-    `native` are the pixels as the file has them, upright, `(H, W)` or `(H, W, C)` in `mode` (RGB, L, I;16, I, F, CMYK,
-    LAB or YCbCr); `alpha` is `(H, W)` uint8. `sha256` is that of the file's bytes. `warnings` are for the user to read.
+    `pixels` is `(H, W, 3)` uint8, upright, sRGB: what planners, grounders and editors see. `native` are the pixels as
+    the file has them, upright, `(H, W)` or `(H, W, C)` in `mode` (RGB, L, I;16, I, F, CMYK, LAB or YCbCr); `alpha` is `(H, W)` uint8. `sha256` is that of the file's bytes. `warnings` are for the user to read.
     """
 
     pixels: Image
@@ -119,9 +118,11 @@ class Photo:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written and read again. `outside` is the measured difference to the input where the mask is 0, in
-    levels of 255 over all channels; `exact` says that the container is lossless and every pixel is as meant;
-    `embedded` that the record is inside the file."""
+    """What was written and read again.
+
+    `outside` is the measured difference to the input where the mask is 0, in levels of 255 over all channels; `exact`
+    says that the container is lossless and every pixel is as meant; `embedded` that the record is inside the file.
+    """
 
     path: Path
     format: str
@@ -205,9 +206,7 @@ def _check_size(size: tuple[int, int], name: str) -> None:
 
 @contextlib.contextmanager
 def _decoding(name: str) -> Iterator[None]:
-    """Pillow with our pixel limit, its warnings silent, and whatever it raises turned into an error that names the
-    file.
-    """
+    """Pillow with our pixel limit and without its warnings; whatever it raises becomes an error that names the file."""
     with _pillow_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Pictures.DecompressionBombWarning)
@@ -317,9 +316,7 @@ def _plain(picture: Pictures.Image) -> Pictures.Image:
 
 
 def _array(picture: Pictures.Image, mode: str) -> np.ndarray:
-    """The colour channels of a loaded picture, filled in bands: Pillow's own conversion needs three times the
-    memory.
-    """
+    """The colour channels of a loaded picture, filled in bands: Pillow's conversion needs three times the memory."""
     width, height = picture.size
     channels = {"RGB": (3,), "CMYK": (4,), "LAB": (3,), "YCbCr": (3,)}.get(mode, ())
     out: np.ndarray | None = None

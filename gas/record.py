@@ -1,5 +1,4 @@
-"""The record of a run: everything needed to do it again, inside the picture where it fits and always in a file beside
-it.
+"""The record of a run: everything needed to do it again, in the picture where it fits and in a file beside it.
 
 It holds no absolute paths, no secrets and no times, so the same run gives the same bytes.
 """
@@ -84,9 +83,7 @@ class Used(_Value):
 
 
 class Model(_Value):
-    """A model that was used: hub id and revision, or the last part of a local path with the SHA-256 of each of its
-    files.
-    """
+    """A model that was used: hub id and revision, or the name of a local folder and the SHA-256 of its files."""
 
     id: PublicText
     revision: str | None = None
@@ -133,8 +130,9 @@ class Input(_Value):
 
 
 class Measured(_Value):
-    """What the edit did, in levels of 255: differences outside the mask before the file was encoded, and the mean
-    change inside each subtask's regions."""
+    """What the edit did, in levels of 255.
+
+    Differences outside the mask before the file was encoded, and the mean change inside each subtask's regions."""
 
     outside_max: float
     outside_mean: float
@@ -142,8 +140,9 @@ class Measured(_Value):
 
 
 class File(_Value):
-    """The file that was written, only in the sidecar: its SHA-256, and the differences outside the mask when it was
-    read.
+    """The file that was written, only in the sidecar.
+
+    Its SHA-256, and the differences outside the mask when it was read.
     """
 
     name: PublicText
@@ -267,8 +266,9 @@ def sidecar(output: Path) -> Path:
 
 
 def write_sidecar(record: Record, written: Written, *, overwrite: bool = False) -> Path:
-    """The path of the record's file, written beside the picture with what was measured on it. Errors as
-    `files.atomic`.
+    """The path of the record's file, written beside the picture with what was measured on it.
+
+    Errors as `files.atomic`.
     """
     file = File(
         name=written.path.name,

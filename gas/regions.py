@@ -1,5 +1,4 @@
-"""Regions: boxes and masks given by hand, checked, matched to a plan, grown, feathered, saved, and brought to working
-size.
+"""Regions: boxes and masks, checked, matched to a plan, grown, feathered, saved, and brought to working size.
 
 Units are those of `gas.types`: boxes in pixels of the upright picture, masks `(H, W)` float32 in [0, 1], 1 = edit
 here. `size` is always `(width, height)`. Everything that comes from a user or a file passes `check_box` or
@@ -162,9 +161,7 @@ def mask_box(mask: Mask) -> Box:
 
 
 def grow_box(box: Box, size: Size, fraction: float = 0.15, at_least: float = 0.0) -> Box:
-    """The box with each edge moved outwards by `fraction` of its width or height, at least `at_least` pixels;
-    clipped.
-    """
+    """The box, each edge moved out by `fraction` of its width or height, at least `at_least` pixels; clipped."""
     dx = max(fraction * (box[2] - box[0]), at_least)
     dy = max(fraction * (box[3] - box[1]), at_least)
     return max(box[0] - dx, 0.0), max(box[1] - dy, 0.0), min(box[2] + dx, size[0]), min(box[3] + dy, size[1])
@@ -269,8 +266,7 @@ def fill_holes(mask: Mask) -> Mask:
 
 
 def to_working(regions: Sequence[Region], frame: Frame) -> tuple[Region, ...]:
-    """The regions with boxes and masks at working resolution, every mask finite and not empty: what an editor may be
-    given.
+    """The regions at working resolution, every mask finite and not empty: what an editor may be given.
 
     Masks are averaged over area; one that would all but vanish keeps the working pixel that holds most of it, at its
     full strength. Every region must have a mask. InputRefused when one lies outside the frame.
@@ -297,8 +293,7 @@ def to_working(regions: Sequence[Region], frame: Frame) -> tuple[Region, ...]:
 
 
 def parse_box(text: str, size: Size, *, warn: Warn = warnings.warn) -> Region:
-    """The region of a command-line box `phrase=x0,y0,x1,y1`: pixels of the upright picture, or percentages of its
-    sides.
+    """The region of a command-line box `phrase=x0,y0,x1,y1`, in pixels of the upright picture or percentages.
 
     `sky=0%,0%,100%,40%` is the upper part; bare fractions are refused, since 0,0,1,1 could be one pixel or everything.
     InputRefused names the text and what is wrong with it.
@@ -331,8 +326,7 @@ def parse_mask(text: str, size: Size, *, warn: Warn = warnings.warn) -> Region:
 
 
 def read_mask(path: Path, size: Size, *, warn: Warn = warnings.warn) -> Mask:
-    """The mask of a picture file: white = edit here, grey in between, colours by their strongest channel, transparent
-    = 0.
+    """The mask of a picture file: white = edit here, colours by their strongest channel, transparent = 0.
 
     A file that holds only the levels 0 and 1 is taken as 0 and 255. InputRefused as `gas.photo.read` and `check_mask`.
     """
@@ -414,8 +408,7 @@ def phrase_key(phrase: str) -> str:
 
 
 class RLE(BaseModel):
-    """A mask as run lengths: COCO's uncompressed form, columns first, starting with a run (perhaps of 0) of unset
-    pixels.
+    """A mask as run lengths: COCO's uncompressed form, columns first, the first run (perhaps 0) being unset pixels.
 
     `size` is `[height, width]`. A soft mask has `levels`: the level (0..255) of each run, one for each of `counts`.
     """
@@ -510,8 +503,7 @@ def save_regions(folder: Path, size: Size, regions: Sequence[Region], *, overwri
 
 
 def load_regions(folder: Path, size: Size, *, warn: Warn = warnings.warn) -> list[Region]:
-    """The regions of a folder, all marked as given: from its `regions.json` where there is one, else one for each PNG
-    file.
+    """The regions of a folder, all marked as given: those of its `regions.json`, else one for each PNG file.
 
     A file `red-car.png` stands for the phrase "red car", and `red-car-2.png` for a second one when `red-car.png` is
     there too. PNG files that `regions.json` does not name are left alone, and `warn` says so; `overlay.png` is never a
@@ -605,9 +597,7 @@ def _pool_max(mask: np.ndarray, step: int) -> np.ndarray:
 
 
 def _around(mask: Mask) -> tuple[slice, slice] | None:
-    """The window of the mask's box and one pixel around it, so that work on a large picture stays local; None if
-    empty.
-    """
+    """The window of the mask's box and one pixel around it, which keeps work local; None if it is empty."""
     if not mask.any():
         return None
     x0, y0, x1, y1 = (int(v) for v in mask_box(mask))
