@@ -89,7 +89,8 @@ class Photo:
     """A photograph that was read.
 
     `pixels` is `(H, W, 3)` uint8, upright, sRGB: what planners, grounders and editors see. `native` are the pixels as
-    the file has them, upright, `(H, W)` or `(H, W, C)` in `mode` (RGB, L, I;16, I, F, CMYK, LAB or YCbCr); `alpha` is `(H, W)` uint8. `sha256` is that of the file's bytes. `warnings` are for the user to read.
+    the file has them, upright, `(H, W)` or `(H, W, C)` in `mode` (RGB, L, I;16, I, F, CMYK, LAB or YCbCr); `alpha` is
+    `(H, W)` uint8. `sha256` is that of the file's bytes. `warnings` are for the user to read.
     """
 
     pixels: Image
