@@ -151,7 +151,9 @@ class NeverStopped(Broken):
 
 class Unseeded(Broken):
     def spoil(self, job, edited):
-        return replace(edited, image=edited.image ^ np.random.default_rng().integers(0, 2, 1, np.uint8))
+        return replace(
+            edited, image=edited.image ^ np.random.default_rng().integers(0, 2, edited.image.shape, np.uint8)
+        )
 
 
 class RemembersTheLastRun(Broken):

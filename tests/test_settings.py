@@ -44,7 +44,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_defaults(place: Place) -> None:
     settings = place.load()
-    assert (settings.profile.name, settings.planner, settings.editor) == ("diorama", "rules", "ground-a-score")
+    assert (settings.profile.name, settings.planner, settings.editor) == ("diorama", "auto", "ground-a-score")
     assert (settings.device, settings.dtype, settings.seed, settings.offline) == ("auto", "auto", None, False)
     assert settings.origin("device") == settings.origin("seed") == settings.origin("profile") == "default"
     assert settings.origin("editor") == "profile diorama"

@@ -436,7 +436,7 @@ class _Run:
     def _checkpoint(self) -> None:
         if self.watch.checkpoint is None:
             return
-        state: dict[str, Any] = {"step": self.done, "z": self.z}
+        state: dict[str, Any] = {"step": self.done, "z": self.z, "rows": self.network.rows, "calls": self.network.calls}
         state |= {f"generator.{p}": problem.generator.get_state() for p, problem in enumerate(self.problems)}
         if self.done:
             state |= {"gammas": torch.stack(self.gammas), "updates": torch.stack(self.updates)}
@@ -452,6 +452,8 @@ class _Run:
                 raise ValueError("its size or number of steps differs")
             self.done = int(state["step"])
             self.z = state["z"].to(self.z)
+            # The log of a run that was gone on with is that of one that was not stopped.
+            self.network.rows, self.network.calls = int(state["rows"]), int(state["calls"])
             for p, problem in enumerate(self.problems):
                 problem.generator.set_state(state[f"generator.{p}"])
             if self.done:
