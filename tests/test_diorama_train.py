@@ -254,3 +254,14 @@ def test_judge_counts_what_is_right() -> None:
     assert figures["ground"] == 0.5 and figures["sky"] == 1
     assert figures["colour"] == 1 and figures["kind"] == pytest.approx(2 / 3)
     assert figures["thing"] == pytest.approx(2 / 3) and figures["invented"] == pytest.approx(1 / 3)
+
+
+def test_a_calibrated_classifier_sees_as_many_things_as_there_are() -> None:
+    torch.manual_seed(0)
+    network, vae = classifier.Classifier().eval(), train_vae.build_vae(VAE).eval()
+    classifier.calibrate(network, vae, 12)
+    bank = SceneBank(12, seed=2, part="validation")
+    pictures = bank.pictures(np.arange(12))
+    with torch.no_grad():
+        things = network(train_vae.to_tensor(train_vae.round_trip(vae, pictures)))[2]
+    assert (things > 0).sum() == classifier.truth([bank.scene(n) for n in range(12)])[2].sum()

@@ -15,7 +15,6 @@ from gas_diorama.bank import SceneBank
 from gas_diorama.classifier import ClassifierSettings, judge, train_classifier
 from gas_diorama.export import WEIGHTS
 from gas_diorama.language import caption
-from gas_diorama.scene import Scene
 from gas_diorama.train_vae import psnr, round_trip
 from gas_diorama.training import log_to
 
@@ -40,24 +39,31 @@ def text_to_image(
 
 
 def evaluate(
-    weights: Path, out: Path, count: int, guidance_scale: float, steps: int, seed: int
+    weights: Path, out: Path, scenes: int, captions: int, guidance_scale: float, steps: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Figures of the folder `weights` on `count` held-out scenes of the test split; the classifier is trained into
-    `out` when it is not there yet."""
-    pipeline = StableDiffusionPipeline.from_pretrained(weights, torch_dtype=torch.float32)
+    """Figures of the folder `weights` on held-out scenes of the test split: autoencoder and classifier on `scenes` of
+    them, text to image on the captions of the first `captions`. The classifier is trained into `out` when it is not
+    there yet."""
+    pipeline = StableDiffusionPipeline.from_pretrained(weights, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     classifier = train_classifier(out, pipeline.vae, ClassifierSettings())
-    bank = SceneBank(count, seed=1, part="test")
-    pictures = bank.pictures(np.arange(count))
-    scenes: list[Scene] = [bank.scene(n) for n in range(count)]
+    bank = SceneBank(max(scenes, captions), seed=1, part="test")
+    pictures = bank.pictures(np.arange(scenes))
     trips = round_trip(pipeline.vae, pictures)
     quality = psnr(pictures, trips)
-    drawn = text_to_image(pipeline, [caption(scene) for scene in scenes], seed, guidance_scale, steps)
+    asked = [bank.scene(number) for number in range(captions)]
+    drawn = text_to_image(pipeline, [caption(scene) for scene in asked], seed, guidance_scale, steps)
     return {
         "vae": {"psnr_mean": float(quality.mean()), "psnr_lowest": float(quality.min())},
-        "classifier_on_round_trips": judge(classifier, trips, scenes),
-        "text_to_image": judge(classifier, drawn, scenes),
-        "settings": {"count": count, "guidance_scale": guidance_scale, "steps": steps, "seed": seed},
+        "classifier_on_round_trips": judge(classifier, trips, [bank.scene(number) for number in range(scenes)]),
+        "text_to_image": judge(classifier, drawn, asked),
+        "settings": {
+            "scenes": scenes,
+            "captions": captions,
+            "guidance_scale": guidance_scale,
+            "steps": steps,
+            "seed": seed,
+        },
     }
 
 
@@ -67,13 +73,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--out", type=Path, default=Path("runs/diorama"), help="where the classifier is kept")
     parser.add_argument("--json", type=Path, default=None, help="file for the figures (default: OUT/figures.json)")
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--scenes", type=int, default=500, help="held-out scenes for autoencoder and classifier")
+    parser.add_argument("--captions", type=int, default=200, help="held-out captions to draw")
     parser.add_argument("--guidance-scale", type=float, default=4.0)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
     log_to(chosen.out)
-    figures = evaluate(chosen.weights, chosen.out, chosen.count, chosen.guidance_scale, chosen.steps, chosen.seed)
+    figures = evaluate(
+        chosen.weights, chosen.out, chosen.scenes, chosen.captions, chosen.guidance_scale, chosen.steps, chosen.seed
+    )
     for title, values in figures.items():
         sys.stdout.write(f"{title:28}" + "  ".join(f"{key} {value:.3f}" for key, value in values.items()) + "\n")
     path = chosen.json or chosen.out / "figures.json"

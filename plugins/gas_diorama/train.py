@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     steps = {} if chosen.steps is None else {"steps": chosen.steps}
     if chosen.stage in ("vae", "all"):
         train_vae(chosen.out, VAESettings(seed=chosen.seed, **steps), chosen.device)
-    if chosen.stage in ("decoder", "all"):
+    if chosen.stage == "decoder":
         train_decoder(chosen.out, DecoderSettings(seed=chosen.seed + 50, **steps), chosen.device)
     if chosen.stage in ("text", "all"):
         train_text(chosen.out, TextSettings(seed=chosen.seed, **steps), chosen.device)

@@ -112,7 +112,7 @@ def standardise(vae: AutoencoderKL, bank: SceneBank) -> None:
 class DecoderSettings:
     """Schedule of the decoder's second training, in which the encoder, and so every latent, stays as it is."""
 
-    steps: int = 2000
+    steps: int = 1200
     batch: int = 8
     peak: float = 6e-4
     warm_up: int = 50
