@@ -13,9 +13,12 @@ from gas_cli.output import people, print_json
 from gas_cli.progress import count_bar
 
 
-def diorama(editors: str, folder: Path, *, flags: Mapping[str, Any], full: bool, resume: bool, as_json: bool) -> None:
+def diorama(
+    editors: str, folder: Path, *, edits: int | None, flags: Mapping[str, Any], full: bool, resume: bool, as_json: bool
+) -> None:
     """Runs the diorama benchmark into `folder`."""
     from gas_diorama.bench import run
+    from gas_diorama.cases import cases
 
     session = f.open_session(flags)
     names = [name.strip() for name in editors.split(",") if name.strip()]
@@ -24,6 +27,7 @@ def diorama(editors: str, folder: Path, *, flags: Mapping[str, Any], full: bool,
             names,
             out=folder,
             full=full,
+            chosen=None if edits is None else cases(edits),
             resume=resume,
             profile=session.settings.profile,
             runtime=session.runtime,
