@@ -1,4 +1,4 @@
-"""`python -m gas_diorama.before_after BEFORE AFTER OUT`: two pictures of this world side by side, enlarged for a page."""
+"""`python -m gas_diorama.before_after BEFORE AFTER OUT`: two pictures of this world side by side, for a page."""
 
 from __future__ import annotations
 
