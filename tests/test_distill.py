@@ -291,7 +291,7 @@ def test_contrastive_step_is_the_written_out_one(model: StableDiffusion, z: Tens
 
     def moved(contrast: Contrast | None, **method: Any) -> Tensor:
         term = Term("a tiger", "a dog", INSIDE, contrast=contrast)
-        state = {"step": 1, "z": start, "generator.0": torch.Generator().get_state()}
+        state = {"step": 1, "rows": 0, "calls": 0, "z": start, "generator.0": torch.Generator().get_state()}
         state |= {"gammas": torch.ones(1, 1, 1), "updates": torch.ones(1, 1)}
         made = Problem(z, (term,), [(0, eps), (t, eps)], torch.Generator())
         return distill(model, [made], Method(steps=2, **method), watch=Watch(resume=state))[0].z - start
