@@ -423,10 +423,11 @@ def _entry_points_text(distribution: Distribution) -> str | None:
 def _identity(distribution: Distribution) -> tuple[str, str]:
     """Name and version of a distribution, from its folder's name where its metadata is damaged."""
     try:
-        if distribution.metadata["Name"]:
-            return _normal(distribution.metadata["Name"]), distribution.version or "?"
+        name, version = distribution.metadata["Name"], distribution.version
     except Exception:  # noqa: BLE001 - damaged metadata raises differently in every Python version
-        pass
+        name, version = "", ""
+    if name:
+        return _normal(name), version or "?"
     folder = getattr(distribution, "_path", None)
     name, _, version = getattr(folder, "name", "unknown").removesuffix(".dist-info").partition("-")
     return _normal(name), version or "?"

@@ -122,8 +122,7 @@ class PhotoJob:
         )
 
     def _editor(self) -> Used:
-        name = self.session.settings.editor
-        return Used(name=name, options=self.session.settled("editors", name).options.model_dump(mode="json"))
+        return used(self.session, "editors", self.session.settings.editor)
 
     def _unfinished(self) -> EditResult:
         """The result of a run that has not begun, for the record inside its state file."""
