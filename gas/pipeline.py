@@ -33,26 +33,17 @@ def new_seed() -> int:
 class Session:
     """A chosen planner, grounders and editor with their options, ready for any number of pictures.
 
-    Backends are created, and models loaded, when first used; both are kept. `grow` is the share of their size that
-    found regions are grown by where the plan does not keep the shape: a truck does not fit a car's silhouette.
+    Backends are created, and models loaded, when first used; both are kept.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        registry: Registry,
-        *,
-        runtime: Runtime | None = None,
-        grow: float = 0.15,
-    ) -> None:
+    def __init__(self, settings: Settings, registry: Registry, *, runtime: Runtime | None = None) -> None:
         self.settings = settings
         self.registry = registry
         self.runtime = runtime or Runtime(settings.device, settings.dtype, settings.offline)
-        self.grow = grow
         self._backends: dict[tuple[str, str], Any] = {}
 
     @classmethod
-    def of(cls, *, registry: Registry | None = None, grow: float = 0.15, **flags: Any) -> Session:
+    def of(cls, *, registry: Registry | None = None, **flags: Any) -> Session:
         """A session for a Python program: `Session.of(profile="sd15", editor="dds", options={"dds": {"steps": 300}})`.
 
         `flags` are the names of `gas.settings.Values`. Neither environment nor settings files are read.
@@ -61,7 +52,7 @@ class Session:
         from gas.settings import Settings
 
         registry = registry or Registry.discover()
-        return cls(Settings.of(flags, find_profile=registry.profile), registry, grow=grow)
+        return cls(Settings.of(flags, find_profile=registry.profile), registry)
 
     def plan(self, request: EditRequest) -> EditPlan:
         """The plan that the session's planner makes of `request`. Errors as `planner`, and those of planning."""
@@ -89,9 +80,10 @@ class Session:
     ) -> tuple[Region, ...]:
         """A region with a mask, in pixels of `image`, for every subtask: given ones as they are, the others found.
 
-        Found regions are grown where the plan does not keep the shape. A region that the grounders return without a
-        mask gets its box as one. Where regions are not `required` (default: what the editor needs) and no grounder is
-        chosen, only given ones come back; else UsageError (exit 2) says how to give them.
+        A region that the grounders return without a mask gets its box as one. Where the plan does not keep the shape a
+        found thing gets room (`gas.regions.with_room`; setting `grow`, 0 for none). Where regions are not `required`
+        (default: what the editor needs) and no grounder is chosen, only given ones come back; else UsageError (exit 2)
+        says how to give them.
         """
         from gas.regions import match
 
@@ -224,7 +216,7 @@ class Session:
         return [check_region(region, (image.shape[1], image.shape[0])) for region in regions]
 
     def _filled(self, plan: EditPlan, region: Region, image: Image) -> Region:
-        from gas.regions import box_mask, grow
+        from gas.regions import box_mask, with_room
 
         if region.mask is None:
             if region.box is None:
@@ -234,9 +226,7 @@ class Session:
                 )
             region = replace(region, mask=box_mask(region.box, (image.shape[1], image.shape[0])))
         subtask = plan.subtasks[region.subtask or 0]
-        if self.grow and not subtask.preserve_shape and region.mask is not None:
-            region = replace(region, mask=grow(region.mask, self.grow))
-        return region
+        return region if subtask.preserve_shape else with_room(region, self.settings.grow)
 
     def _check_edited(self, job: EditJob, edited: Edited) -> None:
         import numpy as np

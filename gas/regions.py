@@ -200,6 +200,26 @@ def grow(mask: Mask, fraction: float = 0.15, at_least: float = 0.0) -> Mask:
     return out
 
 
+def with_room(region: Region, fraction: float) -> Region:
+    """The region with a mask in which the thing found there may become one of another shape; it must have a mask.
+
+    A truck does not fit a car's silhouette, so a thing gets all of its box (the papers' mask), moved out on every side
+    by `fraction` of the box's longer side, which gives flat things more room above. What spans the picture from edge to
+    edge, a sky or a floor, is background: its outline is made by what stands before it, so its mask stays. So does
+    everything with a `fraction` of 0.
+    """
+    mask = region.mask
+    if mask is None or not mask.any() or fraction <= 0:
+        return region
+    height, width = mask.shape
+    x0, y0, x1, y1 = mask_box(mask)
+    if (x0 <= 0 and x1 >= width) or (y0 <= 0 and y1 >= height):
+        return region
+    x0, y0, x1, y1 = (x0, y0, x1, y1) if region.box is None else _around_both((x0, y0, x1, y1), region.box)
+    room = grow_box((x0, y0, x1, y1), (width, height), 0.0, at_least=fraction * max(x1 - x0, y1 - y0))
+    return replace(region, mask=np.maximum(mask, box_mask(room, (width, height))))
+
+
 def shrink(mask: Mask, pixels: float) -> Mask:
     """The mask without its outer `pixels`; at least its innermost pixels stay, so it never becomes empty.
 
@@ -586,6 +606,10 @@ def _pixels(low: float, high: float, side: int) -> tuple[int, int]:
         last = first + 1
     first = min(max(first, 0), side - 1)
     return first, max(min(last, side), first + 1)
+
+
+def _around_both(a: Box, b: Box) -> Box:
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
 
 def _pool_max(mask: np.ndarray, step: int) -> np.ndarray:

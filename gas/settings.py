@@ -44,12 +44,15 @@ class Values(BaseModel):
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     model: str | None = Field(default=None, min_length=1, description="option `model` of the editor: folder or hub id")
     offline: bool | None = Field(default=None, description="whether to stay off the network")
+    grow: float | None = Field(
+        default=None, ge=0, le=2, description="share of its size by which a found thing gets room to change its shape"
+    )
     options: Mapping[str, Mapping[str, Any]] = Field(
         default={}, description="a table of option values for each backend"
     )
 
 
-_DEFAULTS = Values(profile="diorama", device="auto", dtype="auto", offline=False)
+_DEFAULTS = Values(profile="diorama", device="auto", dtype="auto", offline=False, grow=0.15)
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Settings:
         self.seed: int | None = values["seed"]
         self.model: str | None = values["model"]
         self.offline: bool = values["offline"]
+        self.grow: float = values["grow"]
 
     @classmethod
     def of(cls, flags: Mapping[str, Any], *, find_profile: Callable[[str], Profile]) -> Settings:

@@ -11,7 +11,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from gas_diorama import classifier, export, tokenizer, train, train_text, train_unet, train_vae
+from gas_diorama import classifier, export, restore, tokenizer, train, train_text, train_unet, train_vae
 from gas_diorama.bank import SceneBank
 from gas_diorama.scene import Scene, Thing
 from gas_diorama.train_text import TextSettings
@@ -265,3 +265,22 @@ def test_a_calibrated_classifier_sees_as_many_things_as_there_are() -> None:
     with torch.no_grad():
         things = network(train_vae.to_tensor(train_vae.round_trip(vae, pictures)))[2]
     assert (things > 0).sum() == classifier.truth([bank.scene(n) for n in range(12)])[2].sum()
+
+
+def test_restored_checkpoints_hold_what_was_exported_and_training_goes_on(trained: Path, tmp_path: Path) -> None:
+    folder = export.export(trained, tmp_path / "sd")
+    out = tmp_path / "again"
+    restore.restore(out, folder)
+    before, after = train_unet.networks(trained), train_unet.networks(out)
+    for old, new in zip((before[0], before[1], before[3]), (after[0], after[1], after[3]), strict=True):
+        kept = new.state_dict()
+        for name, value in old.state_dict().items():
+            assert torch.equal(value.half().float(), kept[name].float()), name
+    with pytest.raises(FileExistsError, match="another folder"):
+        restore.restore(out, folder)
+    train_vae.train_decoder(out, DecoderSettings(steps=1, batch=2, scenes=8))
+    encoded, kept = train_vae.averaged_vae(out).state_dict(), before[0].state_dict()
+    assert all(torch.equal(encoded[n], kept[n].half().float()) for n in kept if n.startswith(("encoder", "quant")))
+    assert any(not torch.equal(encoded[n], kept[n].half().float()) for n in kept if n.startswith("decoder"))
+    train_unet.train_unet(out, UNET, TEXT)
+    assert load_checkpoint(out / "unet.pt")["step"] == UNET.steps

@@ -433,3 +433,29 @@ def test_shorter_phrase_will_do_where_only_one_can_be_meant() -> None:
     two = EditPlan(subtasks=(Subtask(source="a red car", target="x"), Subtask(source="a blue car", target="y")))
     with pytest.raises(InputRefused):
         r.match([Region("car")], two)
+
+
+def found(mask, box=None, phrase="dog"):
+    return Region(phrase, box=box, mask=mask.astype(np.float32), subtask=0)
+
+
+def test_thing_gets_its_box_and_a_share_of_the_longer_side_on_every_side():
+    mask = np.zeros((100, 120), np.float32)
+    mask[40:50, 30:70][np.tri(10, 40, 30, dtype=bool)] = 1
+    room = r.with_room(found(mask, box=(28.0, 40.0, 70.0, 50.0)), 0.1)
+    assert r.mask_box(room.mask) == (24, 36, 74, 54)  # a tenth of 42 on every side of box and mask together
+    assert room.mask.sum() == 50 * 18
+    assert room.box == (28.0, 40.0, 70.0, 50.0)
+
+
+def test_room_of_background_and_with_no_share_is_the_mask_itself():
+    sky = np.zeros((60, 80), np.float32)
+    sky[:30] = 1
+    sky[20:30, 30:50] = 0
+    assert r.with_room(found(sky), 0.5).mask is not None
+    assert np.array_equal(r.with_room(found(sky), 0.5).mask, sky)
+    assert np.array_equal(r.with_room(found(sky.T.copy()), 0.5).mask, sky.T)
+    thing = np.zeros((60, 80), np.float32)
+    thing[10:20, 1:80] = np.tri(10, 79, 40)
+    assert np.array_equal(r.with_room(found(thing), 0.0).mask, thing)
+    assert not np.array_equal(r.with_room(found(thing), 0.1).mask, thing)

@@ -33,6 +33,10 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N
 DType = Annotated[str | None, typer.Option("--dtype", help="auto, bf16, fp16 or fp32", rich_help_panel=_RUN)]
 Seed = Annotated[int | None, typer.Option(help="drawn, printed and recorded when absent", rich_help_panel=_RUN)]
 Work = Annotated[str, typer.Option(help="auto, full picture, or a crop around the regions", rich_help_panel=_RUN)]
+Grow = Annotated[
+    float | None,
+    typer.Option(help="room that found things get to change their shape: share of their size", rich_help_panel=_CHOICE),
+]
 Boxes = Annotated[
     list[str] | None,
     typer.Option("--box", help="'phrase=x0,y0,x1,y1' in pixels, or with % signs", rich_help_panel=_REGION),

@@ -1,5 +1,5 @@
-"""`python -m gas_diorama.train [vae|decoder|text|unet|export|all] --out runs/diorama`: trains the networks, resuming
-where it stopped."""
+"""`python -m gas_diorama.train [vae|decoder|text|unet|export|all|restore] --out runs/diorama`: trains the networks,
+resuming where it stopped; `restore` makes checkpoints of the shipped weights, to go on from those."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from gas_diorama.export import WEIGHTS, export
+from gas_diorama.restore import restore
 from gas_diorama.train_text import TextSettings, train_text
 from gas_diorama.train_unet import UNetSettings, train_unet
 from gas_diorama.train_vae import DecoderSettings, VAESettings, train_decoder, train_vae
@@ -18,7 +19,7 @@ from gas_diorama.training import log_to
 def main(arguments: list[str] | None = None) -> None:
     """Runs the stage asked for."""
     parser = argparse.ArgumentParser(prog="python -m gas_diorama.train", description=__doc__)
-    parser.add_argument("stage", choices=("vae", "decoder", "text", "unet", "export", "all"))
+    parser.add_argument("stage", choices=("vae", "decoder", "text", "unet", "export", "all", "restore"))
     parser.add_argument("--out", type=Path, default=Path("runs/diorama"), help="checkpoints and log")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's)")
@@ -31,6 +32,8 @@ def main(arguments: list[str] | None = None) -> None:
         torch.set_num_threads(chosen.threads)
     log_to(chosen.out)
     steps = {} if chosen.steps is None else {"steps": chosen.steps}
+    if chosen.stage == "restore":
+        restore(chosen.out, chosen.weights)
     if chosen.stage in ("vae", "all"):
         train_vae(chosen.out, VAESettings(seed=chosen.seed, **steps), chosen.device)
     if chosen.stage == "decoder":
