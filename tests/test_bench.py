@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from gas import BackendSpec, Editor, Options, hookimpl
-from gas.errors import ResultRefused, UsageError
+from gas import BackendSpec, Editor, Grounder, Options, hookimpl
+from gas.errors import ObjectNotFound, ResultRefused, UsageError
 from gas.profiles import Profile
 from gas.registry import Registry
 from gas.runtime import Runtime
-from gas.types import Edited, EditJob
+from gas.types import Edited, EditJob, Region
 from gas_diorama import bench
 from gas_diorama.cases import STRATA, Case, cases
 from gas_diorama.report import tables
@@ -67,6 +68,22 @@ class Nothing(Editor):
         return Edited(job.image.copy())
 
 
+class FinderOptions(Options):
+    absent: str = "nothing"
+
+
+class Finder(Grounder):
+    """Finds everything in the left half of the picture, except what is absent."""
+
+    options_type = FinderOptions
+
+    def ground(self, image: np.ndarray, regions: list[Region]) -> list[Region]:
+        if any(self.options.absent in region.phrase for region in regions):
+            raise ObjectNotFound(f"{self.options.absent!r} is not there", "name something else")
+        side = image.shape[1]
+        return [replace(region, box=(0.0, 0.0, side / 2, side)) for region in regions]
+
+
 class Plugin:
     @staticmethod
     @hookimpl
@@ -75,6 +92,11 @@ class Plugin:
             BackendSpec("perfect", f"{__name__}:Perfect", "exact"),
             BackendSpec("nothing", f"{__name__}:Nothing", "the source"),
         ]
+
+    @staticmethod
+    @hookimpl
+    def gas_register_grounders() -> list[BackendSpec]:
+        return [BackendSpec("finder", f"{__name__}:Finder", "the left half")]
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +120,15 @@ class Bench:
     def __init__(self, model: Path, out: Path, four: list[Case]) -> None:
         self.model, self.out, self.four = model, out, four
 
-    def __call__(self, *editors: str, options: dict[str, Any] | None = None, **more: Any) -> bench.Report:
-        own = {"perfect": {"model": str(self.model), **(options or {})}, "nothing": {"model": str(self.model)}}
-        profile = Profile(name="test", editor="perfect", options=own)
+    def __call__(
+        self, *editors: str | bench.Row, options: dict[str, Any] | None = None, absent: str = "nothing", **more: Any
+    ) -> bench.Report:
+        own = {
+            "perfect": {"model": str(self.model), **(options or {})},
+            "nothing": {"model": str(self.model)},
+            "finder": {"absent": absent},
+        }
+        profile = Profile(name="test", editor="perfect", grounders=("finder",), options=own)
         return bench.run(
             editors or ("perfect", "nothing"),
             out=self.out,
@@ -241,12 +269,58 @@ def test_rows_of_ones_own_set_options(run: Bench) -> None:
     }
 
 
+FOUND = bench.Row("found", "perfect", found=True)
+
+
+def test_row_with_found_regions_is_given_what_the_grounders_find(run: Bench) -> None:
+    report = run(FOUND, bench.Row("exact", "perfect"))
+    exact = {result.case: result for result in report.results if result.row == "exact"}
+    found = [result for result in report.results if result.row == "found"]
+    assert len(found) == 4 and all(all(result.done) for result in exact.values())
+    assert any(not all(result.done) for result in found)  # what lies in the right half was not changed
+    assert "finder" in report.setting["rows"]["found"]["grounders"]
+    assert "grounders" not in report.setting["rows"]["exact"]
+
+
+def test_what_the_grounders_do_not_find_is_not_done(run: Bench) -> None:
+    missing = run.four[0].plan.subtasks[0].region_phrase
+    report = run(FOUND, absent=missing)
+    assert missing in report.results[0].nearest[0] and not any(report.results[0].done)
+    assert report.results[0].seconds is None
+
+
+def test_results_with_other_grounders_are_not_mixed(run: Bench) -> None:
+    run(FOUND)
+    with pytest.raises(UsageError, match="other weights, options or cases"):
+        run(FOUND, absent="a car", resume=True)
+
+
+def test_row_of_a_part_takes_some_of_each_stratum_unless_the_run_is_full(run: Bench, four: list[Case]) -> None:
+    part, twelve = bench.Row("part", "nothing", part=2), cases(12, "validation")
+    assert [r.case for r in run(part, chosen=twelve).results] == [f"{s}-{n:02d}" for s in STRATA for n in (0, 2)]
+    run.out = run.out.with_name("full")
+    assert len(run(part, chosen=twelve, seeds=(0,), full=True).results) == 12
+
+
+def test_without_grounders_the_profile_has_no_row_of_found_regions(run: Bench, model: Path) -> None:
+    profile = Profile(name="test", editor="dds", options={"dds": {"model": str(model)}})
+    rows = bench.rows_of(profile, Registry.discover())
+    assert rows and not any(row.found for row in rows)
+    assert any(
+        row.found for row in bench.rows_of(profile.model_copy(update={"grounders": ("x",)}), Registry.discover())
+    )
+
+
 def test_all_rows_of_the_table_can_be_settled(model: Path) -> None:
-    """Their options exist, and each row's differ from every other's of the same editor."""
+    """Their options or regions exist, and each row's differ from every other's of the same editor."""
     registry = Registry.discover()
     profile = registry.profile("diorama")
     seen = [
-        (row.editor, registry.settle("editors", row.editor, row.options, [profile.layer(row.editor)]).options)
+        (
+            row.editor,
+            row.found,
+            registry.settle("editors", row.editor, row.options, [profile.layer(row.editor)]).options,
+        )
         for row in bench.ROWS
     ]
     assert all(one not in seen[:i] for i, one in enumerate(seen))
@@ -255,7 +329,7 @@ def test_all_rows_of_the_table_can_be_settled(model: Path) -> None:
 @pytest.mark.filterwarnings("ignore:the prompt")  # the tiny tokenizer takes a token for each letter
 def test_every_row_runs_on_a_network(model: Path, tmp_path: Path, four: list[Case]) -> None:
     """Two steps of each editor and ablation on an untrained network, counted row by row."""
-    rows = [row for row in bench.ROWS if "preset" not in row.options]
+    rows = [row for row in bench.ROWS if "preset" not in row.options and not row.found]
     names = {row.editor for row in rows}
     profile = Profile(
         name="test",

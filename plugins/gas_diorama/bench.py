@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gas.errors import GasError, InputRefused, ResultRefused, UsageError
+from gas.errors import GasError, InputRefused, ObjectNotFound, ResultRefused, UsageError
 from gas.files import make_folder, slug, write_bytes, write_text
 from gas.types import EditJob
 from gas.validation import unknown
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from gas.interfaces import Editor, Options
+    from gas.pipeline import Session
     from gas.profiles import Profile
     from gas.registry import Registry
     from gas.runtime import Runtime
@@ -51,11 +52,17 @@ _SHOWN_PER_STRATUM = 3
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A row of the table: an editor under the profile's options, with some of them set otherwise."""
+    """A row of the table: an editor under the profile's options, with some of them set otherwise.
+
+    `found`: in the regions that the profile's grounders find, instead of the exact ones.
+    `part`: only every so many-th case of each stratum, unless the run is a full one; for rows that take very long.
+    """
 
     title: str
     editor: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    found: bool = False
+    part: int = 1
 
 
 ROWS = (
@@ -67,7 +74,8 @@ ROWS = (
     Row("no subtasks", "ground-a-score", {"subtasks": False}),
     Row("no full prompt", "ground-a-score", {"full_prompt": False}),
     Row("no penalty", "ground-a-score", {"penalty": False}),
-    Row("ground-a-score (paper's values)", "ground-a-score", {"preset": "paper"}),
+    Row("found regions", "ground-a-score", found=True),
+    Row("paper's values", "ground-a-score", {"preset": "paper"}, part=5),
 )
 
 
@@ -109,7 +117,8 @@ def run(
     """The benchmark's report; everything is also written below the folder `out`.
 
     * editors: titles of ROWS, names of any registered editors, or rows of one's own; by default all of ROWS.
-    * full: 100 edits and three seeds instead of 40 and one (`chosen` and `seeds` say it otherwise).
+    * full: 100 edits and three seeds instead of 40 and one (`chosen` and `seeds` say it otherwise), and all of them for
+      every row.
     * resume: go on with what is in `out`; without it a folder that holds results is refused.
     * batch: how many edits share one batch where the editor can.
 
@@ -123,7 +132,8 @@ def run(
     profile = registry.profile(profile) if isinstance(profile, str) else profile
     chosen = cases(100 if full else 40) if chosen is None else chosen
     seeds = (range(3) if full else (0,)) if seeds is None else seeds
-    entrants = [Entrant(row, profile, registry, runtime) for row in _rows(editors, registry)]
+    rows = [replace(row, part=1) if full else row for row in rows_of(profile, registry, editors)]
+    entrants = [Entrant(row, profile, registry, runtime) for row in rows]
     bench = _Bench(out, chosen, seeds, batch, entrants, progress)
     results = bench.run(resume)
     report = Report(tuple(results), out, bench.setting)
@@ -132,10 +142,11 @@ def run(
     return report
 
 
-def _rows(editors: Sequence[str | Row], registry: Registry) -> list[Row]:
+def rows_of(profile: Profile, registry: Registry, editors: Sequence[str | Row] = ()) -> list[Row]:
+    """The rows of the names `editors`; of none all of ROWS, those with found regions only if the profile finds any."""
     titles = {row.title: row for row in ROWS}
     found = []
-    for name in editors or titles:
+    for name in editors or [row.title for row in ROWS if profile.grounders or not row.found]:
         if isinstance(name, Row):
             found.append(name)
         elif name in titles:
@@ -151,7 +162,8 @@ class Entrant:
     """A row with its settled options, and its editor, which is made when first asked for."""
 
     def __init__(self, row: Row, profile: Profile, registry: Registry, runtime: Runtime) -> None:
-        self.title, self.name, self.runtime = row.title, row.editor, runtime
+        self.title, self.name, self.runtime, self.part = row.title, row.editor, runtime, row.part
+        self.session = _session(profile, registry, runtime) if row.found else None
         below = [profile.layer(row.editor)]
         self._create = lambda: registry.create("editors", row.editor, row.options, runtime, below=below)
         self._editor: Editor | None = None
@@ -166,6 +178,26 @@ class Entrant:
     def editor(self) -> Editor:
         self._editor = self._editor or self._create()
         return self._editor
+
+    def cases(self, chosen: Sequence[Case]) -> list[Case]:
+        """Those of `chosen` that this row is run on."""
+        strata = dict.fromkeys(case.stratum for case in chosen)
+        return [case for one in strata for case in [c for c in chosen if c.stratum == one][:: self.part]]
+
+    def job(self, case: Case, source: Picture, seed: int) -> EditJob:
+        """The edit to be made. ObjectNotFound where regions are to be found and one is not."""
+        regions = case.regions()
+        if self.session is not None:
+            regions = self.session.ground(source, case.plan, required=True)
+        return EditJob(image=source, plan=case.plan, regions=regions, seed=seed, options=self.editor.options)
+
+
+def _session(profile: Profile, registry: Registry, runtime: Runtime) -> Session:
+    """A session of the profile, for its grounders."""
+    from gas.pipeline import Session
+    from gas.settings import Settings
+
+    return Session(Settings.of({"profile": profile.name}, find_profile=lambda _: profile), registry, runtime=runtime)
 
 
 class _Bench:
@@ -197,11 +229,16 @@ class _Bench:
     def run(self, resume: bool) -> list[Result]:
         """All results, in the order of rows, seeds and cases."""
         known = self._known(resume)
-        order = [(e.title, case.name, seed) for e in self.entrants for seed in self.seeds for case in self.cases]
+        order = [
+            (entrant.title, case.name, seed)
+            for entrant in self.entrants
+            for seed in self.seeds
+            for case in entrant.cases(self.cases)
+        ]
         total = len(order)
         for entrant in self.entrants:
             for seed in self.seeds:
-                missing = [case for case in self.cases if (entrant.title, case.name, seed) not in known]
+                missing = [c for c in entrant.cases(self.cases) if (entrant.title, c.name, seed) not in known]
                 for start in range(0, len(missing), self.batch):
                     if self.progress is not None:
                         self.progress(entrant.title, len(known), total)
@@ -215,40 +252,49 @@ class _Bench:
     # --- one batch ----------------------------------------------------------------------------------------------------
 
     def _results(self, entrant: Entrant, some: Sequence[Case], seed: int) -> Iterator[tuple[Result, Picture | None]]:
-        editor = entrant.editor
-        jobs = [_job(case, self.judges[case.name].source, editor, seed) for case in some]
+        jobs: list[EditJob] = []
+        cases: list[Case] = []
+        for case in some:
+            try:
+                jobs.append(entrant.job(case, self.judges[case.name].source, seed))
+                cases.append(case)
+            except ObjectNotFound as error:
+                yield self._refused(entrant, case, seed, error), None
+        if not jobs:
+            return
         try:
             with counting_rows() as counted:
                 started = time.perf_counter()
-                edited = _edit(editor, jobs)
+                edited = _edit(entrant.editor, jobs)
                 seconds = (time.perf_counter() - started) / len(jobs)
         except (InputRefused, ResultRefused) as error:
-            if len(some) > 1:  # the others of the batch shall not suffer
-                for case in some:
+            if len(cases) > 1:  # the others of the batch shall not suffer
+                for case in cases:
                     yield from self._results(entrant, [case], seed)
             else:
-                yield self._refused(entrant, some[0], seed, error), None
+                yield self._refused(entrant, cases[0], seed, error), None
             return
-        for case, one in zip(some, edited, strict=True):
-            yield self._judged(entrant, case, seed, one, seconds, counted.rows / len(jobs)), one.image
+        for case, job, one in zip(cases, jobs, edited, strict=True):
+            yield self._judged(entrant, case, job, one, seconds, counted.rows / len(jobs)), one.image
 
-    def _judged(self, entrant: Entrant, case: Case, seed: int, edited: Edited, seconds: float, rows: float) -> Result:
+    def _judged(
+        self, entrant: Entrant, case: Case, job: EditJob, edited: Edited, seconds: float, rows: float
+    ) -> Result:
         from gas.compose import work_frame
         from gas.regions import union
 
         judge = self.judges[case.name]
         verdicts = judge.verdicts(edited.image)
         outside = ~np.logical_or.reduce(judge.regions)
-        regions = case.regions()
-        mask = union(r.mask for r in regions if r.mask is not None)
+        mask = union(r.mask for r in job.regions if r.mask is not None)
         size = (judge.source.shape[1], judge.source.shape[0])
-        frame = work_frame(size, regions, mode="full", resolution=size[0], multiple=1)
+        frame = work_frame(size, job.regions, mode="full", resolution=size[0], multiple=1)
         pasted = frame.paste(judge.source, edited.image, frame.paste_mask(mask if edited.mask is None else edited.mask))
         return Result(
             row=entrant.title,
             case=case.name,
             stratum=case.stratum,
-            seed=seed,
+            seed=job.seed,
             actions=tuple(edit.action for edit in case.edits),
             done=tuple(verdict.done for verdict in verdicts),
             nearest=tuple(verdict.nearest for verdict in verdicts),
@@ -303,7 +349,7 @@ class _Bench:
             (entrant.title, case.name, seed): _fingerprint(entrant.recipe, case)
             for entrant in self.entrants
             for seed in self.seeds
-            for case in self.cases
+            for case in entrant.cases(self.cases)
         }
         found = {}
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -350,10 +396,12 @@ class _Bench:
         marks: dict[str, list[str]] = {}
         for case in shown:
             judge = self.judges[case.name]
-            own = [by_key[entrant.title, case.name] for entrant in self.entrants]
+            own = [by_key.get((entrant.title, case.name)) for entrant in self.entrants]
             label = f"{case.name}: {case.plan.instruction}"
-            lines[label] = [judge.source, judge.exact, *(_read_picture(self._picture(result)) for result in own)]
-            marks[label] = ["", "", *(f"{sum(result.done)} of {len(result.done)} done" for result in own)]
+            pictures = (None if result is None else _read_picture(self._picture(result)) for result in own)
+            lines[label] = [judge.source, judge.exact, *pictures]
+            done = ("" if result is None else f"{sum(result.done)} of {len(result.done)} done" for result in own)
+            marks[label] = ["", "", *done]
         return contact_sheet(["source", "exact", *(entrant.title for entrant in self.entrants)], lines, marks)
 
 
@@ -388,10 +436,6 @@ def counting_rows() -> Iterator[Counted]:
         handle.remove()
 
 
-def _job(case: Case, source: Picture, editor: Editor, seed: int) -> EditJob:
-    return EditJob(image=source, plan=case.plan, regions=case.regions(), seed=seed, options=editor.options)
-
-
 def _edit(editor: Editor, jobs: Sequence[EditJob]) -> list[Edited]:
     """The jobs' results, in one batch where the editor can."""
     together = getattr(editor, "edit_together", None)
@@ -407,17 +451,33 @@ def _error(picture: Picture, reference: Picture, where: NDArray[np.bool_]) -> fl
 
 def _recipe(entrant: Entrant) -> dict[str, Any]:
     """All that a row's results depend on, apart from cases and seeds."""
-    from gas.profiles import resolve_model
-
-    source, runtime = resolve_model(entrant.model), entrant.runtime
-    return {
+    runtime = entrant.runtime
+    recipe = {
         "version": VERSION,
         "editor": entrant.name,
         "options": entrant.options.model_dump(mode="json"),
-        "weights": _hash_of_weights(Path(source.location)) if source.local else f"{source.location}@{source.revision}",
+        "weights": _weights(entrant.model),
         "device": runtime.torch_device().type,
         "dtype": str(runtime.torch_dtype()).removeprefix("torch."),
     }
+    if (session := entrant.session) is not None:
+        chain = {name: session.settled("grounders", name).options for name in session.settings.grounders}
+        recipe["grow"] = session.settings.grow
+        recipe["grounders"] = {
+            name: {**options.model_dump(mode="json"), "weights": _weights(options.model)}
+            if hasattr(options, "model")
+            else options.model_dump(mode="json")
+            for name, options in chain.items()
+        }
+    return recipe
+
+
+def _weights(model: str) -> str:
+    """What tells one model's weights from another's: a hash of local ones, the hub's name and revision of others."""
+    from gas.profiles import resolve_model
+
+    source = resolve_model(model)
+    return _hash_of_weights(Path(source.location)) if source.local else f"{source.location}@{source.revision}"
 
 
 def _hash_of_weights(folder: Path) -> str:
