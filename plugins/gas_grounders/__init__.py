@@ -7,4 +7,12 @@ from gas import BackendSpec, hookimpl
 
 @hookimpl
 def gas_register_grounders() -> tuple[BackendSpec, ...]:
-    return ()
+    return (
+        BackendSpec(
+            "grounding-dino",
+            "gas_grounders.grounding_dino:GroundingDino",
+            "boxes for phrases (GroundingDINO)",
+            extra="diffusion",
+            weights="Apache-2.0",
+        ),
+    )

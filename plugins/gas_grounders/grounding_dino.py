@@ -1,0 +1,113 @@
+"""The detector `grounding-dino`: boxes for phrases (Liu et al. 2023, arXiv 2303.05499).
+
+Two loaders, one behaviour: a folder or hub id goes through transformers, a `.pth` file of the original authors through
+their own code. All phrases stand in one caption and are found in one forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from gas_grounders.captions import Tokens, captions, clean
+from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
+
+if TYPE_CHECKING:
+    from gas.types import Image
+
+
+class Network(Protocol):
+    """What a loader gives."""
+
+    tokenizer: Any
+
+    @property
+    def limit(self) -> int: ...
+    def detect(self, image: Image, caption: str, size: int | None = None) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class GroundingDinoOptions(DetectorOptions):
+    """Defaults are those of the original demo (`demo/inference_on_a_image.py`): 0.35 for the box, 0.25 for its text."""
+
+    model: str = Field(
+        "IDEA-Research/grounding-dino-tiny",
+        description="hub id, local folder or package:PACKAGE/FOLDER in transformers' layout, or an original .pth file",
+    )
+    architecture: str = Field(
+        "auto",
+        description="of a .pth file: auto, swin-t, swin-b, or the authors' config .py (its values are only read)",
+    )
+    text_encoder: str = Field(
+        "google-bert/bert-base-uncased", description="of a .pth file: where BERT's tokenizer and settings come from"
+    )
+    score_threshold: float = Field(0.35, ge=0, le=1, description="lowest score of a box for the whole phrase")
+    text_threshold: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="lowest score of the box for the phrase's main noun: its colour alone is not enough",
+    )
+    token_score: Literal["mean", "max"] = Field(
+        "mean", description="a phrase's score: mean (Ground-A-Score) or maximum (GroundingDINO) over its tokens"
+    )
+    size: int | None = Field(
+        None, ge=32, le=4096, description="shortest side that the network sees, in pixels; the model's own if not set"
+    )
+
+
+class GroundingDino(Detector):
+    """Finds boxes for phrases."""
+
+    options_type = GroundingDinoOptions
+    name = "grounding-dino"
+
+    @property
+    def noun_threshold(self) -> float:  # type: ignore[override]
+        return self.options.text_threshold
+
+    def look(self, image: Image, queries: Sequence[Query]) -> list[Candidates]:
+        network = self._network()
+        texts = [clean(query.text) for query in queries]
+        found: list[Candidates] = []
+        padded = pad_thin(image)
+        for caption in captions(texts, network.tokenizer, network.limit):
+            scores, boxes = network.detect(padded, caption.text, self.options.size)
+            found += [self._candidates(scores, boxes, tokens) for tokens in caption.tokens]
+        return found
+
+    def _candidates(self, scores: np.ndarray, boxes: np.ndarray, tokens: Tokens) -> Candidates:
+        if not tokens.all:
+            return Candidates(np.zeros((0, 4)), np.zeros(0), None, unread=tokens.unread)
+        of_phrase, of_noun = scores[:, tokens.all], scores[:, tokens.noun]
+        total = of_phrase.mean(axis=1) if self.options.token_score == "mean" else of_phrase.max(axis=1)
+        return Candidates(boxes, total, of_noun.mean(axis=1), unread=tokens.unread)
+
+    def _network(self) -> Network:
+        options, device = self.options, str(self.runtime.torch_device())
+
+        def load() -> Network:
+            if Path(options.model).suffix in {".pth", ".pt"}:
+                from gas_grounders.dino_original import OriginalDino
+
+                return OriginalDino.load(options.model, options.architecture, options.text_encoder, self.runtime)
+            from gas_grounders.dino_transformers import TransformersDino
+
+            return TransformersDino.load(options.model, self.runtime)
+
+        key = (self.name, options.model, options.architecture, options.text_encoder, device)
+        return self.runtime.shared(key, load)
+
+
+def pad_thin(image: Image, ratio: int = 16) -> Image:
+    """The picture, its last row or column repeated where it is more than `ratio` times as long as wide.
+
+    The network scales both sides alike, and would be left with a side of no pixels. Boxes keep their place.
+    """
+    height, width = image.shape[:2]
+    least = -(-max(height, width) // ratio)
+    missing = (max(least - height, 0), max(least - width, 0))
+    return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge") if any(missing) else image

@@ -1,0 +1,175 @@
+"""Networks of transformers from a folder or the hub: offline honoured, safetensors, errors with a remedy, no chatter."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+from gas.errors import ModelUnavailable
+from gas.profiles import ModelSource, resolve_model
+
+if TYPE_CHECKING:
+    import torch
+
+    from gas.runtime import Runtime
+
+SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
+TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json")
+
+
+def model_folder(
+    model: str, runtime: Runtime, *, config: str, tokenizer: bool = True, allow_pickle: bool = False
+) -> Path:
+    """The local folder of `model`, as `gas.profiles.resolve_model` reads it; a hub id is downloaded unless offline.
+
+    `config` is the `model_type` that its `config.json` must have ("owlv2"). Nothing but settings, tokenizer and
+    weights is downloaded; `.bin` weights (of which only tensors are read) with `allow_pickle` where there is no
+    safetensors file. ModelUnavailable (exit 6): missing, gated, offline and not in the cache, of another kind.
+    """
+    source = resolve_model(model)
+    wanted = [*SETTINGS, *(TOKENIZER if tokenizer else ())]
+    if source.local:
+        folder = Path(source.location)
+    else:
+        folder = _download(source, [*wanted, "*.safetensors"], runtime.offline)
+        if allow_pickle and not _weights(folder, "safetensors"):
+            folder = _download(source, [*wanted, "pytorch_model*.bin*"], runtime.offline)
+    _check(folder, model, config, allow_pickle)
+    return folder
+
+
+def load_network(kind: Any, folder: Path, name: str, device: torch.device) -> Any:
+    """The frozen network of class `kind` in `folder`, in fp32 on `device`. `name` is what errors call it.
+
+    ModelUnavailable (exit 6) when it cannot be read, or when weights are missing: transformers would fill them in at
+    random and only say so in its log.
+    """
+    import torch
+
+    with loading(name):
+        network, report = kind.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            use_safetensors=bool(_weights(folder, "safetensors")),
+            torch_dtype=torch.float32,
+            output_loading_info=True,
+        )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelUnavailable(
+            f"{name}: {len(missing)} of its weights are missing, such as {missing[0]}",
+            f"name a model that was saved as {kind.__name__}",
+        )
+    return network.to(device).eval().requires_grad_(False)
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Within it, what libraries raise for a broken model is ModelUnavailable, and they neither log nor draw bars."""
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    with quiet():
+        logging.disable_progress_bar()
+        try:
+            yield
+        except UnpicklingError:
+            raise ModelUnavailable(
+                f"{name}: its weights file holds more than tensors, which could be a program",
+                "use the file that its authors publish, or a model with .safetensors files",
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+            first = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise ModelUnavailable(
+                f"{name} cannot be loaded: {first}", "download it again, or name another one"
+            ) from error
+        finally:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within it, transformers logs errors only and Python's warnings are not shown."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _weights(folder: Path, ending: str) -> list[Path]:
+    stem = "pytorch_model" if ending == "bin" else "model"
+    return sorted(folder.glob(f"{stem}*.{ending}"))
+
+
+def _check(folder: Path, name: str, config: str, allow_pickle: bool) -> None:
+    import json
+
+    file = folder / "config.json"
+    try:
+        settings = json.loads(file.read_text("utf-8"))
+        found = str(settings.get("model_type"))
+    except (OSError, ValueError, AttributeError):
+        raise ModelUnavailable(
+            f"{name} is not a model of transformers: no readable config.json in it",
+            f"name a hub id or a folder of the kind {config}",
+        ) from None
+    if found != config:
+        raise ModelUnavailable(f"{name} is of the kind {found!r}, not {config!r}", f"name a model of the kind {config}")
+    if _weights(folder, "safetensors") or (allow_pickle and _weights(folder, "bin")):
+        return
+    if _weights(folder, "bin"):
+        raise ModelUnavailable(
+            f"{name} has weights as .bin only, a format that can hide programs", "use a model with .safetensors files"
+        )
+    raise ModelUnavailable(f"{name} has no weights (model.safetensors)", "download the model again")
+
+
+def _download(source: ModelSource, patterns: Sequence[str], offline: bool) -> Path:
+    """The local snapshot of a hub repository, downloaded unless `offline` or already in the cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    name = source.location
+    full = f"{name}@{source.revision}" if source.revision else name
+    pull = f"gas models pull {full}"
+    try:
+        return Path(
+            snapshot_download(name, revision=source.revision, allow_patterns=list(patterns), local_files_only=offline)
+        )
+    except GatedRepoError:
+        raise ModelUnavailable(
+            f"model {name!r} is gated: its licence has to be accepted first",
+            f"accept it on the page of {name}, set HF_TOKEN, then: {pull}",
+        ) from None
+    except RevisionNotFoundError:
+        raise ModelUnavailable(f"model {name!r} has no revision {source.revision!r}", "check what follows @") from None
+    except RepositoryNotFoundError:
+        raise ModelUnavailable(
+            f"there is no model {name!r} on the hub, or it is private", "check the name, or set HF_TOKEN"
+        ) from None
+    except LocalEntryNotFoundError:
+        why = "downloads are switched off" if offline else "the hub cannot be reached"
+        raise ModelUnavailable(
+            f"model {full!r} is not in the cache and {why}", f"while online: {pull}; or name a local folder"
+        ) from None
+    except (HfHubHTTPError, OSError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ModelUnavailable(
+            f"model {name!r} cannot be downloaded: {first}", f"try again: {pull}; or name a local folder"
+        ) from None

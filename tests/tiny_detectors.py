@@ -1,0 +1,83 @@
+"""Folders with tiny detectors of the real classes and random weights, as transformers saves them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+WORDS = (
+    "a an the red green blue purple box grass sky cat dog car man t shirt submarine moon on in of left right"
+    " brown hat with wearing white"
+).split()
+
+
+def build_bert_tokenizer(folder: Path, *, letters: bool = True) -> Any:
+    """A BERT tokenizer with the marks where the published one has them; with `letters` it can spell any word."""
+    from transformers import BertTokenizer
+
+    places = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012, "?": 1029}
+    alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
+    extra = [*"'-,", *WORDS]
+    if letters:
+        extra += [*alphabet, *(f"##{letter}" for letter in alphabet)]
+    free = (number for number in range(104, 1012))
+    places |= {word: next(free) for word in dict.fromkeys(extra) if word not in places}
+    taken = {number: word for word, number in places.items()}
+    vocabulary = {taken.get(number, f"[unused{number}]"): number for number in range(1030)}
+    tokenizer = BertTokenizer(vocab=vocabulary, do_lower_case=True)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def tiny_dino_config(**changed: Any) -> Any:
+    from transformers import BertConfig, GroundingDinoConfig, SwinConfig
+
+    values: dict[str, Any] = {
+        "backbone_config": SwinConfig(
+            image_size=64,
+            patch_size=4,
+            embed_dim=16,
+            depths=[1, 1, 1, 1],
+            num_heads=[1, 2, 4, 4],
+            window_size=4,
+            out_indices=[2, 3, 4],
+        ),
+        "text_config": BertConfig(
+            vocab_size=1030,
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=256,
+        ),
+        "d_model": 64,
+        "encoder_layers": 1,
+        "decoder_layers": 2,  # with one, transformers cannot tie the heads of its layers
+        "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 32,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_n_points": 2,
+        "decoder_n_points": 2,
+        "num_queries": 12,
+    }
+    return GroundingDinoConfig(**{**values, **changed})
+
+
+def build_tiny_grounding_dino(folder: Path, *, seed: int = 0, letters: bool = True, **changed: Any) -> Path:
+    """GroundingDINO with 12 queries, for pictures of 64 to 107 pixels."""
+    from transformers import GroundingDinoForObjectDetection, GroundingDinoImageProcessorPil
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = GroundingDinoForObjectDetection(tiny_dino_config(**changed)).eval()
+        for parameter in network.parameters():
+            if parameter.dim() > 1:
+                # The library's own small numbers would give every query the same box.
+                torch.nn.init.normal_(parameter, std=0.2)
+    network.save_pretrained(folder)
+    GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 107}).save_pretrained(folder)
+    build_bert_tokenizer(folder, letters=letters)
+    return folder
