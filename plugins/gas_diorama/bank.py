@@ -17,10 +17,14 @@ class SceneBank:
         count: how many different scenes there are.
         seed: another seed, other scenes.
         part: the split they come from.
+        small: as `sample_scene` takes it.
+        twins: as `sample_scene` takes it.
     """
 
-    def __init__(self, count: int, seed: int = 0, part: str = "train") -> None:
-        self.count, self.seed, self.part = count, seed, part
+    def __init__(
+        self, count: int, seed: int = 0, part: str = "train", small: bool | None = None, twins: bool | None = None
+    ) -> None:
+        self.count, self.seed, self.part, self.small, self.twins = count, seed, part, small, twins
         self._pictures = np.zeros((count, SIZE, SIZE, 3), np.uint8)
         self._scenes: dict[int, Scene] = {}
 
@@ -28,7 +32,7 @@ class SceneBank:
         """Scene `number`, 0 <= number < count."""
         if number not in self._scenes:
             rng = np.random.default_rng((self.seed, number))
-            self._scenes[number] = sample_scene(rng, part=self.part)
+            self._scenes[number] = sample_scene(rng, part=self.part, small=self.small, twins=self.twins)
             self._pictures[number] = render(self._scenes[number])
         return self._scenes[number]
 

@@ -1,5 +1,5 @@
-"""`python -m gas_diorama.train [vae|decoder|text|unet|export|all|restore] --out runs/diorama`: trains the networks,
-resuming where it stopped; `restore` makes checkpoints of the shipped weights, to go on from those."""
+"""`python -m gas_diorama.train [vae|decoder|text|unet|export|all|restore|detector] --out runs/diorama`: trains the
+networks, resuming where it stopped; `restore` makes checkpoints of the shipped weights, to go on from those."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import torch
 
+from gas_diorama.detector import DetectorSettings
 from gas_diorama.export import WEIGHTS, export
 from gas_diorama.restore import restore
+from gas_diorama.train_detector import export_detector, train_detector
 from gas_diorama.train_text import TextSettings, train_text
 from gas_diorama.train_unet import UNetSettings, train_unet
 from gas_diorama.train_vae import DecoderSettings, VAESettings, train_decoder, train_vae
@@ -19,7 +21,7 @@ from gas_diorama.training import log_to
 def main(arguments: list[str] | None = None) -> None:
     """Runs the stage asked for."""
     parser = argparse.ArgumentParser(prog="python -m gas_diorama.train", description=__doc__)
-    parser.add_argument("stage", choices=("vae", "decoder", "text", "unet", "export", "all", "restore"))
+    parser.add_argument("stage", choices=("vae", "decoder", "text", "unet", "export", "all", "restore", "detector"))
     parser.add_argument("--out", type=Path, default=Path("runs/diorama"), help="checkpoints and log")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's)")
@@ -43,6 +45,9 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.stage in ("unet", "all"):
         settings, text_settings = UNetSettings(seed=chosen.seed, **steps), TextSettings(seed=chosen.seed)
         train_unet(chosen.out, settings, text_settings, chosen.device, chosen.compile)
+    if chosen.stage == "detector":
+        train_detector(chosen.out, DetectorSettings(seed=chosen.seed, **steps), chosen.device)
+        export_detector(chosen.out)
     if chosen.stage in ("export", "all"):
         export(chosen.out, chosen.weights)
 
