@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-WORDS = (
-    "a an the red green blue purple box grass sky cat dog car man t shirt submarine moon on in of left right"
-    " brown hat with wearing white"
-).split()
+WORDS = """
+a an the red green blue purple box grass sky cat dog car man t shirt submarine moon on in of left right brown hat with
+wearing white
+"""
 
 
 def build_bert_tokenizer(folder: Path, *, letters: bool = True) -> Any:
@@ -19,7 +19,7 @@ def build_bert_tokenizer(folder: Path, *, letters: bool = True) -> Any:
 
     places = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012, "?": 1029}
     alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
-    extra = [*"'-,", *WORDS]
+    extra = [*"'-,", *WORDS.split()]
     if letters:
         extra += [*alphabet, *(f"##{letter}" for letter in alphabet)]
     free = (number for number in range(104, 1012))

@@ -37,12 +37,34 @@ _SUPERLATIVES = {
 }
 _SIZES = dict.fromkeys(("bigger", "biggest", "larger", "largest"), 1.0) | dict.fromkeys(("smaller", "smallest"), -1.0)
 _MIDDLES = ("middle", "centre", "center")
-_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
-_SHORT_ORDINALS = "1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th".split()
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+_SHORT_ORDINALS = ("1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th", "10th")
 # Things that have a left and a right, or an upper and a lower, of their own.
 _PARTS = frozenset(
-    "hand arm leg foot eye ear shoulder knee elbow cheek wing lip jaw finger sleeve shoe glove sock side half corner"
-    " part".split()
+    [
+        "hand",
+        "arm",
+        "leg",
+        "foot",
+        "eye",
+        "ear",
+        "shoulder",
+        "knee",
+        "elbow",
+        "cheek",
+        "wing",
+        "lip",
+        "jaw",
+        "finger",
+        "sleeve",
+        "shoe",
+        "glove",
+        "sock",
+        "side",
+        "half",
+        "corner",
+        "part",
+    ]
 )
 
 
@@ -59,12 +81,15 @@ _TAIL = re.compile(
     rf"(?:far |very )?(?:(?P<first>{_SIDE})[ -](?P<second>{_SIDE})|(?P<only>{_SIDE})|(?P<middle>{_any(_MIDDLES)}))"
     rf"(?: (?:side|half|corner|edge|part|end))?(?P<picture> {_PICTURE})?$"
 )
-_WORD = rf"(?P<side>{_SIDE})|(?P<most>{_any(list(_SUPERLATIVES))})|(?P<size>{_any(list(_SIZES))})|(?P<middle>middle|central)"
+_WORD = (
+    rf"(?P<side>{_SIDE})|(?P<most>{_any(list(_SUPERLATIVES))})|(?P<size>{_any(list(_SIZES))})"
+    r"|(?P<middle>middle|central)"
+)
 # "the second biggest dog", "the left car"
 _HEAD = re.compile(rf"^(?:(?P<determiner>{_DETERMINER}) )?(?:(?P<rank>{_RANK})[ -])?(?:{_WORD}) (?P<rest>.+)$")
 # "the bigger one of the two dogs"
 _OF = re.compile(
-    rf"^(?:the )?(?:(?P<rank>{_RANK})[ -])?(?:{_WORD})(?: one)? (?:of|among) (?P<rest>(?:the|these|those) .+)$"
+    rf"^(?:the )?(?:(?P<rank>{_RANK})[ -])?(?:{_WORD})(?P<one> one)? (?:of|among) (?P<rest>(?:the|these|those) .+)$"
 )
 # "the dog, the bigger one"
 _APPOSITION = re.compile(rf"^(?P<rest>.+?), (?:the )?(?:(?P<rank>{_RANK})[ -])?(?:{_WORD}) one$")
@@ -145,14 +170,17 @@ def _split_head(text: str) -> tuple[str, Position] | None:
     if match is None:
         return None
     rest = match["rest"].removeprefix("one ")
-    if match["side"] and main_noun(rest) in _PARTS:
+    if match["side"] and (main_noun(rest) in _PARTS or (match["side"] == "top" and rest.startswith("hat"))):
         return None
     return f"{match['determiner'] or 'the'} {rest}", _position(match)
 
 
 def _split_of(text: str) -> tuple[str, Position] | None:
     match = _OF.match(text)
-    return None if match is None else (match["rest"], _position(match))
+    # "the top of the car" is a part of it, "the top one of the cars" a whole one.
+    if match is None or not (match["one"] or match["most"] or match["size"]):
+        return None
+    return match["rest"], _position(match)
 
 
 def _split_apposition(text: str) -> tuple[str, Position] | None:

@@ -1,4 +1,4 @@
-"""Networks of transformers from a folder or the hub: offline honoured, safetensors, errors with a remedy, no chatter."""
+"""Networks of transformers from a folder or the hub: offline honoured, safetensors first, errors with a remedy."""
 
 from __future__ import annotations
 
