@@ -40,32 +40,9 @@ _MIDDLES = ("middle", "centre", "center")
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _SHORT_ORDINALS = ("1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th", "10th")
 # Things that have a left and a right, or an upper and a lower, of their own.
-_PARTS = frozenset(
-    [
-        "hand",
-        "arm",
-        "leg",
-        "foot",
-        "eye",
-        "ear",
-        "shoulder",
-        "knee",
-        "elbow",
-        "cheek",
-        "wing",
-        "lip",
-        "jaw",
-        "finger",
-        "sleeve",
-        "shoe",
-        "glove",
-        "sock",
-        "side",
-        "half",
-        "corner",
-        "part",
-    ]
-)
+_PARTS = """
+hand arm leg foot eye ear shoulder knee elbow cheek wing lip jaw finger sleeve shoe glove sock side half corner part
+"""
 
 
 def _any(words: Sequence[str]) -> str:
@@ -86,7 +63,7 @@ _WORD = (
     r"|(?P<middle>middle|central)"
 )
 # "the second biggest dog", "the left car"
-_HEAD = re.compile(rf"^(?:(?P<determiner>{_DETERMINER}) )?(?:(?P<rank>{_RANK})[ -])?(?:{_WORD}) (?P<rest>.+)$")
+_HEAD = re.compile(rf"^(?:(?P<determiner>{_DETERMINER}) )?(?:(?P<rank>{_RANK})[ -])?(?:{_WORD}) (?!of )(?P<rest>.+)$")
 # "the bigger one of the two dogs"
 _OF = re.compile(
     rf"^(?:the )?(?:(?P<rank>{_RANK})[ -])?(?:{_WORD})(?P<one> one)? (?:of|among) (?P<rest>(?:the|these|those) .+)$"
@@ -170,7 +147,7 @@ def _split_head(text: str) -> tuple[str, Position] | None:
     if match is None:
         return None
     rest = match["rest"].removeprefix("one ")
-    if match["side"] and (main_noun(rest) in _PARTS or (match["side"] == "top" and rest.startswith("hat"))):
+    if match["side"] and (main_noun(rest) in _PARTS.split() or (match["side"] == "top" and rest.startswith("hat"))):
         return None
     return f"{match['determiner'] or 'the'} {rest}", _position(match)
 
