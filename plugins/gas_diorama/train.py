@@ -1,5 +1,5 @@
-"""`python -m gas_diorama.train [vae|decoder|text|unet|export|all|restore|detector] --out runs/diorama`: trains the
-networks, resuming where it stopped; `restore` makes checkpoints of the shipped weights, to go on from those."""
+"""`python -m gas_diorama.train [vae|decoder|text|unet|export|all|restore|detector|segmenter] --out runs/diorama`: trains
+the networks, resuming where it stopped; `restore` makes checkpoints of the shipped weights, to go on from those."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gas_diorama.detector import DetectorSettings
 from gas_diorama.export import WEIGHTS, export
 from gas_diorama.restore import restore
 from gas_diorama.train_detector import export_detector, train_detector
+from gas_diorama.train_segmenter import SegmenterSettings, export_segmenter, train_segmenter
 from gas_diorama.train_text import TextSettings, train_text
 from gas_diorama.train_unet import UNetSettings, train_unet
 from gas_diorama.train_vae import DecoderSettings, VAESettings, train_decoder, train_vae
@@ -21,7 +22,8 @@ from gas_diorama.training import log_to
 def main(arguments: list[str] | None = None) -> None:
     """Runs the stage asked for."""
     parser = argparse.ArgumentParser(prog="python -m gas_diorama.train", description=__doc__)
-    parser.add_argument("stage", choices=("vae", "decoder", "text", "unet", "export", "all", "restore", "detector"))
+    stages = ("vae", "decoder", "text", "unet", "export", "all", "restore", "detector", "segmenter")
+    parser.add_argument("stage", choices=stages)
     parser.add_argument("--out", type=Path, default=Path("runs/diorama"), help="checkpoints and log")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's)")
@@ -48,6 +50,9 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.stage == "detector":
         train_detector(chosen.out, DetectorSettings(seed=chosen.seed, **steps), chosen.device)
         export_detector(chosen.out)
+    if chosen.stage == "segmenter":
+        train_segmenter(chosen.out, SegmenterSettings(seed=chosen.seed, **steps), chosen.device)
+        export_segmenter(chosen.out)
     if chosen.stage in ("export", "all"):
         export(chosen.out, chosen.weights)
 
