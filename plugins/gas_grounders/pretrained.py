@@ -22,23 +22,32 @@ TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "a
 
 
 def model_folder(
-    model: str, runtime: Runtime, *, config: str, tokenizer: bool = True, allow_pickle: bool = False
+    model: str,
+    runtime: Runtime,
+    *,
+    config: str | tuple[str, ...],
+    tokenizer: bool = True,
+    weights: bool = True,
+    allow_pickle: bool = False,
 ) -> Path:
     """The local folder of `model`, as `gas.profiles.resolve_model` reads it; a hub id is downloaded unless offline.
 
-    `config` is the `model_type` that its `config.json` must have ("owlv2"). Nothing but settings, tokenizer and
+    `config` is the `model_type` (or several) that its `config.json` must have ("owlv2"). Nothing but settings, tokenizer and
     weights is downloaded; `.bin` weights (of which only tensors are read) with `allow_pickle` where there is no
-    safetensors file. ModelUnavailable (exit 6): missing, gated, offline and not in the cache, of another kind.
+    safetensors file; no weights at all without `weights`. ModelUnavailable (exit 6): missing, gated, offline and not
+    in the cache, of another kind.
     """
     source = resolve_model(model)
     wanted = [*SETTINGS, *(TOKENIZER if tokenizer else ())]
     if source.local:
         folder = Path(source.location)
     else:
-        folder = _download(source, [*wanted, "*.safetensors"], runtime.offline)
-        if allow_pickle and not _weights(folder, "safetensors"):
+        folder = _download(source, [*wanted, *(["*.safetensors"] if weights else [])], runtime.offline)
+        if weights and allow_pickle and not _weights(folder, "safetensors"):
             folder = _download(source, [*wanted, "pytorch_model*.bin*"], runtime.offline)
-    _check(folder, model, config, allow_pickle)
+    _check_kind(folder, model, config)
+    if weights:
+        _check_weights(folder, model, allow_pickle)
     return folder
 
 
@@ -111,9 +120,11 @@ def _weights(folder: Path, ending: str) -> list[Path]:
     return sorted(folder.glob(f"{stem}*.{ending}"))
 
 
-def _check(folder: Path, name: str, config: str, allow_pickle: bool) -> None:
+def _check_kind(folder: Path, name: str, config: str | tuple[str, ...]) -> None:
     import json
 
+    kinds = (config,) if isinstance(config, str) else config
+    wanted = " or ".join(kinds)
     file = folder / "config.json"
     try:
         settings = json.loads(file.read_text("utf-8"))
@@ -121,10 +132,13 @@ def _check(folder: Path, name: str, config: str, allow_pickle: bool) -> None:
     except (OSError, ValueError, AttributeError):
         raise ModelUnavailable(
             f"{name} is not a model of transformers: no readable config.json in it",
-            f"name a hub id or a folder of the kind {config}",
+            f"name a hub id or a folder of the kind {wanted}",
         ) from None
-    if found != config:
-        raise ModelUnavailable(f"{name} is of the kind {found!r}, not {config!r}", f"name a model of the kind {config}")
+    if found not in kinds:
+        raise ModelUnavailable(f"{name} is of the kind {found!r}, not {wanted}", f"name a model of the kind {wanted}")
+
+
+def _check_weights(folder: Path, name: str, allow_pickle: bool) -> None:
     if _weights(folder, "safetensors") or (allow_pickle and _weights(folder, "bin")):
         return
     if _weights(folder, "bin"):

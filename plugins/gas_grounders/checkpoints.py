@@ -1,0 +1,37 @@
+"""Checkpoint files of the `.pt`/`.pth` kind: tensors and plain values only, never what could run."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+from gas.errors import ModelUnavailable
+from gas.profiles import resolve_model
+
+
+def read_tensors(model: str) -> Any:
+    """What is in the file `model` (a path or package:PACKAGE/FILE), on the CPU, read with `weights_only=True`.
+
+    ModelUnavailable (exit 6) when it is not a local file, is damaged, or holds anything but tensors and plain values:
+    such a file could run a program while it is read.
+    """
+    import torch
+
+    source = resolve_model(model)
+    path = Path(source.location)
+    if not source.local or not path.is_file():
+        raise ModelUnavailable(f"checkpoint {model!r} is not a file", "give the path of a .pth file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch tells of pickle's version, which is its own affair
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError:
+        raise ModelUnavailable(
+            f"{model} holds more than tensors, which could be a program, and was not read",
+            "use the file that its authors publish, or a model with .safetensors files",
+        ) from None
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ModelUnavailable(f"{model} cannot be read: {first}", "download it again") from None
