@@ -22,7 +22,7 @@ from gas.errors import GasError, InputRefused, OutOfResources, UsageError
 MAX_SLUG = 60
 # Names that Windows gives to devices, whatever follows the first full stop.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in "0123456789¹²³")}
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class OutputExists(UsageError):
@@ -243,6 +243,6 @@ def _explained(path: Path) -> Iterator[None]:
         raise OutputExists(f"{path}: is there already", "choose another name with -o") from None
     except OSError as error:
         reason = error.strerror or str(error)
-        if error.errno in _FULL:
+        if error.errno in DISK_FULL:
             raise OutOfResources(f"{path}: cannot be written: {reason}", "free some disk space") from None
         raise UsageError(f"{path}: cannot be written: {reason}", "choose another place with -o") from None

@@ -1,8 +1,9 @@
-"""Where the toolkit keeps files of its own. Model weights are not among them: they live in the Hugging Face cache."""
+"""Where the toolkit keeps files of its own, and where the Hugging Face cache is, in which most models are."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,3 +15,26 @@ def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
     from platformdirs import user_config_path
 
     return user_config_path("gas", appauthor=False)
+
+
+def models_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of model files that do not come from the hub: in GAS_HOME, or in the platform's folder for caches."""
+    if home := environ.get("GAS_HOME"):
+        return Path(home).expanduser() / "models"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("gas", appauthor=False) / "models"
+
+
+def hub_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of the Hugging Face cache, as huggingface_hub finds it, which is not imported for it.
+
+    Where it has been imported already its own word holds, for that is where it will look.
+    """
+    if environ is os.environ and (constants := sys.modules.get("huggingface_hub.constants")) is not None:
+        return Path(constants.HF_HUB_CACHE)
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if named := environ.get(name):
+            return Path(os.path.expandvars(named)).expanduser()
+    home = environ.get("HF_HOME") or os.path.join(environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    return Path(os.path.expandvars(home)).expanduser() / "hub"

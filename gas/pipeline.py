@@ -48,11 +48,13 @@ class Session:
 
         `flags` are the names of `gas.settings.Values`. Neither environment nor settings files are read.
         """
+        from gas.models import default_profile
         from gas.registry import Registry
         from gas.settings import Settings
 
         registry = registry or Registry.discover()
-        return cls(Settings.of(flags, find_profile=registry.profile), registry)
+        settings = Settings.of(flags, find_profile=registry.profile, default_profile=default_profile)
+        return cls(settings, registry)
 
     def plan(self, request: EditRequest) -> EditPlan:
         """The plan that the session's planner makes of `request`. Errors as `planner`, and those of planning."""
@@ -71,7 +73,7 @@ class Session:
             raise UsageError(
                 f"planner {self.settings.planner!r} sends the picture to another machine, and it was chosen by "
                 f"{self.settings.origin('planner')}, not by you",
-                f"name it to allow that: --planner {self.settings.planner}",
+                f"name it to allow that: --planner {self.settings.planner}; or stay here: --planner rules",
             )
         return planner
 

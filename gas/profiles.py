@@ -9,27 +9,54 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gas.errors import ModelUnavailable, PluginBroken, UsageError
-from gas.folders import config_folder
+from gas.folders import config_folder, models_folder
 from gas.options import Layer
 from gas.validation import explain, read_toml, refuse_secrets
 
 PACKAGE_PREFIX = "package:"
+CACHE_PREFIX = "cache:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 _REVISION = re.compile(r"[\w./-]{1,100}")
+_FILE = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
 
 
 class ModelFiles(BaseModel):
-    """A model that a profile uses: where it comes from, under which licence, and how large it is."""
+    """A model that a profile uses: what for, where it comes from, under which licence, and how large it is.
+
+    On the hub (`owner/name`) it is the `files` of a `revision`. A file that is published elsewhere has an `url` and the
+    id `cache:NAME`, its name in the toolkit's own folder, and is believed by its `sha256`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    id: str = Field(min_length=1, description="hub id, folder, or package:PACKAGE/FOLDER")
+    id: str = Field(min_length=1, description="hub id, cache:NAME, folder, or package:PACKAGE/FOLDER")
+    use: str = Field(default="", description="what for: editor, grounder grounding-dino, ...")
     revision: str | None = Field(default=None, description="commit of the hub's repository")
+    files: tuple[str, ...] = Field(
+        default=(),
+        description="names of the files that are needed, or patterns; empty: the usual ones",
+    )
+    url: str | None = Field(default=None, pattern=r"^https://[^\s@]+$", description="where cache:NAME comes from")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="of the file behind `url`")
     licence: str = ""
+    gated: bool = Field(default=False, description="whether its licence must be accepted on its page first")
     size_mb: float | None = Field(default=None, gt=0, description="to download, in units of 10^6 bytes")
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelFiles:
+        cached = self.id.startswith(CACHE_PREFIX)
+        if cached and not _FILE.fullmatch(self.id.removeprefix(CACHE_PREFIX)):
+            raise ValueError(f"{self.id!r} is no plain file name after {CACHE_PREFIX}")
+        if cached != (self.url is not None):
+            raise ValueError(f"an url and an id {CACHE_PREFIX}NAME belong together")
+        if cached and (self.revision or self.files):
+            raise ValueError("a single file has neither revision nor files")
+        if self.sha256 and not cached:
+            raise ValueError("sha256 is for the file behind an url; a hub's revision fixes its files")
+        return self
 
     @property
     def model(self) -> str:
@@ -86,6 +113,7 @@ def resolve_model(model: str) -> ModelSource:
     """Where `model` is. It may say
 
     * `package:gas_diorama/weights/sd`: a folder or file inside an installed Python package (which is not imported);
+    * `cache:NAME`: a file that `gas models pull` has put into the toolkit's own folder, after checking it;
     * a path: one that exists, or starts with `/`, `./`, `../` or `~`;
     * `owner/name` or `owner/name@revision`: a repository of the Hugging Face hub.
 
@@ -95,6 +123,14 @@ def resolve_model(model: str) -> ModelSource:
     if text.startswith(PACKAGE_PREFIX):
         package, _, inside = text.removeprefix(PACKAGE_PREFIX).partition("/")
         return ModelSource(str(_package_path(package, inside)), None, True)
+    if text.startswith(CACHE_PREFIX):
+        name = text.removeprefix(CACHE_PREFIX)
+        if not _FILE.fullmatch(name):
+            raise UsageError(f"{text!r} is malformed", f"write {CACHE_PREFIX}NAME, a plain file name")
+        path = models_folder() / name
+        if not path.is_file():
+            raise ModelUnavailable(f"model {text!r} has not been downloaded", f"gas models pull {text}")
+        return ModelSource(str(path.resolve()), None, True)
     path = Path(text).expanduser()
     if text and (path.exists() or path.is_absolute() or re.match(r"\.{1,2}([/\\]|$)|~", text)):
         if not path.exists():

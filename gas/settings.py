@@ -28,6 +28,10 @@ USER_FILE = "config.toml"
 _ADDRESSES = {"url", "host", "endpoint", "server"}
 
 
+DefaultProfile = Callable[[Callable[[str], "Profile"]], tuple[str, str]]
+"""Gives, from the function that finds profiles, the name of the one for who has chosen none, and why."""
+
+
 class Values(BaseModel):
     """What can be set, in `gas.toml` and `config.toml` by these names, in the environment as GAS_PROFILE and so on."""
 
@@ -52,7 +56,8 @@ class Values(BaseModel):
     )
 
 
-_DEFAULTS = Values(profile="diorama", device="auto", dtype="auto", offline=False, grow=0.15)
+_PROFILE = "diorama"
+_DEFAULTS = Values(device="auto", dtype="auto", offline=False, grow=0.15)
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,17 @@ class _Source:
 class Settings:
     """The settings that hold, and `origin(name)`, which says where each came from."""
 
-    def __init__(self, sources: list[_Source], find_profile: Callable[[str], Profile]) -> None:
-        chooser = max(i for i, source in enumerate(sources) if source.values.profile is not None)
-        chosen = str(sources[chooser].values.profile)
+    def __init__(
+        self,
+        sources: list[_Source],
+        find_profile: Callable[[str], Profile],
+        default_profile: DefaultProfile | None = None,
+    ) -> None:
+        chooser = max((i for i, source in enumerate(sources) if source.values.profile is not None), default=0)
+        if (named := sources[chooser].values.profile) is not None:
+            chosen, self._profile_origin = named, sources[chooser].name("profile")
+        else:
+            chosen, self._profile_origin = default_profile(find_profile) if default_profile else (_PROFILE, "default")
         self.profile = find_profile(chosen)
         if sources[chooser].shared and chosen.endswith(".toml"):
             _refuse_addresses({"options": self.profile.options}, Path(chosen))
@@ -88,7 +101,6 @@ class Settings:
         # Named by a flag or variable it lies beneath both, and above the files; named by a file beneath that file.
         place = min(chooser, len(sources) - 2)
         self._sources = [*sources[:place], from_profile, *sources[place:]]
-        self._profile_origin = sources[chooser].name("profile")
         values = self._values = {name: self._highest(name)[0] for name in Values.model_fields if name != "options"}
         self.planner: str = values["planner"]
         self.grounders: tuple[str, ...] = values["grounders"]
@@ -101,10 +113,17 @@ class Settings:
         self.grow: float = values["grow"]
 
     @classmethod
-    def of(cls, flags: Mapping[str, Any], *, find_profile: Callable[[str], Profile]) -> Settings:
+    def of(
+        cls,
+        flags: Mapping[str, Any],
+        *,
+        find_profile: Callable[[str], Profile],
+        default_profile: DefaultProfile | None = None,
+    ) -> Settings:
         """The settings that `flags` alone make, as for a Python program: neither environment nor files are read."""
         given = _check({k: v for k, v in flags.items() if v is not None}, str)
-        return cls([_Source(lambda _: "default", _DEFAULTS, own=False), _Source(str, given)], find_profile)
+        sources = [_Source(lambda _: "default", _DEFAULTS, own=False), _Source(str, given)]
+        return cls(sources, find_profile, default_profile)
 
     @classmethod
     def load(
@@ -114,11 +133,13 @@ class Settings:
         find_profile: Callable[[str], Profile],
         environ: Mapping[str, str] = os.environ,
         folder: Path | None = None,
+        default_profile: DefaultProfile | None = None,
     ) -> Settings:
         """The settings for a run in `folder` (default: the current one); `flags` that are None were not given.
 
-        `find_profile` gives the profile of a name, as `Registry.profile` does. UsageError names the file and its line,
-        the variable or the flag that is wrong.
+        `find_profile` gives the profile of a name, as `Registry.profile` does. Where nobody chose a profile
+        `default_profile` is asked (`gas.models.default_profile`; without it: the diorama). UsageError names the file
+        and its line, the variable or the flag that is wrong.
         """
         return cls(
             [
@@ -129,6 +150,7 @@ class Settings:
                 _Source(_flag, _check({k: v for k, v in flags.items() if v is not None}, _flag)),
             ],
             find_profile,
+            default_profile,
         )
 
     def origin(self, name: str) -> str:

@@ -149,20 +149,35 @@ def test_doctor_reads_and_reports(registry: Registry, monkeypatch: pytest.Monkey
     assert found["disk, this folder"].value.endswith("GB free")
 
 
-def test_doctor_says_which_models_are_missing(
+def test_doctor_says_which_models_are_missing_and_how_to_get_them(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    found = findings(registry)["profile sd15"]
-    assert found.state == "missing"
-    assert "stable-diffusion-v1-5/stable-diffusion-v1-5 is not in the model cache, 4.3 GB, CreativeML" in found.value
-    (model,) = registry.profile("sd15").models
-    snapshot = tmp_path / "hub" / f"models--{model.id.replace('/', '--')}" / "snapshots" / str(model.revision)
-    snapshot.mkdir(parents=True)
-    (snapshot / "model_index.json").write_text("{}")
-    assert findings(registry)["profile sd15"].state == "ok"
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "mine.toml").write_text(
+        "editor = 'dds'\n[[models]]\nid = 'some/model'\nfiles = ['a.json', 'b.*']\nsize_mb = 1500\nlicence = 'MIT'\n"
+        "gated = true\n[[models]]\nid = 'other/model'\nfiles = ['c.json']\nsize_mb = 12\n"
+    )
+    found = findings(registry)["profile mine"]
+    assert (found.state, found.remedy) == ("missing", "gas models pull mine")
+    assert found.value == "models: some/model (1.5 GB, MIT, gated), other/model (12 MB)"
+    for name, files in (("some", ["a.json", "b.safetensors"]), ("other", ["c.json"])):
+        place = tmp_path / "hub" / f"models--{name}--model"
+        (place / "refs").mkdir(parents=True)
+        (place / "refs" / "main").write_text("abc")
+        (place / "snapshots" / "abc").mkdir(parents=True)
+        for file in files:
+            (place / "snapshots" / "abc" / file).write_text("{}")
+    assert findings(registry)["profile mine"] == doctor.Finding("profile mine", "ok", "complete")
+
+
+def test_doctor_names_the_extra_that_a_profile_needs(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "mine.toml").write_text("editor = 'tint'")
+    found = findings(registry)["profile mine"]
+    assert found == doctor.Finding("profile mine", "missing", "tint needs cuda-thing", 'pip install "gas-tint[gpu]"')
 
 
 def test_doctor_names_missing_local_weights(registry: Registry, tmp_path: Path) -> None:
@@ -170,6 +185,7 @@ def test_doctor_names_missing_local_weights(registry: Registry, tmp_path: Path) 
     (tmp_path / "profiles" / "mine.toml").write_text("editor = 'dds'\n[[models]]\nid = './nowhere'")
     found = findings(registry)["profile mine"]
     assert (found.state, found.value) == ("missing", "model './nowhere' is not there")
+    assert found.remedy == "reinstall it, or correct its path"
 
 
 def test_doctor_with_a_device_that_is_not_there(registry: Registry) -> None:

@@ -74,29 +74,69 @@ def test_missing_profile_file(tmp_path: Path) -> None:
 # The profiles that come with the toolkit
 
 
-@pytest.mark.parametrize("name", ["diorama", "sd15"])
+SHIPPED = ("diorama", "published", "sd15")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_profiles(name: str) -> None:
-    profile = Registry.discover().profile(name)
+    registry = Registry.discover()
+    profile = registry.profile(name)
     assert profile.name == name
     assert profile.editor == "ground-a-score"
-    (model,) = profile.models
-    assert {profile.options[editor]["model"] for editor in ("sds", "dds", "cds", "ground-a-score")} == {model.model}
-    assert model.licence
+    (diffusion,) = {profile.options[editor]["model"] for editor in ("sds", "dds", "cds", "ground-a-score")}
+    known = {model.model for model in profile.models}
+    assert diffusion in known
+    for grounder in profile.grounders:
+        assert profile.options[grounder]["model"] in known, "every model is listed with its licence and size"
+    assert all(model.licence for model in profile.models)
+    assert {entry.spec.name for entry in registry.entries("profiles")} >= set(SHIPPED)
 
 
-def test_stable_diffusion_is_pinned_to_a_commit() -> None:
-    (model,) = Registry.discover().profile("sd15").models
-    assert re.fullmatch(r"[0-9a-f]{40}", model.revision or "")
-    source = resolve_model(model.model)
-    assert source == ("stable-diffusion-v1-5/stable-diffusion-v1-5", model.revision, False)
+@pytest.mark.parametrize("name", ["sd15", "published"])
+def test_what_comes_from_elsewhere_is_pinned(name: str) -> None:
+    for model in Registry.discover().profile(name).models:
+        assert model.size_mb
+        if model.url:
+            assert re.fullmatch(r"[0-9a-f]{64}", model.sha256 or "")
+        else:
+            assert re.fullmatch(r"[0-9a-f]{40}", model.revision or "") and model.files
+            assert resolve_model(model.model) == (model.id, model.revision, False)
+            assert not any(name.endswith((".bin", ".ckpt", ".pth")) for name in model.files)
 
 
-def test_shipped_profiles_fit_the_editors() -> None:
+def test_the_profile_for_photographs_finds_and_outlines() -> None:
+    profile = Registry.discover().profile("sd15")
+    assert profile.grounders == ("grounding-dino", "sam")
+    assert {model.id for model in profile.models} >= {"IDEA-Research/grounding-dino-tiny", "facebook/sam-vit-base"}
+
+
+def test_the_published_set_takes_boxes_and_a_planner_that_the_user_must_name() -> None:
+    from gas import Session
+
+    profile = Registry.discover().profile("published")
+    assert (profile.planner, profile.grounders) == ("openai", ("grounding-dino",))
+    assert profile.options["ground-a-score"]["mask"] == "box"
+    assert profile.options["grounding-dino"]["always_best"] is True
+    with pytest.raises(UsageError, match="chosen by profile published, not by you") as caught:
+        Session.of(profile="published").planner()
+    assert "--planner openai" in caught.value.remedy and "--planner rules" in caught.value.remedy
+    assert Session.of(profile="published", planner="openai").planner().remote
+    assert not Session.of(profile="published", planner="rules").planner().remote
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_profiles_fit_the_options_of_their_backends(name: str) -> None:
     registry = Registry.discover()
-    for name in ("diorama", "sd15"):
-        profile = registry.profile(name)
-        for backend in profile.options:
-            registry.settle("editors", backend, {}, [profile.layer(backend)])
+    profile = registry.profile(name)
+    roles = {backend: role for role in ("planners", "grounders", "editors") for backend in names(registry, role)}
+    for backend in {*profile.options, profile.planner, profile.editor, *profile.grounders}:
+        settled = registry.settle(roles[backend], backend, {}, [profile.layer(backend)])
+        for option in set(profile.options.get(backend, {})) - {"preset"}:
+            assert settled.origins[option] == f"profile {name}"
+
+
+def names(registry: Registry, role: str) -> list[str]:
+    return [spec.name for spec in registry.specs(role)]
 
 
 def test_users_own_profiles(home: Path) -> None:

@@ -50,6 +50,36 @@ def test_defaults(place: Place) -> None:
     assert settings.origin("editor") == "profile diorama"
 
 
+def test_who_has_chosen_no_profile_gets_what_is_proposed_and_why(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    environ = {"GAS_HOME": str(tmp_path / "home")}
+
+    def load(flags: dict[str, Any], env: Mapping[str, str] = {}) -> Settings:
+        return Settings.load(
+            flags,
+            find_profile=PROFILES.__getitem__,
+            environ={**environ, **env},
+            folder=tmp_path,
+            default_profile=lambda find: (find("sd15").name, "default, since it is here"),
+        )
+
+    settings = load({})
+    assert (settings.profile.name, settings.origin("profile")) == ("sd15", "default, since it is here")
+    assert (settings.editor, settings.origin("editor")) == ("cds", "profile sd15")
+    assert not settings.said_by_user("profile") and not settings.said_by_user("planner")
+    assert load({"profile": "diorama"}).origin("profile") == "--profile"
+    assert load({}, {"GAS_PROFILE": "diorama"}).profile.name == "diorama"
+    (tmp_path / "home" / "config.toml").write_text("profile = 'diorama'")
+    assert load({}).profile.name == "diorama"
+    (tmp_path / "home" / "config.toml").write_text("editor = 'dds'")
+    assert load({}).editor == "dds", "a file lies above a profile that nobody chose"
+    (tmp_path / "gas.toml").write_text("profile = 'diorama'")
+    assert load({}).profile.name == "diorama"
+    of = Settings.of({}, find_profile=PROFILES.__getitem__, default_profile=lambda find: ("sd15", "why"))
+    assert (of.profile.name, of.origin("profile")) == ("sd15", "why")
+    assert Settings.of({}, find_profile=PROFILES.__getitem__).profile.name == "diorama"
+
+
 LAYERS = ("default", "user", "project", "env", "flag")
 
 

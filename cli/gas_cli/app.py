@@ -319,6 +319,55 @@ def doctor(
     print_doctor(session.registry, session.settings, session.runtime, as_json=as_json)
 
 
+models = typer.Typer(help="The models of the profiles: what is here, getting the rest.", no_args_is_help=True)
+app.add_typer(models, name="models")
+ModelNames = Annotated[list[str] | None, typer.Argument(metavar="[PROFILE|MODEL]...", help="profiles, models, hub ids")]
+
+
+@models.command("ls")
+def models_ls(as_json: f.Json = False) -> None:
+    """List the models that profiles name: size, licence, gate, revision, and what is here already."""
+    from gas.registry import Registry
+    from gas_cli import models as command
+
+    command.ls(Registry.discover(), as_json=as_json)
+
+
+@models.command("pull")
+def models_pull(
+    names: ModelNames = None,
+    variant: Annotated[str | None, typer.Option(help="weights of this kind instead, e.g. fp16")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="remove damaged files first")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be downloaded")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="stay off the network: fail if anything is missing")
+    ] = False,
+    as_json: f.Json = False,
+) -> None:
+    """Download what a profile or model needs, at its pinned revision; run it again to go on after an interruption."""
+    from gas_cli import models as command
+
+    session = f.open_session({"offline": offline or None})
+    command.pull(
+        session.registry,
+        session.settings,
+        names or [],
+        variant=variant,
+        repair=repair,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+
+
+@models.command("verify")
+def models_verify(names: ModelNames = None, as_json: f.Json = False) -> None:
+    """Compare the files that are here with their checksums; offline."""
+    from gas.registry import Registry
+    from gas_cli import models as command
+
+    command.verify(Registry.discover(), names or [], as_json=as_json)
+
+
 bench = typer.Typer(help="Measured tables; long ones can be gone on with.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 

@@ -181,9 +181,11 @@ def _plugins(registry: Registry) -> Iterable[Finding]:
 
 def _profiles(registry: Registry) -> Iterable[Finding]:
     """For each profile what it still needs: backends that are not there, packages, and models."""
-    from gas.profiles import user_profiles
+    from gas import models
+    from gas_cli.models import size
 
-    for name in sorted({entry.spec.name for entry in registry.entries("profiles")} | set(user_profiles())):
+    registered = {entry.spec.name: entry for entry in registry.entries("profiles")}
+    for name in models.profile_names(registry):
         topic = f"profile {name}"
         try:
             profile = registry.profile(name)
@@ -195,36 +197,32 @@ def _profiles(registry: Registry) -> Iterable[Finding]:
         except GasError as error:
             yield Finding(topic, "broken", error.message, error.remedy)
             continue
-        needs = [*_missing_packages(used), *(need for model in profile.models for need in _missing_model(model))]
-        yield from (Finding(topic, "missing", value, remedy) for value, remedy in needs)
-        if not needs:
+        complete = True
+        for package in dict.fromkeys(_missing_packages([*used, *filter(None, [registered.get(name)])])):
+            complete = False
+            yield Finding(topic, "missing", *package)
+        absent = [files for files in profile.models if models.look(files).state != "there"]
+        to_get = [files for files in absent if models.source_of(files) != "local"]
+        for files in absent:
+            if files not in to_get:
+                complete = False
+                yield Finding(topic, "missing", f"model {files.id!r} is not there", "reinstall it, or correct its path")
+        if to_get:
+            complete = False
+            listed = ", ".join(f"{files.id} ({size(files.size_mb)}{_terms(files)})" for files in to_get)
+            yield Finding(topic, "missing", f"models: {listed}", f"gas models pull {name}")
+        if complete:
             yield Finding(topic, "ok", "complete")
+
+
+def _terms(files: ModelFiles) -> str:
+    return (f", {files.licence}" if files.licence else "") + (", gated" if files.gated else "")
 
 
 def _missing_packages(entries: Iterable[Registered]) -> Iterable[tuple[str, str]]:
     for entry in entries:
         if entry.missing:
             yield f"{entry.spec.name} needs {', '.join(entry.missing)}", entry.install or ""
-
-
-def _missing_model(model: ModelFiles) -> Iterable[tuple[str, str]]:
-    from gas.profiles import resolve_model
-
-    try:
-        source = resolve_model(model.model)
-    except GasError as error:
-        yield error.message, error.remedy
-        return
-    if source.local:
-        return
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ImportError:
-        return  # reported as a missing package already
-    if not isinstance(try_to_load_from_cache(source.location, "model_index.json", revision=source.revision), str):
-        size = f", {model.size_mb / 1000:.1f} GB" if model.size_mb else ""
-        licence = f", {model.licence}" if model.licence else ""
-        yield f"{model.id} is not in the model cache{size}{licence}", "it is downloaded at its first use"
 
 
 def _gigabytes(size: float) -> str:

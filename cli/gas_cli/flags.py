@@ -108,6 +108,7 @@ def open_session(
     `gas plan`, the only grounder of `gas ground`. With `recorded` flags (of a run that is to be made again) these stand
     in for environment and files. UsageError for an option whose backend is not in use.
     """
+    from gas.models import default_profile
     from gas.pipeline import Session
     from gas.registry import Registry
     from gas.settings import Settings, environment_typos
@@ -120,7 +121,7 @@ def open_session(
     def settle(more: Mapping[str, Any]) -> Settings:
         if recorded is not None:
             return Settings.of({**recorded, **more}, find_profile=registry.profile)
-        return Settings.load(more, find_profile=registry.profile)
+        return Settings.load(more, find_profile=registry.profile, default_profile=default_profile)
 
     if recorded is None:
         for sentence in environment_typos():

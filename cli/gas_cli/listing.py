@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gas.registry import ROLES, Registered, Registry
 from gas.validation import unknown
-from gas_cli.output import people, print_json
+from gas_cli.output import people, print_json, print_table
 
 if TYPE_CHECKING:
     from gas.interfaces import Options
@@ -31,7 +29,7 @@ def print_backends(registry: Registry, role: str | None = None, *, as_json: bool
     for each in ROLES:
         rows = [entry for entry in data["backends"] if entry["role"] == each]
         if rows:
-            _print_table(each, ("name", "state", "summary", "licence"), [_row(entry) for entry in rows])
+            print_table(each, ("name", "state", "summary", "licence"), [_row(entry) for entry in rows])
         elif role == each:
             people().print(f"no {each} are installed")
     console = people()
@@ -138,21 +136,6 @@ def _schema_type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     return " ".join([words.get(kind, kind), *shown])
 
 
-def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(columns):
-        table.add_column(column, no_wrap=i == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    # Not on a terminal: one row a line, for grep and the like.
-    Console(highlight=False, width=None if sys.stdout.isatty() else 240).print(table)
-
-
 def _print_details(entry: dict[str, Any]) -> None:
     from rich.console import Console
 
@@ -176,7 +159,7 @@ def _print_details(entry: dict[str, Any]) -> None:
         for o in entry["options"]
     ]
     if rows:
-        _print_table("options", ("-o name", "type", "value", "default", "value from", "meaning"), rows)
+        print_table("options", ("-o name", "type", "value", "default", "value from", "meaning"), rows)
     for preset, values in entry["presets"].items():
         console.print(f"-o preset={preset}: " + ", ".join(f"{k}={_shown(v)}" for k, v in values.items()))
 

@@ -1,4 +1,4 @@
-"""First-party editors and the profile for Stable Diffusion 1.5; named here, imported when used."""
+"""First-party editors and the profiles for Stable Diffusion 1.5; named here, imported when used."""
 
 from __future__ import annotations
 
@@ -31,8 +31,15 @@ def gas_register_profiles() -> tuple[BackendSpec, ...]:
         BackendSpec(
             "sd15",
             "gas_editors:sd15.toml",
-            "Stable Diffusion 1.5 with the papers' values, for photographs",
+            "Stable Diffusion 1.5 with the papers' values, GroundingDINO and SAM, for photographs",
             extra="diffusion",
-            weights="CreativeML Open RAIL-M",
+            weights="CreativeML Open RAIL-M, Apache-2.0",
+        ),
+        BackendSpec(
+            "published",
+            "gas_editors:published.toml",
+            "the papers' own set: Stable Diffusion 1.5, GroundingDINO Swin-T with box masks, a GPT-4V-class planner",
+            extra="groundingdino",
+            weights="CreativeML Open RAIL-M, Apache-2.0",
         ),
     )

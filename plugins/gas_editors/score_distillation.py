@@ -202,7 +202,7 @@ class ScoreDistillationEditor(Editor):
             raise InputRefused(
                 f"this picture is not from this model's world: {found:.1f} dB are left after encoding and decoding, "
                 f"{least:g} are needed",
-                "use --profile sd15 for photographs",
+                "for photographs use --profile sd15, whose models come with: gas models pull sd15",
             )
         return z
 

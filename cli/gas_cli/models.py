@@ -1,0 +1,170 @@
+"""`gas models`: which models the profiles name, what of them is here, getting the rest, and reading it all again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gas import models
+from gas.errors import GasError, ModelUnavailable, UsageError
+from gas.registry import Registry
+from gas_cli.output import people, print_json, print_table, warn
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gas.downloads import Download, Report
+    from gas.models import Checked, Found, KnownModel
+    from gas.settings import Settings
+
+MARKS = {"ok": "ok", "unchecked": "unchecked", "damaged": "DAMAGED", "missing": "MISSING"}
+
+
+def ls(registry: Registry, *, as_json: bool = False) -> None:
+    """Prints every model that a profile names: size, licence, gate, revision, and what of it is here."""
+    broken: dict[str, GasError] = {}
+    known = [(one, models.look(one.files)) for one in models.known_models(registry, broken.__setitem__)]
+    warn(people(), [f"profile {name}: {error.message}" for name, error in broken.items()])
+    if as_json:
+        print_json("models ls", [_data(one, found) for one, found in known])
+        return
+    rows = [
+        (
+            one.files.id,
+            ", ".join(one.profiles),
+            size(one.files.size_mb),
+            one.files.licence + (", gated" if one.files.gated else ""),
+            (one.files.revision or ("by checksum" if one.files.sha256 else ""))[:12],
+            _state(found),
+        )
+        for one, found in known
+    ]
+    print_table("models", ("model", "profiles", "size", "licence", "revision", "here"), rows)
+    short = [name for name in models.profile_names(registry) if any(_needs(name, one, found) for one, found in known)]
+    for name in short:
+        people().print(f"get what {name} needs: gas models pull {name}", markup=False)
+
+
+def pull(
+    registry: Registry,
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    variant: str | None = None,
+    repair: bool = False,
+    dry_run: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Downloads what is missing of the named profiles and models, after saying what and how much that is."""
+    from gas import downloads
+
+    if not names:
+        raise UsageError(
+            "say what to get: a profile, or a model", f"profiles: {', '.join(models.profile_names(registry))}"
+        )
+    chosen = models.chosen_models(registry, names)
+    if repair:
+        for one in chosen:
+            for name in models.remove_damaged(one.files):
+                people().print(f"removed {name} of {one.files.id}, which was damaged", markup=False)
+    # What is here already needs no network, and must not need one.
+    open_ones = [one for one in chosen if variant is not None or models.look(one.files).state != "there"]
+    if any(models.source_of(one.files) != "local" for one in open_ones):
+        downloads.refuse_offline(settings.offline, settings.origin("offline"))
+    console = people()
+    coming = [one for one in (downloads.prepare(one.files, variant=variant) for one in open_ones) if one is not None]
+    for one in coming:
+        extra = f", {one.files.licence}" if one.files.licence else ""
+        console.print(
+            f"{one.files.model}: {size(one.bytes / 1e6)} to {one.folder}{extra}", markup=False, soft_wrap=True
+        )
+    total = sum(one.bytes for one in coming)
+    if not coming:
+        console.print("everything is here already")
+    elif not dry_run:
+        downloads.check_space(coming)
+        for one in coming:
+            with _progress(console, one) as report:
+                path = downloads.get(one, report)
+            console.print(f"got {one.files.id} in {path}", markup=False, soft_wrap=True)
+    if as_json:
+        data = {
+            "bytes": total,
+            "models": [{"model": c.files.model, "bytes": c.bytes, "files": c.names} for c in coming],
+        }
+        print_json("models pull", data)
+
+
+def verify(registry: Registry, names: Sequence[str], *, as_json: bool = False) -> None:
+    """Reads every file that is here again and compares checksums. ModelUnavailable (exit 6) when one is damaged.
+
+    Without `names` all models are read of which something is here; a named one must be here.
+    """
+    chosen = models.chosen_models(registry, names) if names else models.known_models(registry, lambda name, error: None)
+    checked: list[tuple[KnownModel, list[Checked]]] = []
+    for one in chosen:
+        if names or models.look(one.files).state != "missing":
+            checked.append((one, list(models.verify(one.files))))
+    if as_json:
+        print_json(
+            "models verify",
+            [{"model": one.files.model, "files": [file._asdict() for file in files]} for one, files in checked],
+        )
+    else:
+        rows = [(MARKS[file.condition], one.files.id, file.name, file.why) for one, files in checked for file in files]
+        print_table("files", ("", "model", "file", ""), rows)
+    conditions = {one.files.model: {file.condition for file in files} for one, files in checked}
+    damaged = [model for model, found in conditions.items() if "damaged" in found]
+    missing = [model for model, found in conditions.items() if "missing" in found]
+    if damaged:
+        raise ModelUnavailable(
+            f"damaged: {', '.join(damaged)}",
+            f"get the damaged files again: gas models pull --repair {' '.join(damaged)}",
+        )
+    if missing and names:
+        raise ModelUnavailable(f"not complete: {', '.join(missing)}", f"gas models pull {' '.join(missing)}")
+
+
+def size(megabytes: float | None) -> str:
+    """A size for people: 4.3 GB, 691 MB, or a question mark."""
+    if megabytes is None:
+        return "?"
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{max(megabytes, 0.1):.3g} MB"
+
+
+def _needs(profile: str, one: KnownModel, found: Found) -> bool:
+    return profile in one.profiles and found.state != "there" and models.source_of(one.files) != "local"
+
+
+def _state(found: Found) -> str:
+    if found.state == "there":
+        return f"there, {size(found.bytes / 1e6)}"
+    return "missing" if found.state == "missing" else f"without {', '.join(found.missing)}"
+
+
+def _data(one: KnownModel, found: Found) -> dict[str, Any]:
+    return {
+        **one.files.model_dump(mode="json"),
+        "model": one.files.model,
+        "profiles": list(one.profiles),
+        "source": models.source_of(one.files),
+        "state": found.state,
+        "path": str(found.path) if found.path else None,
+        "missing": list(found.missing),
+        "bytes": found.bytes,
+    }
+
+
+@contextlib.contextmanager
+def _progress(console: Console, download: Download) -> Iterator[Report]:
+    """What is told of the bytes that come; a bar in a terminal, silence elsewhere."""
+    if not console.is_terminal:
+        yield lambda count: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(download.files.id, total=download.bytes or None)
+        yield lambda count: bar.advance(task, count)
