@@ -45,7 +45,7 @@ class SegmenterSettings:
     decoder_mlp: int = 192
     boxes: int = 4
     points: int = 3
-    steps: int = 2600
+    steps: int = 3800
     batch: int = 8
     peak: float = 1e-3
     warm_up: int = 100
@@ -156,8 +156,8 @@ def jittered(box: NDArray[np.float64], rng: np.random.Generator, share: float) -
 def prompts(scene: Scene, settings: SegmenterSettings, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
     """Boxes float32 (boxes, 4), points float32 (points, 2) and the masks meant, bool (boxes + points, 128, 128).
 
-    Every thing gets a box first, then chance decides. A box is the visible thing's or the square that it was drawn into,
-    with the errors of a detector; a point is any pixel of the part.
+    Every thing gets a box first, then chance decides. A box is the visible thing's or the square that it was drawn
+    into, with the errors of a detector; a point is any pixel of the part.
     """
     listed = parts(scene)
     things = [part for part in listed if part.square is not None]
@@ -181,11 +181,11 @@ def prompts(scene: Scene, settings: SegmenterSettings, rng: np.random.Generator)
 
 
 def ask(network: SamModel, embedding: Tensor, boxes: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """All four masks' logits (n, prompts, 4, side, side), single mask first, and predicted IoUs (n, prompts, 4). The side is
-    four times the embedding's.
+    """All four masks' logits (n, prompts, 4, side, side), single mask first, and predicted IoUs (n, prompts, 4). The
+    side is four times the embedding's.
 
-    `embedding` is (n, c, h, w), `boxes` (n, p, 4) and `points` (n, q, 2) in pixels; the answer is for boxes, then points.
-    Positions are encoded in float32: bfloat16 would move them by half a pixel.
+    `embedding` is (n, c, h, w), `boxes` (n, p, 4) and `points` (n, q, 2) in pixels; the answer is for boxes, then
+    points. Positions are encoded in float32: bfloat16 would move them by half a pixel.
     """
     with torch.autocast(embedding.device.type, enabled=False):
         wide = network.get_image_wide_positional_embeddings().expand(len(embedding), -1, -1, -1)
@@ -239,9 +239,9 @@ def losses(logits: Tensor, quality: Tensor, wanted: Tensor) -> dict[str, Tensor]
     """Segment Anything's losses (Kirillov et al. 2023, appendix A) as means over prompts: "mask", "quality" and,
     to look at, "iou" of the single mask.
 
-    `logits` (n, p, 4, h, w), `quality` (n, p, 4), `wanted` bool (n, p, 128, 128). The target of a cell is the share of it that is
-    wanted, so that the outline, where the logit is 0, runs between cells too; focal is therefore the form for soft targets
-    (Li et al. 2020, equation 6). A mask's loss is 20 focal + dice; of the three masks only the best is trained, but for
+    `logits` (n, p, 4, h, w), `quality` (n, p, 4), `wanted` bool (n, p, 128, 128). The target of a cell is the share of
+    it that is wanted, so that the outline, where the logit is 0, runs between cells too; focal is therefore the form
+    for soft targets (Li et al. 2020, equation 6). A mask's loss is 20 focal + dice; of the three masks only the best is trained, but for
     a twentieth of their mean that keeps the other two usable.
     """
     share = F.adaptive_avg_pool2d(wanted.float(), logits.shape[-2:])
@@ -330,8 +330,8 @@ def averaged_segmenter(out: Path) -> tuple[SamModel, SegmenterSettings]:
 
 @torch.no_grad()
 def measure(network: SamModel, part: str, count: int, seed: int = 0, share: float = 0.03) -> dict[str, float]:
-    """Mean IoUs over `count` scenes of a split, asked with visible parts' boxes whose edges are off by `share` of a side:
-    of "all" parts, "things", "small" things, "ground" and "sky", and the share of parts under 0.75 ("poor")."""
+    """Mean IoUs over `count` scenes of a split, asked with visible parts' boxes whose edges are off by `share` of a
+    side: of "all" parts, "things", "small" things, "ground" and "sky", and the share of parts under 0.75 ("poor")."""
     bank = SceneBank(count, seed + 77, part)
     rng = np.random.default_rng((seed, 4))
     found: dict[str, list[float]] = {name: [] for name in ("all", "things", "small", "ground", "sky")}

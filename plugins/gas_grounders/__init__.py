@@ -15,4 +15,33 @@ def gas_register_grounders() -> tuple[BackendSpec, ...]:
             extra="diffusion",
             weights="Apache-2.0",
         ),
+        BackendSpec(
+            "yolo-world",
+            "gas_grounders.yolo_world:YoloWorld",
+            "boxes for phrases, fast (YOLO-World)",
+            extra="yolo",
+            licence="AGPL-3.0",
+            weights="AGPL-3.0",
+        ),
+        BackendSpec(
+            "owlv2",
+            "gas_grounders.owlv2:Owlv2",
+            "boxes for phrases (OWLv2)",
+            extra="diffusion",
+            weights="Apache-2.0",
+        ),
+        BackendSpec(
+            "clipseg",
+            "gas_grounders.clipseg:ClipSeg",
+            "rough masks for phrases, things without a shape too (CLIPSeg)",
+            extra="diffusion",
+            weights="Apache-2.0",
+        ),
+        BackendSpec(
+            "sam",
+            "gas_grounders.sam:Sam",
+            "masks for boxes, or all segments of a picture (Segment Anything)",
+            extra="diffusion",
+            weights="Apache-2.0",
+        ),
     )
