@@ -8,6 +8,7 @@ import pickle
 import re
 import shutil
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ from gas.testing.contracts import sample_image
 from gas.types import Box, Region
 from gas_grounders import dino_transformers
 from gas_grounders.captions import caption, captions, clean
-from gas_grounders.detector import iou, suppress
+from gas_grounders.detector import iou, pad_thin, suppress
 from gas_grounders.dino_transformers import TransformersDino
-from gas_grounders.grounding_dino import GroundingDino, GroundingDinoOptions, pad_thin
+from gas_grounders.grounding_dino import GroundingDino, GroundingDinoOptions
 
 IMAGE = sample_image(96, 64)
 
@@ -790,6 +791,16 @@ def test_other_files_are_refused(original: tuple[Path, Path, Path], tmp_path: Pa
         from_original((file, original[1], original[2])).ground(IMAGE, ask("the box"))
     with pytest.raises(ModelUnavailable, match="not there"):
         from_original((tmp_path / "none.pth", original[1], original[2])).ground(IMAGE, ask("the box"))
+
+
+def test_original_loader_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "x.pth"
+    file.touch()
+    monkeypatch.setitem(sys.modules, "groundingdino", None)
+    monkeypatch.delitem(sys.modules, "groundingdino.models", raising=False)
+    with pytest.raises(ModelUnavailable, match="need the package groundingdino-py") as raised:
+        detector(file).ground(IMAGE, ask("the box"))
+    assert 'pip install "gas-edit[groundingdino]"' in raised.value.remedy
 
 
 def test_original_loader_asks_nobody_and_says_nothing(

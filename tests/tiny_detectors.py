@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from gas.testing.tiny import build_byte_tokenizer
+
 WORDS = """
 a an the red green blue purple box grass sky cat dog car man t shirt submarine moon on in of left right brown hat with
 wearing white
@@ -80,4 +82,86 @@ def build_tiny_grounding_dino(folder: Path, *, seed: int = 0, letters: bool = Tr
     network.save_pretrained(folder)
     GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 107}).save_pretrained(folder)
     build_bert_tokenizer(folder, letters=letters)
+    return folder
+
+
+def _clip_text(**changed: Any) -> dict[str, Any]:
+    """Settings of a text encoder for the byte tokenizer."""
+    values = {
+        "vocab_size": 514,
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 77,
+        "bos_token_id": 512,
+        "eos_token_id": 513,
+        "pad_token_id": 513,
+    }
+    return {**values, **changed}
+
+
+def _vision(**changed: Any) -> dict[str, Any]:
+    values = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return {**values, **changed}
+
+
+def _spread(network: Any, std: float) -> Any:
+    for parameter in network.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=std)
+    return network.eval()
+
+
+def build_tiny_owlv2(folder: Path, *, seed: int = 0) -> Path:
+    """OWLv2 with 36 boxes, for pictures of 96 pixels."""
+    from transformers import Owlv2Config, Owlv2ForObjectDetection, Owlv2ImageProcessorPil
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = Owlv2Config(
+            text_config=_clip_text(), vision_config=_vision(image_size=96, patch_size=16), projection_dim=32
+        )
+        _spread(Owlv2ForObjectDetection(config), 0.2).save_pretrained(folder)
+    Owlv2ImageProcessorPil(size={"height": 96, "width": 96}).save_pretrained(folder)
+    build_byte_tokenizer(folder)
+    return folder
+
+
+def build_tiny_clipseg(folder: Path, *, seed: int = 0) -> Path:
+    """CLIPSeg for pictures of 64 pixels."""
+    from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, ViTImageProcessorPil
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = CLIPSegConfig(
+            text_config=_clip_text(),
+            vision_config=_vision(num_hidden_layers=2, image_size=64, patch_size=16),
+            projection_dim=32,
+            extract_layers=[0, 1],
+            reduce_dim=16,
+            decoder_num_attention_heads=2,
+            decoder_intermediate_size=16,
+        )
+        _spread(CLIPSegForImageSegmentation(config), 0.3).save_pretrained(folder)
+    ViTImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(folder)
+    build_byte_tokenizer(folder)
+    return folder
+
+
+def build_tiny_clip_text(folder: Path, *, seed: int = 0, safe: bool = True) -> Path:
+    """CLIP's text encoder with the 512 features that YOLO-World wants, in a whole CLIP as it is published."""
+    from transformers import CLIPConfig, CLIPModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = CLIPConfig(
+            text_config=_clip_text(), vision_config=_vision(image_size=32, patch_size=16), projection_dim=512
+        )
+        network = _spread(CLIPModel(config), 0.2)
+    network.save_pretrained(folder)
+    if not safe:
+        (folder / "model.safetensors").unlink()
+        torch.save(network.state_dict(), folder / "pytorch_model.bin")
+    build_byte_tokenizer(folder)
     return folder

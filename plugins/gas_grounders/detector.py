@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 class Candidates:
     """What a network proposes for one phrase: boxes `(n, 4)` in pixels of the picture, and for each a score in [0, 1].
 
-    `noun_scores` `(n,)` has the scores of the phrase's main noun alone, `masks` a mask `(H, W)` for each box, for
-    networks that give them. `unread` are words of the phrase that the network's vocabulary does not have.
+    `noun_scores` `(n,)` has the scores of the phrase's main noun alone, `mask_of` gives the mask `(H, W)` that belongs
+    to a box, for networks that have such. `unread` are words of the phrase that the network's vocabulary does not have.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
     noun_scores: np.ndarray | None = None
-    masks: Sequence[np.ndarray] | None = None
+    mask_of: Callable[[int], np.ndarray] | None = None
     unread: str = ""
 
 
@@ -91,7 +91,7 @@ class Detector(Grounder):
             for index, chosen in self._assign(regions, group, candidates, size):
                 x0, y0, x1, y1 = (float(v) for v in candidates.boxes[chosen])
                 box: Box = (x0, y0, x1, y1)
-                mask = None if candidates.masks is None else candidates.masks[chosen]
+                mask = None if candidates.mask_of is None else candidates.mask_of(chosen)
                 answer[index] = replace(regions[index], box=box, mask=mask, score=float(candidates.scores[chosen]))
         return answer
 
@@ -174,6 +174,17 @@ def _shown(score: float) -> str:
     return f"{math.floor(score * 1000) / 1000:.3f}"
 
 
+def pad_thin(image: Image, ratio: int = 16) -> Image:
+    """The picture, its last row or column repeated where it is more than `ratio` times as long as wide.
+
+    Networks that scale both sides alike would be left with a side of no pixels. Boxes keep their place.
+    """
+    height, width = image.shape[:2]
+    least = -(-max(height, width) // ratio)
+    missing = (max(least - height, 0), max(least - width, 0))
+    return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge") if any(missing) else image
+
+
 def suppress(boxes: np.ndarray, order: Sequence[int], limit: float) -> list[int]:
     """The indices in `order` without those whose box overlaps an earlier one by more than `limit` (IoU): greedy NMS."""
     kept: list[int] = []
@@ -200,5 +211,6 @@ def _inside(candidates: Candidates, size: tuple[int, int], name: str) -> Candida
     boxes = np.clip(boxes, 0, np.array(size * 2, np.float64))
     keep = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
     nouns = None if candidates.noun_scores is None else np.asarray(candidates.noun_scores)[keep]
-    masks = None if candidates.masks is None else [candidates.masks[i] for i in keep]
-    return Candidates(boxes[keep], scores[keep], nouns, masks, candidates.unread)
+    mask_of = candidates.mask_of
+    moved = None if mask_of is None else lambda index: mask_of(int(keep[index]))
+    return Candidates(boxes[keep], scores[keep], nouns, moved, candidates.unread)

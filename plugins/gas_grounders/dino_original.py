@@ -112,10 +112,12 @@ class OriginalDino:
     def load(cls, model: str, architecture: str, text_encoder: str, runtime: Runtime) -> OriginalDino:
         """The checkpoint file `model`. `architecture` is auto (told by the weights), swin-t, swin-b or a config file.
 
-        ModelUnavailable (exit 6): not there, more than tensors in it, not of that architecture.
+        ModelUnavailable (exit 6): not there, more than tensors in it, not of that architecture; groundingdino-py or
+        something that it needs is not installed.
         """
         from transformers import AutoTokenizer, BertConfig, GroundingDinoImageProcessorPil
 
+        _check_installed()
         device = runtime.torch_device()
         tensors = _state(read_tensors(model), model)
         values = _architecture(architecture, tensors, model)
@@ -175,6 +177,17 @@ def read_config(path: Path) -> dict[str, Any]:
                 "write name = value lines only",
             ) from None
     return values
+
+
+def _check_installed() -> None:
+    try:
+        with quiet():
+            import groundingdino.models  # noqa: F401 (it imports all that it needs)
+    except ImportError as error:
+        raise ModelUnavailable(
+            f"original .pth checkpoints need the package groundingdino-py: {error}",
+            'pip install "gas-edit[groundingdino]", or name a model in transformers\' layout',
+        ) from error
 
 
 def _architecture(name: str, tensors: Mapping[str, Tensor], model: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from gas_grounders.captions import Tokens, captions, clean
-from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
+from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query, pad_thin
 
 if TYPE_CHECKING:
     from gas.types import Image
@@ -100,14 +100,3 @@ class GroundingDino(Detector):
 
         key = (self.name, options.model, options.architecture, options.text_encoder, device)
         return self.runtime.shared(key, load)
-
-
-def pad_thin(image: Image, ratio: int = 16) -> Image:
-    """The picture, its last row or column repeated where it is more than `ratio` times as long as wide.
-
-    The network scales both sides alike, and would be left with a side of no pixels. Boxes keep their place.
-    """
-    height, width = image.shape[:2]
-    least = -(-max(height, width) // ratio)
-    missing = (max(least - height, 0), max(least - width, 0))
-    return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge") if any(missing) else image

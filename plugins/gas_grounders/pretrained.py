@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,10 +33,10 @@ def model_folder(
 ) -> Path:
     """The local folder of `model`, as `gas.profiles.resolve_model` reads it; a hub id is downloaded unless offline.
 
-    `config` is the `model_type` (or several) that its `config.json` must have ("owlv2"). Nothing but settings, tokenizer and
-    weights is downloaded; `.bin` weights (of which only tensors are read) with `allow_pickle` where there is no
-    safetensors file; no weights at all without `weights`. ModelUnavailable (exit 6): missing, gated, offline and not
-    in the cache, of another kind.
+    `config` is the `model_type` (or several) that its `config.json` must have ("owlv2"). Nothing but settings,
+    tokenizer and weights is downloaded; `.bin` weights (of which only tensors are read) with `allow_pickle` where there
+    is no safetensors file; no weights at all without `weights`. ModelUnavailable (exit 6): missing, gated, offline and
+    not in the cache, of another kind.
     """
     source = resolve_model(model)
     wanted = [*SETTINGS, *(TOKENIZER if tokenizer else ())]
@@ -121,8 +122,6 @@ def _weights(folder: Path, ending: str) -> list[Path]:
 
 
 def _check_kind(folder: Path, name: str, config: str | tuple[str, ...]) -> None:
-    import json
-
     kinds = (config,) if isinstance(config, str) else config
     wanted = " or ".join(kinds)
     file = folder / "config.json"
