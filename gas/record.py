@@ -166,6 +166,7 @@ class Record(_Value):
     grounders: tuple[Used, ...] = ()
     editor: Used
     profile: str | None = None
+    profile_from: PublicText | None = None  # who chose it: a flag, a variable, a file, or why it is the default
     models: tuple[Model, ...] = ()
     seed: int
     device: str
@@ -207,6 +208,7 @@ def make(
     grounders: Sequence[Used] = (),
     editor: Used,
     profile: str | None = None,
+    profile_from: str | None = None,
     models: Iterable[Model] = (),
     seed: int,
     device: str,
@@ -224,6 +226,7 @@ def make(
         grounders=tuple(grounders),
         editor=editor,
         profile=profile,
+        profile_from=profile_from,
         models=tuple(models),
         seed=seed,
         device=device,

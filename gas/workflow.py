@@ -41,7 +41,8 @@ class Finished:
 class PhotoJob:
     """A photograph with all that is to be done to it, settled: plan, regions (native pixels), editor, seed.
 
-    `asked`, `planner` and `grounders` say where plan and regions came from, for the record. `resume` is a state file.
+    `asked`, `planner` and `grounders` say where plan and regions came from, `profile_from` who chose the profile (None:
+    as the settings say), for the record. `resume` is a state file.
     """
 
     session: Session
@@ -54,6 +55,7 @@ class PhotoJob:
     planner: Used | None = None
     grounders: tuple[Used, ...] = ()
     resume: Path | None = None
+    profile_from: str | None = None
 
     def refuse_existing(self, out: Path) -> None:
         """OutputExists (exit 2) when the output or its record is there already; UsageError for an unusable name."""
@@ -114,6 +116,7 @@ class PhotoJob:
             grounders=self.grounders,
             editor=editor,
             profile=settings.profile.name,
+            profile_from=self.profile_from or settings.origin("profile"),
             models=[*_models(editor.options), *(m for used in self.grounders for m in _models(used.options))],
             seed=self.seed,
             device=settings.device,
@@ -201,6 +204,7 @@ def again(
         record.planner,
         record.grounders,
         resume,
+        record.profile_from,
     )
 
 
@@ -255,14 +259,14 @@ def write_picture(path: Path, image: Image | Mask, *, overwrite: bool = True) ->
 
 def _models(options: Mapping[str, Any]) -> list[Model]:
     """The model that a backend's option `model` names, if it has one; a local one with the hashes of its files."""
-    from gas.profiles import PACKAGE_PREFIX, resolve_model
+    from gas.profiles import CACHE_PREFIX, PACKAGE_PREFIX, resolve_model
 
     name = options.get("model")
     if not isinstance(name, str):
         return []
     source = resolve_model(name)
     model = Model.of(source.location, source.revision)
-    return [model.model_copy(update={"id": name}) if name.startswith(PACKAGE_PREFIX) else model]
+    return [model.model_copy(update={"id": name}) if name.startswith((CACHE_PREFIX, PACKAGE_PREFIX)) else model]
 
 
 def _mask_hash(region: Region) -> str | None:

@@ -523,13 +523,7 @@ def test_the_default_profile_depends_on_what_is_here(hub: FakeHub, no_network: N
     registry = Registry.discover()
     name, why = models.default_profile(registry.profile)
     assert name == "diorama" and "gas models pull sd15" in why
-    for files in registry.profile("sd15").models:
-        assert models.default_profile(registry.profile)[0] == "diorama"
-        folder = folders.hub_folder() / f"models--{files.id.replace('/', '--')}" / "snapshots" / str(files.revision)
-        for file in files.files:
-            path = folder / file.replace("*", "x")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"")
+    folder = pull_all(registry, "sd15")
     name, why = models.default_profile(registry.profile)
     assert name == "sd15" and "are here" in why
     (folder / "model.safetensors").unlink()
@@ -698,3 +692,54 @@ def test_listing_models_imports_nothing_heavy(here: Path) -> None:
     environ = {**os.environ, "GAS_PLUGINS": "none"}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
     assert result.stderr.strip().splitlines()[-1] == "[]"
+
+
+# Which profile, shown and recorded
+
+
+def test_the_default_profile_is_shown_and_recorded(
+    gas: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch, no_network: None
+) -> None:
+    import backends
+    import numpy as np
+    from PIL import Image as Pictures
+
+    from gas_cli import doctor
+
+    monkeypatch.setattr(Registry, "discover", classmethod(lambda cls: backends.registry()))
+    monkeypatch.setattr(doctor, "ollama", lambda: doctor.Finding("ollama", "note", "is asked on this machine only"))
+    Pictures.fromarray(np.random.default_rng(1).integers(0, 200, (90, 120, 3), dtype=np.uint8)).save("dog.png")
+    fakes = ("--planner", "arrows", "--editor", "painter", "--grounder", "none", "--box", "dog=30,20,80,60")
+    said = gas("edit", "dog.png", "dog -> tiger", *fakes, "-o", "a.png")
+    why = "default; for photographs: gas models pull sd15"
+    assert said.code == 0 and f"painter (diorama, {why})" in said.err
+    assert f"profile: diorama ({why})" in gas("info", "a.png").out
+    setting = next(one for one in data(gas("doctor", "--json")) if one["topic"] == "setting profile")
+    assert setting["value"] == f"diorama (from {why})"
+    said = gas("edit", "dog.png", "dog -> tiger", *fakes, "--profile", "diorama", "-o", "b.png")
+    assert said.code == 0 and "painter (diorama)" in said.err
+    assert "profile: diorama (--profile)" in gas("info", "b.png").out
+    assert data(gas("replay", "a.png", "--input", "dog.png", "-o", "c.png", "--json"))["same_bytes"] is True
+    pull_all(Registry.discover(), "sd15")
+    said = gas("edit", "dog.png", "dog -> tiger", *fakes, "-o", "d.png")
+    assert said.code == 0 and "painter (sd15, default, since the models of sd15 are here)" in said.err
+
+
+def pull_all(registry: Registry, profile: str) -> Path:
+    """Puts an empty file for every one that the profile needs into the cache; the last one's folder."""
+    for files in registry.profile(profile).models:
+        folder = folders.hub_folder() / f"models--{files.id.replace('/', '--')}" / "snapshots" / str(files.revision)
+        for name in files.files:
+            path = folder / name.replace("*", "x")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+    return folder
+
+
+def test_a_python_program_gets_the_same_default(here: Path) -> None:
+    from gas import Session
+
+    assert Session.of().settings.profile.name == "diorama"
+    pull_all(Registry.discover(), "sd15")
+    assert Session.of().settings.profile.name == "sd15"
+    assert Session.of(profile="diorama").settings.profile.name == "diorama"

@@ -160,9 +160,10 @@ def _preflight(job: workflow.PhotoJob) -> str:
     settings, runtime, count = job.session.settings, job.session.runtime, len(job.plan.subtasks)
     # An editor that does without torch is not made to import it for the sake of this line.
     device = str(runtime.torch_device()) if "torch" in sys.modules else settings.device
-    return (
-        f"{settings.editor} ({settings.profile.name}): {count} subtask{'s' * (count != 1)} on {device}, seed {job.seed}"
-    )
+    origin = settings.origin("profile")
+    why = f", {origin}" if origin.startswith("default") else ""
+    chosen = f"{settings.editor} ({settings.profile.name}{why})"
+    return f"{chosen}: {count} subtask{'s' * (count != 1)} on {device}, seed {job.seed}"
 
 
 def _each(callbacks: Sequence[Callable[[Step], None]]) -> Callable[[Step], None]:

@@ -51,7 +51,8 @@ def describe_record(record: Record, defaults: Mapping[str, Any]) -> Iterator[str
         f"{name}={value}" for name, value in record.editor.options.items() if value != defaults.get(name, ...)
     )
     yield f"editor: {record.editor.name}" + (f" ({options})" if options else ", its default options")
-    yield f"profile: {record.profile}, seed {record.seed}, device {record.device}, dtype {record.dtype}"
+    chosen = f" ({record.profile_from})" if record.profile_from else ""
+    yield f"profile: {record.profile}{chosen}, seed {record.seed}, device {record.device}, dtype {record.dtype}"
     for model in record.models:
         yield f"model: {model.id}" + (f" @ {model.revision}" if model.revision else "")
     native, size = record.frame.native, record.frame.size
