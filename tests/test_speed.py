@@ -11,12 +11,14 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from rich.console import Console
+from transformers import SamConfig, SamModel
+from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import ResultRefused, UsageError
 from gas.runtime import Runtime
 from gas.testing.tiny import build_tiny_stable_diffusion
-from gas_diorama import speed
+from gas_diorama import speed, speed_grounding
 from gas_diorama.random_weights import build_model
 from gas_diorama.speed import Cost, Report
 
@@ -118,6 +120,48 @@ def test_large_model_has_stable_diffusions_form(tmp_path: Path) -> None:
     assert {n for n, _ in model.unet.named_parameters()} == {n for n, _ in real.named_parameters()}
     eps = model.predict(torch.randn(1, 4, 64, 64), torch.tensor([500]), model.embed(["a dog"]))
     assert bool(eps.isfinite().all()) and float(eps.std()) > 0
+
+
+def _small_sam(folder: Path) -> None:
+    vision = {"hidden_size": 16, "output_channels": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    size = {"image_size": 64, "patch_size": 8}
+    config = SamConfig(
+        vision_config={**vision, **size, "window_size": 3, "global_attn_indexes": [0], "num_pos_feats": 8},
+        prompt_encoder_config={"hidden_size": 16, **size},
+        mask_decoder_config={"hidden_size": 16, "mlp_dim": 24, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
+    )
+    SamModel(config).save_pretrained(folder)
+    SamImageProcessorPil(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64}).save_pretrained(folder)
+
+
+def test_grounders_are_measured_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> None:
+    small = speed_grounding.Kind("sam", "a small one", _small_sam, {"mask_threshold": -20})
+    monkeypatch.setattr(speed_grounding, "KINDS", (small,))
+    report = speed.run(["grounders"], runtime=runtime, side=96)
+    (cost,) = report.grounders
+    assert (cost.grounder, cost.network) == ("sam", "a small one") and cost.megapixels == pytest.approx(0.009216)
+    assert cost.first > cost.other > cost.again > 0  # loading; another embedding; the one that was kept
+    assert cost.peak_bytes is None or 50e6 < cost.peak_bytes < 20e9
+    assert report.as_json()["grounders"][0]["network"] == "a small one"
+    console = Console(file=io.StringIO(), width=140)
+    console.print(report.tables())
+    assert "a small one" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_grounder_that_fails_is_named(tmp_path: Path, runtime: Runtime) -> None:
+    broken = speed_grounding.Kind("sam", "none", lambda folder: None, {})
+    with pytest.raises(ResultRefused, match="'sam' failed"):
+        speed_grounding.grounding_cost(tmp_path, broken, device="cpu", side=64)
+
+
+def test_published_sizes_are_the_real_ones() -> None:
+    """Millions of parameters: GroundingDINO Swin-T 172, Segment Anything ViT-B 94."""
+    from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
+
+    with torch.device("meta"):
+        networks = GroundingDinoForObjectDetection(GroundingDinoConfig()), SamModel(SamConfig())
+    sizes = [sum(p.numel() for p in network.parameters()) / 1e6 for network in networks]
+    assert sizes == [pytest.approx(172, abs=3), pytest.approx(94, abs=1)]
 
 
 @pytest.mark.parametrize(

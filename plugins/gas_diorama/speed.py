@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 
     from gas.registry import Registry
     from gas.runtime import Runtime
+    from gas_diorama.speed_grounding import GroundingCost
 
 Progress = Callable[[str], None]
 """Called with what is being measured now."""
 
-DEMO, DIORAMA, LARGE = "demo", "diorama", "sd15"
-PARTS = (DEMO, DIORAMA, LARGE)
+DEMO, DIORAMA, GROUNDERS, LARGE = "demo", "diorama", "grounders", "sd15"
+PARTS = (DEMO, DIORAMA, GROUNDERS, LARGE)
 EDITOR = "ground-a-score"
 OFFICIAL = "official-code"
 PRESETS = ("paper", OFFICIAL, "fast")
@@ -97,12 +98,20 @@ class Report:
 
     costs: tuple[Cost, ...]
     demo: DemoCost | None
+    grounders: tuple[GroundingCost, ...] = ()
     setting: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         demo = asdict(self.demo) if self.demo else None
-        return {"suite": "speed", "version": 1, **self.setting, "demo": demo, "costs": [asdict(c) for c in self.costs]}
+        return {
+            "suite": "speed",
+            "version": 1,
+            **self.setting,
+            "demo": demo,
+            "grounders": [asdict(cost) for cost in self.grounders],
+            "costs": [asdict(cost) for cost in self.costs],
+        }
 
     def tables(self) -> RenderableType:
         """What a terminal shows: a line for the demo, a table for each model."""
@@ -111,7 +120,7 @@ class Report:
 
         found: list[Any] = []
         if self.demo:
-            peak = "unknown" if self.demo.peak_bytes is None else f"{self.demo.peak_bytes / 1e9:.2f} GB"
+            peak = _gigabytes(self.demo.peak_bytes)
             found += [
                 f"the demo's edit, 3 subtasks, {self.demo.steps} steps: {self.demo.seconds:.1f} s, of which "
                 f"{self.demo.editing:.1f} s without starting and loading; resident memory {peak} at most",
@@ -127,6 +136,23 @@ class Report:
             for cost in self.costs:
                 if cost.model == model:
                     table.add_row(*_cells(cost))
+            found += [table, ""]
+        if self.grounders:
+            size = self.grounders[0].megapixels
+            title = f"grounders of the published sizes, random weights, three phrases in {size:.2f} megapixels"
+            table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+            table.add_column("grounder")
+            table.add_column("network")
+            for heading in ("s with loading", "s, another picture", "s, that one again", "resident memory"):
+                table.add_column(heading, justify="right")
+            for found_cost in self.grounders:
+                seconds = (found_cost.first, found_cost.other, found_cost.again)
+                table.add_row(
+                    found_cost.grounder,
+                    found_cost.network,
+                    *(f"{value:.1f}" for value in seconds),
+                    _gigabytes(found_cost.peak_bytes),
+                )
             found += [table, ""]
         return Group(*found[:-1])
 
@@ -144,16 +170,18 @@ def run(
     runtime: Runtime | None = None,
     progress: Progress | None = None,
     model: str = WEIGHTS,
+    side: int = 1024,
 ) -> Report:
-    """The costs of the demo's edit, and of each preset's step on the diorama's UNet and on a UNet of Stable Diffusion
-    1.5's size with random weights.
+    """The costs of the demo's edit, of each preset's step on the diorama's UNet and on a UNet of Stable Diffusion 1.5's
+    size with random weights, and of grounders of the published sizes.
 
-    * parts: some of "demo", "diorama", "sd15".
+    * parts: some of "demo", "diorama", "grounders", "sd15".
     * subtasks: how many, 1 to 5, on the diorama without the contrastive loss; contrast: with it on every subtask;
-      large_subtasks: both, on the large UNet.
+      large_subtasks: on the large UNet without it, and with it too where there is a GPU: on a CPU the backward passes
+      take many minutes and gigabytes.
     * steps: measured in each turn of a preset on the diorama; on the large UNet it is one.
     * repeats, large_repeats: how many turns each preset has.
-    * model: the model that takes the diorama's place.
+    * model: the model that takes the diorama's place; side: of the grounders' picture, in pixels.
 
     UsageError (exit 2) for anything out of range.
     """
@@ -162,7 +190,7 @@ def run(
 
     _check(parts, [*subtasks, *contrast, *large_subtasks], [steps, repeats, large_repeats])
     registry, runtime, say = registry or Registry.discover(), runtime or Runtime(), progress or _quiet
-    demo, costs = None, []
+    demo, costs, grounders = None, [], []
     if DEMO in parts:
         say("the demo's edit")
         demo = demo_cost(runtime)
@@ -171,6 +199,14 @@ def run(
         for counts, kept in ((subtasks, False), (contrast, True)):
             for count in counts:
                 costs += bench.costs(count, kept, steps, repeats)
+    if GROUNDERS in parts:
+        from gas_diorama.speed_grounding import KINDS, grounding_cost
+
+        for kind in KINDS:
+            say(f"{kind.network}: random weights, a picture of {side} x {side} pixels")
+            with tempfile.TemporaryDirectory() as folder:
+                cost = grounding_cost(Path(folder), kind, device=runtime.device, dtype=runtime.dtype, side=side)
+                grounders.append(cost)
     if LARGE in parts:
         from gas_diorama.random_weights import build_model
 
@@ -180,9 +216,9 @@ def run(
             name = "a UNet of Stable Diffusion 1.5's size, random weights, 64x64 latents"
             bench = _Bench(name, folder, 512, registry, runtime, say)
             for count in large_subtasks:
-                for kept in (False, True):
+                for kept in (False, True) if runtime.torch_device().type == "cuda" else (False,):
                     costs += bench.costs(count, kept, 1, large_repeats)
-    return Report(tuple(costs), demo, _setting(runtime))
+    return Report(tuple(costs), demo, tuple(grounders), _setting(runtime))
 
 
 # --- one step ---------------------------------------------------------------------------------------------------------
@@ -441,6 +477,10 @@ def _cells(cost: Cost) -> list[str]:
         f"{cost.time_ratio:.2f}x",
         "-" if cost.outside is None else f"{100 * cost.outside:.1f} %",
     ]
+
+
+def _gigabytes(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 1e9:.2f} GB"
 
 
 def _quiet(what: str) -> None:

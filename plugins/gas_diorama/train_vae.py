@@ -110,7 +110,11 @@ def standardise(vae: AutoencoderKL, bank: SceneBank) -> None:
 
 @dataclass(frozen=True)
 class DecoderSettings:
-    """Schedule of the decoder's second training, in which the encoder, and so every latent, stays as it is."""
+    """Schedule of the decoder's second training, in which the encoder, and so every latent, stays as it is.
+
+    `thing` and `small` are added to the weight of a pixel where a thing, or a small thing, is; `small_share` is the share
+    of each batch that is drawn from scenes with a small thing.
+    """
 
     steps: int = 1200
     batch: int = 8
@@ -119,6 +123,7 @@ class DecoderSettings:
     edges: float = 0.5
     thing: float = 3.0
     small: float = 9.0
+    small_share: float = 0.5
     average: float = 0.995
     scenes: int = 8000
     seed: int = 50
@@ -150,14 +155,16 @@ def train_decoder(out: Path, settings: DecoderSettings, device: str = "cpu") -> 
         vae.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         average.weights, first = {k: v.to(device) for k, v in state["average"].items()}, state["step"]
-    bank = SceneBank(settings.scenes, settings.seed)
+    banks = SceneBank(settings.scenes, settings.seed), SceneBank(settings.scenes, settings.seed + 1, small=True)
+    few = round(settings.small_share * settings.batch)
     started, running = time.monotonic(), 0.0
     log.info("decoder: from step %d of %d", first, settings.steps)
     for step in range(first, settings.steps):
         known = min(settings.scenes, 1000 + settings.batch * step // 2)
         numbers = np.random.default_rng((settings.seed, step)).integers(0, known, settings.batch)
-        x = to_tensor(bank.pictures(numbers)).to(device)
-        weights = np.stack([pixel_weights(bank.scene(int(n)), settings) for n in numbers])
+        drawn = list(zip(banks, (numbers[few:], numbers[:few]), strict=True))
+        x = to_tensor(np.concatenate([bank.pictures(some) for bank, some in drawn])).to(device)
+        weights = np.stack([pixel_weights(bank.scene(int(n)), settings) for bank, some in drawn for n in some])
         w = torch.from_numpy(weights).to(device)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, settings.steps, settings.peak, settings.warm_up)
