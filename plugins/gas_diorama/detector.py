@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from transformers import (
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessorPil,
+    SwinBackbone,
     SwinConfig,
 )
 
@@ -35,25 +37,28 @@ class DetectorSettings:
 
     patch: int = 8
     swin: tuple[int, ...] = (64, 128)
-    swin_depths: tuple[int, ...] = (2, 2)
+    swin_depths: tuple[int, ...] = (4, 2)
+    swin_heads: tuple[int, ...] = (8, 16)
     window: int = 8
     width: int = 96
     heads: int = 6
     feed_forward: int = 192
-    encoder_layers: int = 2
+    encoder_layers: int = 1
     decoder_layers: int = 1
-    points: int = 4
+    points: int = 2
     queries: int = 24
     text_width: int = 96
     text_layers: int = 2
-    steps: int = 4000
-    batch: int = 32
-    peak: float = 1.5e-3
+    backbone_steps: int = 900
+    backbone_peak: float = 2e-3
+    steps: int = 3200
+    batch: int = 16
+    peak: float = 2e-3
     warm_up: int = 100
     average: float = 0.998
-    scenes: int = 40000
-    first_scenes: int = 1500
-    scenes_a_step: int = 9
+    scenes: int = 24000
+    first_scenes: int = 2000
+    scenes_a_step: int = 4
     seed: int = 0
     save_every: int = 200
     measured: int = 96
@@ -86,23 +91,53 @@ def build_image_processor() -> GroundingDinoImageProcessorPil:
     )
 
 
+def _swin_config(settings: DetectorSettings) -> SwinConfig:
+    return SwinConfig(
+        image_size=SIZE,
+        patch_size=settings.patch,
+        embed_dim=settings.swin[0],
+        depths=list(settings.swin_depths),
+        num_heads=list(settings.swin_heads),
+        window_size=settings.window,
+        mlp_ratio=2.0,
+        drop_path_rate=0.0,
+        out_indices=list(range(1, len(settings.swin) + 1)),
+    )
+
+
+def build_swin(settings: DetectorSettings) -> SwinBackbone:
+    """The untrained backbone of `build_detector`."""
+    swin = SwinBackbone(_swin_config(settings))
+    look_near(swin)
+    return swin
+
+
+@torch.no_grad()
+def look_near(swin: nn.Module, strength: float = 2.0) -> None:
+    """Makes each attention head of an untrained Swin look at one neighbouring cell, so that the network starts as a
+    convolution (d'Ascoli et al. 2021, ConViT): after that it learns shapes several times as fast.
+
+    The first eight heads look one cell away in the eight directions, others two.
+    """
+    around = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0)]
+    for module in swin.modules():
+        table = getattr(module, "relative_position_bias_table", None)
+        if table is None:
+            continue
+        side = (math.isqrt(table.shape[0]) + 1) // 2
+        along = torch.arange(1 - side, side, dtype=torch.float32)
+        offsets = torch.stack(torch.meshgrid(along, along, indexing="ij"), -1).flatten(0, 1)
+        for head in range(table.shape[1]):
+            wanted = torch.tensor(around[head % 8]) * (1 + head // 8)
+            table[:, head] = -strength * ((offsets - wanted) ** 2).sum(-1).clamp(max=8)
+
+
 def build_detector(settings: DetectorSettings, words: int) -> GroundingDinoForObjectDetection:
     """The untrained network, for a vocabulary of `words` entries.
 
     Two of transformers' starting values are made for millions of pictures and are changed: the gates of the fusion
     layers (0.0001) to 0.2, and the scale and offset of what is compared, so that every score starts near 0.05.
     """
-    backbone = SwinConfig(
-        image_size=SIZE,
-        patch_size=settings.patch,
-        embed_dim=settings.swin[0],
-        depths=list(settings.swin_depths),
-        num_heads=[width // 32 for width in settings.swin],
-        window_size=settings.window,
-        mlp_ratio=2.0,
-        drop_path_rate=0.0,
-        out_indices=list(range(1, len(settings.swin) + 1)),
-    )
     text = BertConfig(
         vocab_size=words,
         hidden_size=settings.text_width,
@@ -115,7 +150,7 @@ def build_detector(settings: DetectorSettings, words: int) -> GroundingDinoForOb
     )
     detector = GroundingDinoForObjectDetection(
         GroundingDinoConfig(
-            backbone_config=backbone,
+            backbone_config=_swin_config(settings),
             text_config=text,
             num_queries=settings.queries,
             d_model=settings.width,
@@ -135,6 +170,7 @@ def build_detector(settings: DetectorSettings, words: int) -> GroundingDinoForOb
         )
     )
     model = detector.model
+    look_near(model.backbone)
     with torch.no_grad():
         for layer in model.encoder.layers:
             layer.fusion_layer.vision_param.fill_(0.2)
@@ -192,7 +228,7 @@ def detect(
     phrases: Sequence[Sequence[str]],
     batch: int = 32,
 ) -> list[list[tuple[float, tuple[float, float, float, float]]]]:
-    """For each picture and each of its phrases the best (score, box in pixels): the score is the mean of the sigmoids of
+    """For each picture and each of its phrases the best (score, box in pixels): a score is the mean of the sigmoids of
     the phrase's tokens."""
     found = []
     for start in range(0, len(pictures), batch):

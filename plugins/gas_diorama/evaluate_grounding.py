@@ -55,7 +55,10 @@ def measure_detector(
         "iou_objects": float(iou[~part_of].mean()),
         "iou_small": float(iou[little].mean()) if little.any() else float("nan"),
         "absent": float((wrong >= THRESHOLD).mean()),
-        **{f"absent_{form.replace(' ', '_')}": float(v) for form, v in zip(forms, (wrong >= THRESHOLD).mean(0))},
+        **{
+            f"absent_{form.replace(' ', '_')}": float(v)
+            for form, v in zip(forms, (wrong >= THRESHOLD).mean(0), strict=True)
+        },
         "even": even,
         "missed_even": float((score < even).mean()),
     }

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import BertTokenizer, GroundingDinoForObjectDetection, GroundingDinoProcessor
 
-from gas_diorama.asking import Asked, ask, visible_boxes
-from gas_diorama.bank import SceneBank
+from gas_diorama.asking import Asked
 from gas_diorama.detector import (
     DetectorSettings,
     build_detector,
@@ -30,50 +29,24 @@ from gas_diorama.detector import (
 )
 from gas_diorama.evaluate_grounding import measure_detector
 from gas_diorama.scene import SIZE
+from gas_diorama.train_backbone import LABELS, DetectorBank, cell_loss, train_backbone
 from gas_diorama.training import Average, learning_rate, load_checkpoint, log, save_checkpoint
 
 DETECTOR_WEIGHTS = Path(__file__).parent / "weights" / "grounding-dino"
+WEIGHTS = {"encoder_score": 1.0, "encoder_box": 1.0, "decoder_score": 2.0, "decoder_box": 1.0, "cells": 0.5}
+"""Of the parts of the loss."""
 MOST_THINGS = 5
 """Three objects, ground and sky."""
-
-
-class DetectorBank:
-    """Training scenes of three sorts: plain ones, ones with a small thing, ones with twins, with their boxes."""
-
-    def __init__(self, settings: DetectorSettings) -> None:
-        third = max(settings.scenes // 4, 1)
-        self.banks = (
-            SceneBank(2 * third, settings.seed + 300),
-            SceneBank(third, settings.seed + 301, small=True),
-            SceneBank(third, settings.seed + 302, twins=True),
-        )
-        self._boxes: dict[tuple[int, int], np.ndarray] = {}
-
-    def draw(
-        self, rng: np.random.Generator, count: int, known: int
-    ) -> tuple[np.ndarray, list[np.ndarray], list[list[Asked]]]:
-        """`count` of the first `known` scenes: pictures uint8 (n, 128, 128, 3), boxes of their things in pixels, phrases
-        asked of them."""
-        pictures, boxes, asked = [], [], []
-        for _ in range(count):
-            sort = int(rng.choice(3, p=(0.5, 0.25, 0.25)))
-            bank = self.banks[sort]
-            number = int(rng.integers(min(bank.count, max(known // (2 if sort == 0 else 4), 1))))
-            pictures.append(bank.pictures(np.array([number]))[0])
-            scene = bank.scene(number)
-            if (sort, number) not in self._boxes:
-                self._boxes[sort, number] = visible_boxes(scene)
-            boxes.append(self._boxes[sort, number])
-            asked.append(ask(scene, rng))
-        return np.stack(pictures), boxes, asked
 
 
 def targets(
     tokenizer: BertTokenizer, boxes: Sequence[np.ndarray], asked: Sequence[Sequence[Asked]]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The text as the network takes it, and what it should answer: "boxes" (n, 5, 4), middle, width and height as shares
-    of the picture; "there" (n, 5), False past the last thing; "tokens" (n, 5, words), True where a token belongs to a
-    phrase that means the thing."""
+    """The text as the network takes it, and what it should answer.
+
+    The answer: "boxes" (n, 5, 4), middle, width and height as shares of the picture; "there" (n, 5), False past the
+    last thing; "tokens" (n, 5, words), True where a token belongs to a phrase that means the thing.
+    """
     text = tokenizer([caption_of([one.text for one in some]) for some in asked], padding=True, return_tensors="pt")
     count, length = text["input_ids"].shape
     middles = torch.zeros(count, MOST_THINGS, 4)
@@ -102,9 +75,10 @@ def cell_middles(cells: int, coarsest: int) -> tuple[Tensor, Tensor]:
 
 
 def nearness(boxes: Tensor, there: Tensor, middles: Tensor, strides: Tensor) -> Tensor:
-    """How near each cell is to the middle of each thing, (n, things, cells) in [0, 1]: a bell whose width is a sixth of
-    the thing's, at least half a cell, and 1 at the nearest cell of each level."""
-    spread = torch.maximum(boxes[:, :, None, 2:] / 6, strides[None, None, :, None] / 2)
+    """How near each cell is to the middle of each thing, (n, things, cells) in [0, 1]: a bell whose deviation is
+    a quarter of the thing's side, at least half a cell and at most an eighth of the picture, with 1 at the nearest cell
+    of each level."""
+    spread = torch.maximum((boxes[:, :, None, 2:] / 4).clamp(max=1 / 8), strides[None, None, :, None] / 2)
     bell = torch.exp(-0.5 * (((middles - boxes[:, :, None, :2]) / spread) ** 2).sum(-1))
     for stride in strides.unique():
         level = strides == stride
@@ -138,9 +112,9 @@ def _box_loss(found: Tensor, true: Tensor, weight: Tensor) -> Tensor:
 def detection_loss(out: object, answer: dict[str, Tensor], known: Tensor, coarsest: int) -> dict[str, Tensor]:
     """The four parts of the loss.
 
-    Encoder: each cell's scores go to its nearness to a thing for the words that mean the thing and to 0 for others; cells
-    near a thing learn its box. Decoder: each query is given to the thing that its box overlaps most; its scores go to
-    that overlap, and its box to the thing's when the overlap is over 0.3 or no other query's is larger.
+    Encoder: each cell's scores go to its nearness to a thing for the words that mean the thing and to 0 for others;
+    cells near a thing learn its box. Decoder: each query is given to the thing that its box overlaps most; its scores
+    go to that overlap, and its box to the thing's when the overlap is over 0.3 or no other query's is larger.
 
     Args:
         out: what the network returned.
@@ -188,30 +162,37 @@ def train_detector(out: Path, settings: DetectorSettings, device: str = "cpu") -
     torch.manual_seed(settings.seed)
     tokenizer = build_tokenizer()
     detector = build_detector(settings, len(tokenizer)).to(device).train()
+    helper = torch.nn.Linear(settings.width, len(LABELS)).to(device)
     average, first = Average(detector, settings.average), 0
-    decayed = [p for p in detector.parameters() if p.ndim > 1]
-    plain = [p for p in detector.parameters() if p.ndim <= 1]
+    decayed = [p for p in [*detector.parameters(), *helper.parameters()] if p.ndim > 1]
+    plain = [p for p in [*detector.parameters(), *helper.parameters()] if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=settings.peak, betas=(0.9, 0.98), fused=True)
     if state is not None:
         detector.load_state_dict(state["network"])
+        helper.load_state_dict(state["helper"])
         optimiser.load_state_dict(state["optimiser"])
         average.weights, first = {k: v.to(device) for k, v in state["average"].items()}, state["step"]
+    else:
+        detector.model.backbone.conv_encoder.model.load_state_dict(train_backbone(out, settings, device))
+        average = Average(detector, settings.average)
     bank = DetectorBank(settings)
-    coarsest = SIZE // settings.patch // 2 ** (len(settings.swin) - 1)
     started, running = time.monotonic(), dict[str, float]()
     log.info("detector: %.2f M parameters, from step %d of %d", sum(p.numel() for p in detector.parameters()) / 1e6,
              first, settings.steps)  # fmt: skip
     for step in range(first, settings.steps):
         rng = np.random.default_rng((settings.seed, step))
-        pictures, boxes, asked = bank.draw(rng, settings.batch, settings.first_scenes + settings.scenes_a_step * step)
+        known = settings.first_scenes + settings.scenes_a_step * step
+        pictures, boxes, labels, asked = bank.draw(rng, settings.batch, known)
         text, answer = targets(tokenizer, boxes, asked)
         text = {name: value.to(device) for name, value in text.items()}
         answer = {name: value.to(device) for name, value in answer.items()}
         with torch.autocast(device, dtype=torch.bfloat16):
             found = detector(pixel_values=to_pixels(pictures).to(device), **text)
-        parts = detection_loss(found, answer, text["attention_mask"].bool(), coarsest)
-        loss = parts["encoder_score"] + parts["encoder_box"] + parts["decoder_score"] + parts["decoder_box"]
+        parts = detection_loss(found, answer, text["attention_mask"].bool(), bank.sides[-1])
+        shown = helper(found.encoder_last_hidden_state_vision.float())
+        parts["cells"] = cell_loss(shown, torch.from_numpy(labels).to(device))
+        loss = sum(WEIGHTS[name] * value for name, value in parts.items())
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, settings.steps, settings.peak, settings.warm_up)
         optimiser.zero_grad(set_to_none=True)
@@ -232,6 +213,7 @@ def train_detector(out: Path, settings: DetectorSettings, device: str = "cpu") -
                 out / "detector.pt",
                 {
                     "network": detector.state_dict(),
+                    "helper": helper.state_dict(),
                     "average": average.weights,
                     "optimiser": optimiser.state_dict(),
                     "step": done,
