@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from gas.errors import GasError, UsageError
+from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.folders import hub_folder, models_folder
 from gas.profiles import CACHE_PREFIX, ModelFiles, Profile, resolve_model, user_profiles
 from gas.registry import Registry
@@ -114,8 +114,11 @@ def default_profile(find_profile: Callable[[str], Profile]) -> tuple[str, str]:
     """The name of the profile for who has chosen none, and why: Stable Diffusion 1.5 if its files are here, else the
     diorama."""
     models = find_profile(PHOTOGRAPHS).models
-    if models and all(look(files).state == "there" for files in models):
-        return PHOTOGRAPHS, f"default, since the models of {PHOTOGRAPHS} are here"
+    try:
+        if models and all(look(files).state == "there" for files in models):
+            return PHOTOGRAPHS, f"default, since the models of {PHOTOGRAPHS} are here"
+    except ModelUnavailable as error:
+        return WITHOUT_WEIGHTS, f"default; {error.message}"
     return WITHOUT_WEIGHTS, f"default; for photographs: gas models pull {PHOTOGRAPHS}"
 
 
@@ -135,7 +138,21 @@ def source_of(files: ModelFiles) -> Source:
 
 
 def look(files: ModelFiles) -> Found:
-    """What is here of a model, by name only: cheap enough for every start. See `verify` for the contents."""
+    """What is here of a model, by name only: cheap enough for every start. See `verify` for the contents.
+
+    ModelUnavailable (exit 6) when the folder cannot be read.
+    """
+    try:
+        return _look(files)
+    except OSError as error:
+        where = error.filename or files.id
+        raise ModelUnavailable(
+            f"{str(where)[:200]} cannot be read: {error.strerror or error}",
+            "correct its permissions, or name another folder with HF_HOME or GAS_HOME",
+        ) from None
+
+
+def _look(files: ModelFiles) -> Found:
     match source_of(files):
         case "file":
             path = cached_file(files)
@@ -167,7 +184,7 @@ def snapshot(files: ModelFiles) -> Path | None:
     repository = hub_folder() / f"models--{files.id.replace('/', '--')}"
     revision = files.revision or "main"
     named = repository / "refs" / revision
-    commit = named.read_text("utf-8").strip() if named.is_file() else revision
+    commit = named.read_text("utf-8", errors="replace").strip() if named.is_file() else revision
     folder = repository / "snapshots" / commit
     return folder if folder.is_dir() else None
 

@@ -17,8 +17,9 @@ COMMIT = "1234567890abcdef1234567890abcdef12345678"
 class FakeHub:
     """`repositories[id][path]` are files of the only commit, `files[name]` those behind plain addresses.
 
-    `gated` are ids that want a login, `cut` maps a file's name to the byte after which its connection ends (once),
-    `status` a file's name to the status that it is answered with, `moved` a name to another address.
+    `commits` are the revisions that can be asked for, all with the same files. `gated` are ids that want a login, `cut`
+    maps a file's name to the byte after which its connection ends (once), `status` a file's name to the status that it
+    is answered with, `moved` a name to another address.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class FakeHub:
         self.status: dict[str, int] = {}
         self.moved: dict[str, str] = {}
         self.ranges = True
+        self.commits = {COMMIT}
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         hub = self
 
@@ -87,7 +89,7 @@ class FakeHub:
         files = self.repositories.get(repository)
         if files is None:
             _send(handler, 401, b"{}", {"X-Error-Code": "RepoNotFound"})
-        elif revision not in {"main", COMMIT}:
+        elif revision not in {"main", *self.commits}:
             _send(handler, 404, b"{}", {"X-Error-Code": "RevisionNotFound"})
         elif what == "tree":
             _send(handler, 200, json.dumps([_entry(name, data) for name, data in files.items()]).encode(), {})
@@ -101,13 +103,13 @@ class FakeHub:
             _send(handler, 401, b"", {"X-Error-Code": "RepoNotFound"})
         elif repository in self.gated:
             _send(handler, 403, b"", {"X-Error-Code": "GatedRepo"})
-        elif revision not in {"main", COMMIT}:
+        elif revision not in {"main", *self.commits}:
             _send(handler, 404, b"", {"X-Error-Code": "RevisionNotFound"})
         elif name not in files:
             _send(handler, 404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         else:
             entry = _entry(name, files[name])
-            headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{entry["oid"]}"'}
+            headers = {"X-Repo-Commit": COMMIT if revision == "main" else revision, "ETag": f'"{entry["oid"]}"'}
             if "lfs" in entry:
                 headers |= {"X-Linked-Etag": f'"{entry["lfs"]["oid"]}"', "X-Linked-Size": str(len(files[name]))}
             self._body(handler, name.rpartition("/")[2], files[name], headers)

@@ -48,6 +48,12 @@ TINY = ModelFiles(
 CHECKPOINT = bytes(range(256)) * 20_000
 
 
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the hub, an empty home, an empty folder."""
@@ -530,13 +536,74 @@ def test_the_default_profile_depends_on_what_is_here(hub: FakeHub, no_network: N
     assert models.default_profile(registry.profile)[0] == "diorama"
 
 
+def test_a_cache_that_cannot_be_read_stops_nothing(
+    gas: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", "/" + "x" * 5000)
+    name, why = models.default_profile(Registry.discover().profile)
+    assert name == "diorama" and "cannot be read" in why
+    assert gas("models", "ls").code == 6
+    found = {one["topic"]: one for one in data(gas("doctor", "--json"))}
+    assert found["profile sd15"]["state"] == "broken" and "HF_HOME" in found["profile sd15"]["remedy"]
+    assert found["profile diorama"]["state"] == "ok"
+
+
+# A whole profile, from the hub to its loaders
+
+
+@pytest.mark.parametrize("name", ["sd15", "published"])
+def test_what_was_pulled_is_enough_to_load_without_network(
+    gas: Callable[..., Said], hub: FakeHub, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Each repository has what the real one has, as far as names go; the loaders look for files, not at weights."""
+    from gas import Runtime
+    from gas.diffusion.stable_diffusion import _check_layout, _download, _hub_files
+    from gas_grounders.pretrained import model_folder
+
+    profile = Registry.discover().profile(name)
+    kinds = {"grounding-dino": "grounding-dino", "sam": "sam", "bert": "bert"}
+    junk = ("README.md", ".gitattributes", "pytorch_model.bin", "tf_model.h5", "onnx/model.onnx")
+    for files in profile.models:
+        if files.url:
+            continue
+        kind = next((kind for part, kind in kinds.items() if part in files.id), "")
+        wanted = {file for file in files.files if "*" not in file}
+        hub.repositories[files.id] = {file: f'{{"model_type": "{kind}"}}'.encode() for file in [*wanted, *junk]}
+        if not kind:
+            hub.repositories[files.id] |= {**SD, "safety_checker/config.json": b"{}"}
+        elif kind == "bert":
+            hub.repositories[files.id]["model.safetensors"] = b"not needed"
+        hub.commits.add(str(files.revision))
+    registry_profile = Registry.profile
+
+    def served(self: Registry, wanted: str) -> Any:
+        found = registry_profile(self, wanted)
+        here = [checkpoint(hub, id=m.id) if m.url else m for m in found.models]
+        return found.model_copy(update={"models": tuple(here)})
+
+    monkeypatch.setattr(Registry, "profile", served)
+    assert gas("models", "pull", name).code == 0
+    assert not {n for n in hub.bodies() if n.endswith((".bin", ".h5", ".onnx", ".md", ".ckpt"))}
+    assert "got" not in gas("models", "pull", name).err
+    hub.asked.clear()
+    for runtime in (Runtime(offline=True), Runtime()):
+        for files in profile.models:
+            source = resolve_model(files.model)
+            if files.url:
+                assert Path(source.location).read_bytes() == CHECKPOINT
+            elif "diffusion" in files.id:
+                _check_layout(_download(source, _hub_files(None, False), runtime.offline), files.id)
+            else:
+                kind = next(kind for part, kind in kinds.items() if part in files.id)
+                model_folder(files.model, runtime, config=kind, tokenizer=kind != "sam", weights=kind != "bert")
+    assert hub.asked == [], "a pinned model that is here is loaded without asking the hub"
+    if name == "sd15":
+        assert models.default_profile(Registry.discover().profile)[0] == "sd15"
+
+
 # The commands
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

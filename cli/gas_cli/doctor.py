@@ -133,8 +133,12 @@ def _hub() -> Iterable[Finding]:
         yield Finding("model cache", "note", "huggingface_hub is not installed", 'pip install "gas-edit[diffusion]"')
         return
     folder = Path(constants.HF_HUB_CACHE)
-    there = folder if folder.exists() else next(p for p in folder.parents if p.exists())
-    yield Finding("model cache", "ok", f"{folder}, {_gigabytes(shutil.disk_usage(there).free)} free on its disk")
+    try:
+        there = folder if folder.exists() else next(p for p in folder.parents if p.exists())
+        yield Finding("model cache", "ok", f"{folder}, {_gigabytes(shutil.disk_usage(there).free)} free on its disk")
+    except OSError as error:
+        reason = f"{str(folder)[:200]} cannot be read: {error.strerror or error}"
+        yield Finding("model cache", "broken", reason, "correct its permissions, or name another folder with HF_HOME")
     for name in ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if value := os.environ.get(name):
             yield Finding(name, "note", value)
@@ -194,6 +198,7 @@ def _profiles(registry: Registry) -> Iterable[Finding]:
                 *(registry.find("grounders", grounder) for grounder in profile.grounders),
                 registry.find("editors", profile.editor),
             ]
+            absent = [files for files in profile.models if models.look(files).state != "there"]
         except GasError as error:
             yield Finding(topic, "broken", error.message, error.remedy)
             continue
@@ -201,7 +206,6 @@ def _profiles(registry: Registry) -> Iterable[Finding]:
         for package in dict.fromkeys(_missing_packages([*used, *filter(None, [registered.get(name)])])):
             complete = False
             yield Finding(topic, "missing", *package)
-        absent = [files for files in profile.models if models.look(files).state != "there"]
         to_get = [files for files in absent if models.source_of(files) != "local"]
         for files in absent:
             if files not in to_get:
