@@ -45,7 +45,7 @@ class SegmenterSettings:
     decoder_mlp: int = 192
     boxes: int = 4
     points: int = 3
-    steps: int = 3800
+    steps: int = 2600
     batch: int = 8
     peak: float = 1e-3
     warm_up: int = 100
@@ -54,6 +54,7 @@ class SegmenterSettings:
     seed: int = 0
     save_every: int = 250
     measured: int = 64
+    tested: int = 200
 
 
 def build_segmenter(settings: SegmenterSettings) -> SamModel:
@@ -241,8 +242,8 @@ def losses(logits: Tensor, quality: Tensor, wanted: Tensor) -> dict[str, Tensor]
 
     `logits` (n, p, 4, h, w), `quality` (n, p, 4), `wanted` bool (n, p, 128, 128). The target of a cell is the share of
     it that is wanted, so that the outline, where the logit is 0, runs between cells too; focal is therefore the form
-    for soft targets (Li et al. 2020, equation 6). A mask's loss is 20 focal + dice; of the three masks only the best is trained, but for
-    a twentieth of their mean that keeps the other two usable.
+    for soft targets (Li et al. 2020, equation 6). A mask's loss is 20 focal + dice; of the three masks only the best is
+    trained, but for a twentieth of their mean that keeps the other two usable.
     """
     share = F.adaptive_avg_pool2d(wanted.float(), logits.shape[-2:])
     target = share[:, :, None].expand_as(logits)
@@ -261,7 +262,8 @@ def losses(logits: Tensor, quality: Tensor, wanted: Tensor) -> dict[str, Tensor]
 
 
 def train_segmenter(out: Path, settings: SegmenterSettings, device: str = "cpu") -> SamModel:
-    """The trained network; goes on from `out`/segmenter.pt when that is there."""
+    """The trained network; goes on from `out`/segmenter.pt when that is there. The log ends with its figures on the test
+    split."""
     torch.manual_seed(settings.seed)
     network = build_segmenter(settings).to(device).train()
     trained = [p for name, p in network.named_parameters() if "positional_embedding" not in name]
@@ -312,7 +314,9 @@ def train_segmenter(out: Path, settings: SegmenterSettings, device: str = "cpu")
             )
             mean = averaged_segmenter(out)[0].to(device)
             log.info("segmenter step %d: %s", step + 1, shown(measure(mean, "validation", settings.measured)))
-    return averaged_segmenter(out)[0]
+    finished = averaged_segmenter(out)[0]
+    log.info("segmenter on %d test scenes: %s", settings.tested, shown(measure(finished, "test", settings.tested)))
+    return finished
 
 
 def averaged_segmenter(out: Path) -> tuple[SamModel, SegmenterSettings]:
