@@ -76,8 +76,7 @@ def prepare(files: ModelFiles, *, variant: str | None = None) -> Download | None
             return Download(files, (path.name,), max(whole - have, 0), path.parent)
     if variant is None and files.files and look(files).state == "there":
         return None
-    from huggingface_hub import snapshot_download
-
+    snapshot_download = _snapshot_download()
     with _explained(files):
         listed = snapshot_download(files.id, revision=files.revision, dry_run=True, tqdm_class=_silent())
     names = needed([one.filename for one in listed], files.files, variant)
@@ -135,8 +134,7 @@ def get(download: Download, report: Report = lambda count: None) -> Path:
     files = download.files
     if source_of(files) == "file":
         return _get_file(files, report)
-    from huggingface_hub import snapshot_download
-
+    snapshot_download = _snapshot_download()
     with _explained(files):
         return Path(
             snapshot_download(
@@ -249,6 +247,16 @@ def _part(path: Path) -> Path:
 
 
 # The hub
+
+
+def _snapshot_download() -> Callable[..., Any]:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ModelUnavailable(
+            f"models of the hub need the Python package huggingface_hub: {error}", 'pip install "gas-edit[diffusion]"'
+        ) from error
+    return snapshot_download
 
 
 def _as_variant(wanted: Sequence[str], variant: str | None) -> list[str]:

@@ -326,6 +326,13 @@ def test_the_hub_told_to_be_offline(hub: FakeHub, monkeypatch: pytest.MonkeyPatc
         downloads.prepare(TINY)
 
 
+def test_without_the_hubs_package_its_extra_is_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ModelUnavailable, match="huggingface_hub") as caught:
+        downloads.prepare(TINY)
+    assert caught.value.remedy == 'pip install "gas-edit[diffusion]"'
+
+
 # From elsewhere
 
 

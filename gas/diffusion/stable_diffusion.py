@@ -257,6 +257,7 @@ def _download(source: ModelSource, patterns: list[str], offline: bool) -> Path:
     )
 
     name, at = source.location, f" at revision {source.revision}" if source.revision else ""
+    full = f"{name}@{source.revision}" if source.revision else name
     try:
         return Path(
             snapshot_download(name, revision=source.revision, allow_patterns=patterns, local_files_only=offline)
@@ -275,7 +276,8 @@ def _download(source: ModelSource, patterns: list[str], offline: bool) -> Path:
     except LocalEntryNotFoundError:
         why = "and downloads are switched off" if offline else "and the hub cannot be reached"
         raise ModelUnavailable(
-            f"model {name!r}{at} is not in the cache {why}", "download it while online, or name a local folder"
+            f"model {name!r}{at} is not in the cache {why}",
+            f"while online: gas models pull {full}; or name a local folder",
         ) from None
     except (HfHubHTTPError, OSError) as error:
         first = str(error).strip().partition("\n")[0]
