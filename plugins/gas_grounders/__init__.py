@@ -38,6 +38,12 @@ def gas_register_grounders() -> tuple[BackendSpec, ...]:
             weights="Apache-2.0",
         ),
         BackendSpec(
+            "attention",
+            "gas_grounders.attention:AttentionGrounder",
+            "masks for phrases from the diffusion model's own attention, with no extra model",
+            extra="diffusion",
+        ),
+        BackendSpec(
             "sam",
             "gas_grounders.sam:Sam",
             "masks for boxes, or all segments of a picture (Segment Anything)",
