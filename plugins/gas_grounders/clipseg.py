@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ClipSegOptions(DetectorOptions):
-    """The threshold is that of the authors' notebook, on the sigmoid of the logits."""
+    """The threshold is on the sigmoid of the logits: 0.5 is where a pixel belongs to the phrase more than not."""
 
     model: str = Field("CIDAS/clipseg-rd64-refined", description="hub id, local folder or package:PACKAGE/FOLDER")
     score_threshold: float = Field(0.5, ge=0, le=1, description="lowest score of a pixel that belongs to the phrase")

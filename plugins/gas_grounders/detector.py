@@ -156,6 +156,8 @@ class Detector(Grounder):
             lead = f"only {there} of {needed} {shown!r} {'was' if there == 1 else 'were'} found"
             which = "the best score of another"
         left = [i for i in range(len(candidates.scores)) if not self._passes(candidates, i)]
+        if there and not left:
+            return ObjectNotFound(f"{lead}: all other boxes overlap {'it' if there == 1 else 'them'}", draw)
         best = max(left, key=lambda i: candidates.scores[i], default=None)
         score = 0.0 if best is None else float(candidates.scores[best])
         option, value, threshold = "score_threshold", score, float(self.options.score_threshold)

@@ -31,7 +31,7 @@ class Network(Protocol):
 
 
 class GroundingDinoOptions(DetectorOptions):
-    """Defaults are those of the original demo (`demo/inference_on_a_image.py`): 0.35 for the box, 0.25 for its text."""
+    """The thresholds are the defaults of the authors' `Model.predict_with_caption`: 0.35 for a box, 0.25 for text."""
 
     model: str = Field(
         "IDEA-Research/grounding-dino-tiny",
