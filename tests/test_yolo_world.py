@@ -178,7 +178,6 @@ def test_nms_and_the_n_best(weights: Path, clip: Path) -> None:
     answer = detector(weights, clip, score_threshold=0.0, nms=1.0).ground(IMAGE, ask(*["box"] * 5))
     scores = [region.score for region in answer]
     assert scores == sorted(scores, reverse=True)  # type: ignore[type-var]
-    assert len({region.box for region in answer}) == 5
     with pytest.raises(ObjectNotFound, match="all other boxes overlap"):
         detector(weights, clip, score_threshold=0.0, nms=0.1).ground(IMAGE, ask(*["box"] * 5))
 
