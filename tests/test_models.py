@@ -273,6 +273,17 @@ def test_main_when_nothing_is_pinned(hub: FakeHub) -> None:
     assert path.name == COMMIT and models.look(files).state == "there"
 
 
+def test_settings_without_weights_are_no_model(hub: FakeHub) -> None:
+    hub.repositories["other/net"] = {"config.json": b"{}", "model.safetensors": b"x" * 100}
+    files = ModelFiles(id="other/net", revision=COMMIT)
+    path, _ = fetch(files)
+    assert models.look(files).state == "there"
+    (path / "model.safetensors").unlink()
+    assert models.look(files)[0::2] == ("partly", ("weights",))
+    fetch(files)
+    assert models.look(files).state == "there"
+
+
 class Refusal(NamedTuple):
     arrange: Callable[[FakeHub], Any]
     files: ModelFiles
@@ -667,6 +678,8 @@ def test_every_model_is_listed_offline(gas: Callable[..., Said], mine: Path, no_
     (line,) = [line for line in said.out.splitlines() if "some/sd" in line]
     for word in ("mine", "1.5 GB", "MIT, gated", COMMIT[:12], "missing"):
         assert word in line
+    (segmenter,) = [line for line in said.out.splitlines() if "facebook/sam-vit-base" in line]
+    assert "grounder sam" in segmenter
     (shared,) = [line for line in said.out.splitlines() if "stable-diffusion-v1-5" in line]
     assert "published, sd15" in shared
     assert "gas models pull sd15" in said.err and "profile broken" in said.err

@@ -32,6 +32,7 @@ def ls(registry: Registry, *, as_json: bool = False) -> None:
     rows = [
         (
             one.files.id,
+            one.files.use,
             ", ".join(one.profiles),
             size(one.files.size_mb),
             one.files.licence + (", gated" if one.files.gated else ""),
@@ -40,7 +41,7 @@ def ls(registry: Registry, *, as_json: bool = False) -> None:
         )
         for one, found in known
     ]
-    print_table("models", ("model", "profiles", "size", "licence", "revision", "here"), rows)
+    print_table("models", ("model", "for", "profiles", "size", "licence", "revision", "here"), rows)
     short = [name for name in models.profile_names(registry) if any(_needs(name, one, found) for one, found in known)]
     for name in short:
         people().print(f"get what {name} needs: gas models pull {name}", markup=False)
