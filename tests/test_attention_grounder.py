@@ -22,6 +22,7 @@ from gas.regions import mask_box
 from gas.testing import GrounderContract
 from gas.testing.contracts import sample_image
 from gas.types import Region
+from gas_diorama.world import Scene, Thing, masks, render
 from gas_grounders.attention import AttentionGrounder, AttentionOptions, _enlarged, guided_filter
 
 DIORAMA = "package:gas_diorama/weights/sd"
@@ -243,8 +244,6 @@ def trained(runtime: Runtime) -> AttentionGrounder:
 
 
 def two_cars() -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    from gas_diorama.world import Scene, Thing, masks, render
-
     left, right = Thing("car", "red", 34, 88, 44), Thing("car", "blue", 94, 92, 44)
     world = Scene("sunset", "sand", 60, (left, right), 7)
     visible = masks(world)
@@ -273,6 +272,26 @@ def test_it_does_not_find_what_is_not_there(trained: AttentionGrounder) -> None:
     with pytest.raises(ObjectNotFound, match="'a green igloo' was not found: the best score is 0") as caught:
         trained.ground(image, [Region("a green igloo", subtask=0)])
     assert caught.value.exit_code == 5 and "the threshold 0.5" in caught.value.message
+
+
+def test_parts_that_the_phrase_does_not_explain_are_left_out(runtime: Runtime, trained: AttentionGrounder) -> None:
+    car, balloon = Thing("car", "red", 42, 114, 60), Thing("balloon", "purple", 98, 94, 54)
+    world = Scene("clear", "grass", 68, (car, balloon), 3)
+    exact = masks(world)
+    asked = [Region("a red car", subtask=0)]
+    (all_of_it,) = make(DIORAMA, runtime, steps=5, score_threshold=0).ground(render(world), asked)
+    (region,) = trained.ground(render(world), asked)
+    assert all_of_it.mask is not None and region.mask is not None
+    print(
+        overlap(all_of_it, exact[car] > 0.5),
+        overlap(region, exact[car] > 0.5),
+        (all_of_it.mask * exact[balloon]).sum(),
+        (region.mask * exact[balloon]).sum(),
+        region.score,
+    )
+    assert (all_of_it.mask * exact[balloon]).sum() > 50, "the word car makes it look at the balloon too"
+    assert (region.mask * exact[balloon]).sum() == 0
+    assert overlap(region, exact[car] > 0.5) > 0.7
 
 
 def test_of_several_it_tells_the_left_from_the_right(trained: AttentionGrounder) -> None:

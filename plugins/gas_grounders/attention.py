@@ -49,7 +49,7 @@ class AttentionOptions(DetectorOptions):
         0.5,
         ge=0,
         le=1,
-        description="lowest score of a region that counts as found; 0.5: the phrase makes no difference",
+        description="lowest score of a region, and of each part of it; 0.5: the phrase makes no difference",
     )
     caption: str = Field(
         "", description="what the picture shows: phrases are looked up in it; a phrase that is not in it stands alone"
