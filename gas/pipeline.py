@@ -87,7 +87,7 @@ class Session:
         (default: what the editor needs) and no grounder is chosen, only given ones come back; else UsageError (exit 2)
         says how to give them.
         """
-        from gas.regions import match
+        from gas.regions import match, phrase_key
 
         matched = match(given, plan)
         open_subtasks = sorted(set(range(len(plan.subtasks))) - {region.subtask for region in matched})
@@ -95,15 +95,29 @@ class Session:
             required = self.backend("editors", self.settings.editor).needs_regions
         if not open_subtasks or not (self.settings.grounders or required):
             return tuple(matched)
-        asked = [Region(plan.subtasks[index].region_phrase, subtask=index) for index in open_subtasks]
-        for region in asked:
+        wanted = [Region(plan.subtasks[index].region_phrase, subtask=index) for index in open_subtasks]
+        for region in wanted:
             self._refuse_unfindable(plan, region)
+        # A phrase that several subtasks change means several things; the place of an addition may be any other's thing.
+        additions = {index for index in open_subtasks if plan.subtasks[index].action == "add"}
+        places: dict[str, int] = {}
+        for index in sorted(open_subtasks, key=lambda index: index in additions):
+            places.setdefault(phrase_key(plan.subtasks[index].region_phrase), index)
+        shared = {index: places[phrase_key(plan.subtasks[index].region_phrase)] for index in additions}
+        subtasks = [index for index in open_subtasks if shared.get(index, index) == index]
+        asked = [region for region in wanted if region.subtask in subtasks]
         for name in self.settings.grounders:
             grounder: Grounder = self.backend("grounders", name)
             with self.registry.calling("grounders", name):
                 answer = grounder.ground(image, asked)
-            asked = self._checked(name, image, answer, open_subtasks)
-        found = [self._filled(plan, region, image) for region in asked]
+            asked = self._checked(name, image, answer, subtasks)
+        copies = [
+            replace(region, subtask=index)
+            for index, place in sorted(shared.items())
+            for region in asked
+            if region.subtask == place != index
+        ]
+        found = [self._filled(plan, region, image) for region in (*asked, *copies)]
         return tuple(sorted([*matched, *found], key=lambda region: region.subtask or 0))
 
     def edit(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import backends
 import numpy as np
@@ -74,6 +74,45 @@ def test_given_region_is_neither_grown_nor_looked_for() -> None:
     regions = chosen.ground(before, PLAN, [Region("Dog", mask=drawn, given=True)])
     assert regions[0].subtask == 0 and (regions[0].mask == drawn).all()
     assert regions[1].phrase == "grass" and not regions[1].given
+
+
+class Asked(Grounder):
+    """Answers with boxes one beside the other, and keeps what it was asked."""
+
+    questions: ClassVar[list[list[str]]] = []
+
+    def ground(self, image: np.ndarray, regions: list[Region]) -> list[Region]:
+        self.questions.append([region.phrase for region in regions])
+        return [replace(region, box=(10.0 * i, 60.0, 10.0 * i + 10, 80.0)) for i, region in enumerate(regions)]
+
+
+def test_additions_share_the_place_that_they_name() -> None:
+    registry = backends.registry()
+    registry.add(type("P", (), {"gas_register_grounders": staticmethod(_asked_spec)}))
+    chosen = Session.of(registry=registry, planner="arrows", grounders=("asked",), editor="painter", profile="diorama")
+    plan = EditPlan(
+        subtasks=(
+            Subtask(action="add", target="a ball", anchor="the grass"),
+            Subtask(source="cat", target="dog"),
+            Subtask(source="grass", target="snow"),
+            Subtask(action="add", target="a kite", anchor="grass"),
+            Subtask(action="add", target="a cloud", anchor="sky"),
+            Subtask(action="add", target="a bird", anchor="the sky"),
+            Subtask(source="cat", target="tiger"),
+        )
+    )
+    Asked.questions.clear()
+    found = chosen.ground(image(), plan)
+    assert [[*map(str.lower, phrases)] for phrases in Asked.questions] == [["cat", "grass", "sky", "cat"]]
+    assert [region.subtask for region in found] == list(range(7))
+    boxes = [region.box for region in found]
+    assert boxes[0] == boxes[2] == boxes[3] and boxes[4] == boxes[5]
+    assert boxes[1] != boxes[6], "two cats are two things"
+
+
+@gas.hookimpl
+def _asked_spec() -> list[gas.BackendSpec]:
+    return [gas.BackendSpec("asked", f"{__name__}:Asked", "boxes beside one another")]
 
 
 def test_box_without_mask_becomes_the_mask() -> None:
