@@ -262,8 +262,8 @@ def losses(logits: Tensor, quality: Tensor, wanted: Tensor) -> dict[str, Tensor]
 
 
 def train_segmenter(out: Path, settings: SegmenterSettings, device: str = "cpu") -> SamModel:
-    """The trained network; goes on from `out`/segmenter.pt when that is there. The log ends with its figures on the test
-    split."""
+    """The trained network; goes on from `out`/segmenter.pt when that is there. The log ends with its figures on the
+    test split."""
     torch.manual_seed(settings.seed)
     network = build_segmenter(settings).to(device).train()
     trained = [p for name, p in network.named_parameters() if "positional_embedding" not in name]
