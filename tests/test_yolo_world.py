@@ -196,8 +196,10 @@ def test_always_best(weights: Path, clip: Path) -> None:
 
 def test_different_numbers_of_phrases_one_after_the_other(grounder: YoloWorld) -> None:
     alone = grounder.ground(IMAGE, ask("the red box"))
+    classes = grounder._network().network.model[-1].nc
     grounder.ground(IMAGE, ask("a", "b", "c", "d", "e", "the red box"))
     assert grounder.ground(IMAGE, ask("the red box")) == alone
+    assert grounder._network().network.model[-1].nc == classes == 4, "the shared network is left as it was"
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4096), (4096, 1), (3, 2)])
