@@ -424,6 +424,17 @@ def test_segments_are_those_of_the_authors_generator(trained: Path, demo: np.nda
         assert a.score == pytest.approx(b.score, abs=1e-4)
 
 
+def test_trained_weights_answer_alike_in_both_loaders(trained: Path, demo: np.ndarray) -> None:
+    runtime = Runtime(device="cpu", dtype="fp32")
+    one, other = TransformersSam.load(TRAINED, runtime), OriginalSam.load(str(trained), 4, runtime)
+    boxes = np.array([(12.0, 60.0, 72.0, 114.0), (0.0, 68.0, 128.0, 128.0)])
+    logits, quality = one.predict(one.encode(demo), boxes, None, True)
+    theirs, their_quality = other.predict(other.encode(demo), boxes, None, True)
+    torch.testing.assert_close(logits, theirs, atol=1e-4, rtol=0)
+    torch.testing.assert_close(quality, their_quality, atol=1e-4, rtol=0)
+    assert logits.max() > 2
+
+
 @pytest.mark.parametrize("options", [{"prompt": "point"}, {"prompt": "both"}, {"mask_threshold": 1.0}])
 def test_options_change_the_mask(demo: np.ndarray, options: dict[str, Any]) -> None:
     region = [Region("car", (10.0, 60.0, 70.0, 114.0))]
@@ -630,6 +641,48 @@ def test_sam2(second: Path, picture: np.ndarray) -> None:
     native = torch.nn.functional.interpolate(theirs.pred_masks[0], (48, 80), mode="bilinear")
     torch.testing.assert_close(logits, native, atol=1e-4, rtol=0)
     torch.testing.assert_close(quality, theirs.iou_scores[0], atol=1e-4, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def third(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Sam 3 (its part that takes boxes and points)."""
+    from transformers import Sam3ImageProcessor, Sam3TrackerConfig, Sam3TrackerModel
+
+    path, side = tmp_path_factory.mktemp("sam3"), 112
+    config = Sam3TrackerConfig(
+        vision_config={
+            "backbone_config": {
+                "model_type": "sam3_vit_model",
+                "hidden_size": 16,
+                "intermediate_size": 32,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "image_size": side,
+                "pretrain_image_size": 56,
+                "patch_size": 14,
+                "window_size": 4,
+                "global_attn_indexes": [1],
+            },
+            "fpn_hidden_size": 16,
+            "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+        },
+        prompt_encoder_config={"hidden_size": 16, "image_size": side, "patch_size": 14},
+        mask_decoder_config={"hidden_size": 16, "mlp_dim": 24, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
+    )
+    torch.manual_seed(0)
+    network = Sam3TrackerModel(config)
+    _randomise(network)
+    network.save_pretrained(path)
+    Sam3ImageProcessor(size={"height": side, "width": side}, mask_size={"height": 32, "width": 32}).save_pretrained(
+        path
+    )
+    return path
+
+
+def test_sam3(third: Path, picture: np.ndarray) -> None:
+    (found,) = _sam(third, choose="largest").ground(picture, [Region("box", BOX)])
+    assert found.mask is not None and found.mask.shape == (48, 80) and found.mask.any()
+    assert _sam(third, **ALL).ground(picture, [])
 
 
 def test_sam2_without_torchvision_names_the_extra(
