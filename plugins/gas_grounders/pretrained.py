@@ -65,7 +65,7 @@ def load_network(kind: Any, folder: Path, name: str, device: torch.device) -> An
             str(folder),
             local_files_only=True,
             use_safetensors=bool(_weights(folder, "safetensors")),
-            torch_dtype=torch.float32,
+            dtype=torch.float32,
             output_loading_info=True,
         )
     missing = sorted(report["missing_keys"])
