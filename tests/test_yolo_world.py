@@ -134,18 +134,18 @@ def test_the_listing_shows_the_licence() -> None:
 # --- what it finds ----------------------------------------------------------------------------------------------------
 
 
-def test_scores_and_boxes_are_ultralytics_own(weights: Path, clip: Path) -> None:
+def test_scores_and_boxes_are_ultralytics_own(weights: Path, clip: Path, tmp_path: Path) -> None:
     """Against ultralytics' predictor, which is given the same text features, on a picture that needs no scaling."""
     phrases = ["the red box", "green grass"]
     ours = YoloWorldNetwork.load(str(weights), str(clip), Runtime(device="cpu"))
     network = load_yolo_world(str(weights), torch.device("cpu"))
     with restricted_ultralytics():
         from ultralytics.models.yolo.detect.predict import DetectionPredictor
-    settings = {"conf": 0.0, "iou": 1.0, "imgsz": 96, "max_det": 300, "rect": True, "verbose": False}
+    settings = {"conf": 0.0, "iou": 1.0, "imgsz": 96, "max_det": 300, "rect": True, "save": False, "verbose": False}
     predictor = DetectionPredictor(overrides=settings)
     network.model[-1].nc, network.txt_feats = 2, ours.features(phrases)
     network.names = dict(enumerate(phrases))
-    predictor.save_dir = Path("unused")
+    predictor.save_dir = tmp_path
     predictor.setup_model(network, verbose=False)
     image = sample_image(96, 64)[:, :, ::-1]  # ultralytics reads BGR
     (theirs,) = predictor(np.ascontiguousarray(image))
