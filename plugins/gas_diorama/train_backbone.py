@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +35,14 @@ def cell_labels(scene: Scene, sides: Sequence[int]) -> np.ndarray:
 
 
 class DetectorBank:
-    """Training scenes of three sorts: plain ones, ones with a small thing, ones with twins; with boxes and labels."""
+    """Scenes of a split, of three sorts: plain ones, ones with a small thing, ones with twins; their boxes, labels."""
 
-    def __init__(self, settings: DetectorSettings) -> None:
+    def __init__(self, settings: DetectorSettings, part: str = "train") -> None:
         quarter = max(settings.scenes // 4, 1)
         self.banks = (
-            SceneBank(2 * quarter, settings.seed + 300),
-            SceneBank(quarter, settings.seed + 301, small=True),
-            SceneBank(quarter, settings.seed + 302, twins=True),
+            SceneBank(2 * quarter, settings.seed + 300, part),
+            SceneBank(quarter, settings.seed + 301, part, small=True),
+            SceneBank(quarter, settings.seed + 302, part, twins=True),
         )
         coarsest = SIZE // settings.patch // 2 ** (len(settings.swin) - 1)
         self.sides = [coarsest * 2**level for level in reversed(range(len(settings.swin)))]
@@ -118,9 +118,9 @@ def train_backbone(out: Path, settings: DetectorSettings, device: str = "cpu") -
         optimiser.load_state_dict(state["optimiser"])
         first = state["step"]
     bank = DetectorBank(settings)
-    held, _, held_labels, _ = DetectorBank(
-        DetectorSettings(patch=settings.patch, swin=settings.swin, scenes=max(settings.measured, 4), seed=977)
-    ).draw(np.random.default_rng(0), max(settings.measured, 4), settings.measured)
+    measured = max(settings.measured, 4)
+    validation = DetectorBank(replace(settings, scenes=measured), "validation")
+    held, _, held_labels, _ = validation.draw(np.random.default_rng(settings.seed), measured, measured)
     started, running = time.monotonic(), 0.0
     for step in range(first, settings.backbone_steps):
         rng = np.random.default_rng((settings.seed, step, 1))
