@@ -15,6 +15,7 @@ from PIL import Image
 from transformers import AutoTokenizer, BertTokenizer, GroundingDinoForObjectDetection, GroundingDinoImageProcessorPil
 
 from gas.errors import ObjectNotFound
+from gas.pipeline import Session
 from gas.types import Region
 from gas_diorama import evaluate_grounding, train, train_backbone, train_detector
 from gas_diorama.asking import ABSENT, Asked, ask, ask_absent, cell_owners, plain, things, visible_boxes
@@ -349,8 +350,10 @@ def test_the_command_line_has_the_stage(monkeypatch: pytest.MonkeyPatch, tmp_pat
 class _Knows:
     """A grounder that knows the scenes, and how to be wrong."""
 
-    def __init__(self, scenes: int, shift: float = 0.0, invents: bool = False) -> None:
-        bank = SceneBank(scenes, 7, part="test")
+    def __init__(
+        self, scenes: int, shift: float = 0.0, invents: bool = False, seed: int = 7, part: str = "test"
+    ) -> None:
+        bank = SceneBank(scenes, seed, part=part)
         self.scenes = {bank.pictures(np.array([n]))[0].tobytes(): bank.scene(n) for n in range(scenes)}
         self.shift, self.invents = shift, invents
         self.options = SimpleNamespace(model_dump=lambda mode: {})
@@ -401,6 +404,39 @@ def test_one_missing_phrase_does_not_lose_the_others() -> None:
     picture, scene = SceneBank(1, 7, part="test").pictures(np.array([0]))[0], SceneBank(1, 7, part="test").scene(0)
     found = evaluate_grounding.find(_session(knows), picture, [name(scene.sky), "a dog", scene.ground])
     assert [one is None for one in found] == [False, True, False]
+
+
+def test_the_command_asks_the_grounders_and_scenes_that_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags: dict = {}
+
+    def of(**given: object) -> object:
+        flags.update(given)
+        return _session(_Knows(3, seed=9, part="validation"))
+
+    threads: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(Session, "of", of)
+    told = ["--scenes", "3", "--part", "validation", "--seed", "9", "--json", str(tmp_path / "figures.json")]
+    chosen = ["--profile", "mine", "--grounder", "knows", "-o", "knows.model=a.b", "--threads", "3"]
+    evaluate_grounding.main([*told, *chosen])
+    assert flags["profile"] == "mine"
+    assert flags["grounders"] == ("knows",)
+    assert flags["options"] == {"knows": {"model": "a.b"}}
+    assert flags["offline"] is True
+    assert threads == [3]
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["present"]["all"]["recall"] == 1
+    assert (figures["setting"]["scenes"], figures["setting"]["part"], figures["setting"]["seed"]) == (
+        3,
+        "validation",
+        9,
+    )
+    assert "recall" in capsys.readouterr().out
+    monkeypatch.setattr(Session, "of", lambda **given: flags.clear() or flags.update(given) or _session(_Knows(1)))
+    evaluate_grounding.main(["--scenes", "1"])
+    assert "grounders" not in flags
 
 
 WEIGHTS = train_detector.DETECTOR_WEIGHTS

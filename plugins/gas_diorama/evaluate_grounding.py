@@ -233,7 +233,7 @@ def main(arguments: list[str] | None = None) -> None:
     options: dict[str, dict[str, object]] = {}
     for one in chosen.option:
         name, value = one.split("=", 1)
-        backend, key = name.rsplit(".", 1)
+        backend, key = name.split(".", 1)
         options.setdefault(backend, {})[key] = value
     flags = {} if chosen.grounder is None else {"grounders": tuple(chosen.grounder)}
     session = Session.of(profile=chosen.profile, options=options, offline=True, **flags)
