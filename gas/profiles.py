@@ -129,7 +129,10 @@ def resolve_model(model: str) -> ModelSource:
             raise UsageError(f"{text!r} is malformed", f"write {CACHE_PREFIX}NAME, a plain file name")
         path = models_folder() / name
         if not path.is_file():
-            raise ModelUnavailable(f"model {text!r} has not been downloaded", f"gas models pull {text}")
+            raise ModelUnavailable(
+                f"model {text!r} has not been downloaded",
+                f"gas models pull {text} (if it is none of those that gas models ls names: put it into {path.parent})",
+            )
         return ModelSource(str(path.resolve()), None, True)
     path = Path(text).expanduser()
     if text and (path.exists() or path.is_absolute() or re.match(r"\.{1,2}([/\\]|$)|~", text)):
