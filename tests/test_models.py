@@ -596,7 +596,8 @@ def test_what_was_pulled_is_enough_to_load_without_network(
 ) -> None:
     """Each repository has what the real one has, as far as names go; the loaders look for files, not at weights."""
     from gas import Runtime
-    from gas.diffusion.stable_diffusion import _check_layout, _download, _hub_files
+    from gas.diffusion.stable_diffusion import _check_layout, _hub_files
+    from gas.hub import snapshot
     from gas_grounders.pretrained import model_folder
 
     profile = Registry.discover().profile(name)
@@ -631,7 +632,7 @@ def test_what_was_pulled_is_enough_to_load_without_network(
             if files.url:
                 assert Path(source.location).read_bytes() == CHECKPOINT
             elif "diffusion" in files.id:
-                _check_layout(_download(source, _hub_files(None, False), runtime.offline), files.id)
+                _check_layout(snapshot(source, _hub_files(None, False), runtime.offline), files.id)
             else:
                 kind = next(kind for part, kind in kinds.items() if part in files.id)
                 model_folder(files.model, runtime, config=kind, tokenizer=kind != "sam", weights=kind != "bert")

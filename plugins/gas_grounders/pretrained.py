@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from gas.errors import ModelUnavailable
-from gas.profiles import ModelSource, resolve_model
+from gas.hub import snapshot
+from gas.profiles import resolve_model
 
 if TYPE_CHECKING:
     import torch
@@ -43,9 +44,9 @@ def model_folder(
     if source.local:
         folder = Path(source.location)
     else:
-        folder = _download(source, [*wanted, *(["*.safetensors"] if weights else [])], runtime.offline)
+        folder = snapshot(source, [*wanted, *(["*.safetensors"] if weights else [])], runtime.offline)
         if weights and allow_pickle and not _weights(folder, "safetensors"):
-            folder = _download(source, [*wanted, "pytorch_model*.bin*"], runtime.offline)
+            folder = snapshot(source, [*wanted, "pytorch_model*.bin*"], runtime.offline)
     _check_kind(folder, model, config)
     if weights:
         _check_weights(folder, model, allow_pickle)
@@ -145,44 +146,3 @@ def _check_weights(folder: Path, name: str, allow_pickle: bool) -> None:
             f"{name} has weights as .bin only, a format that can hide programs", "use a model with .safetensors files"
         )
     raise ModelUnavailable(f"{name} has no weights (model.safetensors)", "download the model again")
-
-
-def _download(source: ModelSource, patterns: Sequence[str], offline: bool) -> Path:
-    """The local snapshot of a hub repository, downloaded unless `offline` or already in the cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    name = source.location
-    full = f"{name}@{source.revision}" if source.revision else name
-    pull = f"gas models pull {full}"
-    try:
-        return Path(
-            snapshot_download(name, revision=source.revision, allow_patterns=list(patterns), local_files_only=offline)
-        )
-    except GatedRepoError:
-        raise ModelUnavailable(
-            f"model {name!r} is gated: its licence has to be accepted first",
-            f"accept it on the page of {name}, set HF_TOKEN, then: {pull}",
-        ) from None
-    except RevisionNotFoundError:
-        raise ModelUnavailable(f"model {name!r} has no revision {source.revision!r}", "check what follows @") from None
-    except RepositoryNotFoundError:
-        raise ModelUnavailable(
-            f"there is no model {name!r} on the hub, or it is private", "check the name, or set HF_TOKEN"
-        ) from None
-    except LocalEntryNotFoundError:
-        why = "downloads are switched off" if offline else "the hub cannot be reached"
-        raise ModelUnavailable(
-            f"model {full!r} is not in the cache and {why}", f"while online: {pull}; or name a local folder"
-        ) from None
-    except (HfHubHTTPError, OSError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise ModelUnavailable(
-            f"model {name!r} cannot be downloaded: {first}", f"try again: {pull}; or name a local folder"
-        ) from None
