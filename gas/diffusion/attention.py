@@ -8,7 +8,7 @@ probabilities.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -190,6 +190,20 @@ class AttentionMaps:
         for grid, one in self._sums.items():
             total += one if grid == finest else F.interpolate(one, finest, mode="bilinear", align_corners=False)
         return total / self._count
+
+    def state(self) -> dict[str, Tensor]:
+        """What was collected so far, for `restore`: tensors on the CPU by name."""
+        sums = {f"sum.{h}x{w}": one.cpu().clone() for (h, w), one in self._sums.items()}
+        return {"count": torch.tensor(self._count), **sums}
+
+    def restore(self, state: Mapping[str, Tensor], device: torch.device | str) -> None:
+        """Goes on from a `state`, on `device`. KeyError or ValueError when it is not one."""
+        self._count = int(state["count"])
+        self._sums = {}
+        for name, one in state.items():
+            if name != "count":
+                rows, columns = name.removeprefix("sum.").split("x")
+                self._sums[int(rows), int(columns)] = one.to(device)
 
 
 @contextmanager

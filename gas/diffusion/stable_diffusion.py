@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from gas.diffusion.denoiser import to_epsilon
 from gas.diffusion.schedule import Schedule
 from gas.errors import InputRefused, ModelUnavailable, ResultRefused
-from gas.profiles import ModelSource, resolve_model
+from gas.hub import snapshot
+from gas.profiles import resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,22 +52,31 @@ class StableDiffusion:
 
     @classmethod
     def load(
-        cls, model: str, runtime: Runtime, *, variant: str | None = None, allow_pickle: bool = False
+        cls,
+        model: str,
+        runtime: Runtime,
+        *,
+        variant: str | None = None,
+        allow_pickle: bool = False,
+        pictures: int = 0,
     ) -> StableDiffusion:
         """The model that `gas.profiles.resolve_model` understands, shared in `runtime`; downloaded when it is a hub id.
 
         Weights are safetensors; `.bin` files are read (tensors only) with `allow_pickle`. `variant` is the middle
-        part of the weights' file names ("fp16"). ModelUnavailable (exit 6): missing, gated, offline and not in the
-        cache, or not a Stable Diffusion 1.x or 2.x.
+        part of the weights' file names ("fp16"). `pictures` is how many latents of pictures the UNet takes beside the
+        noisy one: 0 for text to image, 1 for an instruction model (see `gas.diffusion.instruct`). ModelUnavailable
+        (exit 6): missing, gated, offline and not in the cache, or not a Stable Diffusion 1.x or 2.x of that kind.
         """
         device, dtype = runtime.torch_device(), runtime.torch_dtype()
-        key = ("stable-diffusion", model, variant, allow_pickle, str(device), dtype)
+        key = ("stable-diffusion", model, variant, allow_pickle, pictures, str(device), dtype)
 
         def load() -> StableDiffusion:
             source = resolve_model(model)
             patterns = _hub_files(variant, allow_pickle)
-            folder = Path(source.location) if source.local else _download(source, patterns, runtime.offline)
-            return cls.from_folder(folder, device, dtype, name=model, variant=variant, allow_pickle=allow_pickle)
+            folder = Path(source.location) if source.local else snapshot(source, patterns, runtime.offline)
+            return cls.from_folder(
+                folder, device, dtype, name=model, variant=variant, allow_pickle=allow_pickle, pictures=pictures
+            )
 
         return runtime.shared(key, load)
 
@@ -80,8 +90,10 @@ class StableDiffusion:
         name: str | None = None,
         variant: str | None = None,
         allow_pickle: bool = False,
+        pictures: int = 0,
     ) -> StableDiffusion:
-        """The model in a local folder of diffusers' layout, frozen. `name` is what errors call it."""
+        """The model in a local folder of diffusers' layout, frozen. `name` is what errors call it; the rest as
+        in `load`."""
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -108,7 +120,7 @@ class StableDiffusion:
                 device=device,
                 dtype=dtype,
             )
-        model._check(name)
+        model._check(name, pictures)
         return model
 
     # --- a Denoiser ---------------------------------------------------------------------------------------------------
@@ -175,6 +187,14 @@ class StableDiffusion:
     def encode(self, image: Image) -> Tensor:
         """The latent `(1, C, h, w)` of a picture `(H, W, 3)` uint8: the posterior's mean, scaled (DDS notebook, cell
         6)."""
+        mean = self.encode_unscaled(image)
+        shift, scale = self._latent_scale(mean)
+        return (mean - shift) * scale
+
+    @torch.no_grad()
+    def encode_unscaled(self, image: Image) -> Tensor:
+        """The posterior's mean `(1, C, h, w)` for a picture `(H, W, 3)` uint8, as the VAE itself gives it. InputRefused
+        when the picture's sides do not divide into latent cells."""
         height, width = image.shape[:2]
         if height % self.factor or width % self.factor:
             raise InputRefused(
@@ -182,9 +202,7 @@ class StableDiffusion:
                 f"make both sides multiples of {self.factor}",
             )
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(self.device, self.vae.dtype) / 127.5 - 1
-        mean = self.vae.encode(pixels).latent_dist.mean
-        shift, scale = self._latent_scale(mean)
-        return (mean - shift) * scale
+        return self.vae.encode(pixels).latent_dist.mean
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Image:
@@ -215,14 +233,27 @@ class StableDiffusion:
             scale = scale / torch.tensor(config.latents_std).to(like).view(1, -1, 1, 1)
         return shift, scale
 
-    def _check(self, name: str) -> None:
+    def _check(self, name: str, pictures: int) -> None:
         unet, vae, text = self.unet.config, self.vae.config, self.text_encoder.config
-        remedy = "name a text-to-image Stable Diffusion 1.x or 2.x"
-        if unet.in_channels != vae.latent_channels:
-            kind = {9: " (an inpainting model)", 8: " (an instruction model such as InstructPix2Pix)"}
+        remedy = (
+            "name an instruction model of the Stable Diffusion 1.x kind, such as timbrooks/instruct-pix2pix"
+            if pictures
+            else "name a text-to-image Stable Diffusion 1.x or 2.x"
+        )
+        channels = vae.latent_channels
+        if unet.in_channels != channels * (1 + pictures):
+            kinds = {
+                channels: " (a text-to-image model)",
+                2 * channels: " (an instruction model such as InstructPix2Pix)",
+                2 * channels + 1: " (an inpainting model)",
+            }
             raise ModelUnavailable(
-                f"{name}: its UNet takes {unet.in_channels} channels{kind.get(unet.in_channels, '')}, but latents have "
-                f"{vae.latent_channels}",
+                f"{name}: its UNet takes {unet.in_channels} channels{kinds.get(unet.in_channels, '')}, but "
+                + (
+                    f"an instruction model takes {channels * (1 + pictures)}: the noisy latent and the picture's"
+                    if pictures
+                    else f"latents have {channels}"
+                ),
                 remedy,
             )
         if getattr(unet, "addition_embed_type", None):
@@ -243,47 +274,6 @@ def _hub_files(variant: str | None, allow_pickle: bool) -> list[str]:
     wanted = ["model_index.json", "*/*.json", "tokenizer/*"]
     wanted += [f"{place}/{stem}{middle}.safetensors" for place, stem in _WEIGHTS.items()]
     return wanted + ([f"{place}/{stem}{middle}.bin" for place, stem in _PICKLES.items()] if allow_pickle else [])
-
-
-def _download(source: ModelSource, patterns: list[str], offline: bool) -> Path:
-    """The local snapshot of a hub repository, downloaded unless `offline` or already in the cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    name, at = source.location, f" at revision {source.revision}" if source.revision else ""
-    full = f"{name}@{source.revision}" if source.revision else name
-    try:
-        return Path(
-            snapshot_download(name, revision=source.revision, allow_patterns=patterns, local_files_only=offline)
-        )
-    except GatedRepoError:
-        raise ModelUnavailable(
-            f"model {name!r} is gated: its licence has to be accepted first",
-            f"accept it on the page of {name}, then set HF_TOKEN",
-        ) from None
-    except RevisionNotFoundError:
-        raise ModelUnavailable(f"model {name!r} has no revision {source.revision!r}", "check what follows @") from None
-    except RepositoryNotFoundError:
-        raise ModelUnavailable(
-            f"there is no model {name!r} on the hub, or it is private", "check the name, or set HF_TOKEN"
-        ) from None
-    except LocalEntryNotFoundError:
-        why = "and downloads are switched off" if offline else "and the hub cannot be reached"
-        raise ModelUnavailable(
-            f"model {name!r}{at} is not in the cache {why}",
-            f"while online: gas models pull {full}; or name a local folder",
-        ) from None
-    except (HfHubHTTPError, OSError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise ModelUnavailable(
-            f"model {name!r} cannot be downloaded: {first}", "try again, or name a local folder"
-        ) from None
 
 
 def _check_layout(folder: Path, name: str) -> None:

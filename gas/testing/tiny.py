@@ -85,6 +85,15 @@ def build_tiny_stable_diffusion(
     return folder
 
 
+def build_tiny_instruct_pix2pix(folder: Path | str, *, latent_channels: int = 4, **options: Any) -> Path:
+    """`folder`, now with an instruction model as diffusers saves InstructPix2Pix: the UNet of
+    `build_tiny_stable_diffusion` takes the picture's latent beside the noisy one. `options` as there."""
+    build_tiny_stable_diffusion(folder, latent_channels=latent_channels, in_channels=2 * latent_channels, **options)
+    index = Path(folder) / "model_index.json"
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusionInstructPix2PixPipeline"))
+    return Path(folder)
+
+
 def build_byte_tokenizer(folder: Path | str) -> None:
     """Saves a CLIP tokenizer without merges: one token for each byte, 514 tokens in all."""
     from transformers import CLIPTokenizer

@@ -22,6 +22,18 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
         ),
         BackendSpec("dds", "gas_editors.dds:DDSEditor", "Delta Denoising Score", extra="diffusion"),
         BackendSpec("sds", "gas_editors.sds:SDSEditor", "Score Distillation Sampling, the baseline", extra="diffusion"),
+        BackendSpec(
+            "instruct-pix2pix",
+            "gas_editors.instruct_pix2pix:InstructPix2PixEditor",
+            "InstructPix2Pix: the whole picture made anew, told what to change",
+            extra="diffusion",
+        ),
+        BackendSpec(
+            "magicbrush",
+            "gas_editors.instruct_pix2pix:InstructPix2PixEditor",
+            "the same with weights trained on MagicBrush's hand-made edits",
+            extra="diffusion",
+        ),
     )
 
 

@@ -22,19 +22,14 @@ from gas.errors import InputRefused, UsageError
 from gas.files import slug
 from gas.interfaces import Editor, Options
 from gas.types import Edited, EditJob, Region, Watch
+from gas_editors.model_options import ModelOptions, refuse_foreign
 
 PairDraws = Iterable[tuple[int, Tensor] | Draw]
 
 
-class ScoreDistillationOptions(Options):
+class ScoreDistillationOptions(ModelOptions):
     """Settings of the loop. Where no other source is named, a default is the DDS reference notebook's."""
 
-    model: str | None = Field(None, description="hub id, id@revision, or folder; a profile usually says it")
-    variant: str | None = Field(None, description="middle part of the weights' file names, e.g. fp16")
-    allow_pickle: bool = Field(False, description="read weights that exist as .bin only (tensors only)")
-    accept_db: float | None = Field(
-        None, description="refuse pictures whose VAE round trip is below so many dB; for models of a small world"
-    )
     steps: int = Field(200, ge=1, le=100_000, description="optimisation steps (DDS, CDS: 200; Ground-A-Score: 500)")
     guidance_scale: float = Field(7.5, ge=0, le=100, description="classifier-free guidance w, on both branches")
     step_size: float = Field(
@@ -197,13 +192,7 @@ class ScoreDistillationEditor(Editor):
 
     def _encode(self, model: StableDiffusion, job: EditJob) -> Tensor:
         z = model.encode(job.image)
-        least = self.options.accept_db
-        if least is not None and (found := model.round_trip_db(job.image, z)) < least:
-            raise InputRefused(
-                f"this picture is not from this model's world: {found:.1f} dB are left after encoding and decoding, "
-                f"{least:g} are needed",
-                "for photographs use --profile sd15, whose models come with: gas models pull sd15",
-            )
+        refuse_foreign(model, job.image, self.options.accept_db, z)
         return z
 
 

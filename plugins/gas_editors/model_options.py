@@ -1,0 +1,38 @@
+"""What every editor with a diffusion model is told about it, and whether a picture is of its world."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from gas.errors import InputRefused
+from gas.interfaces import Options
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gas.diffusion.stable_diffusion import StableDiffusion
+    from gas.types import Image
+
+
+class ModelOptions(Options):
+    """Which model, and how its files are read."""
+
+    model: str | None = Field(None, description="hub id, id@revision, or folder; a profile usually says it")
+    variant: str | None = Field(None, description="middle part of the weights' file names, e.g. fp16")
+    allow_pickle: bool = Field(False, description="read weights that exist as .bin only (tensors only)")
+    accept_db: float | None = Field(
+        None, description="refuse pictures whose VAE round trip is below so many dB; for models of a small world"
+    )
+
+
+def refuse_foreign(model: StableDiffusion, image: Image, least: float | None, z: Tensor | None = None) -> None:
+    """InputRefused (exit 3) for a picture of which encoding and decoding leaves less than `least` dB; `z` is its latent
+    where that is known already."""
+    if least is not None and (found := model.round_trip_db(image, z)) < least:
+        raise InputRefused(
+            f"this picture is not from this model's world: {found:.1f} dB are left after encoding and decoding, "
+            f"{least:g} are needed",
+            "for photographs use --profile sd15, whose models come with: gas models pull sd15",
+        )
