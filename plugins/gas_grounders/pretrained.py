@@ -85,6 +85,7 @@ def loading(name: str) -> Iterator[None]:
     from transformers.utils import logging
 
     with quiet():
+        bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()
         try:
             yield
@@ -99,7 +100,8 @@ def loading(name: str) -> Iterator[None]:
                 f"{name} cannot be loaded: {first}", "download it again, or name another one"
             ) from error
         finally:
-            logging.enable_progress_bar()
+            if bars:
+                logging.enable_progress_bar()
 
 
 @contextmanager
