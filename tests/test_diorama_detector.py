@@ -385,6 +385,7 @@ def test_the_evaluation_counts_a_perfect_chain_as_perfect() -> None:
         len(things(SceneBank(12, 7, part="test").scene(n))) for n in range(12)
     )
     assert figures["absent"]["all"] == 0
+    assert figures["whole pictures"] == 1
     assert figures["both of a kind"] in (1, None)
     shown = evaluate_grounding.table(figures)
     assert "small objects" in shown and "seconds a picture" in shown
@@ -393,6 +394,7 @@ def test_the_evaluation_counts_a_perfect_chain_as_perfect() -> None:
 def test_the_evaluation_sees_shifted_boxes_and_invented_things() -> None:
     shifted = evaluate_grounding.evaluate_grounding(_session(_Knows(6, shift=30.0)), 6)
     assert shifted["present"]["objects"]["recall"] < 0.5
+    assert shifted["whole pictures"] < 0.5
     assert shifted["present"]["objects"]["box_iou"] < 0.5
     assert shifted["present"]["objects"]["mask_iou"] == 1
     invents = evaluate_grounding.evaluate_grounding(_session(_Knows(6, invents=True)), 6)
@@ -404,6 +406,9 @@ def test_one_missing_phrase_does_not_lose_the_others() -> None:
     picture, scene = SceneBank(1, 7, part="test").pictures(np.array([0]))[0], SceneBank(1, 7, part="test").scene(0)
     found = evaluate_grounding.find(_session(knows), picture, [name(scene.sky), "a dog", scene.ground])
     assert [one is None for one in found] == [False, True, False]
+    nameless = SimpleNamespace(ground=lambda picture, regions: (_ for _ in ()).throw(ObjectNotFound("nothing", "look")))
+    with pytest.raises(ObjectNotFound, match="nothing"):
+        evaluate_grounding.find(_session(nameless), picture, ["a dog"])
 
 
 def test_the_command_asks_the_grounders_and_scenes_that_it_is_told(
