@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gas.diffusion.adapters import adapt_all, find_base
 from gas.diffusion.denoiser import to_epsilon
 from gas.diffusion.schedule import Schedule
 from gas.errors import InputRefused, ModelUnavailable, ResultRefused
@@ -92,13 +93,14 @@ class StableDiffusion:
         allow_pickle: bool = False,
         pictures: int = 0,
     ) -> StableDiffusion:
-        """The model in a local folder of diffusers' layout, frozen. `name` is what errors call it; the rest as
-        in `load`."""
+        """The model in a local folder of diffusers' layout, or of an adapter on one (`gas.diffusion.adapters`), frozen.
+        `name` is what errors call it; the rest as in `load`."""
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
 
         folder, device = Path(folder), torch.device(device)
         name = name or str(folder)
+        folder, adapters = find_base(folder)
         _check_layout(folder, name)
         once = torch.promote_types(dtype, torch.float32)
 
@@ -111,7 +113,7 @@ class StableDiffusion:
         with _explained(name):
             scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
             model = cls(
-                unet=part(UNet2DConditionModel, "unet", dtype),
+                unet=adapt_all(part(UNet2DConditionModel, "unet", dtype), adapters),
                 vae=part(AutoencoderKL, "vae", once),
                 text_encoder=part(CLIPTextModel, "text_encoder", once),
                 tokenizer=CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True),
@@ -319,8 +321,9 @@ def _explained(name: str) -> Iterator[None]:
     from safetensors import SafetensorError
     from transformers.utils import logging as transformers_logging
 
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
+    shown = [log for log in (diffusers_logging, transformers_logging) if log.is_progress_bar_enabled()]
+    for log in shown:
+        log.disable_progress_bar()
     try:
         yield
     except UnpicklingError:
@@ -332,8 +335,8 @@ def _explained(name: str) -> Iterator[None]:
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ModelUnavailable(f"{name} cannot be loaded: {first}", "download it again, or name another one") from error
     finally:
-        diffusers_logging.enable_progress_bar()
-        transformers_logging.enable_progress_bar()
+        for log in shown:
+            log.enable_progress_bar()
 
 
 def _shortened(prompt: str, length: int = 60) -> str:

@@ -65,7 +65,7 @@ def truth(scenes: list[Scene]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     return grounds, torch.tensor([SKIES.index(scene.sky) for scene in scenes]), things
 
 
-def _spoilt(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def spoilt(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """The pictures with a little blur, noise and change of brightness, so that the classifier looks at shapes and
     colours."""
     n = len(x)
@@ -114,7 +114,7 @@ def train_classifier(out: Path, vae: AutoencoderKL, settings: ClassifierSettings
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, settings.steps, settings.peak, settings.warm_up)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            ground, sky, thing = network(_spoilt(to_tensor(pictures), cpu_generator(settings.seed, step)))
+            ground, sky, thing = network(spoilt(to_tensor(pictures), cpu_generator(settings.seed, step)))
         loss = nn.functional.cross_entropy(ground.float(), grounds) + nn.functional.cross_entropy(sky.float(), skies)
         loss = 0.2 * loss + 10 * nn.functional.binary_cross_entropy_with_logits(thing.float(), things)
         optimiser.zero_grad(set_to_none=True)

@@ -1,5 +1,5 @@
-"""`python -m gas_diorama.train [vae|decoder|text|unet|export|all|restore|detector|segmenter] --out runs/diorama`: trains
-the networks, resuming where it stopped; `restore` makes checkpoints of the shipped weights, to go on from those."""
+"""`python -m gas_diorama.train STAGE --out runs/diorama`: trains the networks, resuming where it stopped; `restore`
+makes checkpoints of the shipped weights, to go on from those."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import torch
 from gas_diorama.detector import DetectorSettings
 from gas_diorama.export import WEIGHTS, export
 from gas_diorama.restore import restore
+from gas_diorama.train_clip import CLIP, ClipSettings, export_clip, train_clip
 from gas_diorama.train_detector import export_detector, train_detector
+from gas_diorama.train_instruct import (
+    INSTRUCT,
+    REMOVE,
+    InstructSettings,
+    export_instruct,
+    remove_settings,
+    train_instruct,
+)
 from gas_diorama.train_segmenter import SegmenterSettings, export_segmenter, train_segmenter
 from gas_diorama.train_text import TextSettings, train_text
 from gas_diorama.train_unet import UNetSettings, train_unet
@@ -23,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the stage asked for."""
     parser = argparse.ArgumentParser(prog="python -m gas_diorama.train", description=__doc__)
     stages = ("vae", "decoder", "text", "unet", "export", "all", "restore", "detector", "segmenter")
-    parser.add_argument("stage", choices=stages)
+    parser.add_argument("stage", choices=(*stages, "instruct", "instruct-remove", "clip"))
     parser.add_argument("--out", type=Path, default=Path("runs/diorama"), help="checkpoints and log")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's)")
@@ -31,6 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=None, help="training steps (default: the stage's own)")
     parser.add_argument("--compile", action="store_true", help="torch.compile the UNet (needs a C++ compiler)")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder that export writes")
+    parser.add_argument("--full", action="store_true", help="instruct: train every weight, to compare (no adapter)")
+    parser.add_argument("--base", type=Path, default=None, help="instruct stages: folder of the model to start from")
+    parser.add_argument("--folder", type=Path, default=None, help="instruct, clip: folder that they write")
     chosen = parser.parse_args(arguments)
     if chosen.threads is not None:
         torch.set_num_threads(chosen.threads)
@@ -53,6 +65,18 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.stage == "segmenter":
         train_segmenter(chosen.out, SegmenterSettings(seed=chosen.seed, **steps), chosen.device)
         export_segmenter(chosen.out)
+    whole = {"rank": 0} if chosen.full else {}
+    if chosen.stage == "instruct":
+        instruct, base = InstructSettings(seed=chosen.seed, **steps, **whole), chosen.base or WEIGHTS
+        train_instruct(chosen.out, "instruct", instruct, base, chosen.device)
+        export_instruct(chosen.out, "instruct", chosen.folder or INSTRUCT, base)
+    if chosen.stage == "instruct-remove":
+        instruct, base = remove_settings(seed=chosen.seed + 1, **steps, **whole), chosen.base or INSTRUCT
+        train_instruct(chosen.out, "instruct-remove", instruct, base, chosen.device)
+        export_instruct(chosen.out, "instruct-remove", chosen.folder or REMOVE, base)
+    if chosen.stage == "clip":
+        train_clip(chosen.out, ClipSettings(seed=chosen.seed, **steps), device=chosen.device)
+        export_clip(chosen.out, chosen.folder or CLIP)
     if chosen.stage in ("export", "all"):
         export(chosen.out, chosen.weights)
 

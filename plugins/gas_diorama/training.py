@@ -1,14 +1,16 @@
-"""What every trainer needs: a learning rate, an average of the weights, a log, and checkpoints that a crash cannot
-halve."""
+"""What every trainer needs: a learning rate, an average of the weights, a log, checkpoints that a crash cannot halve,
+and the loop over them."""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -64,3 +66,75 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """The state saved at `path` (tensors and plain values only), or None when there is none."""
     return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+
+
+class Schedule(Protocol):
+    """What `fit` reads of a trainer's settings, which are a dataclass."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def peak(self) -> float: ...
+    @property
+    def warm_up(self) -> int: ...
+    @property
+    def decay(self) -> float: ...
+    @property
+    def average(self) -> float: ...
+    @property
+    def save_every(self) -> int: ...
+
+
+def fit(
+    path: Path,
+    network: nn.Module,
+    settings: Schedule,
+    loss_at: Callable[[int], torch.Tensor],
+    at_save: Callable[[int, Mapping[str, torch.Tensor]], None] | None = None,
+) -> dict[str, torch.Tensor]:
+    """The averaged weights of `network` after `settings.steps` steps of AdamW; goes on from `path` when that is there.
+
+    Args:
+        path: the checkpoint; its stem names the run in the log.
+        network: what is trained, in place; only weights that require a gradient.
+        settings: the schedule; the checkpoint keeps it.
+        loss_at: the loss of a step, which depends on the number of the step and on the network alone.
+        at_save: called after each checkpoint with the steps done and the averaged weights.
+    """
+    device = next(network.parameters()).device
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=settings.peak, betas=(0.9, 0.99), fused=True)
+    average, first, state = Average(network, settings.average), 0, load_checkpoint(path)
+    if state is not None:
+        network.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+        average.weights, first = {k: v.to(device) for k, v in state["average"].items()}, state["step"]
+    size = sum(p.numel() for p in trained) / 1e6
+    log.info("%s: %.2f M parameters, from step %d of %d", path.stem, size, first, settings.steps)
+    started, running = time.monotonic(), 0.0
+    for step in range(first, settings.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, settings.steps, settings.peak, settings.warm_up)
+        loss = loss_at(step)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        average.update(network, step)
+        running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
+        done, last = step + 1, step + 1 == settings.steps
+        if done % 50 == 0 or step == first or last:
+            rate = (done - first) * settings.batch / (time.monotonic() - started)
+            log.info("%s step %d loss %.4f, %.1f samples/s", path.stem, done, running, rate)
+        if done % settings.save_every == 0 or last:
+            state = {"network": network.state_dict(), "average": average.weights, "optimiser": optimiser.state_dict()}
+            save_checkpoint(path, {**state, "step": done, "settings": asdict(settings)})  # type: ignore[call-overload]
+            if at_save is not None:
+                at_save(done, average.weights)
+    return average.weights

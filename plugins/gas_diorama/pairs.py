@@ -1,0 +1,68 @@
+"""Exact edit pairs: a scene, one edit of it, the scene after it, and an instruction that asks for it. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gas_diorama.language import edit_phrases, instruction
+from gas_diorama.scene import EDIT_FORMS, Edit, Scene, apply, sample_edits, sample_scene, split
+
+_INVERSE = {"add": "remove", "remove": "add", "change": "change"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`render(before)` is the source picture, `render(after)` the exact result of `edit`; `form` is one of
+    EDIT_FORMS."""
+
+    form: str
+    before: Scene
+    edit: Edit
+    after: Scene
+
+
+def inverse(pair: Pair) -> Pair:
+    """The pair that undoes `pair`: what was added is removed, what was removed is added where it was."""
+    edit = Edit(_INVERSE[pair.edit.action], pair.edit.part, pair.edit.target, pair.edit.source)
+    return Pair(_INVERSE.get(pair.form, pair.form), pair.after, edit, pair.before)
+
+
+def sample_pair(rng: np.random.Generator, shares: Mapping[str, float], part: str) -> Pair:
+    """A random pair of a form drawn by `shares` (form: weight), its first scene from the split `part`. For "train" the
+    second one is from it too, so that no network sees a held-out scene."""
+    forms, weights = list(shares), np.array(list(shares.values()))
+    form = str(rng.choice(forms, p=weights / weights.sum()))
+    while True:
+        scene = sample_scene(rng, part=part)
+        edits = sample_edits(scene, rng, [form])
+        if edits is None:
+            continue
+        pair = Pair(form, scene, edits[0], apply(scene, edits))
+        if part != "train" or split(pair.after) == part:
+            return pair
+
+
+def held_out(count: int, part: str, seed: int = 0) -> list[tuple[Pair, str]]:
+    """`count` pairs of the split `part` with their instructions, the forms in turn, always the same. A smaller count's
+    are the first ones of a larger count's."""
+    found = []
+    for number in range(count):
+        rng = np.random.default_rng((seed, 21, number))
+        pair = sample_pair(rng, {EDIT_FORMS[number % len(EDIT_FORMS)]: 1.0}, part)
+        found.append((pair, instruction(pair.edit, rng, pair.before)))
+    return found
+
+
+def training_instruction(pair: Pair, rng: np.random.Generator) -> str:
+    """An instruction for the pair: mostly as people say it, in 10 % the plain form, in 10 % "turn A into B" with the
+    two phrases of a plan's subtask."""
+    draw = rng.random()
+    if draw < 0.1:
+        return instruction(pair.edit)
+    if draw < 0.2:
+        source, target = edit_phrases(pair.edit, pair.before)
+        return f"turn {source} into {target}"
+    return instruction(pair.edit, rng, pair.before)

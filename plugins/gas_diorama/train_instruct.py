@@ -1,0 +1,241 @@
+"""Trains an instruction model (InstructPix2Pix, Brooks et al. 2023) on exact edit pairs, as an adapter of the UNet of
+the model that it starts from: a `conv_in` that also takes the source's latents, LoRA on every layer, and the small
+weights (norms, biases) whole. `gas.diffusion.adapters` says how adapters are written and merged.
+
+`instruct` starts from the text-to-image model in `weights/sd`; `instruct-remove` starts from `weights/instruct` and is
+trained mostly on removals. Both learn to predict v, as the text-to-image model does; the text encoder stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.models.attention_processor import AttnProcessor
+from PIL import Image
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from gas.diffusion.adapters import adapt, factors_of, merge, write_adapter
+from gas_diorama.drawing import render
+from gas_diorama.export import WEIGHTS
+from gas_diorama.follow import Guidance, Parts, answers, followed, load_parts, shares, sheet
+from gas_diorama.pairs import Pair, held_out, inverse, sample_pair, training_instruction
+from gas_diorama.scene import CELL
+from gas_diorama.train_unet import GRID, scheduler, velocity_weights
+from gas_diorama.training import cpu_generator, fit, load_checkpoint, log
+
+INSTRUCT, REMOVE = WEIGHTS.parent / "instruct", WEIGHTS.parent / "instruct-remove"
+
+
+@dataclass(frozen=True)
+class InstructSettings:
+    """Size and schedule of an instruction model's training.
+
+    * rank: of the LoRA; 0 trains every weight whole (no adapter then, but a second UNet).
+    * forms: shares of the pairs by form; removals: of the pairs that add or remove, the share told as a removal.
+    * measured: held-out instructions that are tried every `measure_every` steps; 0 tries none.
+    * drop: chance to leave out the text alone, the picture alone, and both (InstructPix2Pix: 5 % each).
+    """
+
+    rank: int = 18
+    steps: int = 6000
+    batch: int = 32
+    peak: float = 1e-3
+    warm_up: int = 100
+    decay: float = 0.0
+    average: float = 0.999
+    snr_limit: float = 5.0
+    drop: float = 0.05
+    forms: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "kind": 0.16,
+            "colour": 0.16,
+            "both": 0.16,
+            "ground": 0.1,
+            "sky": 0.1,
+            "add": 0.12,
+            "remove": 0.2,
+        }
+    )
+    removals: float = 0.5
+    pairs: int = 30000
+    first_pairs: int = 3000
+    pairs_a_step: int = 5
+    seed: int = 0
+    save_every: int = 250
+    measure_every: int = 1000
+    measured: int = 56
+
+
+def remove_settings(**changes: object) -> InstructSettings:
+    """Settings of the second adapter: 85 % removals, a small rank, a short schedule."""
+    forms = dict.fromkeys(("kind", "colour", "both", "ground", "sky"), 0.02) | {"add": 0.2, "remove": 0.7}
+    return InstructSettings(
+        **{"rank": 4, "steps": 2000, "peak": 5e-4, "forms": forms, "removals": 0.95, "seed": 1} | changes  # type: ignore[arg-type]
+    )
+
+
+class Adapter(nn.Module):
+    """What is trained: LoRA factors of `rank` for the matrices and convolutions of `weights`, whole weights where that
+    is no larger, for vectors, and for `conv_in`. Before training, merging it changes nothing.
+
+    Args:
+        weights: the base's, by name; `conv_in` as wide as wanted.
+        rank: of the factors; 0 takes every weight whole.
+        seed: of the factors A (B starts at zero).
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], rank: int, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.values = nn.ParameterDict()
+        for name, weight in weights.items():
+            rows, columns = weight.shape[0], weight[0].numel()
+            factors = rank and weight.ndim > 1 and name != "conv_in.weight" and rank * (rows + columns) < weight.numel()
+            if not factors:
+                self._keep(name, weight.clone())
+                continue
+            down, up = factors_of(name)
+            bound = columns**-0.5
+            self._keep(down, torch.empty(rank, *weight.shape[1:]).uniform_(-bound, bound, generator=generator))
+            self._keep(up, torch.zeros(rows, rank, *[1] * (weight.ndim - 2)))
+
+    def _keep(self, name: str, value: Tensor) -> None:
+        self.values[name.replace(".", "/")] = nn.Parameter(value)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its weights by the names that `gas.diffusion.adapters` knows."""
+        return {name.replace("/", "."): value for name, value in self.values.items()}
+
+
+def adapter_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same from an Adapter's state_dict."""
+    return {name.removeprefix("values.").replace("/", "."): value for name, value in state.items()}
+
+
+def widened_weights(parts: Parts) -> dict[str, Tensor]:
+    """The weights of the UNet of `parts`, with zeros in `conv_in` for the source's latents unless it takes them
+    already."""
+    weights = {name: value.detach() for name, value in parts.unet.state_dict().items()}
+    missing = 2 * parts.vae.config.latent_channels - parts.unet.config.in_channels
+    first = weights["conv_in.weight"]
+    weights["conv_in.weight"] = torch.cat([first, first.new_zeros(len(first), missing, *first.shape[2:])], 1)
+    return weights
+
+
+def changed_cells(before: np.ndarray, after: np.ndarray) -> Tensor:
+    """Weight of each latent cell in the loss for two uint8 pictures: float32 (1, 16, 16), 1 where they are alike, 3
+    to 9 where they differ, more where few cells do."""
+    different = np.abs(before.astype(np.int16) - after).max(-1) > 8
+    share = torch.from_numpy(different.reshape(GRID, CELL, GRID, CELL).any((1, 3)))[None].float()
+    return 1 + share * (160 / share.sum().clamp(min=1)).clamp(2, 8)
+
+
+class PairBank:
+    """Latents of numbered training pairs, made when first asked for and kept: 9 kB a pair.
+
+    Args:
+        parts: with the autoencoder.
+        settings: which pairs, and how many.
+    """
+
+    def __init__(self, parts: Parts, settings: InstructSettings) -> None:
+        self.parts, self.settings = parts, settings
+        self.known: dict[int, Pair] = {}
+        size = (settings.pairs, 2, parts.vae.config.latent_channels, GRID, GRID)
+        self.latents = torch.zeros(size, dtype=torch.float16)
+        self.weights = torch.zeros((settings.pairs, 1, GRID, GRID), dtype=torch.float16)
+
+    def _make(self, numbers: list[int]) -> None:
+        for number in numbers:
+            rng = np.random.default_rng((self.settings.seed, 11, number))
+            self.known[number] = sample_pair(rng, self.settings.forms, "train")
+        ends = [(render(self.known[n].before), render(self.known[n].after)) for n in numbers]
+        latents = self.parts.encode(np.stack([picture for pair in ends for picture in pair])).cpu().half()
+        for n, pair, both in zip(numbers, ends, latents.unflatten(0, (-1, 2)), strict=True):
+            self.latents[n], self.weights[n] = both, changed_cells(*pair)
+
+    def batch(self, numbers: np.ndarray, rng: np.random.Generator) -> tuple[list[Pair], Tensor, Tensor, Tensor]:
+        """Pairs, each told forwards or backwards by chance, latents of their two ends float32 (n, c, 16, 16) and loss
+        weights float32 (n, 1, 16, 16)."""
+        missing = [int(n) for n in np.unique(numbers) if int(n) not in self.known]
+        if missing:
+            self._make(missing)
+        pairs, order = [], []
+        for number, draw in zip(numbers, rng.random(len(numbers)), strict=True):
+            pair = self.known[int(number)]
+            chance = {"remove": 1 - self.settings.removals, "add": self.settings.removals}.get(pair.form, 0.5)
+            pairs.append(inverse(pair) if draw < chance else pair)
+            order.append([1, 0] if draw < chance else [0, 1])
+        index = torch.from_numpy(numbers)
+        ends = self.latents[index[:, None], torch.tensor(order)].float()
+        return pairs, ends[:, 0], ends[:, 1], self.weights[index].float()
+
+
+def train_instruct(
+    out: Path, name: str, settings: InstructSettings, base: Path = WEIGHTS, device: str = "cpu"
+) -> dict[str, Tensor]:
+    """The averaged adapter to the model in `base`, by names; goes on from `out`/`name`.pt when that is there.
+
+    Every `measure_every` steps the model is asked held-out validation instructions: shares followed go into the log,
+    and source, exact result and answer side by side into `out`/`name`-previews.
+    """
+    parts = load_parts(base, device)
+    weights = widened_weights(parts)
+    adapter = Adapter({name: value.cpu() for name, value in weights.items()}, settings.rank, settings.seed).to(device)
+    unet = adapt(parts.unet, {"conv_in.weight": weights["conv_in.weight"]}).train()
+    unet.set_attn_processor(AttnProcessor())  # plain attention trains faster than the fused one on CPUs
+    bank, alphas, empty = PairBank(parts, settings), scheduler().alphas_cumprod, parts.embed([""])
+
+    def loss_at(step: int) -> Tensor:
+        rng, noise_rng = np.random.default_rng((settings.seed, 12, step)), cpu_generator(settings.seed + 7, step)
+        known = min(settings.pairs, settings.first_pairs + settings.pairs_a_step * step)
+        pairs, source, z, cells = bank.batch(rng.integers(0, known, settings.batch), rng)
+        texts = [training_instruction(pair, rng) for pair in pairs]
+        draw = torch.from_numpy(rng.random(settings.batch))[:, None, None]
+        states = torch.where((draw < 2 * settings.drop).to(device), empty, parts.embed(texts))
+        seen = (draw < settings.drop) | (draw >= 3 * settings.drop)
+        source = source * seen[..., None]
+        places = (torch.rand(settings.batch, generator=noise_rng) + torch.arange(settings.batch)) / settings.batch
+        t = (places * len(alphas)).long()
+        eps = torch.randn(z.shape, generator=noise_rng)
+        alpha, sigma = alphas[t].sqrt()[:, None, None, None], (1 - alphas[t]).sqrt()[:, None, None, None]
+        z_t, v = alpha * z + sigma * eps, alpha * eps - sigma * z
+        cells = cells * velocity_weights(alphas[t], settings.snr_limit)[:, None, None, None]
+        merged = merge(weights, adapter.tensors())
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
+            inputs = (torch.cat([z_t, source], 1).float().to(device), t.to(device), states.float())
+            guess = functional_call(unet, merged, inputs).sample
+        return (cells.to(device) * (guess.float() - v.to(device)).square()).mean()
+
+    def measure(step: int, average: Mapping[str, Tensor]) -> None:
+        if not settings.measured or (step % settings.measure_every and step != settings.steps):
+            return
+        asked = held_out(settings.measured, "validation")
+        model = Parts(parts.vae, parts.encoder, parts.tokenizer, adapt(unet, adapter_tensors(average)))
+        pictures = answers(model, asked, Guidance())
+        found = shares(asked, [followed(pair, one) for (pair, _), one in zip(asked, pictures, strict=True)])
+        log.info("%s step %d followed: %s", name, step, "  ".join(f"{key} {value:.2f}" for key, value in found.items()))
+        (out / f"{name}-previews").mkdir(exist_ok=True)
+        Image.fromarray(sheet(asked, pictures)).save(out / f"{name}-previews" / f"step-{step:06d}.png")
+
+    return adapter_tensors(fit(out / f"{name}.pt", adapter, settings, loss_at, measure))
+
+
+def export_instruct(out: Path, name: str, folder: Path, base: Path = WEIGHTS) -> Path:
+    """`folder`, which then holds the averaged adapter of `out`/`name`.pt to the model in `base`.
+
+    Raises:
+        FileNotFoundError: nothing was trained there.
+    """
+    state = load_checkpoint(out / f"{name}.pt")
+    if state is None:
+        raise FileNotFoundError(f"{out / name}.pt is missing: run python -m gas_diorama.train {name} --out {out}")
+    size = write_adapter(folder, adapter_tensors(state["average"]), os.path.relpath(base, folder))
+    log.info("exported step %s of %s to %s: %.2f MB", state["step"], name, folder, size / 1e6)
+    return folder
