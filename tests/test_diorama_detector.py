@@ -451,7 +451,7 @@ def test_the_shipped_detector_finds_the_demo() -> None:
     detector = GroundingDinoForObjectDetection.from_pretrained(WEIGHTS, local_files_only=True, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(WEIGHTS, local_files_only=True)
     demo = shipped()[0]
-    picture = np.asarray(Image.open(Path(evaluate_grounding.__file__).parent / "scenes" / "demo.png").convert("RGB"))
+    picture = np.array(Image.open(Path(evaluate_grounding.__file__).parent / "scenes" / "demo.png").convert("RGB"))
     assert (picture == render(demo.scene)).all()
     asked = plain(demo.scene)
     found = detect(detector.eval(), tokenizer, picture[None], [[one.text for one in asked] + ["a green igloo"]])[0]

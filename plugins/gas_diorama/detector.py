@@ -51,7 +51,7 @@ class DetectorSettings:
     text_layers: int = 2
     backbone_steps: int = 900
     backbone_peak: float = 2e-3
-    steps: int = 2600
+    steps: int = 3400
     batch: int = 16
     peak: float = 2e-3
     warm_up: int = 100
