@@ -205,8 +205,9 @@ def with_room(region: Region, fraction: float) -> Region:
 
     A truck does not fit a car's silhouette, so a thing gets all of its box (the papers' mask), moved out on every side
     by `fraction` of the box's longer side, which gives flat things more room above. What spans the picture from edge to
-    edge, a sky or a floor, is background: its outline is made by what stands before it, so its mask stays. So does
-    everything with a `fraction` of 0.
+    edge, a sky or a floor, is background: its outline is made by what stands before it, so its mask only grows by a
+    tenth of `fraction` of the picture's longer side, or a seam of it would stay around those things. With a `fraction`
+    of 0 everything stays.
     """
     mask = region.mask
     if mask is None or not mask.any() or fraction <= 0:
@@ -214,7 +215,7 @@ def with_room(region: Region, fraction: float) -> Region:
     height, width = mask.shape
     x0, y0, x1, y1 = mask_box(mask)
     if (x0 <= 0 and x1 >= width) or (y0 <= 0 and y1 >= height):
-        return region
+        return replace(region, mask=grow(mask, 0.0, at_least=fraction / 10 * max(width, height)))
     x0, y0, x1, y1 = (x0, y0, x1, y1) if region.box is None else _around_both((x0, y0, x1, y1), region.box)
     room = grow_box((x0, y0, x1, y1), (width, height), 0.0, at_least=fraction * max(x1 - x0, y1 - y0))
     return replace(region, mask=np.maximum(mask, box_mask(room, (width, height))))

@@ -448,13 +448,14 @@ def test_thing_gets_its_box_and_a_share_of_the_longer_side_on_every_side():
     assert room.box == (28.0, 40.0, 70.0, 50.0)
 
 
-def test_room_of_background_and_with_no_share_is_the_mask_itself():
+def test_background_grows_a_little_and_nothing_does_without_a_share():
     sky = np.zeros((60, 80), np.float32)
     sky[:30] = 1
     sky[20:30, 30:50] = 0
-    assert r.with_room(found(sky), 0.5).mask is not None
-    assert np.array_equal(r.with_room(found(sky), 0.5).mask, sky)
-    assert np.array_equal(r.with_room(found(sky.T.copy()), 0.5).mask, sky.T)
+    seam = r.with_room(found(sky), 0.25).mask  # 2.5 % of 80 pixels
+    assert (seam >= sky).all() and not seam[32:].any() and seam[:22, :].all() and not seam[22:30, 33:47].any()
+    assert np.array_equal(r.with_room(found(sky.T.copy()), 0.25).mask, seam.T)
+    assert np.array_equal(r.with_room(found(sky), 0.0).mask, sky)
     thing = np.zeros((60, 80), np.float32)
     thing[10:20, 1:80] = np.tri(10, 79, 40)
     assert np.array_equal(r.with_room(found(thing), 0.0).mask, thing)
