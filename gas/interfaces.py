@@ -68,6 +68,10 @@ class Editor(Backend):
     needs_regions: ClassVar[bool] = False
     """Whether every subtask must come with a region; the pipeline then asks the grounders, or refuses."""
 
+    finds_regions: ClassVar[bool] = False
+    """Whether it finds its places itself: grounders are then not asked for them, and only the regions that the user
+    drew and a segmenter are handed to it."""
+
     def resolution(self) -> int:
         """Side in pixels of the square whose area the working image should have (512 for Stable Diffusion 1.x)."""
         return 512

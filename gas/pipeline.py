@@ -85,14 +85,18 @@ class Session:
         A region that the grounders return without a mask gets its box as one. Where the plan does not keep the shape a
         found thing gets room (`gas.regions.with_room`; setting `grow`, 0 for none). Where regions are not `required`
         (default: what the editor needs) and no grounder is chosen, only given ones come back; else UsageError (exit 2)
-        says how to give them.
+        says how to give them. Only given ones, too, for an editor that finds its places itself, unless `required` is
+        said.
         """
         from gas.regions import match, phrase_key
 
         matched = match(given, plan)
         open_subtasks = sorted(set(range(len(plan.subtasks))) - {region.subtask for region in matched})
         if required is None:
-            required = self.backend("editors", self.settings.editor).needs_regions
+            editor: Editor = self.backend("editors", self.settings.editor)
+            if editor.finds_regions:
+                return tuple(matched)
+            required = editor.needs_regions
         if not open_subtasks or not (self.settings.grounders or required):
             return tuple(matched)
         wanted = [Region(plan.subtasks[index].region_phrase, subtask=index) for index in open_subtasks]

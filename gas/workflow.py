@@ -258,15 +258,20 @@ def write_picture(path: Path, image: Image | Mask, *, overwrite: bool = True) ->
 
 
 def _models(options: Mapping[str, Any]) -> list[Model]:
-    """The model that a backend's option `model` names, if it has one; a local one with the hashes of its files."""
+    """The models that a backend's options `model`, `second_model`, ... name; local ones with the hashes of their
+    files."""
     from gas.profiles import CACHE_PREFIX, PACKAGE_PREFIX, resolve_model
 
-    name = options.get("model")
-    if not isinstance(name, str):
-        return []
-    source = resolve_model(name)
-    model = Model.of(source.location, source.revision)
-    return [model.model_copy(update={"id": name}) if name.startswith((CACHE_PREFIX, PACKAGE_PREFIX)) else model]
+    models = []
+    for option, name in options.items():
+        if not isinstance(name, str) or not (option == "model" or option.endswith("_model")):
+            continue
+        source = resolve_model(name)
+        model = Model.of(source.location, source.revision)
+        if name.startswith((CACHE_PREFIX, PACKAGE_PREFIX)):
+            model = model.model_copy(update={"id": name})
+        models.append(model)
+    return models
 
 
 def _mask_hash(region: Region) -> str | None:

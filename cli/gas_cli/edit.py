@@ -103,7 +103,7 @@ def _new_job(
     if made.provenance.note and plan is None:
         console.print(made.provenance.note, markup=False, soft_wrap=True)
     regions = session.ground(photo.pixels, made, f.given_regions(photo.size, drawn, lambda text: warn(console, [text])))
-    looked = any(not region.given for region in regions)
+    looked = any(not region.given for region in regions) or session.backend("editors", settings.editor).finds_regions
     return workflow.PhotoJob(
         session=session,
         photo=photo,
@@ -186,11 +186,12 @@ def _report(console: Console, finished: workflow.Finished, as_json: bool, comman
             markup=False,
             soft_wrap=True,
         )
-    if record.regions:
+    if record.regions or not finished.result.mask.all():
         outside = written.outside
         exact = "bit for bit the input's" if outside.max == 0 else f"differs by {outside.max:g} at most of 255"
         hint = "" if written.exact else "; PNG keeps them exactly"
         console.print(f"  outside the regions: {exact}{hint if outside.max else ''}", markup=False, soft_wrap=True)
+    warn(console, finished.result.log.get("notes", ()))
     if as_json:
         print_json(
             command,

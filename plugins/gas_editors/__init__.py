@@ -34,6 +34,12 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
             "the same with weights trained on MagicBrush's hand-made edits",
             extra="diffusion",
         ),
+        BackendSpec(
+            "zone",
+            "gas_editors.zone:ZONEEditor",
+            "ZONE: one region from one instruction; every other pixel stays as it was",
+            extra="diffusion",
+        ),
     )
 
 

@@ -44,5 +44,7 @@ class InstructPix2PixEditor(InstructionEditor):
         if not stopped:
             for _, maps in turn.maps:
                 size = before.shape[:2]
-                save_tokens(job.watch, self.model, turn.instruction, maps.mean()[0], size, f"{number + 1}-attention")
+                save_tokens(
+                    job.watch, self.model.parts, turn.instruction, maps.mean()[0], size, f"{number + 1}-attention"
+                )
         return Finished(turn.decode(), None)

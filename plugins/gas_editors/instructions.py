@@ -23,6 +23,7 @@ from gas.types import Edited, EditJob, Step, Subtask, Watch
 from gas_editors.model_options import ModelOptions, refuse_foreign
 
 if TYPE_CHECKING:
+    from gas.diffusion.stable_diffusion import StableDiffusion
     from gas.types import Image, Mask
 
 CHECKPOINT_EVERY = 5
@@ -203,8 +204,12 @@ class _Progress:
 
     def pasted(self, first: Image) -> tuple[Image, Mask | None]:
         """The image and the mask that, pasted once into the `first` picture, leave what the turns left one by one."""
-        if not self.turns or self.kept is None:
-            return (self.picture, None)
+        if not self.turns:
+            return self.picture, np.zeros(first.shape[:2], np.float32)
+        if self.kept is None:
+            return self.picture, None
+        if len(self.turns) == 1:
+            return self.raw, (1 - self.kept).astype(np.float32)
         share = (1 - self.kept)[..., None]
         before = first.astype(np.float32)
         colour = before + (self.picture - before) / np.maximum(share, 1e-6)
@@ -307,12 +312,10 @@ def under(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def save_tokens(
-    watch: Watch, model: InstructionModel, prompt: str, maps: Tensor, size: tuple[int, int], what: str
+    watch: Watch, model: StableDiffusion, prompt: str, maps: Tensor, size: tuple[int, int], what: str
 ) -> None:
     """Saves the attention `(tokens, h, w)` to each token of `prompt`, each scaled to its own top, at `size` (H, W)."""
-    for position, name, one in zip(
-        text_positions(model.parts, prompt), token_names(model.parts, prompt), maps, strict=True
-    ):
+    for position, name, one in zip(text_positions(model, prompt), token_names(model, prompt), maps, strict=True):
         save_picture(watch, f"{what}-{position:02d}-{slug(name, empty='token')}", one / one.max(), size)
 
 

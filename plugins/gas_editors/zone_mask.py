@@ -1,0 +1,93 @@
+"""ZONE's mask, step by step (Li et al. 2023, arXiv 2312.16794): from attention to what is pasted.
+
+Pictures are `(H, W, 3)` uint8, masks `(H, W)` bool unless it is said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from gas.types import Image
+
+_NEIGHBOURS = np.ones((3, 3))
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def attention_difference(first: Tensor, last: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """`(H, W)` float32 in [0, 255]: how much more the start mark than the end mark of the instruction is attended to
+    (ZONE, eq. 4).
+
+    `first` and `last` are the two tokens' maps `(h, w)`, each of which is scaled by its own top; `size` is (H, W).
+    Where it is small, the instruction is at work.
+    """
+    difference = (255 * (first / first.max() - last / last.max())).clamp(min=0)
+    large = F.interpolate(difference[None, None].float(), size=size, mode="bicubic", align_corners=False)[0, 0]
+    return large.clamp(0, 255).cpu().numpy()
+
+
+def drop_small(mask: np.ndarray, least: float) -> np.ndarray:
+    """The mask without its connected parts of fewer than `least` pixels. (The reference code zeroes the boxes around
+    them, and with them parts of others.)"""
+    labels, count = ndimage.label(mask, structure=_NEIGHBOURS)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    kept = areas >= least
+    kept[0] = False
+    return kept[labels]
+
+
+def choose_segment(mask: np.ndarray, segments: Sequence[np.ndarray], least: float = 0.0) -> tuple[int | None, float]:
+    """The number of the segment with the greatest IoU with `mask`, and that IoU (ZONE, eq. 6).
+
+    None when no segment's is above `least`: the reference code ends there, this toolkit goes on with the rough mask.
+    """
+    best, found = None, 0.0
+    for number, segment in enumerate(segments):
+        overlap = float((segment & mask).sum()) / max(float((segment | mask).sum()), 1.0)
+        if overlap > max(found, least):
+            best, found = number, overlap
+    return best, found
+
+
+def dilate(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """The mask grown by `pixels` on every side, corners included: as often dilated by a 3 x 3 square."""
+    return ndimage.maximum_filter(mask, 2 * pixels + 1, mode="constant") if pixels else mask
+
+
+def close(mask: np.ndarray, side: int) -> np.ndarray:
+    """The mask after a morphological closing by a square of `side` pixels; the picture's border counts for neither."""
+    if side < 2:
+        return mask
+    grown = ndimage.maximum_filter(mask, side, mode="constant", cval=0)
+    # An even square's middle lies beside its centre, so the way back has to lean the other way.
+    return ndimage.minimum_filter(grown, side, mode="constant", cval=1, origin=-1 if side % 2 == 0 else 0)
+
+
+def edge_response(before: Image, after: Image, mask: np.ndarray, radius: float) -> np.ndarray:
+    """`(H, W)` float32: the difference in grey inside `mask` after an ideal low-pass filter (ZONE, eq. 7 and 8).
+
+    `radius` is the cut-off frequency in bins of the Fourier transform.
+    """
+    difference = (after.astype(np.float32) - before) @ _GREY * mask
+    height, width = mask.shape
+    bins = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.fftfreq(width)[None] * width)
+    return np.abs(np.fft.ifft2(np.fft.fft2(difference) * (bins <= radius))).astype(np.float32)
+
+
+def smoothed_mask(response: np.ndarray, threshold: float, closing: int) -> np.ndarray:
+    """Where the `edge_response` is above `threshold`, closed by a square of `closing` pixels, without holes."""
+    return ndimage.binary_fill_holes(close(response > threshold, closing))
+
+
+def layer_strength(region: np.ndarray, smoothed: np.ndarray | None, alpha: float) -> np.ndarray:
+    """`(H, W)` float32: how strongly the edit is pasted: 1 in the region and the smoothed mask, `alpha` where only one
+    of them is, 0 elsewhere. Without a smoothed mask the region itself."""
+    if smoothed is None:
+        return region.astype(np.float32)
+    return np.where(smoothed & region, 1, np.where(smoothed ^ region, alpha, 0)).astype(np.float32)
