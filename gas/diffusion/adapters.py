@@ -88,7 +88,7 @@ def adapt(unet: Any, adapter: Mapping[str, Tensor], name: str = "the adapter") -
 
     ModelUnavailable, which calls the adapter `name`, when it was not made for this UNet.
     """
-    weights = unet.state_dict()
+    weights, device, dtype = unet.state_dict(), unet.device, unet.dtype  # diffusers looks for the latter two each time
     factors = {one: weight for weight in weights for one in factors_of(weight) if weight.endswith(".weight")}
     strange = [key for key in adapter if key not in weights and key not in factors]
     half = [key for key in adapter if key in factors and not all(one in adapter for one in factors_of(factors[key]))]
@@ -100,14 +100,14 @@ def adapt(unet: Any, adapter: Mapping[str, Tensor], name: str = "the adapter") -
     try:
         merged = merge(
             {key: value.float() for key, value in weights.items()},
-            {key: value.to(unet.device, torch.float32) for key, value in adapter.items()},
+            {key: value.to(device, torch.float32) for key, value in adapter.items()},
         )
         widened.load_state_dict(merged)
     except RuntimeError as error:
         first = str(error).strip().rpartition("\n")[2].strip()
         raise ModelUnavailable(f"{name} does not fit: {first}", "use it with the base that it was made for") from None
     # not widened.to: diffusers' own warns of layers to keep in float32, of which there are none here
-    return nn.Module.to(widened, unet.device, unet.dtype).eval().requires_grad_(False)
+    return nn.Module.to(widened, device, dtype).eval().requires_grad_(False)
 
 
 def adapt_all(unet: Any, files: tuple[Path, ...]) -> Any:
