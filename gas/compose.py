@@ -134,11 +134,7 @@ class Frame:
         if not mask.any():
             return out
         x0, y0, x1, y1 = self.crop
-        if self.resized:
-            enlarged = Pictures.fromarray(np.ascontiguousarray(edited)).resize(
-                (x1 - x0, y1 - y0), Pictures.Resampling.LANCZOS
-            )
-            edited = np.asarray(enlarged)
+        edited = self.enlarge(edited)
         # In bands, so that the float copies of a hundred megapixels do not take gigabytes.
         for top in range(y0, y1, _BAND):
             rows, here = np.s_[top : min(top + _BAND, y1)], np.s_[top - y0 : min(top + _BAND, y1) - y0]
@@ -148,6 +144,15 @@ class Frame:
                 blend = before + alpha * (edited[here].astype(np.float32) - before)
                 out[rows, x0:x1] = np.where(alpha > 0, np.rint(blend).astype(np.uint8), before)
         return out
+
+    def enlarge(self, edited: Image) -> Image:
+        """The working image at the size of the native crop (Lanczos; the very pixels when nothing is resized)."""
+        self._check(edited, self.size, "edited image")
+        if not self.resized:
+            return edited
+        x0, y0, x1, y1 = self.crop
+        picture = Pictures.fromarray(np.ascontiguousarray(edited))
+        return np.asarray(picture.resize((x1 - x0, y1 - y0), Pictures.Resampling.LANCZOS))
 
     def _check(self, array: np.ndarray, size: Size, what: str) -> None:
         if array.shape[:2] != (size[1], size[0]):

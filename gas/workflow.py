@@ -243,7 +243,8 @@ def drift(then: Record, now: Record) -> list[str]:
 
 
 def write_picture(path: Path, image: Image | Mask, *, overwrite: bool = True) -> None:
-    """Writes a plain PNG of an `(H, W, 3)` uint8 image, or of an `(H, W)` float map scaled so that its top is white."""
+    """Writes a plain PNG of an `(H, W, 3)` or, with transparency, `(H, W, 4)` uint8 image, or of an `(H, W)` float map
+    scaled so that its top is white."""
     import io
 
     import numpy as np

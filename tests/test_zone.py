@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -426,3 +429,61 @@ def test_any_size_and_aspect_ratio(runtime: Runtime, folder: Path, size: tuple[i
         edit = editor(runtime, folder, steps=1, threshold=255, **values)
         work = replace(job(edit), image=sample_image(size[1], size[0]))
         assert edit.edit(work).image.shape == (*size, 3)
+
+
+# --- the profile and the installed program ----------------------------------------------------------------------------
+
+
+def test_the_profile_is_pinned_and_fits() -> None:
+    profile = Registry.discover().profile("instruct")
+    assert (profile.editor, profile.grounders) == ("zone", ("sam",))
+    known = {model.model for model in profile.models}
+    assert {options["model"] for options in profile.options.values()} <= known
+    for model in profile.models:
+        assert len(model.revision or "") == 40 and model.licence and model.files
+    for name in ("zone", "instruct-pix2pix"):
+        Registry.discover().settle("editors", name, {}, [profile.layer(name)])
+
+
+def test_a_photograph_on_the_command_line(tmp_path: Path, folder: Path, other: Path) -> None:
+    from PIL import Image as Pictures
+    from skimage import data
+
+    photo = data.astronaut()[:300, :400]
+    Pictures.fromarray(photo).save(tmp_path / "photo.png")
+    options = ["steps=2", "threshold=2", "least_cells=2", "skip_below=0", f"second_model={other}"]
+    arguments = ["edit", "photo.png", "remove the flag", "--profile", "instruct", "--model", str(folder)]
+    arguments += [
+        "--grounder",
+        "none",
+        "--planner",
+        "rules",
+        "--dtype",
+        "fp32",
+        "--seed",
+        "1",
+        "-o",
+        "out.png",
+        "--json",
+    ]
+    arguments += ["--save-maps", "maps", "--save-layer", "layer.png"]
+    arguments += [part for one in options for part in ("-o", one)]
+    environ = {**os.environ, "GAS_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    said = subprocess.run(
+        [sys.executable, "-m", "gas_cli", *arguments],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert said.returncode == 0, said.stderr
+    assert "--grounder sam" in said.stderr and "bit for bit" in said.stderr and "Traceback" not in said.stderr
+    answer = json.loads(said.stdout)["data"]
+    assert answer["log"]["turns"][0]["action"] == "remove" and answer["log"]["evaluations"] == 12
+    assert answer["outside"]["max"] == 0
+    out, layer = (np.asarray(Pictures.open(tmp_path / name)) for name in ("out.png", "layer.png"))
+    outside = layer[..., 3] == 0
+    assert outside.any() and not outside.all() and np.array_equal(out[outside], photo[outside])
+    record = json.loads((tmp_path / "out.png.gas.json").read_text())
+    assert [model["id"] for model in record["models"]] == ["ip2p", "magicbrush"]

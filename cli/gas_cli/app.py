@@ -64,6 +64,9 @@ def edit(
     preview_every: Annotated[int | None, typer.Option(min=1, help="write a picture every so many steps")] = None,
     save_maps: Annotated[Path | None, typer.Option(help="folder for pictures of what the editor sees inside")] = None,
     save_raw: Annotated[Path | None, typer.Option(help="also write the editor's output before pasting back")] = None,
+    save_layer: Annotated[
+        Path | None, typer.Option(help="also write what was pasted alone: a PNG that is transparent elsewhere")
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with an interrupted run: its output or state file")] = None,
     gps: Annotated[bool, typer.Option("--gps", help="keep the position in the metadata")] = False,
     overwrite: f.Overwrite = False,
@@ -96,6 +99,7 @@ def edit(
         preview_every=preview_every,
         save_maps=save_maps,
         save_raw=save_raw,
+        save_layer=save_layer,
         resume=resume,
         gps=gps,
         overwrite=overwrite,
@@ -177,6 +181,34 @@ def ground(
         plan=plan,
         words=(caption, None, None),
         drawn=(box, mask, masks),
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def place(
+    picture: Picture,
+    layer: Annotated[Path, typer.Argument(metavar="LAYER", help="what gas edit --save-layer wrote")],
+    o: f.Out = None,
+    move: Annotated[str, typer.Option(metavar="RIGHT,DOWN", help="move it by so many pixels")] = "0,0",
+    scale: Annotated[float, typer.Option(min=0.01, max=100, help="make it so many times as large")] = 1.0,
+    gps: Annotated[bool, typer.Option("--gps", help="keep the position in the metadata")] = False,
+    overwrite: f.Overwrite = False,
+    as_json: f.Json = False,
+) -> None:
+    """Put a saved layer upon a picture of the same size, moved or scaled."""
+    from gas_cli import place as command
+
+    out, options = f.split_o(o)
+    command.place(
+        picture,
+        layer,
+        out=out,
+        options=options,
+        move=move,
+        scale=scale,
+        gps=gps,
         overwrite=overwrite,
         as_json=as_json,
     )

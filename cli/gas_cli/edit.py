@@ -37,6 +37,7 @@ def edit(
     preview_every: int | None,
     save_maps: Path | None,
     save_raw: Path | None,
+    save_layer: Path | None,
     resume: Path | None,
     gps: bool,
     overwrite: bool,
@@ -60,6 +61,10 @@ def edit(
     finished, signal = _run(console, job, out, preview_every, save_maps, gps, overwrite, quiet=as_json)
     if save_raw is not None:
         workflow.write_picture(save_raw, finished.result.raw, overwrite=overwrite)
+    if save_layer is not None:
+        from gas.layers import edit_layer
+
+        workflow.write_picture(save_layer, edit_layer(finished.result), overwrite=overwrite)
     _report(console, finished, as_json, "edit")
     _raise_if_stopped(finished, picture, signal)
 

@@ -60,4 +60,11 @@ def gas_register_profiles() -> tuple[BackendSpec, ...]:
             extra="groundingdino",
             weights="CreativeML Open RAIL-M, Apache-2.0",
         ),
+        BackendSpec(
+            "instruct",
+            "gas_editors:instruct.toml",
+            "InstructPix2Pix with ZONE's region from attention and Segment Anything, for photographs",
+            extra="diffusion",
+            weights="MIT, CreativeML Open RAIL-M, Apache-2.0",
+        ),
     )
