@@ -11,8 +11,8 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from rich.console import Console
+from tiny_detectors import build_tiny_sam
 from transformers import SamConfig, SamModel
-from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import ResultRefused, UsageError
@@ -122,20 +122,8 @@ def test_large_model_has_stable_diffusions_form(tmp_path: Path) -> None:
     assert bool(eps.isfinite().all()) and float(eps.std()) > 0
 
 
-def _small_sam(folder: Path) -> None:
-    vision = {"hidden_size": 16, "output_channels": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    size = {"image_size": 64, "patch_size": 8}
-    config = SamConfig(
-        vision_config={**vision, **size, "window_size": 3, "global_attn_indexes": [0], "num_pos_feats": 8},
-        prompt_encoder_config={"hidden_size": 16, **size},
-        mask_decoder_config={"hidden_size": 16, "mlp_dim": 24, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
-    )
-    SamModel(config).save_pretrained(folder)
-    SamImageProcessorPil(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64}).save_pretrained(folder)
-
-
 def test_grounders_are_measured_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> None:
-    small = speed_grounding.Kind("sam", "a small one", _small_sam, {"mask_threshold": -20})
+    small = speed_grounding.Kind("sam", "a small one", build_tiny_sam, {"mask_threshold": -20})
     monkeypatch.setattr(speed_grounding, "KINDS", (small,))
     report = speed.run(["grounders"], runtime=runtime, side=96)
     (cost,) = report.grounders

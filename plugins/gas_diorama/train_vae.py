@@ -112,8 +112,8 @@ def standardise(vae: AutoencoderKL, bank: SceneBank) -> None:
 class DecoderSettings:
     """Schedule of the decoder's second training, in which the encoder, and so every latent, stays as it is.
 
-    `thing` and `small` are added to the weight of a pixel where a thing, or a small thing, is; `small_share` is the share
-    of each batch that is drawn from scenes with a small thing.
+    `thing` and `small` are added to the weight of a pixel where a thing, or a small thing, is; `small_share` is the
+    share of each batch that is drawn from scenes with a small thing.
     """
 
     steps: int = 1200
