@@ -13,6 +13,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from gas.diffusion.adapters import adapt, factors_of, find_base, merge, write_adapter
+from gas.diffusion.instruct import InstructionModel
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import ModelUnavailable
 
@@ -124,6 +125,7 @@ def test_a_text_to_image_editor_refuses_an_instruction_model_made_by_an_adapter(
     shutil.copytree(tiny_sd, tmp_path / "sd")
     first = unet.state_dict()["conv_in.weight"]
     write_adapter(tmp_path / "instruct", {"conv_in.weight": torch.cat([first, first], 1)}, "../sd")
+    assert InstructionModel.from_folder(tmp_path / "instruct").network.config.in_channels == 8
     with pytest.raises(ModelUnavailable, match=r"takes 8 channels \(an instruction model"):
         StableDiffusion.from_folder(tmp_path / "instruct")
 

@@ -481,10 +481,14 @@ def _weights(model: str) -> str:
 
 
 def _hash_of_weights(folder: Path) -> str:
-    """SHA-256 over all weight files of a model folder, in the order of their names."""
+    """SHA-256 over all weight files of a model folder, in the order of their names; those of its base first where it
+    holds an adapter."""
+    from gas.diffusion.adapters import find_base
+
+    base, adapters = find_base(folder)
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")):
-        digest.update(path.relative_to(folder).as_posix().encode())
+    for path in [*sorted(base.rglob("*.safetensors")), *adapters]:
+        digest.update((path.name if path in adapters else path.relative_to(base).as_posix()).encode())
         with open(path, "rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gas_diorama.language import edit_phrases, instruction
+from gas_diorama.language import instruction, name, phrase
 from gas_diorama.scene import EDIT_FORMS, Edit, Scene, apply, sample_edits, sample_scene, split
 
 _INVERSE = {"add": "remove", "remove": "add", "change": "change"}
@@ -57,12 +57,15 @@ def held_out(count: int, part: str, seed: int = 0) -> list[tuple[Pair, str]]:
 
 
 def training_instruction(pair: Pair, rng: np.random.Generator) -> str:
-    """An instruction for the pair: mostly as people say it, in 10 % the plain form, in 10 % "turn A into B" with the
-    two phrases of a plan's subtask."""
-    draw = rng.random()
+    """An instruction for the pair: mostly as people say it, in 10 % the plain form, in 10 % as an editor words a plan's
+    subtask: "turn A into B", "add B to C", "remove A from C" with the plan's phrases."""
+    draw, edit, ground = rng.random(), pair.edit, name(pair.before.ground)
     if draw < 0.1:
-        return instruction(pair.edit)
-    if draw < 0.2:
-        source, target = edit_phrases(pair.edit, pair.before)
-        return f"turn {source} into {target}"
-    return instruction(pair.edit, rng, pair.before)
+        return instruction(edit)
+    if draw >= 0.2:
+        return instruction(edit, rng, pair.before)
+    if edit.target is None:
+        return f"remove {phrase(edit.source)} from {ground}"  # type: ignore[arg-type]
+    if edit.source is None:
+        return f"add {phrase(edit.target)} to {ground}"
+    return f"turn {phrase(edit.source)} into {phrase(edit.target)}"
