@@ -184,11 +184,13 @@ def test_an_export_is_a_clip_folder_in_half_precision(trained: Path, tmp_path: P
 
 def test_the_command_line_trains_and_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "ClipSettings", partial(replace, TINY, measured=2))
+    monkeypatch.setattr(train, "measure_exported", partial(train_clip.measure_exported, count=2))
     train.main(["clip", "--out", str(tmp_path), "--steps", "1", "--seed", "3", "--folder", str(tmp_path / "weights")])
     state = load_checkpoint(tmp_path / "clip.pt")
     assert state is not None and state["step"] == 1 and state["settings"]["seed"] == 3
     assert (tmp_path / "weights" / "model.safetensors").exists()
-    assert "clip step 1  caption" in (tmp_path / "train.log").read_text()
+    logged = (tmp_path / "train.log").read_text()
+    assert "clip step 1  caption" in logged and "2 test scenes  caption" in logged
 
 
 def test_end_tokens_of_two_texts_are_read_where_they_are(words: CLIPTokenizer) -> None:

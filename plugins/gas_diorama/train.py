@@ -11,7 +11,7 @@ import torch
 from gas_diorama.detector import DetectorSettings
 from gas_diorama.export import WEIGHTS, export
 from gas_diorama.restore import restore
-from gas_diorama.train_clip import CLIP, ClipSettings, export_clip, train_clip
+from gas_diorama.train_clip import CLIP, ClipSettings, export_clip, measure_exported, train_clip
 from gas_diorama.train_detector import export_detector, train_detector
 from gas_diorama.train_instruct import (
     INSTRUCT,
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
         export_instruct(chosen.out, "instruct-remove", chosen.folder or REMOVE, base)
     if chosen.stage == "clip":
         train_clip(chosen.out, ClipSettings(seed=chosen.seed, **steps), device=chosen.device)
-        export_clip(chosen.out, chosen.folder or CLIP)
+        measure_exported(export_clip(chosen.out, chosen.folder or CLIP))
     if chosen.stage in ("export", "all"):
         export(chosen.out, chosen.weights)
 

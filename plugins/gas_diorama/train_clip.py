@@ -271,3 +271,11 @@ def export_clip(out: Path, folder: Path = CLIP, tokenizer_folder: Path = WEIGHTS
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     log.info("exported step %s of clip to %s: %.2f MB", state["step"], folder, size)
     return folder
+
+
+def measure_exported(folder: Path = CLIP, count: int = 500) -> dict[str, float]:
+    """What `measure_clip` finds of the exported CLIP in `folder` on `count` scenes of the test split; logged too."""
+    clip, tokenizer = CLIPModel.from_pretrained(folder).float().eval(), CLIPTokenizer.from_pretrained(folder)
+    found = measure_clip(clip, tokenizer, count, "test")
+    log.info("clip in %s, %d test scenes  %s", folder, count, "  ".join(f"{k} {v:.3f}" for k, v in found.items()))
+    return found
