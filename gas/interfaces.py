@@ -52,6 +52,9 @@ class Grounder(Backend):
     segments: ClassVar[bool] = False
     """Whether it can turn a box into a mask, and all of a picture into segments when asked with no regions."""
 
+    detects: ClassVar[bool] = True
+    """Whether it looks for phrases; False for one that only refines what others have found."""
+
     @abstractmethod
     def ground(self, image: Image, regions: Sequence[Region]) -> list[Region]:
         """The regions, in the order asked, with more of box, mask and score filled in.

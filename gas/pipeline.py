@@ -84,9 +84,9 @@ class Session:
 
         A region that the grounders return without a mask gets its box as one. Where the plan does not keep the shape a
         found thing gets room (`gas.regions.with_room`; setting `grow`, 0 for none). Where regions are not `required`
-        (default: what the editor needs) and no grounder is chosen, only given ones come back; else UsageError (exit 2)
-        says how to give them. Only given ones, too, for an editor that finds its places itself, unless `required` is
-        said.
+        (default: what the editor needs) and no grounder is chosen that detects, only given ones come back; else
+        UsageError (exit 2) says how to give them. Only given ones, too, for an editor that finds its places itself,
+        unless `required` is said.
         """
         from gas.regions import match, phrase_key
 
@@ -97,7 +97,9 @@ class Session:
             if editor.finds_regions:
                 return tuple(matched)
             required = editor.needs_regions
-        if not open_subtasks or not (self.settings.grounders or required):
+        if not open_subtasks:
+            return tuple(matched)
+        if not required and not any(self.backend("grounders", name).detects for name in self.settings.grounders):
             return tuple(matched)
         wanted = [Region(plan.subtasks[index].region_phrase, subtask=index) for index in open_subtasks]
         for region in wanted:

@@ -688,7 +688,8 @@ def test_every_model_is_listed_offline(gas: Callable[..., Said], mine: Path, no_
     assert "gas models pull sd15" in said.err and "profile broken" in said.err
     assert "gas models pull diorama" not in said.err
     listed = {one["id"]: one for one in data(gas("models", "ls", "--json"))}
-    named = {m.id for name in ("diorama", "sd15", "published") for m in Registry.discover().profile(name).models}
+    shipped = ("diorama", "sd15", "published", "instruct")
+    named = {m.id for name in shipped for m in Registry.discover().profile(name).models}
     assert {*named, "some/sd"} == set(listed)
     assert listed["some/sd"]["state"] == "missing" and listed["some/sd"]["missing"] == list(TINY.files)
     assert listed["package:gas_diorama/weights/sd"]["source"] == "local"

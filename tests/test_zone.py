@@ -397,6 +397,13 @@ def test_grounders_are_not_asked_and_the_segmenter_is_handed_on(folder: Path, ro
     assert np.array_equal(result.image[outside], image[outside]), "bit for bit"
 
 
+def test_a_segmenter_alone_finds_nothing_and_is_not_asked_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = {"profile": "instruct", "editor": "instruct-pix2pix", "dtype": "fp32"}
+    registry = Registry.discover()
+    used = Session(Settings.of(flags, find_profile=registry.profile), registry)
+    assert used.ground(sample_image(64, 64), EditPlan(subtasks=(CHANGE,))) == ()
+
+
 # --- looking inside ---------------------------------------------------------------------------------------------------
 
 

@@ -117,6 +117,7 @@ class Sam(Grounder):
 
     options_type = SamOptions
     segments = True
+    detects = False
 
     def ground(self, image: Image, regions: Sequence[Region]) -> list[Region]:
         """The regions, each with a mask of zeros and ones; for no regions all segments, the largest first.
