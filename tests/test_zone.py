@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from gas.checkpoint import load_state, save_state
 from gas.errors import ModelUnavailable, ObjectNotFound
 from gas.options import Layer, settle
 from gas.pipeline import Session
@@ -349,7 +350,9 @@ def test_what_is_pasted_once_is_what_soft_turns_left_one_by_one(runtime: Runtime
     assert np.abs(blend(sample_image(WIDTH, HEIGHT), edited.image, edited.mask).astype(int) - picture).max() <= 1
 
 
-def test_an_interrupted_edit_goes_on_to_the_same_bytes(runtime: Runtime, folder: Path, other: Path) -> None:
+def test_an_interrupted_edit_goes_on_to_the_same_bytes(
+    runtime: Runtime, folder: Path, other: Path, tmp_path: Path
+) -> None:
     edit = editor(runtime, folder, second_model=str(other), steps=4)
     whole = edit.edit(job(edit, REMOVE, CHANGE))
     for after in (3, 6):
@@ -357,7 +360,9 @@ def test_an_interrupted_edit_goes_on_to_the_same_bytes(runtime: Runtime, folder:
         watch = Watch(checkpoint=lambda s: states.append(dict(s)), should_stop=lambda: next(asked) == after)  # noqa: B023
         stopped = edit.edit(job(edit, REMOVE, CHANGE, watch=watch))
         assert stopped.stopped
-        resumed = edit.edit(job(edit, REMOVE, CHANGE, watch=Watch(resume=states[-1])))
+        save_state(tmp_path / "a.gas-state", states[-1], digest="d", record="{}")
+        state = load_state(tmp_path / "a.gas-state", digest="d")
+        resumed = edit.edit(job(edit, REMOVE, CHANGE, watch=Watch(resume=state)))
         assert np.array_equal(resumed.image, whole.image) and np.array_equal(resumed.mask, whole.mask)
         assert resumed.log == whole.log
 
