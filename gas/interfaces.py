@@ -83,6 +83,13 @@ class Editor(Backend):
         """Number that the working image's sides must be divisible by."""
         return 8
 
+    def check(self, image: Image) -> None:
+        """Raises InputRefused (exit 3) for a picture that the editor would refuse whatever was asked of it.
+
+        `image` is the whole picture at native size. The pipeline asks when something was not found, since "there is no
+        dog" would be the wrong answer for a picture of which a small model knows nothing.
+        """
+
     @abstractmethod
     def edit(self, job: EditJob) -> Edited:
         """The edited image, at the size of `job.image`, with what was measured on the way."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from gas.errors import PluginBroken, ResultRefused, UsageError
+from gas.errors import ObjectNotFound, PluginBroken, ResultRefused, UsageError
 from gas.runtime import Runtime
 from gas.types import EditJob, EditPlan, EditRequest, EditResult, Region, Watch
 
@@ -114,8 +114,12 @@ class Session:
         asked = [region for region in wanted if region.subtask in subtasks]
         for name in self.settings.grounders:
             grounder: Grounder = self.backend("grounders", name)
-            with self.registry.calling("grounders", name):
-                answer = grounder.ground(image, asked)
+            try:
+                with self.registry.calling("grounders", name):
+                    answer = grounder.ground(image, asked)
+            except ObjectNotFound:
+                self._refuse_foreign(image)
+                raise
             asked = self._checked(name, image, answer, subtasks)
         copies = [
             replace(region, subtask=index)
@@ -206,6 +210,12 @@ class Session:
         """The last chosen grounder that can segment a whole picture, for editors that want one."""
         chosen: list[Grounder] = [self.backend("grounders", name) for name in self.settings.grounders]
         return next((grounder for grounder in reversed(chosen) if grounder.segments), None)
+
+    def _refuse_foreign(self, image: Image) -> None:
+        """InputRefused (exit 3) where the editor would refuse the picture."""
+        editor: Editor = self.backend("editors", self.settings.editor)
+        with self.registry.calling("editors", self.settings.editor):
+            editor.check(image)
 
     def _refuse_unfindable(self, plan: EditPlan, region: Region) -> None:
         subtask = plan.subtasks[region.subtask or 0]

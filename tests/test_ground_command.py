@@ -46,6 +46,15 @@ def test_what_is_not_there_ends_the_run_with_its_score(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["edit", "ground"])
+def test_a_photograph_is_refused_with_the_command_that_gets_a_model_for_it(tmp_path: Path, command: str) -> None:
+    photograph = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    done = gas(command, photograph, "make the woman a robot", "--planner", "rules", "-o", "out.png", folder=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "not from this model's world" in done.stderr and "gas models pull sd15" in done.stderr
+    assert not (tmp_path / "out.png").exists()
+
+
 def _photographs() -> list[Path]:
     found = [Path(skimage.__file__).parent / "data" / "astronaut.png"]
     spec = find_spec("ultralytics")

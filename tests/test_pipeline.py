@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gas
-from gas.errors import ObjectNotFound, PluginBroken, ResultRefused, UsageError
+from gas.errors import InputRefused, ObjectNotFound, PluginBroken, ResultRefused, UsageError
 from gas.interfaces import Editor, Grounder
 from gas.pipeline import Session, new_seed
 from gas.registry import Registry
@@ -108,6 +108,34 @@ def test_additions_share_the_place_that_they_name() -> None:
     boxes = [region.box for region in found]
     assert boxes[0] == boxes[2] == boxes[3] and boxes[4] == boxes[5]
     assert boxes[1] != boxes[6], "two cats are two things"
+
+
+class Picky(Editor):
+    """Refuses every picture, and edits none."""
+
+    needs_regions = True
+
+    def check(self, image: np.ndarray) -> None:
+        raise InputRefused(f"a picture of {image.shape[1]} pixels is not for this editor", "use another")
+
+    def edit(self, job: EditJob) -> Edited:
+        raise NotImplementedError
+
+
+def test_what_is_not_found_in_a_picture_that_the_editor_refuses_is_refused() -> None:
+    registry = backends.registry()
+    registry.add(type("P", (), {"gas_register_editors": staticmethod(_picky_spec)}))
+    flags: dict[str, Any] = {"planner": "arrows", "grounders": ("places",), "profile": "diorama"}
+    tables = {"places": {"boxes": {"grass": (0, 0, 1, 1)}}}
+    with pytest.raises(InputRefused, match="160 pixels"):
+        Session.of(registry=registry, editor="picky", options=tables, **flags).ground(image(), PLAN)
+    with pytest.raises(ObjectNotFound, match="dog"):
+        Session.of(registry=registry, editor="painter", options=tables, **flags).ground(image(), PLAN, required=True)
+
+
+@gas.hookimpl
+def _picky_spec() -> list[gas.BackendSpec]:
+    return [gas.BackendSpec("picky", f"{__name__}:Picky", "refuses every picture")]
 
 
 @gas.hookimpl
@@ -252,7 +280,7 @@ def test_one_call_takes_a_path_or_pixels(tmp_path: Any, monkeypatch: pytest.Monk
     before = image(64, 64)
     Pictures.fromarray(before).save(tmp_path / "in.png")
     monkeypatch.setattr(Registry, "discover", classmethod(lambda cls: backends.registry()))
-    flags: dict[str, Any] = {"planner": "arrows", "editor": "painter", "profile": "diorama"}
+    flags: dict[str, Any] = {"planner": "arrows", "grounders": (), "editor": "painter", "profile": "diorama"}
     one = gas.edit(tmp_path / "in.png", "dog -> tiger", seed=3, **flags)
     two = gas.edit(before, "dog -> tiger", seed=3, **flags)
     assert (one.image == two.image).all()

@@ -113,9 +113,7 @@ class Sampler:
         betas = 1 - kept / torch.cat([kept.new_ones(1), kept[:-1]])
         # Predictions are turned to noise before they come here, so the scheduler knows only that kind.
         kind: Any = DPMSolverMultistepScheduler  # its methods are not typed
-        self._scheduler = kind(
-            num_train_timesteps=len(kept), trained_betas=betas.tolist(), prediction_type="epsilon"
-        )
+        self._scheduler = kind(num_train_timesteps=len(kept), trained_betas=betas.tolist(), prediction_type="epsilon")
         self._scheduler.set_timesteps(steps)
         self.steps = steps
         self.times: tuple[int, ...] = tuple(int(t) for t in self._scheduler.timesteps)

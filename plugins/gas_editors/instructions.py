@@ -20,7 +20,7 @@ from gas.errors import InputRefused, ModelUnavailable, OutOfResources, UsageErro
 from gas.files import slug
 from gas.interfaces import Editor
 from gas.types import Edited, EditJob, Step, Subtask, Watch
-from gas_editors.model_options import ModelOptions, refuse_foreign
+from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
 
 if TYPE_CHECKING:
     from gas.diffusion.stable_diffusion import StableDiffusion
@@ -80,6 +80,9 @@ class InstructionEditor(Editor):
 
     def multiple(self) -> int:
         return self.model.parts.factor
+
+    def check(self, image: Image) -> None:
+        check_world(self, lambda: self.model.parts, image)
 
     @abstractmethod
     def start(self, job: EditJob, number: int, instruction: str, picture: Image) -> Turn:

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from gas.compose import work_frame
 from gas.errors import InputRefused
 from gas.interfaces import Options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from gas.diffusion.stable_diffusion import StableDiffusion
+    from gas.interfaces import Editor
     from gas.types import Image
 
 
@@ -25,6 +29,14 @@ class ModelOptions(Options):
     accept_db: float | None = Field(
         None, description="refuse pictures whose VAE round trip is below so many dB; for models of a small world"
     )
+
+
+def check_world(editor: Editor, model: Callable[[], StableDiffusion], image: Image) -> None:
+    """`refuse_foreign` for a whole picture of any size; the `model` is loaded only where there is a limit."""
+    if editor.options.accept_db is not None:
+        size = (image.shape[1], image.shape[0])
+        frame = work_frame(size, (), mode="full", resolution=editor.resolution(), multiple=editor.multiple())
+        refuse_foreign(model(), frame.cut(image), editor.options.accept_db)
 
 
 def refuse_foreign(model: StableDiffusion, image: Image, least: float | None, z: Tensor | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,10 @@ from gas.errors import InputRefused, UsageError
 from gas.files import slug
 from gas.interfaces import Editor, Options
 from gas.types import Edited, EditJob, Region, Watch
-from gas_editors.model_options import ModelOptions, refuse_foreign
+from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
+
+if TYPE_CHECKING:
+    from gas.types import Image
 
 PairDraws = Iterable[tuple[int, Tensor] | Draw]
 
@@ -111,6 +114,9 @@ class ScoreDistillationEditor(Editor):
 
     def multiple(self) -> int:
         return self.model.factor
+
+    def check(self, image: Image) -> None:
+        check_world(self, lambda: self.model, image)
 
     @abstractmethod
     def terms(self, job: EditJob, size: tuple[int, int], step_size: float) -> tuple[Term, ...]:
