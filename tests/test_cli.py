@@ -138,7 +138,7 @@ def test_split_o() -> None:
         (["edit", "dog.png", "dog -> tiger", *FAKE, "--source", "a"], 2, ["--target"]),
         (["edit", "dog.png", "dog -> tiger", "--editor", "grond-a-score"], 2, ["grond-a-score", "ground-a-score"]),
         (["edit", "dog.png", "dog -> tiger", *FAKE, "--resume", "x.gas-state"], 3, ["x.gas-state"]),
-        (["ground", "dog.png", "dog -> tiger", *FAKE[:4], "--grounder", "places"], 5, ["dog", "best score"]),
+        (["edit", "dog.png", "dog -> tiger", *FAKE[:6], "--grounder", "places"], 5, ["dog", "best score"]),
         (["ground", "dog.png", "dog -> tiger", *FAKE[:4], "--grounder", "none"], 2, ["--box 'dog="]),
         (["info", "dog.png"], 3, ["dog.png"]),
         (["replay", "dog.png"], 3, ["dog.png"]),
