@@ -10,8 +10,7 @@ batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +23,7 @@ from gas.diffusion.denoiser import Denoiser, NoisePrediction
 from gas.diffusion.draws import Draw, draws_after
 from gas.diffusion.features import feature_grid
 from gas.diffusion.masks import Cells, crop_cells
+from gas.diffusion.memory import memory_named
 from gas.diffusion.rows import NULL, GradientRow, Key, Network, Rows
 from gas.errors import InputRefused, OutOfResources, ResultRefused
 from gas.types import Step, Watch
@@ -249,7 +249,7 @@ class _Run:
                 stopped = True
                 break
             before = self.z
-            with _memory_named(self.network):
+            with memory_named(lambda: _too_large(self.network)):
                 self._step()
             self.done += 1
             self.updates.append((self.z - before).flatten(1).norm(dim=1))
@@ -562,15 +562,8 @@ def _term_log(term: Term, gamma: Tensor) -> dict[str, Any]:
     return log
 
 
-@contextmanager
-def _memory_named(network: Network) -> Iterator[None]:
-    """Turns a failed allocation into an error that says what to do."""
-    try:
-        yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        raise OutOfResources(
-            f"not enough memory for {network.largest} rows in one network call",
-            f"try -o rows_per_call={max(1, network.largest // 2)}, --dtype bf16, or a smaller picture",
-        ) from None
+def _too_large(network: Network) -> OutOfResources:
+    return OutOfResources(
+        f"not enough memory for {network.largest} rows in one network call",
+        f"try -o rows_per_call={max(1, network.largest // 2)}, --dtype bf16, or a smaller picture",
+    )

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gas.bars import no_bars
 from gas.diffusion.adapters import adapt_all, find_base
 from gas.diffusion.denoiser import to_epsilon
 from gas.diffusion.schedule import Schedule
@@ -321,11 +322,9 @@ def _explained(name: str) -> Iterator[None]:
     from safetensors import SafetensorError
     from transformers.utils import logging as transformers_logging
 
-    shown = [log for log in (diffusers_logging, transformers_logging) if log.is_progress_bar_enabled()]
-    for log in shown:
-        log.disable_progress_bar()
     try:
-        yield
+        with no_bars(diffusers_logging, transformers_logging):
+            yield
     except UnpicklingError:
         raise ModelUnavailable(
             f"{name}: a weights file holds more than tensors, which could be a program",
@@ -334,9 +333,6 @@ def _explained(name: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ModelUnavailable(f"{name} cannot be loaded: {first}", "download it again, or name another one") from error
-    finally:
-        for log in shown:
-            log.enable_progress_bar()
 
 
 def _shortened(prompt: str, length: int = 60) -> str:

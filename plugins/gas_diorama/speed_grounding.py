@@ -7,14 +7,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gas.bars import no_bars
 from gas.errors import ResultRefused
 from gas.types import Region
 
@@ -55,7 +55,9 @@ def grounding_cost(
     folder: Path, kind: Kind, *, device: str = "auto", dtype: str = "auto", side: int = SIDE
 ) -> GroundingCost:
     """What the grounder costs with a network that is written into `folder`. ResultRefused (exit 11) when it fails."""
-    with no_bars():
+    from transformers.utils import logging
+
+    with no_bars(logging):
         kind.build(folder)
     task = {
         "grounder": kind.grounder,
@@ -71,20 +73,6 @@ def grounding_cost(
         raise ResultRefused(f"grounder {kind.grounder!r} failed: {last[0]}", "run: gas doctor")
     measured = json.loads(done.stdout.splitlines()[-1])
     return GroundingCost(kind.grounder, kind.network, side * side / 1e6, **measured)
-
-
-@contextmanager
-def no_bars() -> Iterator[None]:
-    """Within it, transformers draws no progress bars."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _grounding_dino(folder: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from gas.diffusion.attention import AttentionLayer, AttentionMaps, control_attention
 from gas.diffusion.instruct import InstructionModel, InstructionNoise, Sampler, text_positions, token_names
+from gas.diffusion.memory import memory_named
 from gas.errors import InputRefused, ModelUnavailable, OutOfResources, UsageError
 from gas.files import slug
 from gas.interfaces import Editor
@@ -276,7 +277,7 @@ class Turn:
     def step(self) -> float:
         """The root mean square of what the instruction adds to the predicted noise, after one step of all models."""
         noises: list[InstructionNoise] = []
-        with ExitStack() as seen, memory_named(self.conditions[0]):
+        with ExitStack() as seen, memory_named(lambda: _too_large(self.conditions[0])):
             for layers, one in self.maps:
                 seen.enter_context(control_attention(self.models[0].network, layers, one))
             for model, sampler, condition, prompts in zip(
@@ -331,15 +332,8 @@ def save_picture(watch: Watch, name: str, values: Tensor | np.ndarray, size: tup
     watch.save_map(name, large.numpy())
 
 
-@contextmanager
-def memory_named(like: Tensor) -> Iterator[None]:
-    """Turns a failed allocation into an error that says what to do; `like` is the latent."""
-    try:
-        yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        raise OutOfResources(
-            f"not enough memory for three rows of a latent of {like.shape[3]}x{like.shape[2]}",
-            "try --dtype bf16, or a smaller picture",
-        ) from None
+def _too_large(latent: Tensor) -> OutOfResources:
+    return OutOfResources(
+        f"not enough memory for three rows of a latent of {latent.shape[3]}x{latent.shape[2]}",
+        "try --dtype bf16, or a smaller picture",
+    )

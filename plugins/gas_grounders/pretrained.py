@@ -10,6 +10,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+from gas.bars import no_bars
 from gas.errors import ModelUnavailable
 from gas.hub import snapshot
 from gas.profiles import resolve_model
@@ -84,9 +85,7 @@ def loading(name: str) -> Iterator[None]:
     from safetensors import SafetensorError
     from transformers.utils import logging
 
-    with quiet():
-        bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
+    with quiet(), no_bars(logging):
         try:
             yield
         except UnpicklingError:
@@ -99,9 +98,6 @@ def loading(name: str) -> Iterator[None]:
             raise ModelUnavailable(
                 f"{name} cannot be loaded: {first}", "download it again, or name another one"
             ) from error
-        finally:
-            if bars:
-                logging.enable_progress_bar()
 
 
 @contextmanager
