@@ -75,6 +75,10 @@ class Editor(Backend):
     """Whether it finds its places itself: grounders are then not asked for them, and only the regions that the user
     drew and a segmenter are handed to it."""
 
+    confines: ClassVar[bool] = False
+    """Whether `edit` confines each subtask to its region itself when `job.grounded` is set. For an editor that does not
+    a grounded run goes subtask by subtask and is composited in turn (`gas.grounded`)."""
+
     def resolution(self) -> int:
         """Side in pixels of the square whose area the working image should have (512 for Stable Diffusion 1.x)."""
         return 512

@@ -183,6 +183,8 @@ class EditJob:
 
     Every region has a mask that is finite and not empty. `options` is an instance of the editor's own Options class.
     `segmenter` is the user's chosen segmenter, for editors that want segments of a picture of their own making.
+    `grounded` says that the editor is to confine each subtask to its region itself; it is set only for editors that
+    say that they can (`Editor.confines`), and every subtask then has a region.
     """
 
     image: Image
@@ -192,6 +194,7 @@ class EditJob:
     options: Options
     segmenter: Grounder | None = None
     watch: Watch = Watch()
+    grounded: bool = False
 
 
 @dataclass(frozen=True)
