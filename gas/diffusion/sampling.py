@@ -1,0 +1,213 @@
+"""Deterministic sampling (DDIM, Song et al. 2020, arXiv 2010.02502), and the phases that an edit by sampling goes
+through: reported, stopped, kept, and gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gas.diffusion.memory import memory_named
+from gas.errors import InputRefused, OutOfResources, ResultRefused
+from gas.types import Step, Watch
+
+if TYPE_CHECKING:
+    from gas.diffusion.schedule import Schedule
+    from gas.diffusion.stable_diffusion import StableDiffusion
+    from gas.types import Image
+
+CLEAN = -1
+"""The time of a latent without noise."""
+
+CHECKPOINT_EVERY = 10
+State = dict[str, Tensor]
+NoiseAt = Callable[[Tensor, int, int], Tensor]
+"""`noise(z, t, i)`: the guided prediction `(1, C, h, w)` for the latent at the time t of step i."""
+
+
+class Stopped(Exception):
+    """A run was told to stop; `Phases.estimate` is what it had reached."""
+
+
+def times(schedule: Schedule, steps: int, strength: float = 1.0) -> tuple[int, ...]:
+    """The descending times of a run of `steps` steps over the whole schedule; of them the last `strength` share, at
+    least one, for runs that begin at less than full noise.
+
+    Spaced from the noisiest time down ("trailing", Lin et al. 2023, arXiv 2305.08891), since a run that begins below it
+    is given noise that its network does not expect. Never more steps than the schedule has times.
+    """
+    length = len(schedule)
+    count = min(steps, length)
+    every = [round(length * (count - i) / count) - 1 for i in range(count)]
+    kept = max(1, min(count, round(count * strength)))
+    return tuple(every[count - kept :])
+
+
+def ddim(schedule: Schedule, z: Tensor, eps: Tensor, t: int, s: int) -> Tensor:
+    """The latent at time `s` from `z` at time `t` and its noise `eps`, each `(n, C, h, w)`: `alpha_s z_0 + sigma_s eps`
+    (DDIM, eq. 12 with no random part). It goes either way; CLEAN is the time without noise."""
+    alpha, sigma = _coefficients(schedule, s, z)
+    return alpha * clean(schedule, z, eps, t) + sigma * eps
+
+
+def clean(schedule: Schedule, z: Tensor, eps: Tensor, t: int) -> Tensor:
+    """The latent without noise that `z` at time `t` and its noise `eps` speak of: `(z - sigma_t eps) / alpha_t`."""
+    alpha, sigma = _coefficients(schedule, t, z)
+    return (z - sigma * eps) / alpha
+
+
+def _coefficients(schedule: Schedule, t: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    if t == CLEAN:
+        return like.new_ones(1, 1, 1, 1), like.new_zeros(1, 1, 1, 1)
+    alpha, sigma = schedule.coefficients(torch.tensor([t], device=like.device), like.dtype)
+    return alpha.to(like), sigma.to(like)
+
+
+class Predictor:
+    """A model's noise predictions for rows that share one time; `rows` counts those that were asked for."""
+
+    def __init__(self, model: StableDiffusion) -> None:
+        self.model = model
+        self.schedule = model.schedule
+        self.rows = 0
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str]) -> Tensor:
+        """Embeddings `(n, tokens, dim)` of the prompts; "" is the null prompt."""
+        return self.model.embed(list(prompts))
+
+    def predict(self, z: Tensor, t: int, embeddings: Tensor) -> Tensor:
+        """The noise `(n, C, h, w)` for latents `z` `(n, C, h, w)`, or one `(1, C, h, w)` for all, and embeddings `(n,
+        tokens, dim)`, in one network call. OutOfResources (exit 7) when memory is short."""
+        count = len(embeddings)
+        if len(z) != count:
+            z = z.expand(count, -1, -1, -1)
+        at = torch.full((count,), t, device=z.device)
+        with memory_named(lambda: _too_large(z)):
+            noise = self.model.predict(z, at, embeddings)
+        self.rows += count
+        return noise
+
+
+def _too_large(z: Tensor) -> OutOfResources:
+    return OutOfResources(
+        f"not enough memory for {len(z)} rows of a latent of {z.shape[3]}x{z.shape[2]}",
+        "try --dtype bf16, or a smaller picture",
+    )
+
+
+class Phases:
+    """The steps of one edit, phase after phase.
+
+    `estimate` is what is taken for the edited latent so far: first `z_source`, then each state's "estimate".
+
+    Args:
+        watch: reports to it, asks it before each step whether to stop, keeps states with it, goes on from its state.
+        decode: the picture of a latent, for previews.
+        z_source: the latent `(1, C, h, w)` of the picture.
+        total: how many steps all phases together make.
+    """
+
+    def __init__(self, watch: Watch, decode: Callable[[Tensor], Image], z_source: Tensor, total: int) -> None:
+        self.watch, self.decode, self.estimate, self.total = watch, decode, z_source, total
+        self.done = 0
+        self._kept: dict[str, Any] = {}
+
+    def skip(self, steps: int) -> None:
+        """Counts steps that need not be made, since their result is known."""
+        self.done += steps
+
+    def run(self, name: str, steps: int, state: State, step: Callable[[int, State], State]) -> State:
+        """The state after `steps` steps: `step(i, state)` gives the next one, with tensors of the same names and sizes.
+
+        It must depend on i and the state alone, for then a run that is gone on with gives the same bytes. A state may
+        hold "estimate", the clean latent that previews show. Stopped when the watch says so; ResultRefused (exit
+        11) when a number is not finite any more; InputRefused (exit 3) when the watch goes on from something else.
+        """
+        state = {"estimate": self.estimate, **state}
+        first, state = self._resumed(name, steps, state)
+        self.done += first
+        for i in range(first, steps):
+            self._keep(name, i, state)
+            if self.watch.should_stop():
+                self._checkpoint()
+                raise Stopped
+            state = {**state, **step(i, state)}
+            self._refuse_not_finite(name, i, state)
+            self.done += 1
+            self.estimate = state["estimate"]
+            if self.watch.on_step is not None:
+                estimate = self.estimate
+                self.watch.on_step(Step(self.done, self.total, {}, lambda z=estimate: self.decode(z)))  # type: ignore[misc]
+            if self.done % CHECKPOINT_EVERY == 0:
+                self._keep(name, i + 1, state)
+                self._checkpoint()
+        self._keep(name, steps, state)
+        self.estimate = state["estimate"]
+        return state
+
+    def _keep(self, name: str, done: int, state: Mapping[str, Tensor]) -> None:
+        self._kept[f"{name}.step"] = done
+        self._kept.update({f"{name}.{key}": value for key, value in state.items()})
+
+    def _checkpoint(self) -> None:
+        if self.watch.checkpoint is not None:
+            self.watch.checkpoint(
+                {key: one.cpu().clone() if isinstance(one, Tensor) else one for key, one in self._kept.items()}
+            )
+
+    def _resumed(self, name: str, steps: int, state: State) -> tuple[int, State]:
+        saved = self.watch.resume or {}
+        if not saved:
+            return 0, state
+        if not any(key.endswith(".step") for key in saved):
+            raise InputRefused("the saved state does not belong to this run", "start it again from the beginning")
+        if f"{name}.step" not in saved:
+            return 0, state
+        try:
+            done = int(saved[f"{name}.step"])
+            found = {key: saved[f"{name}.{key}"].to(value) for key, value in state.items()}
+            if not 0 <= done <= steps or any(found[key].shape != state[key].shape for key in state):
+                raise ValueError("its size or number of steps differs")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputRefused(
+                f"the saved state does not belong to this run ({error})", "start it again from the beginning"
+            ) from None
+        return done, found
+
+    def _refuse_not_finite(self, name: str, i: int, state: Mapping[str, Tensor]) -> None:
+        for key, value in state.items():
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                raise ResultRefused(
+                    f"the {name} is not a finite number any more ({key}, step {i + 1})",
+                    "try --dtype fp32, a smaller guidance_scale, or another model",
+                )
+
+
+def sample(
+    phases: Phases,
+    name: str,
+    schedule: Schedule,
+    z: Tensor,
+    times: Sequence[int],
+    noise: NoiseAt,
+    after: Callable[[Tensor, int, int], Tensor] | None = None,
+) -> Tensor:
+    """The clean latent `(1, C, h, w)` that `z`, at the first of the descending `times`, becomes step by step.
+
+    `after(z, s, i)` may change the latent that step i has brought to the time s (CLEAN after the last); what both are
+    told is all that they may depend on.
+    """
+
+    def step(i: int, state: State) -> State:
+        t, s = times[i], times[i + 1] if i + 1 < len(times) else CLEAN
+        eps = noise(state["z"], t, i)
+        here = ddim(schedule, state["z"], eps, t, s)
+        estimate = clean(schedule, state["z"], eps, t)
+        if after is not None:
+            here, estimate = after(here, s, i), after(estimate, CLEAN, i)
+        return {"z": here, "estimate": estimate}
+
+    return phases.run(name, len(times), {"z": z}, step)["z"]
