@@ -7,27 +7,23 @@ import json
 import math
 import warnings
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gas.bars import no_bars
 from gas.diffusion.adapters import adapt_all, find_base
 from gas.diffusion.denoiser import to_epsilon
+from gas.diffusion.loading import explained, has_safetensors
 from gas.diffusion.schedule import Schedule
 from gas.errors import InputRefused, ModelUnavailable, ResultRefused
 from gas.hub import snapshot
 from gas.profiles import resolve_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gas.runtime import Runtime
     from gas.types import Image
 
@@ -106,12 +102,12 @@ class StableDiffusion:
         once = torch.promote_types(dtype, torch.float32)
 
         def part(kind: Any, place: str, dtype: torch.dtype) -> Any:
-            safe = _has_safetensors(folder, place, name, variant, allow_pickle)
+            safe = has_safetensors(folder / place, _WEIGHTS[place], _PICKLES[place], name, allow_pickle)
             options: dict[str, Any] = {"use_safetensors": safe, "local_files_only": True, "variant": variant}
             network = kind.from_pretrained(str(folder / place), torch_dtype=dtype, **options)
             return network.to(device).eval().requires_grad_(False)
 
-        with _explained(name):
+        with explained(name):
             scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
             model = cls(
                 unet=adapt_all(part(UNet2DConditionModel, "unet", dtype), adapters),
@@ -299,40 +295,6 @@ def _check_layout(folder: Path, name: str) -> None:
             f"{name} is not a Stable Diffusion model in diffusers' layout: {', '.join(missing)} missing",
             "give a folder with unet, vae, text_encoder, tokenizer and scheduler",
         )
-
-
-def _has_safetensors(folder: Path, place: str, name: str, variant: str | None, allow_pickle: bool) -> bool:
-    """Whether the weights at `place` are safetensors; ModelUnavailable when they are not and that is not allowed."""
-    if any((folder / place).glob(f"{_WEIGHTS[place]}*.safetensors")):
-        return True
-    if not any((folder / place).glob(f"{_PICKLES[place]}*.bin")):
-        raise ModelUnavailable(f"{name}: there are no weights in {place}", "download the model again")
-    if not allow_pickle:
-        raise ModelUnavailable(
-            f"{name}: {place} has weights as .bin only, a format that can hide programs",
-            "use a model with .safetensors files, or set -o allow_pickle=true (only tensors are read)",
-        )
-    return False
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Turns what the libraries raise for a broken model into ModelUnavailable, and keeps their progress bars quiet."""
-    from diffusers.utils import logging as diffusers_logging
-    from safetensors import SafetensorError
-    from transformers.utils import logging as transformers_logging
-
-    try:
-        with no_bars(diffusers_logging, transformers_logging):
-            yield
-    except UnpicklingError:
-        raise ModelUnavailable(
-            f"{name}: a weights file holds more than tensors, which could be a program",
-            "use a model with .safetensors files",
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ModelUnavailable(f"{name} cannot be loaded: {first}", "download it again, or name another one") from error
 
 
 def _shortened(prompt: str, length: int = 60) -> str:

@@ -1,0 +1,50 @@
+"""What libraries raise for a broken model, in the toolkit's own errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+
+from gas.bars import no_bars
+from gas.errors import ModelUnavailable
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Within it, what diffusers and transformers raise for a broken model `name` is ModelUnavailable (exit 6), and
+    their progress bars are quiet."""
+    from diffusers.utils import logging as diffusers_logging
+    from safetensors import SafetensorError
+    from transformers.utils import logging as transformers_logging
+
+    try:
+        with no_bars(diffusers_logging, transformers_logging):
+            yield
+    except UnpicklingError:
+        raise ModelUnavailable(
+            f"{name}: a weights file holds more than tensors, which could be a program",
+            "use a model with .safetensors files",
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ModelUnavailable(f"{name} cannot be loaded: {first}", "download it again, or name another one") from error
+
+
+def has_safetensors(folder: Path, safe: str, pickle: str, name: str, allow_pickle: bool) -> bool:
+    """Whether the weights in `folder` are safetensors, in files that begin with `safe`.
+
+    ModelUnavailable (exit 6) when there are none, or only `.bin` files (which begin with `pickle`) and those are not
+    allowed.
+    """
+    if any(folder.glob(f"{safe}*.safetensors")):
+        return True
+    if not any(folder.glob(f"{pickle}*.bin")):
+        raise ModelUnavailable(f"{name}: there are no weights in {folder.name}", "download the model again")
+    if not allow_pickle:
+        raise ModelUnavailable(
+            f"{name}: {folder.name} has weights as .bin only, a format that can hide programs",
+            "use a model with .safetensors files, or set -o allow_pickle=true (only tensors are read)",
+        )
+    return False
