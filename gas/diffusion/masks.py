@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from gas import regions
 
 if TYPE_CHECKING:
     from gas.types import Box, Mask
@@ -65,6 +68,15 @@ def bounding_cells(mask: Tensor) -> Cells:
     places = mask[0, 0].nonzero()
     (y0, x0), (y1, x1) = places.amin(0).tolist(), places.amax(0).tolist()
     return x0, y0, x1 + 1, y1 + 1
+
+
+def weaken_overlaps(
+    masks: Sequence[Tensor], factor: float, mode: Literal["assign", "multiply"] = "assign"
+) -> list[Tensor]:
+    """The latent masks, one for each subtask, each less where smaller ones overlap it: `gas.regions.weaken_overlaps`
+    for tensors of any one shape, each returned on its own device."""
+    weakened = regions.weaken_overlaps([mask.cpu().numpy() for mask in masks], factor, mode)
+    return [torch.from_numpy(one).to(mask.device) for one, mask in zip(weakened, masks, strict=True)]
 
 
 def _span(start: int, stop: int, length: int, smallest: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor
 
 from gas.diffusion.distill import Contrast, Method, Penalty, Term
-from gas.diffusion.masks import Cells, bounding_cells, box_cells, box_mask, latent_mask
+from gas.diffusion.masks import Cells, bounding_cells, box_cells, box_mask, latent_mask, weaken_overlaps
 from gas.errors import InputRefused, UsageError
 from gas.types import EditJob, Region
 from gas_editors.contrast import CONTRAST, ContrastOptions, contrast
@@ -197,15 +197,16 @@ class GroundAScoreEditor(ScoreDistillationEditor):
     def _subtask_terms(self, job: EditJob, places: Sequence[_Place], step_size: float) -> list[Term]:
         options, plan = self.options, job.plan
         penalty = Penalty(options.penalty_strength, options.penalty_norm)
+        masks = weaken_overlaps([place.mask for place in places], options.overlap, options.overlap_mode)
         terms = []
-        for index, (subtask, place) in enumerate(zip(plan.subtasks, places, strict=True)):
+        for index, (subtask, place, mask) in enumerate(zip(plan.subtasks, places, masks, strict=True)):
             source, target = subtask.prompts
             kept = options.cut == "all" or (options.cut == "plan" and subtask.preserve_shape)
             terms.append(
                 Term(
                     target,
                     source,
-                    self._weakened(places, index),
+                    mask,
                     self.time_weight(subtask.strength),
                     penalty if options.penalty and place.share < options.penalty_area else None,
                     self._contrast(job, place.boxes, step_size) if kept else None,
@@ -241,18 +242,6 @@ class GroundAScoreEditor(ScoreDistillationEditor):
         # A feature crop of one cell has nothing to be told apart from; reference code lets it pass without effect.
         smallest = 1 if options.mask == "box" else 2
         return contrast(options, options.w_cut, step_size, boxes, prompts, smallest)
-
-    def _weakened(self, places: Sequence[_Place], index: int) -> Tensor:
-        """The mask of a subtask, less where smaller regions overlap it (supplement 6.1)."""
-        own = places[index].mask
-        weaker = 1 - self.options.overlap
-        others = [p.mask for i, p in enumerate(places) if i != index and p.mask.sum() < own.sum()]
-        if not others:
-            return own
-        stacked = torch.stack(others)
-        if self.options.overlap_mode == "assign":
-            return own * (1 - weaker * stacked.amax(0))
-        return own * (1 - weaker * stacked).prod(0)
 
 
 def _box(region: Region) -> tuple[float, float, float, float]:
