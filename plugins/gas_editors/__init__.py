@@ -35,6 +35,12 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
             extra="diffusion",
         ),
         BackendSpec(
+            "ledits-pp",
+            "gas_editors.ledits_pp:LEditsPPEditor",
+            "LEDITS++: several concepts at once, each where the model itself sees it",
+            extra="diffusion",
+        ),
+        BackendSpec(
             "zone",
             "gas_editors.zone:ZONEEditor",
             "ZONE: one region from one instruction; every other pixel stays as it was",
