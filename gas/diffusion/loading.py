@@ -32,8 +32,9 @@ def explained(name: str) -> Iterator[None]:
         raise ModelUnavailable(f"{name} cannot be loaded: {first}", "download it again, or name another one") from error
 
 
-def has_safetensors(folder: Path, safe: str, pickle: str, name: str, allow_pickle: bool) -> bool:
-    """Whether the weights in `folder` are safetensors, in files that begin with `safe`.
+def has_safetensors(folder: Path, safe: str, pickle: str, name: str, allow_pickle: bool, *, place: str = "it") -> bool:
+    """Whether the weights in `folder` are safetensors, in files that begin with `safe`. Errors speak of the model
+    `name`, and of the `place` in it.
 
     ModelUnavailable (exit 6) when there are none, or only `.bin` files (which begin with `pickle`) and those are not
     allowed.
@@ -41,10 +42,10 @@ def has_safetensors(folder: Path, safe: str, pickle: str, name: str, allow_pickl
     if any(folder.glob(f"{safe}*.safetensors")):
         return True
     if not any(folder.glob(f"{pickle}*.bin")):
-        raise ModelUnavailable(f"{name}: there are no weights in {folder.name}", "download the model again")
+        raise ModelUnavailable(f"{name}: there are no weights in {place}", "download the model again")
     if not allow_pickle:
         raise ModelUnavailable(
-            f"{name}: {folder.name} has weights as .bin only, a format that can hide programs",
+            f"{name}: {place} has weights as .bin only, a format that can hide programs",
             "use a model with .safetensors files, or set -o allow_pickle=true (only tensors are read)",
         )
     return False

@@ -102,7 +102,8 @@ class StableDiffusion:
         once = torch.promote_types(dtype, torch.float32)
 
         def part(kind: Any, place: str, dtype: torch.dtype) -> Any:
-            safe = has_safetensors(folder / place, _WEIGHTS[place], _PICKLES[place], name, allow_pickle)
+            files = (folder / place, _WEIGHTS[place], _PICKLES[place])
+            safe = has_safetensors(*files, name, allow_pickle, place=place)
             options: dict[str, Any] = {"use_safetensors": safe, "local_files_only": True, "variant": variant}
             network = kind.from_pretrained(str(folder / place), torch_dtype=dtype, **options)
             return network.to(device).eval().requires_grad_(False)

@@ -94,6 +94,33 @@ def build_tiny_instruct_pix2pix(folder: Path | str, *, latent_channels: int = 4,
     return Path(folder)
 
 
+def build_tiny_clip(folder: Path | str, *, side: int = 32, patch: int = 8, layers: int = 3, seed: int = 0) -> Path:
+    """`folder`, now with a CLIPModel as transformers saves it: pictures of `side` pixels in patches of `patch`,
+    `layers` layers in the picture's half. The weights depend on `seed` alone."""
+    from transformers import CLIPConfig, CLIPModel
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    text = {"vocab_size": 514, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    vision = {"image_size": side, "patch_size": patch, "hidden_size": 16, "intermediate_size": 32}
+    marks = {"bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
+    heads = {"num_attention_heads": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = CLIPConfig(
+            text_config={**text, **heads, **marks},
+            vision_config={**vision, **heads, "num_hidden_layers": layers},
+            projection_dim=8,
+            initializer_factor=10.0,  # the usual small numbers make all pictures and all texts nearly the same
+        )
+        network = CLIPModel(config)
+    network.save_pretrained(folder)
+    build_byte_tokenizer(folder)
+    CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}).save_pretrained(
+        folder
+    )
+    return Path(folder)
+
+
 def build_byte_tokenizer(folder: Path | str) -> None:
     """Saves a CLIP tokenizer without merges: one token for each byte, 514 tokens in all."""
     from transformers import CLIPTokenizer
