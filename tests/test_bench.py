@@ -20,7 +20,7 @@ from gas.registry import Registry
 from gas.runtime import Runtime
 from gas.types import Edited, EditJob, Region
 from gas_diorama import bench
-from gas_diorama.cases import STRATA, Case, cases
+from gas_diorama.cases import SINGLE, STRATA, Case, benchmark_cases, cases, single_cases
 from gas_diorama.report import tables
 from gas_diorama.scores import Result, difference, estimate, summarise
 from gas_diorama.world import SMALL_AREA, apply, is_held_out, masks, render, split
@@ -174,8 +174,21 @@ def test_cases_are_held_out_and_of_their_stratum(part: str) -> None:
             assert np.hypot((x0 + x1) / 2 - 64, (y0 + y1) / 2 - 64) >= 32
 
 
+def test_single_instructions_stand_beside_the_strata() -> None:
+    """The published table's cases stay as they are; each of the others is one action alone."""
+    every = benchmark_cases(40)
+    assert every[:40] == cases(40) and every[40:] == single_cases(20)
+    assert single_cases(20, "validation")[:3] == single_cases(3, "validation") != single_cases(3)
+    asked = [case.edits[0].action for case in single_cases(20)]
+    assert {action: asked.count(action) for action in set(asked)} == {"add": 8, "remove": 8, "change": 4}
+    assert all(len(case.edits) == 1 and case.stratum == SINGLE for case in every[40:])
+    assert all(split(case.scene) == "test" for case in every)
+    with pytest.raises(ValueError, match="train"):
+        single_cases(4, "train")
+
+
 def test_a_cases_plan_and_regions_are_exact() -> None:
-    for case in cases(40):
+    for case in benchmark_cases(40):
         edited = apply(case.scene, case.edits)
         outside = np.ones((128, 128), bool)
         for region, subtask in zip(case.regions(), case.plan.subtasks, strict=True):
@@ -329,7 +342,7 @@ def test_all_rows_of_the_table_can_be_settled(model: Path) -> None:
 @pytest.mark.filterwarnings("ignore:the prompt")  # the tiny tokenizer takes a token for each letter
 def test_every_row_runs_on_a_network(model: Path, tmp_path: Path, four: list[Case]) -> None:
     """Two steps of each editor and ablation on an untrained network, counted row by row."""
-    rows = [row for row in bench.ROWS if "preset" not in row.options and not row.found]
+    rows = [row for row in bench.ROWS if "preset" not in row.options and not row.found and not row.own]
     names = {row.editor for row in rows}
     profile = Profile(
         name="test",

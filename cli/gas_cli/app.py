@@ -408,7 +408,7 @@ app.add_typer(bench, name="bench")
 def bench_diorama(
     o: f.Out = None,
     editors: Annotated[str, typer.Option(help="rows of the table, with commas; default: all")] = "",
-    edits: Annotated[int | None, typer.Option(min=4, help="how many, spread over the strata; default 40")] = None,
+    edits: Annotated[int | None, typer.Option(min=4, help="in the strata, and half as many singles; 40")] = None,
     full: Annotated[bool, typer.Option("--full", help="100 edits and three seeds instead of 40 and one")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="go on with what is in the output folder")] = False,
     profile: Annotated[str, typer.Option(help="whose model and options are measured")] = "diorama",

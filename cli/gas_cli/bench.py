@@ -18,7 +18,7 @@ def diorama(
 ) -> None:
     """Runs the diorama benchmark into `folder`."""
     from gas_diorama.bench import run
-    from gas_diorama.cases import cases
+    from gas_diorama.cases import benchmark_cases
 
     session = f.open_session(flags)
     names = [name.strip() for name in editors.split(",") if name.strip()]
@@ -27,7 +27,7 @@ def diorama(
             names,
             out=folder,
             full=full,
-            chosen=None if edits is None else cases(edits),
+            chosen=None if edits is None else benchmark_cases(edits),
             resume=resume,
             profile=session.settings.profile,
             runtime=session.runtime,

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from gas.errors import GasError, InputRefused, ObjectNotFound, ResultRefused, UsageError
 from gas.files import make_folder, slug, write_bytes, write_text
-from gas.types import EditJob
+from gas.types import Edited, EditJob
 from gas.validation import unknown
-from gas_diorama.cases import Case, cases
+from gas_diorama.cases import Case, benchmark_cases
 from gas_diorama.judge import Judge
+from gas_diorama.picture_scores import CLIP, Clip, picture_scores
 from gas_diorama.report import as_json, contact_sheet, tables
-from gas_diorama.scores import Result, Summary, summarise
+from gas_diorama.scores import Result, Summary, by_action, summarise
 from gas_diorama.world import Edit, Scene
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from gas.profiles import Profile
     from gas.registry import Registry
     from gas.runtime import Runtime
-    from gas.types import Edited
 
 Picture = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
@@ -55,6 +55,8 @@ class Row:
     """A row of the table: an editor under the profile's options, with some of them set otherwise.
 
     `found`: in the regions that the profile's grounders find, instead of the exact ones.
+    `own`: no regions are given, the editor works where it will. The finished picture is judged then, and an added thing
+    where the editor put it (`gas_diorama.follow.where_added`): nothing told it the exact place.
     `part`: only every so many-th case of each stratum, unless the run is a full one; for rows that take very long.
     """
 
@@ -63,6 +65,7 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     found: bool = False
     part: int = 1
+    own: bool = False
 
 
 ROWS = (
@@ -76,6 +79,12 @@ ROWS = (
     Row("no penalty", "ground-a-score", {"penalty": False}),
     Row("found regions", "ground-a-score", found=True),
     Row("paper's values", "ground-a-score", {"preset": "paper"}, part=5),
+    Row("zone", "zone", own=True),
+    Row("zone no smoother", "zone", {"smoother": False}, own=True),
+    Row("zone no region IoU", "zone", {"segments": "none"}, own=True),
+    Row("zone beta 0", "zone", {"beta": 0.0, "beta_remove": 0.0}, own=True),
+    Row("instruct-pix2pix", "instruct-pix2pix", own=True),
+    Row("magicbrush", "magicbrush", own=True),
 )
 
 
@@ -91,13 +100,19 @@ class Report:
     def summary(self) -> Summary:
         return summarise(self.results, REFERENCE)
 
+    @property
+    def actions(self) -> Summary:
+        """As `summary`, for the edits by a single instruction of each action."""
+        return by_action(self.results, REFERENCE)
+
     def as_json(self) -> dict[str, Any]:
-        """Plain values: what was run, and mean, low and high of every column for each stratum and row."""
-        return {"suite": "diorama", "version": VERSION, **self.setting, "strata": as_json(self.summary)}
+        """Plain values: what was run, and mean, low and high of every column for each stratum, each action and row."""
+        summaries = {"strata": as_json(self.summary), "actions": as_json(self.actions)}
+        return {"suite": "diorama", "version": VERSION, **self.setting, **summaries}
 
     def tables(self) -> RenderableType:
-        """What a terminal shows: a table for each stratum."""
-        return tables(self.summary, REFERENCE)
+        """What a terminal shows: a table for each stratum, and for each action."""
+        return tables(self.summary, REFERENCE, self.actions)
 
 
 def run(
@@ -112,15 +127,18 @@ def run(
     chosen: Sequence[Case] | None = None,
     seeds: Sequence[int] | None = None,
     batch: int = 10,
+    clip: str = CLIP,
     progress: Progress | None = None,
 ) -> Report:
     """The benchmark's report; everything is also written below the folder `out`.
 
     * editors: titles of ROWS, names of any registered editors, or rows of one's own; by default all of ROWS.
-    * full: 100 edits and three seeds instead of 40 and one (`chosen` and `seeds` say it otherwise), and all of them for
-      every row.
+    * full: 100 edits of the strata and three seeds instead of 40 and one, half as many by a single instruction beside
+      them (`chosen` and `seeds` say it otherwise), and all of them for every row.
     * resume: go on with what is in `out`; without it a folder that holds results is refused.
     * batch: how many edits share one batch where the editor can.
+    * clip: whose scores are given, as `gas.profiles.resolve_model` understands it; none where it is not there. Finished
+      pictures are kept in `out` and scored anew in each run, so another CLIP needs no edit again.
 
     UsageError (exit 2) for an unknown editor, and where `out` holds results that were made with other weights, options
     or cases: those are never mixed.
@@ -130,12 +148,12 @@ def run(
 
     registry, runtime = registry or Registry.discover(), runtime or Runtime()
     profile = registry.profile(profile) if isinstance(profile, str) else profile
-    chosen = cases(100 if full else 40) if chosen is None else chosen
+    chosen = benchmark_cases(100 if full else 40) if chosen is None else chosen
     seeds = (range(3) if full else (0,)) if seeds is None else seeds
     rows = [replace(row, part=1) if full else row for row in rows_of(profile, registry, editors)]
     entrants = [Entrant(row, profile, registry, runtime) for row in rows]
     bench = _Bench(out, chosen, seeds, batch, entrants, progress)
-    results = bench.run(resume)
+    results = bench.scored(bench.run(resume), Clip.find(clip))
     report = Report(tuple(results), out, bench.setting)
     write_text(out / SUMMARY, json.dumps(report.as_json(), indent=2) + "\n", overwrite=True)
     _write_picture(out / SHEET, bench.sheet(results))
@@ -143,10 +161,11 @@ def run(
 
 
 def rows_of(profile: Profile, registry: Registry, editors: Sequence[str | Row] = ()) -> list[Row]:
-    """The rows of the names `editors`; of none all of ROWS, those with found regions only if the profile finds any."""
+    """The rows of the names `editors`; of none all of ROWS that the profile has what they need for: grounders for found
+    regions, a model for an editor that works where it will."""
     titles = {row.title: row for row in ROWS}
     found = []
-    for name in editors or [row.title for row in ROWS if profile.grounders or not row.found]:
+    for name in editors or [row.title for row in ROWS if _can_run(profile, row)]:
         if isinstance(name, Row):
             found.append(name)
         elif name in titles:
@@ -158,12 +177,19 @@ def rows_of(profile: Profile, registry: Registry, editors: Sequence[str | Row] =
     return found
 
 
+def _can_run(profile: Profile, row: Row) -> bool:
+    if row.own:
+        return "model" in profile.options.get(row.editor, {})
+    return bool(profile.grounders) or not row.found
+
+
 class Entrant:
     """A row with its settled options, and its editor, which is made when first asked for."""
 
     def __init__(self, row: Row, profile: Profile, registry: Registry, runtime: Runtime) -> None:
         self.title, self.name, self.runtime, self.part = row.title, row.editor, runtime, row.part
-        self.session = _session(profile, registry, runtime) if row.found else None
+        self.own = row.own
+        self.session = _session(profile, registry, runtime) if row.found or row.own else None
         below = [profile.layer(row.editor)]
         self._create = lambda: registry.create("editors", row.editor, row.options, runtime, below=below)
         self._editor: Editor | None = None
@@ -186,10 +212,19 @@ class Entrant:
 
     def job(self, case: Case, source: Picture, seed: int) -> EditJob:
         """The edit to be made. ObjectNotFound where regions are to be found and one is not."""
-        regions = case.regions()
-        if self.session is not None:
+        regions, segmenter = case.regions(), None
+        if self.session is not None and self.own:
+            regions, segmenter = (), self.session.segmenter()
+        elif self.session is not None:
             regions = self.session.ground(source, case.plan, required=True)
-        return EditJob(image=source, plan=case.plan, regions=regions, seed=seed, options=self.editor.options)
+        return EditJob(
+            image=source,
+            plan=case.plan,
+            regions=regions,
+            seed=seed,
+            options=self.editor.options,
+            segmenter=segmenter,
+        )
 
 
 def _session(profile: Profile, registry: Registry, runtime: Runtime) -> Session:
@@ -216,6 +251,7 @@ class _Bench:
         self.entrants, self.progress = entrants, progress
         self.judges = {case.name: _judge(case.scene, case.edits) for case in chosen}
         self.round_trips: dict[str, Picture] = {}
+        self.placed: dict[tuple[str, bytes], Judge] = {}
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -239,11 +275,12 @@ class _Bench:
         for entrant in self.entrants:
             for seed in self.seeds:
                 missing = [c for c in entrant.cases(self.cases) if (entrant.title, c.name, seed) not in known]
-                for start in range(0, len(missing), self.batch):
+                at_once = self.batch if missing and hasattr(entrant.editor, "edit_together") else 1
+                for start in range(0, len(missing), at_once):
                     if self.progress is not None:
                         self.progress(entrant.title, len(known), total)
-                    for result, picture in self._results(entrant, missing[start : start + self.batch], seed):
-                        self._keep(entrant, result, picture)
+                    for result, pictures in self._results(entrant, missing[start : start + at_once], seed):
+                        self._keep(entrant, result, pictures)
                         known[entrant.title, result.case, seed] = result
         if self.progress is not None:
             self.progress("", total, total)
@@ -251,7 +288,7 @@ class _Bench:
 
     # --- one batch ----------------------------------------------------------------------------------------------------
 
-    def _results(self, entrant: Entrant, some: Sequence[Case], seed: int) -> Iterator[tuple[Result, Picture | None]]:
+    def _results(self, entrant: Entrant, some: Sequence[Case], seed: int) -> Iterator[tuple[Result, _Made | None]]:
         jobs: list[EditJob] = []
         cases: list[Case] = []
         for case in some:
@@ -267,7 +304,7 @@ class _Bench:
                 started = time.perf_counter()
                 edited = _edit(entrant.editor, jobs)
                 seconds = (time.perf_counter() - started) / len(jobs)
-        except (InputRefused, ResultRefused) as error:
+        except (InputRefused, ObjectNotFound, ResultRefused) as error:
             if len(cases) > 1:  # the others of the batch shall not suffer
                 for case in cases:
                     yield from self._results(entrant, [case], seed)
@@ -275,21 +312,13 @@ class _Bench:
                 yield self._refused(entrant, cases[0], seed, error), None
             return
         for case, job, one in zip(cases, jobs, edited, strict=True):
-            yield self._judged(entrant, case, job, one, seconds, counted.rows / len(jobs)), one.image
+            made = _Made(one.image, _finished(job, one))
+            yield self._judged(entrant, case, job, made, seconds, counted.rows / len(jobs)), made
 
-    def _judged(
-        self, entrant: Entrant, case: Case, job: EditJob, edited: Edited, seconds: float, rows: float
-    ) -> Result:
-        from gas.compose import work_frame
-        from gas.regions import union
-
-        judge = self.judges[case.name]
-        verdicts = judge.verdicts(edited.image)
+    def _judged(self, entrant: Entrant, case: Case, job: EditJob, made: _Made, seconds: float, rows: float) -> Result:
+        judge = self._judge_of(entrant, case, made.finished)
+        verdicts = judge.verdicts(made.finished if entrant.own else made.raw)
         outside = ~np.logical_or.reduce(judge.regions)
-        mask = union(r.mask for r in job.regions if r.mask is not None)
-        size = (judge.source.shape[1], judge.source.shape[0])
-        frame = work_frame(size, job.regions, mode="full", resolution=size[0], multiple=1)
-        pasted = frame.paste(judge.source, edited.image, frame.paste_mask(mask if edited.mask is None else edited.mask))
         return Result(
             row=entrant.title,
             case=case.name,
@@ -299,8 +328,8 @@ class _Bench:
             done=tuple(verdict.done for verdict in verdicts),
             nearest=tuple(verdict.nearest for verdict in verdicts),
             ratio=tuple(round(verdict.ratio, 4) for verdict in verdicts),
-            raw_outside=_error(edited.image, self._round_trip(entrant, case), outside),
-            pasted_outside=_error(pasted, judge.source, outside),
+            raw_outside=_error(made.raw, self._round_trip(entrant, case), outside),
+            pasted_outside=_error(made.finished, judge.source, outside),
             seconds=round(seconds, 3),
             network_rows=rows,
         )
@@ -322,6 +351,43 @@ class _Bench:
             seconds=None,
             network_rows=None,
         )
+
+    def _judge_of(self, entrant: Entrant, case: Case, finished: Picture) -> Judge:
+        """The case's own judge, or for an editor that works where it will one that expects additions where they are."""
+        if not entrant.own or not any(edit.action == "add" for edit in case.edits):
+            return self.judges[case.name]
+        from gas_diorama.follow import where_added
+
+        key = case.name, hashlib.sha256(finished.tobytes()).digest()
+        if key not in self.placed:
+            self.placed[key] = Judge(case.scene, where_added(case.scene, case.edits, finished))
+        return self.placed[key]
+
+    def scored(self, results: Sequence[Result], clip: Clip | None) -> list[Result]:
+        """The results with the scores of their finished pictures; an edit that was refused leaves the source."""
+        by_name, by_title = {case.name: case for case in self.cases}, {one.title: one for one in self.entrants}
+        found = []
+        for result in results:
+            case, entrant = by_name[result.case], by_title[result.row]
+            finished = self._kept_finished(entrant, case, result)
+            if finished is not None:
+                judge = self._judge_of(entrant, case, finished)
+                scores = picture_scores(finished, judge.exact, case.plan, judge.regions, clip)
+                result = replace(result, **{name: round(v, 5) for name, v in vars(scores).items() if v is not None})
+            found.append(result)
+        return found
+
+    def _kept_finished(self, entrant: Entrant, case: Case, result: Result) -> Picture | None:
+        """The finished picture of a result. Folders of before they were kept hold the editors' own outputs only, whose
+        regions are known."""
+        if result.seconds is None:
+            return self.judges[case.name].source
+        if (kept := _read_picture(self._picture(result, "-finished"))) is not None:
+            return kept
+        raw = None if entrant.own else _read_picture(self._picture(result))
+        if raw is None:
+            return None
+        return _finished(entrant.job(case, self.judges[case.name].source, result.seed), Edited(raw))
 
     def _round_trip(self, entrant: Entrant, case: Case) -> Picture:
         """The source of a case after encoding and decoding by the row's own model."""
@@ -370,9 +436,10 @@ class _Bench:
             found[key] = result
         return found
 
-    def _keep(self, entrant: Entrant, result: Result, picture: Picture | None) -> None:
-        if picture is not None:
-            _write_picture(self._picture(result), picture)
+    def _keep(self, entrant: Entrant, result: Result, made: _Made | None) -> None:
+        if made is not None:
+            _write_picture(self._picture(result), made.raw)
+            _write_picture(self._picture(result, "-finished"), made.finished)
         case = next(case for case in self.cases if case.name == result.case)
         line = json.dumps({**result.as_json(), "fingerprint": _fingerprint(entrant.recipe, case)})
         with open(self.out / RESULTS, "a+b") as stream:
@@ -382,11 +449,12 @@ class _Bench:
             stream.flush()
             os.fsync(stream.fileno())
 
-    def _picture(self, result: Result) -> Path:
-        return self.out / PICTURES / slug(result.row) / f"{result.case}-s{result.seed}.png"
+    def _picture(self, result: Result, what: str = "") -> Path:
+        return self.out / PICTURES / slug(result.row) / f"{result.case}-s{result.seed}{what}.png"
 
     def sheet(self, results: Sequence[Result]) -> Picture:
-        """Source, exact result and every row's own output for the first cases of each stratum, first seed."""
+        """Source, exact result and every row's own output (of an editor that works where it will the finished picture)
+        for the first cases of each stratum, first seed."""
         shown: list[Case] = []
         for case in self.cases:
             if sum(other.stratum == case.stratum for other in shown) < _SHOWN_PER_STRATUM:
@@ -398,7 +466,11 @@ class _Bench:
             judge = self.judges[case.name]
             own = [by_key.get((entrant.title, case.name)) for entrant in self.entrants]
             label = f"{case.name}: {case.plan.instruction}"
-            pictures = (None if result is None else _read_picture(self._picture(result)) for result in own)
+            what = ["-finished" if entrant.own else "" for entrant in self.entrants]
+            pictures = (
+                None if result is None else _read_picture(self._picture(result, end))
+                for result, end in zip(own, what, strict=True)
+            )
             lines[label] = [judge.source, judge.exact, *pictures]
             done = ("" if result is None else f"{sum(result.done)} of {len(result.done)} done" for result in own)
             marks[label] = ["", "", *done]
@@ -409,6 +481,28 @@ class _Bench:
 def _judge(scene: Scene, edits: tuple[Edit, ...]) -> Judge:
     """One judge for a case in all runs of a process: its renderings take longer than its verdicts."""
     return Judge(scene, edits)
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """An editor's own output and the finished picture, uint8 (H, W, 3)."""
+
+    raw: Picture
+    finished: Picture
+
+
+def _finished(job: EditJob, edited: Edited) -> Picture:
+    """What `gas edit` would write: the output pasted into the source."""
+    from gas.compose import work_frame
+    from gas.regions import union
+
+    size = (job.image.shape[1], job.image.shape[0])
+    mask = edited.mask
+    if mask is None:
+        masks = [region.mask for region in job.regions if region.mask is not None]
+        mask = union(masks) if masks else np.ones(job.image.shape[:2], np.float32)
+    frame = work_frame(size, job.regions, mode="full", resolution=size[0], multiple=1)
+    return frame.paste(job.image, edited.image, frame.paste_mask(mask))
 
 
 class Counted:
@@ -460,9 +554,16 @@ def _recipe(entrant: Entrant) -> dict[str, Any]:
         "device": runtime.torch_device().type,
         "dtype": str(runtime.torch_dtype()).removeprefix("torch."),
     }
+    if second := getattr(entrant.options, "second_model", None):
+        recipe["second_weights"] = _weights(second)
     if (session := entrant.session) is not None:
-        chain = {name: session.settled("grounders", name).options for name in session.settings.grounders}
-        recipe["grow"] = session.settings.grow
+        names: Sequence[str] = session.settings.grounders
+        if entrant.own:
+            names = [name for name in names if session.backend("grounders", name).segments][-1:]
+            recipe["regions"] = "own"
+        else:
+            recipe["grow"] = session.settings.grow
+        chain = {name: session.settled("grounders", name).options for name in names}
         recipe["grounders"] = {
             name: {**options.model_dump(mode="json"), "weights": _weights(options.model)}
             if hasattr(options, "model")

@@ -1,4 +1,5 @@
-"""The benchmark's cases: held-out scenes with exact plans, exact regions and exact results, in four strata.
+"""The benchmark's cases: held-out scenes with exact plans, exact regions and exact results, in four strata, and edits
+by a single instruction beside them.
 
 The plan's phrases come from the world and its regions are the exact ones, so that editors are measured, and neither
 planners nor grounders.
@@ -34,6 +35,10 @@ STRATA = ("plain", "several", "twins", "small")
 """One or two subtasks; three and more; one kind twice in different colours; a small thing (< 5 % of the picture) off
 centre."""
 
+SINGLE = "single"
+"""One instruction each, mostly to add or to remove: the strata hold few such edits, and figures of each action need
+them."""
+
 OFF_CENTRE = SIZE / 4
 """Least distance in pixels from the picture's middle to that of a small thing."""
 
@@ -65,6 +70,9 @@ _FORMS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "twins": (("kind",), ("both", "both"), ("colour",), ("kind", "colour"), ("both", "ground")),
     "small": (("kind",), ("both", "sky"), ("colour",), ("both",), ("kind", "ground")),
+    SINGLE: tuple(
+        (form,) for change in ("kind", "ground", "colour", "sky") for form in ("add", "remove", change, "remove", "add")
+    ),
 }
 
 
@@ -95,9 +103,25 @@ def cases(count: int, part: str = "test") -> list[Case]:
     """
     if count <= 0 or count % len(STRATA):
         raise ValueError(f"cannot share {count} cases among {len(STRATA)} strata: take a multiple of {len(STRATA)}")
+    _check_held_out(part)
+    return [_case(stratum, index, part) for stratum in STRATA for index in range(count // len(STRATA))]
+
+
+def single_cases(count: int, part: str = "test") -> list[Case]:
+    """`count` cases of the stratum SINGLE, always the same; of ten in turn four add, four remove and two change
+    something. A smaller count's cases are the first ones of a larger count's."""
+    _check_held_out(part)
+    return [_case(SINGLE, index, part) for index in range(count)]
+
+
+def benchmark_cases(count: int, part: str = "test") -> list[Case]:
+    """What `gas bench diorama` runs: `cases(count)` and half as many of `single_cases`."""
+    return [*cases(count, part), *single_cases(count // 2, part)]
+
+
+def _check_held_out(part: str) -> None:
     if part not in ("test", "validation"):
         raise ValueError(f"cases of part {part!r} are not held out: use 'test' or 'validation'")
-    return [_case(stratum, index, part) for stratum in STRATA for index in range(count // len(STRATA))]
 
 
 def plan_of(scene: Scene, edits: Sequence[Edit]) -> EditPlan:

@@ -148,6 +148,17 @@ def locate(before: Scene, thing: Thing, picture: Pictures) -> Thing:
     return best
 
 
+def where_added(scene: Scene, edits: Sequence[Edit], picture: Pictures) -> tuple[Edit, ...]:
+    """`edits`, done together, with every added thing where `picture` has it (see `locate`): what a model that chooses
+    the place itself is judged by."""
+    placed = list(edits)
+    for number, edit in enumerate(edits):
+        if edit.action == "add" and isinstance(edit.target, Thing):
+            others = apply(scene, [other for other in placed if other is not placed[number]])
+            placed[number] = replace(edit, target=locate(others, edit.target, picture))
+    return tuple(placed)
+
+
 def _inside(thing: Thing) -> Thing:
     size = int(np.clip(thing.size, 16, SIZE // 2))
     half = size // 2
@@ -166,9 +177,7 @@ class Followed:
 
 def followed(pair: Pair, picture: Pictures) -> Followed:
     """The verdict on a model's answer to the pair's instruction: uint8 (128, 128, 3)."""
-    edit = pair.edit
-    if edit.action == "add" and isinstance(edit.target, Thing):
-        edit = replace(edit, target=locate(pair.before, edit.target, picture))
+    (edit,) = where_added(pair.before, [pair.edit], picture)
     outside = ~grow(regions(pair.before, [edit])[0] > 0, 2)
     error = np.abs(picture.astype(float) - render(pair.before))[outside].mean() if outside.any() else None
     return Followed(Judge(pair.before, [edit]).verdicts(picture)[0].done, None if error is None else float(error))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gas_diorama.scores import ALL, COLUMNS, Estimate, Summary
+from gas_diorama.scores import ALL, COLUMNS, PICTURE_COLUMNS, Estimate, Summary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 
 _DIGITS = {"subtasks_done": 0, "all_done": 0, "raw_outside": 2, "pasted_outside": 2, "seconds": 1, "network_rows": 0}
+_DIGITS |= {"l1": 4, "l2": 4, "clip_i": 3, "clip_t": 3, "clip_region": 3}
+_BESIDE_SCORES = {"subtasks_done": COLUMNS["subtasks_done"], **PICTURE_COLUMNS}
+_BESIDE_SCORES |= {name: COLUMNS[name] for name in ("raw_outside", "pasted_outside", "seconds")}
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
@@ -30,28 +33,42 @@ def as_json(summary: Summary) -> dict[str, Any]:
     }
 
 
-def tables(summary: Summary, reference: str) -> RenderableType:
+def tables(summary: Summary, reference: str, actions: Summary | None = None) -> RenderableType:
     """One table for each stratum, all cases first: each value with its 95 % interval, and the share of subtasks done
-    minus that of the row `reference`."""
+    minus that of the row `reference`. After them the scores of finished pictures, of all cases and of each action in
+    `actions` (edits by a single instruction), where there are any."""
     from rich.console import Group
+
+    found: list[Any] = []
+    for stratum, rows in summary.items():
+        found += [_table("all cases" if stratum == ALL else stratum, rows, COLUMNS, reference), ""]
+    groups = {"finished pictures": summary.get(ALL, {})}
+    groups |= {f"single instructions: {action}": rows for action, rows in (actions or {}).items()}
+    for title, rows in groups.items():
+        if any(column in kinds["value"] for kinds in rows.values() for column in PICTURE_COLUMNS):
+            found += [_table(title, rows, _BESIDE_SCORES), ""]
+    return Group(*found[:-1])
+
+
+def _table(
+    title: str, rows: Mapping[str, Any], columns: Mapping[str, str], reference: str | None = None
+) -> RenderableType:
+    """A line for each row; where there is a `reference` among them, the difference from it in the last column."""
     from rich.table import Table
 
-    found = []
-    for stratum, rows in summary.items():
-        table = Table(title="all cases" if stratum == ALL else stratum, title_justify="left", box=None, pad_edge=False)
-        table.add_column("editor")
-        for heading in COLUMNS.values():
-            table.add_column(heading, justify="right")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("editor")
+    for heading in columns.values():
+        table.add_column(heading, justify="right")
+    if reference in rows:
+        table.add_column(f"done, minus {reference}", justify="right")
+    for row, kinds in rows.items():
+        cells = [_shown(kinds["value"].get(column), _DIGITS[column]) for column in columns]
         if reference in rows:
-            table.add_column(f"done, minus {reference}", justify="right")
-        for row, kinds in rows.items():
-            values, against = kinds["value"], kinds["difference"].get("subtasks_done")
-            cells = [_shown(values.get(column), _DIGITS[column]) for column in COLUMNS]
-            if reference in rows:
-                cells.append("" if row == reference else _shown(against, 0, signed=True))
-            table.add_row(row, *cells)
-        found += [table, ""]
-    return Group(*found[:-1])
+            against = kinds["difference"].get("subtasks_done")
+            cells.append("" if row == reference else _shown(against, 0, signed=True))
+        table.add_row(row, *cells)
+    return table
 
 
 def _shown(found: Estimate | None, digits: int, signed: bool = False) -> str:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gas_diorama.cases import SINGLE
+
 Array = NDArray[np.float64]
 
 RESAMPLES = 4000
@@ -23,6 +25,8 @@ class Result:
       the source, outside all regions; None where the regions cover the picture.
     * pasted_outside: the same between the picture after paste-back and the source itself.
     * seconds: wall time of the batch that the edit was in, over its edits; network_rows: rows the denoiser was given.
+    * l1 ... clip_region: `gas_diorama.picture_scores.PictureScores` of the finished picture, None where they were not
+      made. They are made from kept pictures for each report, and not kept with the result.
     """
 
     row: str
@@ -37,9 +41,15 @@ class Result:
     pasted_outside: float | None
     seconds: float | None
     network_rows: float | None
+    l1: float | None = None
+    l2: float | None = None
+    clip_i: float | None = None
+    clip_t: float | None = None
+    clip_region: float | None = None
 
     def as_json(self) -> dict[str, object]:
-        return asdict(self)
+        """Plain values by name, without the scores of the finished picture."""
+        return {name: value for name, value in asdict(self).items() if name not in PICTURE_COLUMNS}
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> Result:
@@ -65,6 +75,15 @@ COLUMNS = {
     "network_rows": "network rows",
 }
 """Names in JSON and headings for people. Errors are in levels of 255, seconds and rows are for one edit."""
+
+PICTURE_COLUMNS = {
+    "l1": "L1",
+    "l2": "L2",
+    "clip_i": "CLIP-I",
+    "clip_t": "CLIP-T",
+    "clip_region": "masked CLIP-T",
+}
+"""The same for the scores of finished pictures: less is better in the first two, more in the others."""
 
 
 def _parts(result: Result, column: str) -> tuple[float, float] | None:
@@ -130,18 +149,35 @@ Summary = dict[str, dict[str, dict[str, dict[str, Estimate]]]]
 
 def summarise(results: Sequence[Result], reference: str) -> Summary:
     """All estimates, for all cases together and for each stratum, with differences from the row `reference` where there
-    is one. Rows keep the order of their first result."""
-    strata = [ALL, *dict.fromkeys(result.stratum for result in results)]
+    is one. Rows keep the order of their first result. The edits by a single instruction are a group of their own: they
+    do not count among all cases, so that those stay what they were before there were any."""
+    groups: dict[str, list[Result]] = {ALL: [result for result in results if result.stratum != SINGLE]}
+    for result in results:
+        groups.setdefault(result.stratum, []).append(result)
+    return _summaries(groups, reference)
+
+
+def by_action(results: Sequence[Result], reference: str) -> Summary:
+    """As `summarise`, for each action the edits of all strata that are of that action alone: one subtask each."""
+    groups: dict[str, list[Result]] = {}
+    for action in ("change", "add", "remove"):
+        groups[action] = [result for result in results if result.actions == (action,)]
+    return _summaries(groups, reference)
+
+
+def _summaries(groups: Mapping[str, Sequence[Result]], reference: str) -> Summary:
+    columns = (*COLUMNS, *PICTURE_COLUMNS)
     summary: Summary = {}
-    for stratum in strata:
-        inside = [result for result in results if stratum in (ALL, result.stratum)]
+    for group, inside in groups.items():
+        if not inside:
+            continue
         by_row = {row: [r for r in inside if r.row == row] for row in dict.fromkeys(r.row for r in inside)}
-        summary[stratum] = {}
+        summary[group] = {}
         for row, own in by_row.items():
-            values = {column: estimate(own, column) for column in COLUMNS}
+            values = {column: estimate(own, column) for column in columns}
             against = by_row.get(reference, []) if row != reference else []
-            differences = {column: difference(own, against, column) for column in COLUMNS}
-            summary[stratum][row] = {
+            differences = {column: difference(own, against, column) for column in columns}
+            summary[group][row] = {
                 "value": {column: found for column, found in values.items() if found is not None},
                 "difference": {column: found for column, found in differences.items() if found is not None},
             }
