@@ -113,6 +113,7 @@ class Phases:
     def __init__(self, watch: Watch, decode: Callable[[Tensor], Image], z_source: Tensor, total: int) -> None:
         self.watch, self.decode, self.estimate, self.total = watch, decode, z_source, total
         self.done = 0
+        self._names: set[str] = set()
         self._kept: dict[str, Any] = {}
 
     def skip(self, steps: int) -> None:
@@ -122,10 +123,13 @@ class Phases:
     def run(self, name: str, steps: int, state: State, step: Callable[[int, State], State]) -> State:
         """The state after `steps` steps: `step(i, state)` gives the next one, with tensors of the same names and sizes.
 
-        It must depend on i and the state alone, for then a run that is gone on with gives the same bytes. A state may
+        Each phase of an edit has its own name (ValueError). A step must depend on i and the state alone, for then a run that is gone on with gives the same bytes. A state may
         hold "estimate", the clean latent that previews show. Stopped when the watch says so; ResultRefused (exit
         11) when a number is not finite any more; InputRefused (exit 3) when the watch goes on from something else.
         """
+        if name in self._names:
+            raise ValueError(f"two phases are called {name!r}: a run that is gone on with could not tell them apart")
+        self._names.add(name)
         state = {"estimate": self.estimate, **state}
         first, state = self._resumed(name, steps, state)
         self.done += first

@@ -46,8 +46,10 @@ class Targets:
 
         `overlap` is the factor of the larger of two regions where they overlap (Ground-A-Score, supplement 6.1), `beta`
         the weight of the whole prompt for five ranges of signal-to-noise ratio, the clearest first (its section 3.2),
-        or one number for all.
+        or one number for all. ValueError unless there is one mask for each subtask, and at least one.
         """
+        if not masks or len(masks) != len(subtasks):
+            raise ValueError(f"{len(masks)} masks for {len(subtasks)} subtasks")
         weakened = torch.cat(weaken_overlaps(masks, overlap))
         weights = tuple(beta)
         at = (lambda t: weights[schedule.snr_bin(t)]) if len(weights) > 1 else (lambda t: weights[0])
@@ -81,5 +83,5 @@ class Targets:
         Avrahami et al. 2022); all of `z` when plain."""
         if (region := self.region) is None:
             return z
-        inside = (region > 0).to(z)  # where a cell belongs to a region in part, the paste sorts it out in pixels
-        return inside * z + (1 - inside) * z_source
+        # Where a cell belongs to a region in part, the paste sorts it out in pixels.
+        return torch.where(region.to(z.device) > 0, z, z_source)
