@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_times_are_spaced_from_the_noisiest_down() -> None:
 def test_times_descend_strictly_from_end_to_end(steps: int) -> None:
     found = times(SCHEDULE, steps)
     assert len(found) == steps and found[0] == 999 and found[-1] >= 0
-    assert all(a > b for a, b in zip(found[:-1], found[1:], strict=True))
+    assert all(a > b for a, b in pairwise(found))
 
 
 @pytest.mark.parametrize(("strength", "kept"), [(1.0, 50), (0.8, 40), (0.5, 25), (0.001, 1), (0.0, 1)])

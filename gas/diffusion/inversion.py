@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
+from gas.diffusion.noise_regularisation import NoiseRegularisation
 from gas.diffusion.sampling import CLEAN, Phases, Predictor, State, ddim
 
 if TYPE_CHECKING:
@@ -50,13 +51,17 @@ def invert(
     times: Sequence[int],
     *,
     refine: int = 0,
+    regularise: NoiseRegularisation | None = None,
     runtime: Runtime | None = None,
+    name: str = "inversion",
 ) -> Inversion:
     """The inversion of `z_source` `(1, C, h, w)` under `prompt` without guidance, one step of `phases` for each time.
 
     A step from s up to t takes the noise that is predicted for the latent it starts from as if that were at t already;
     `refine` times it is predicted again at the latent that was reached (fixed point, Pan et al. 2023, arXiv
     2309.04907), which makes the way back exact as far as it converges. What is in `runtime` already is not made again.
+    `regularise` changes each predicted noise before it is used (pix2pix-zero).
+    `name` is the phase's; two inversions in one edit need two.
     """
     ordered = tuple(times)
 
@@ -71,14 +76,15 @@ def invert(
             here = state["latents"][place + 1 : place + 2]
             there = here
             for _ in range(1 + refine):
-                there = ddim(predictor.schedule, here, predictor.predict(there, t, embedding), s, t)
+                eps = predictor.predict(there, t, embedding)
+                there = ddim(predictor.schedule, here, eps if regularise is None else regularise(eps, t), s, t)
             latents = state["latents"].clone()
             latents[place] = there[0]
             return {"latents": latents}
 
-        return Inversion(prompt, ordered, phases.run("inversion", count, {"latents": latents}, step)["latents"])
+        return Inversion(prompt, ordered, phases.run(name, count, {"latents": latents}, step)["latents"])
 
-    key = ("inversion", id(predictor.model), fingerprint(z_source), prompt, ordered, refine)
+    key = ("inversion", id(predictor.model), fingerprint(z_source), prompt, ordered, refine, regularise)
     return remembered(runtime, key, phases, len(ordered), make)
 
 
@@ -104,7 +110,7 @@ def null_text(
 
     def make() -> Tensor:
         prompt, null = predictor.embed([inversion.prompt, ""]).split(1)
-        state = {"z": inversion.noise(), "null": null, "nulls": null.repeat(count, 1, 1)}
+        state = {"z": inversion.noise(), "null": null, "nulls": torch.cat([null] * count)}
 
         def step(i: int, state: State) -> State:
             t, s = inversion.times[i], inversion.times[i + 1] if i + 1 < count else CLEAN
@@ -137,7 +143,7 @@ def _fitted(
     for _ in range(steps):
         with torch.enable_grad():
             loss = (back(leaf) - goal).square().mean()
-            if float(loss) < enough:
+            if float(loss.detach()) < enough:
                 break
             (gradient,) = torch.autograd.grad(loss * _LOSS_SCALE, leaf)
         leaf.grad = gradient / _LOSS_SCALE

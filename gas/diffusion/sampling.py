@@ -123,9 +123,10 @@ class Phases:
     def run(self, name: str, steps: int, state: State, step: Callable[[int, State], State]) -> State:
         """The state after `steps` steps: `step(i, state)` gives the next one, with tensors of the same names and sizes.
 
-        Each phase of an edit has its own name (ValueError). A step must depend on i and the state alone, for then a run that is gone on with gives the same bytes. A state may
-        hold "estimate", the clean latent that previews show. Stopped when the watch says so; ResultRefused (exit
-        11) when a number is not finite any more; InputRefused (exit 3) when the watch goes on from something else.
+        Each phase of an edit has a name of its own (ValueError). A step must depend on i and the state alone, for then
+        a run that is gone on with gives the same bytes. A state may hold "estimate", the clean latent that previews
+        show. Stopped when the watch says so; ResultRefused (exit 11) when a number is not finite any more;
+        InputRefused (exit 3) when the watch goes on from something else.
         """
         if name in self._names:
             raise ValueError(f"two phases are called {name!r}: a run that is gone on with could not tell them apart")
