@@ -172,7 +172,7 @@ def test_null_text_ends_early_where_it_is_near_enough(model: Any, source: Tensor
         predictor = Predictor(model)
         null_text(phases(source), predictor, path, GUIDANCE, enough=enough, inner_steps=inner)
         rows.append(predictor.rows)
-    # A step: the prompt's row, one for each inner step (at least the one that finds that it is near), and the step back.
+    # A step: the prompt's row, one for each inner step (at least one, to find that it is near), and the step back.
     assert rows == [2 * 3, 2 * 6, 2 * 4]
 
 

@@ -66,6 +66,24 @@ def test_the_noise_that_was_added_leads_back_to_the_clean_latent() -> None:
     torch.testing.assert_close(ddim(SCHEDULE, Z, EPS, CLEAN, 700), noisy)
 
 
+@pytest.mark.parametrize(("t", "s"), [(999, 979), (500, 20), (19, CLEAN)])
+def test_fresh_noise_takes_the_place_of_a_share_of_the_old(t: int, s: int) -> None:
+    fresh = torch.randn(EPS.shape, generator=torch.Generator().manual_seed(3), dtype=EPS.dtype)
+    noisy = SCHEDULE.add_noise(Z, EPS, torch.tensor([t]))
+    plain = ddim(SCHEDULE, noisy, EPS, t, s)
+    torch.testing.assert_close(ddim(SCHEDULE, noisy, EPS, t, s, fresh, eta=0.0), plain)
+    made = ddim(SCHEDULE, noisy, EPS, t, s, fresh)
+    if s == CLEAN:
+        torch.testing.assert_close(made, Z)
+        return
+    (alpha,), (sigma,) = SCHEDULE.coefficients(torch.tensor([s]), EPS.dtype)
+    variance = 1 - SCHEDULE.alphas_cumprod[[t, s]].double()
+    added = (variance[1] / variance[0] * (1 - (1 - variance[0]) / (1 - variance[1]))).sqrt()
+    kept = (sigma**2 - added**2).sqrt()
+    assert added > 0.01, "there is something to see"
+    torch.testing.assert_close(made, alpha * Z + kept * EPS + added * fresh)
+
+
 # --- predictions ------------------------------------------------------------------------------------------------------
 
 

@@ -45,11 +45,21 @@ def times(schedule: Schedule, steps: int, strength: float = 1.0) -> tuple[int, .
     return tuple(every[count - kept :])
 
 
-def ddim(schedule: Schedule, z: Tensor, eps: Tensor, t: int, s: int) -> Tensor:
+def ddim(
+    schedule: Schedule, z: Tensor, eps: Tensor, t: int, s: int, fresh: Tensor | None = None, eta: float = 1.0
+) -> Tensor:
     """The latent at time `s` from `z` at time `t` and its noise `eps`, each `(n, C, h, w)`: `alpha_s z_0 + sigma_s eps`
-    (DDIM, eq. 12 with no random part). It goes either way; CLEAN is the time without noise."""
+    (DDIM, eq. 12 with no random part). It goes either way; CLEAN is the time without noise.
+
+    With `fresh` noise, on the way down, the share of eps that `eta` in [0, 1] says is replaced by it (eq. 16): 1 is the
+    ancestral sampler of DDPM, 0 the same as without.
+    """
     alpha, sigma = _coefficients(schedule, s, z)
-    return alpha * clean(schedule, z, eps, t) + sigma * eps
+    if fresh is None:
+        return alpha * clean(schedule, z, eps, t) + sigma * eps
+    alpha_t, sigma_t = _coefficients(schedule, t, z)
+    added = eta * sigma / sigma_t * (1 - (alpha_t / alpha).square()).sqrt()
+    return alpha * clean(schedule, z, eps, t) + (sigma.square() - added.square()).sqrt() * eps + added * fresh
 
 
 def clean(schedule: Schedule, z: Tensor, eps: Tensor, t: int) -> Tensor:

@@ -41,9 +41,51 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
             extra="diffusion",
         ),
         BackendSpec(
+            "gligen",
+            "gas_editors.gligen:GLIGENEditor",
+            "GLIGEN inpainting: boxes filled anew, each told what belongs there",
+            extra="diffusion",
+        ),
+        BackendSpec(
             "zone",
             "gas_editors.zone:ZONEEditor",
             "ZONE: one region from one instruction; every other pixel stays as it was",
+            extra="diffusion",
+        ),
+        BackendSpec(
+            "plug-and-play",
+            "gas_editors.plug_and_play:PlugAndPlayEditor",
+            "Plug-and-Play: sampled again with the picture's own features and self-attention",
+            extra="diffusion",
+        ),
+        BackendSpec(
+            "pix2pix-zero",
+            "gas_editors.pix2pix_zero:Pix2PixZeroEditor",
+            "pix2pix-zero: a direction from thing to thing, and the picture's cross-attention kept",
+            extra="diffusion",
+        ),
+        BackendSpec(
+            "sdedit",
+            "gas_editors.sdedit:SDEditEditor",
+            "SDEdit: noise on the picture, taken off again under the target sentence",
+            extra="diffusion",
+        ),
+        BackendSpec(
+            "diffedit",
+            "gas_editors.diffedit:DiffEditEditor",
+            "DiffEdit: a mask from what two sentences disagree about, and an edit of the inverted picture in it",
+            extra="diffusion",
+        ),
+        BackendSpec(
+            "prompt-to-prompt",
+            "gas_editors.prompt_to_prompt:PromptToPromptEditor",
+            "Prompt-to-Prompt: sampled again with the attention that the picture's own words had",
+            extra="diffusion",
+        ),
+        BackendSpec(
+            "masactrl",
+            "gas_editors.masactrl:MasaCtrlEditor",
+            "MasaCtrl: sampled again while looking at the source picture: other poses of the same things",
             extra="diffusion",
         ),
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas.diffusion.masks import latent_mask
-from gas.diffusion.sampling import Phases, Predictor, Stopped
+from gas.diffusion.sampling import NoiseAt, Phases, Predictor, Stopped
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.diffusion.targets import Targets
 from gas.errors import InputRefused, UsageError
@@ -153,6 +153,18 @@ def subtask_mask(job: EditJob, index: int, size: tuple[int, int]) -> Tensor:
         phrase = job.plan.subtasks[index].region_phrase
         raise InputRefused(f"subtask {index + 1} ({phrase!r}) has no region", f"give --box '{phrase}=x0,y0,x1,y1'")
     return torch.stack([latent_mask(region_mask(region), size) for region in regions]).amax(0)
+
+
+def guided(predictor: Predictor, targets: Targets, guidance_scale: float) -> NoiseAt:
+    """For a latent at a time the noise `(1, C, h, w)` under the target prompts with classifier-free guidance, the null
+    prompt and all target rows in one network call, combined by the targets' shares."""
+    embeddings = predictor.embed(["", *(target for _, target in targets.prompts)])
+
+    def noise(z: Tensor, t: int, i: int) -> Tensor:
+        uncond, conds = predictor.predict(z, t, embeddings).tensor_split([1])
+        return uncond + guidance_scale * (targets.combine(conds, t) - uncond)
+
+    return noise
 
 
 def save_latent_map(watch: Watch, name: str, values: Tensor, size: tuple[int, int]) -> None:
