@@ -190,6 +190,25 @@ def work_frame(size: Size, regions: Sequence[Region], mode: WorkMode, resolution
     return full
 
 
+def blend(before: Image, after: Image, alpha: Mask) -> Image:
+    """`before` with `after` blended in by `alpha` `(H, W)`; where that is 0 it is `before`, bit for bit."""
+    mixed = before + alpha[..., None] * (after.astype(np.float32) - before)
+    return np.where(alpha[..., None] > 0, np.rint(mixed), before).astype(np.uint8)
+
+
+def unblend(first: Image, last: Image, kept: Mask, outside: Image) -> tuple[Image, Mask]:
+    """The image and the mask `(H, W)` that, blended once into `first`, give `last`.
+
+    `kept` `(H, W)` in [0, 1] says how much of `first` still shows in `last` after several blends; where that is all,
+    the image is that of `outside`.
+    """
+    share = (1 - kept).astype(np.float32)
+    before = first.astype(np.float32)
+    colour = before + (last - before) / np.maximum(share, 1e-6)[..., None]
+    image = np.where(share[..., None] > 0, np.clip(np.rint(colour), 0, 255), outside).astype(np.uint8)
+    return image, share
+
+
 def outside_difference(before: Image, after: Image, mask: Mask) -> Difference:
     """The largest and mean difference of two images of one size where the mask is 0; zero when there is no such place.
 

@@ -84,9 +84,9 @@ class Session:
 
         A region that the grounders return without a mask gets its box as one. Where the plan does not keep the shape a
         found thing gets room (`gas.regions.with_room`; setting `grow`, 0 for none). Where regions are not `required`
-        (default: what the editor needs) and no grounder is chosen that detects, only given ones come back; else
-        UsageError (exit 2) says how to give them. Only given ones, too, for an editor that finds its places itself,
-        unless `required` is said.
+        (default: what the editor needs, and all where the run is grounded) and no grounder is chosen that detects, only
+        given ones come back; else UsageError (exit 2) says how to give them. Only given ones, too, for an editor that
+        finds its places itself, unless `required` is said or the run is grounded.
         """
         from gas.regions import match, phrase_key
 
@@ -94,9 +94,9 @@ class Session:
         open_subtasks = sorted(set(range(len(plan.subtasks))) - {region.subtask for region in matched})
         if required is None:
             editor: Editor = self.backend("editors", self.settings.editor)
-            if editor.finds_regions:
+            if editor.finds_regions and not self.settings.grounded:
                 return tuple(matched)
-            required = editor.needs_regions
+            required = editor.needs_regions or self.settings.grounded
         if not open_subtasks:
             return tuple(matched)
         if not required and not any(self.backend("grounders", name).detects for name in self.settings.grounders):
@@ -142,15 +142,20 @@ class Session:
     ) -> EditResult:
         """The finished picture: the editor's work at its own resolution, pasted back into `image` through its mask.
 
+        With the setting `grounded` each subtask's edit is confined to its own region (`gas.grounded`), nothing outside
+        the regions changes, and every subtask must have one.
+
         `image` is `(H, W, 3)` uint8 upright RGB at native resolution; boxes and masks of `regions` are in its pixels.
         ResultRefused (exit 11) for a picture that is all black or unchanged; whatever a run that was stopped has
         reached is returned.
         """
         from gas.compose import work_frame
+        from gas.grounded import edit_grounded
         from gas.regions import to_working, union
 
         editor: Editor = self.backend("editors", self.settings.editor)
-        if editor.needs_regions:
+        grounded = self.settings.grounded
+        if editor.needs_regions or grounded:
             self._refuse_missing_regions(plan, regions)
         frame = work_frame(
             (image.shape[1], image.shape[0]),
@@ -169,12 +174,14 @@ class Session:
             watch=watch,
         )
         with self.registry.calling("editors", self.settings.editor):
-            edited = editor.edit(job)
+            edited = edit_grounded(editor, job, self._check_edited) if grounded else editor.edit(job)
         self._check_edited(job, edited)
         mask = edited.mask
         if mask is None:
             mask = union(r.mask for r in job.regions if r.mask is not None) if job.regions else _everywhere(job.image)
-        allowed = union(r.mask for r in regions if r.mask is not None) if regions and edited.mask is None else None
+        # An editor that says where it has worked may go beyond the regions that it was given, but not when grounded.
+        within = regions and (edited.mask is None or grounded)
+        allowed = union(r.mask for r in regions if r.mask is not None) if within else None
         native_mask = frame.paste_mask(frame.native_mask(mask, allowed))
         finished = frame.paste(image, edited.image, native_mask)
         if not edited.stopped:
@@ -232,7 +239,8 @@ class Session:
             if index not in there:
                 self._refuse_unfindable(plan, Region(subtask.region_phrase, subtask=index))
                 raise UsageError(
-                    f"{self.settings.editor} needs a region for {subtask.region_phrase!r}",
+                    f"{self.settings.editor}{', grounded,' if self.settings.grounded else ''} needs a region for "
+                    f"{subtask.region_phrase!r}",
                     "find it first: Session.ground()",
                 )
 

@@ -74,6 +74,7 @@ class Profile(BaseModel):
     planner: str = "auto"
     grounders: tuple[str, ...] = ()
     editor: str
+    grounded: bool | None = None
     options: Mapping[str, Mapping[str, Any]] = {}
     models: tuple[ModelFiles, ...] = ()
 

@@ -172,6 +172,7 @@ class Record(_Value):
     device: str
     dtype: str
     work: Literal["auto", "full", "crop"] = "auto"
+    grounded: bool = False
     frame: RecordedFrame
     input: Input
     measured: Measured
@@ -214,6 +215,7 @@ def make(
     device: str,
     dtype: str,
     work: Literal["auto", "full", "crop"] = "auto",
+    grounded: bool = False,
 ) -> Record:
     """The record of a finished edit of `photo`, with its differences measured."""
     outside = outside_difference(photo.pixels, result.image, result.mask)
@@ -232,6 +234,7 @@ def make(
         device=device,
         dtype=dtype,
         work=work,
+        grounded=grounded,
         frame=RecordedFrame(native=result.frame.native, crop=result.frame.crop, size=result.frame.size),
         input=Input(name=photo.name, sha256=photo.sha256, pixels=pixel_hash(photo.pixels), size=photo.size),
         measured=Measured(

@@ -51,13 +51,14 @@ class Values(BaseModel):
     grow: float | None = Field(
         default=None, ge=0, le=2, description="share of its size by which a found thing gets room to change its shape"
     )
+    grounded: bool | None = Field(default=None, description="whether each subtask's edit is confined to its own region")
     options: Mapping[str, Mapping[str, Any]] = Field(
         default={}, description="a table of option values for each backend"
     )
 
 
 _PROFILE = "diorama"
-_DEFAULTS = Values(device="auto", dtype="auto", offline=False, grow=0.15)
+_DEFAULTS = Values(device="auto", dtype="auto", offline=False, grow=0.15, grounded=False)
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Settings:
                 planner=self.profile.planner,
                 grounders=self.profile.grounders,
                 editor=self.profile.editor,
+                grounded=self.profile.grounded,
                 options=self.profile.options,
             ),
             own=False,
@@ -111,6 +113,7 @@ class Settings:
         self.model: str | None = values["model"]
         self.offline: bool = values["offline"]
         self.grow: float = values["grow"]
+        self.grounded: bool = values["grounded"]
 
     @classmethod
     def of(

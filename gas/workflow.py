@@ -122,6 +122,7 @@ class PhotoJob:
             device=settings.device,
             dtype=settings.dtype,
             work=self.work,
+            grounded=settings.grounded,
         )
 
     def _editor(self) -> Used:
@@ -152,6 +153,7 @@ class PhotoJob:
             editor=self._editor().model_dump(mode="json"),
             seed=self.seed,
             work=self.work,
+            grounded=self.session.settings.grounded,
         )
 
 
@@ -187,6 +189,7 @@ def again(
             "editor": record.editor.name,
             "device": record.device,
             "dtype": record.dtype,
+            "grounded": record.grounded,
             "options": options,
         }
     )

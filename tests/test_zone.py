@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from gas.checkpoint import load_state, save_state
+from gas.compose import blend
 from gas.errors import ModelUnavailable, ObjectNotFound
 from gas.options import Layer, settle
 from gas.pipeline import Session
@@ -27,7 +28,6 @@ from gas.testing.fakes import FakeGrounder, FakeGrounderOptions
 from gas.testing.tiny import build_tiny_instruct_pix2pix
 from gas.types import EditJob, EditPlan, Region, Subtask, Watch
 from gas_editors import zone_mask
-from gas_editors.instructions import blend
 from gas_editors.zone import ZONEEditor, ZONEOptions
 
 WIDTH, HEIGHT = 96, 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gas import files, overlay, workflow
 from gas import photo as photos
@@ -15,6 +15,9 @@ from gas.pipeline import new_seed
 from gas_cli import flags as f
 from gas_cli.output import people, print_error, print_json, print_text, warn
 from gas_cli.progress import step_bar, stoppable
+
+if TYPE_CHECKING:
+    from gas.pipeline import Session
 
 
 def compare(
@@ -41,15 +44,22 @@ def compare(
     out = out or files.name_beside(picture, ".png", tag="compared")
     if not overwrite:
         files.refuse_existing([out])
-    sessions = {
-        name: f.open_session({**flags, "editor": name}, f.options_for(name, editors, options)) for name in editors
-    }
+    known = [f.entrant(name)[0] for name in editors]
+
+    def open_session(name: str) -> Session:
+        editor, grounded = f.entrant(name)
+        own = flags if grounded is None else {**flags, "grounded": grounded}
+        return f.open_session({**own, "editor": editor}, f.options_for(editor, known, options))
+
+    sessions = {name: open_session(name) for name in editors}
     first = sessions[editors[0]]
     seed = new_seed() if first.settings.seed is None else first.settings.seed
     made = f.the_plan(first, read.pixels, plan, instructions, seed, words)
     warn(console, made.warnings)
     given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
-    needed = any(session.backend("editors", name).needs_regions for name, session in sessions.items())
+    needed = any(
+        one.settings.grounded or one.backend("editors", one.settings.editor).needs_regions for one in sessions.values()
+    )
     regions = first.ground(read.pixels, made, given, required=needed)
     columns, rows, failed = [("input", read.pixels)], [], []
     with stoppable(console) as stop:
@@ -63,12 +73,20 @@ def compare(
             except GasError as error:
                 print_error(error, as_json=False)
                 failed.append(error)
-                rows.append({"editor": name, "error": error.message})
+                rows.append({"editor": name, "grounded": session.settings.grounded, "error": error.message})
                 continue
             seconds = time.perf_counter() - began
             outside = outside_difference(read.pixels, result.image, result.mask)
             columns.append((name, result.image))
-            rows.append({"editor": name, "seconds": seconds, "outside_max": outside.max, "stopped": result.stopped})
+            rows.append(
+                {
+                    "editor": name,
+                    "grounded": session.settings.grounded,
+                    "seconds": seconds,
+                    "outside_max": outside.max,
+                    "stopped": result.stopped,
+                }
+            )
             if stop():
                 break
     if len(columns) == 1:

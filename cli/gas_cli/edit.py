@@ -167,7 +167,7 @@ def _preflight(job: workflow.PhotoJob) -> str:
     device = str(runtime.torch_device()) if "torch" in sys.modules else settings.device
     origin = settings.origin("profile")
     why = f", {origin}" if origin.startswith("default") else ""
-    chosen = f"{settings.editor} ({settings.profile.name}{why})"
+    chosen = f"{settings.editor}{', grounded' if settings.grounded else ''} ({settings.profile.name}{why})"
     return f"{chosen}: {count} subtask{'s' * (count != 1)} on {device}, seed {job.seed}"
 
 

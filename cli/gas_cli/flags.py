@@ -37,6 +37,14 @@ Grow = Annotated[
     float | None,
     typer.Option(help="room that found things get to change their shape: share of their size", rich_help_panel=_CHOICE),
 ]
+Grounded = Annotated[
+    bool | None,
+    typer.Option(
+        "--grounded/--no-grounded",
+        help="confine each subtask's edit to its own region, whatever the editor",
+        rich_help_panel=_CHOICE,
+    ),
+]
 Boxes = Annotated[
     list[str] | None,
     typer.Option("--box", help="'phrase=x0,y0,x1,y1' in pixels, or with % signs", rich_help_panel=_REGION),
@@ -185,6 +193,14 @@ def given_regions(size: tuple[int, int], drawn: Drawn, warn: Callable[[str], Non
     out = [parse_box(text, size, warn=warn) for text in boxes or ()]
     out += [parse_mask(text, size, warn=warn) for text in masks or ()]
     return out + (load_regions(folder, size, warn=warn) if folder is not None else [])
+
+
+GROUNDED = "+grounded"
+
+
+def entrant(name: str) -> tuple[str, bool | None]:
+    """The editor that `gas compare --editors` names, and whether it is to be grounded (None: as the settings say)."""
+    return (name.removesuffix(GROUNDED), True) if name.endswith(GROUNDED) else (name, None)
 
 
 def options_for(editor: str, editors: Sequence[str], options: Sequence[Option]) -> list[Option]:

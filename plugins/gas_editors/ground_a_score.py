@@ -15,10 +15,11 @@ from torch import Tensor
 from gas.diffusion.distill import Contrast, Method, Penalty, Term
 from gas.diffusion.masks import Cells, bounding_cells, box_cells, box_mask, latent_mask, weaken_overlaps
 from gas.errors import InputRefused, UsageError
-from gas.types import EditJob, Region
+from gas.types import Edited, EditJob, Region
 from gas_editors.contrast import CONTRAST, ContrastOptions, contrast
 from gas_editors.score_distillation import (
     LOOP,
+    PairDraws,
     ScoreDistillationEditor,
     ScoreDistillationOptions,
     region_mask,
@@ -147,6 +148,15 @@ class GroundAScoreEditor(ScoreDistillationEditor):
 
     options_type = GroundAScoreOptions
     needs_regions = True
+    confines = True
+
+    def edit_together(self, jobs: Sequence[EditJob], draws: Sequence[PairDraws] | None = None) -> list[Edited]:
+        edited = super().edit_together(jobs, draws)
+        note = "Ground-A-Score confines each subtask to its region anyway; a grounded run is the same as a plain one"
+        return [
+            replace(one, log={**one.log, "notes": [note]}) if job.grounded else one
+            for job, one in zip(jobs, edited, strict=True)
+        ]
 
     def method(self, size: tuple[int, int]) -> Method:
         options = self.options
@@ -157,6 +167,12 @@ class GroundAScoreEditor(ScoreDistillationEditor):
         options = self.options
         if not options.subtasks and not options.full_prompt:
             raise UsageError("subtasks=false and full_prompt=false leave nothing to do", "set one of them to true")
+        if job.grounded and (options.mask == "none" or not options.subtasks):
+            ablation = "mask=none" if options.mask == "none" else "subtasks=false"
+            raise UsageError(
+                f"{ablation} confines no subtask to its region, as a grounded run is to",
+                f"leave out -o {ablation} or --grounded",
+            )
         places = [self._place(job, index, size) for index in range(len(job.plan.subtasks))]
         terms = self._subtask_terms(job, places, step_size) if options.subtasks else []
         if options.full_prompt:

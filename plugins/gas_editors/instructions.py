@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from gas.compose import blend, unblend
 from gas.diffusion.attention import AttentionLayer, AttentionMaps, control_attention
 from gas.diffusion.instruct import InstructionModel, InstructionNoise, Sampler, text_positions, token_names
 from gas.diffusion.memory import memory_named
@@ -214,17 +215,7 @@ class _Progress:
             return self.picture, None
         if len(self.turns) == 1:
             return self.raw, (1 - self.kept).astype(np.float32)
-        share = (1 - self.kept)[..., None]
-        before = first.astype(np.float32)
-        colour = before + (self.picture - before) / np.maximum(share, 1e-6)
-        image = np.where(share > 0, np.clip(np.rint(colour), 0, 255), self.raw).astype(np.uint8)
-        return image, (1 - self.kept).astype(np.float32)
-
-
-def blend(before: Image, after: Image, alpha: Mask) -> Image:
-    """`before` with `after` blended in by `alpha` `(H, W)`; where that is 0 it is `before`, bit for bit."""
-    mixed = before + alpha[..., None] * (after.astype(np.float32) - before)
-    return np.where(alpha[..., None] > 0, np.rint(mixed), before).astype(np.uint8)
+        return unblend(first, self.picture, self.kept, self.raw)
 
 
 class Turn:
