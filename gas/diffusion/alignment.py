@@ -4,7 +4,7 @@ attention over."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,16 @@ def refined_words(tokenizer: Any, source: str, target: str, max_tokens: int) -> 
     return TokenMap(carried, _unreached(carried, after))
 
 
+def differing_tokens(tokenizer: Any, source: str, target: str, max_tokens: int) -> tuple[list[int], list[int]]:
+    """Positions of the source's and of the target's tokens whose words the two prompts have not in common, aligned as
+    by `refined_words`."""
+    before = _Tokens(tokenizer, source, _UNIT, max_tokens)
+    after = _Tokens(tokenizer, target, _UNIT, max_tokens)
+    same = _in_common(before.words, after.words)
+    kept = {i for i, _ in same}, {j for _, j in same}
+    return before.outside(kept[0]), after.outside(kept[1])
+
+
 def word_factors(tokenizer: Any, prompt: str, factors: Mapping[str, float], max_tokens: int) -> Tensor:
     """`(max_tokens,)`: how much each token of `prompt` counts, from factors for its words or phrases; 1 elsewhere.
 
@@ -108,6 +118,10 @@ class _Tokens:
         # A token belongs to the unit in which it begins: "'s" is one token of CLIP and two units here.
         starts = [(position, ids.offset_mapping[position][0]) for position in range(1, self.end)]
         self.places = [tuple(p for p, start in starts if m.start() <= start < m.end()) for m in found]
+
+    def outside(self, kept: Collection[int]) -> list[int]:
+        """Positions of the tokens of all units but those that are `kept`."""
+        return [position for i, place in enumerate(self.places) if i not in kept for position in place]
 
 
 def _carry(carried: Tensor, source: Sequence[int], target: Sequence[int]) -> None:
