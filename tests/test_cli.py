@@ -139,6 +139,8 @@ def test_split_o() -> None:
         (["edit", "dog.png", "dog -> tiger", "--editor", "grond-a-score"], 2, ["grond-a-score", "ground-a-score"]),
         (["edit", "dog.png", "dog -> tiger", *FAKE, "--resume", "x.gas-state"], 3, ["x.gas-state"]),
         (["edit", "dog.png", "dog -> tiger", *FAKE[:6], "--grounder", "places"], 5, ["dog", "best score"]),
+        (["edit", "dog.png", "dog -> tiger", *FAKE, "--grounded"], 2, ["no region is given for 'dog'", "--box 'dog="]),
+        (["compare", "dog.png", "dog -> tiger", *FAKE[:4], "--editors", "nobody+grounded"], 2, ["'nobody'"]),
         (["ground", "dog.png", "dog -> tiger", *FAKE[:4], "--grounder", "none"], 2, ["--box 'dog="]),
         (["info", "dog.png"], 3, ["dog.png"]),
         (["replay", "dog.png"], 3, ["dog.png"]),
@@ -277,6 +279,34 @@ def test_compare_shows_who_works_and_names_who_fails(gas: Callable[..., Said], h
     assert said.code == 0
     assert Pictures.open(here / "strip.png").width > 2 * 90
     assert json.loads(said.out)["data"]["editors"][0]["editor"] == "painter"
+
+
+def test_a_grounded_edit_says_so(gas: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    said = gas(*edit("--grounded", "-o", "a.png", "--json"))
+    log = json.loads(said.out)["data"]["log"]
+    assert log["confined_by"] == "turns" and "painter, grounded (diorama" in said.err
+    assert "grounded: each subtask confined to its region, one subtask after the other" in gas("info", "a.png").out
+    monkeypatch.setenv("GAS_GROUNDED", "yes")
+    assert json.loads(gas(*edit("-o", "b.png", "--json")).out)["data"]["log"]["confined_by"] == "turns"
+    plain = gas(*edit("--no-grounded", "-o", "c.png", "--json"))
+    assert "confined_by" not in json.loads(plain.out)["data"]["log"] and "grounded" not in plain.err
+    assert "grounded" not in gas("info", "c.png").out
+
+
+def test_compare_puts_plain_and_grounded_side_by_side(gas: Callable[..., Said], here: Path) -> None:
+    what = ["compare", "dog.png", "dog -> tiger", *FAKE[:4], "--grounder", "none", "--seed", "1", "--json"]
+    where = ["--box", "dog=30,20,80,60", "-o", "painter.steps=2"]
+    said = gas(*what, *where, "--editors", "painter,painter+grounded", "-o", "strip.png")
+    assert said.code == 0, said.err
+    rows = json.loads(said.out)["data"]["editors"]
+    assert [(row["editor"], row["grounded"]) for row in rows] == [("painter", False), ("painter+grounded", True)]
+    both = Pictures.open(here / "strip.png").width
+    assert gas(*what, *where, "--editors", "painter", "-o", "one.png").code == 0
+    assert both > Pictures.open(here / "one.png").width
+    said = gas(*what, *where, "--editors", "painter", "--grounded", "-o", "all.png")
+    assert [row["grounded"] for row in json.loads(said.out)["data"]["editors"]] == [True]
+    said = gas(*what, "--editors", "painter,painter+grounded", "-o", "none.png")
+    assert said.code == 2 and "no region is given" in said.err, "one that is grounded needs regions for all"
 
 
 def test_backends_and_doctor_as_data(gas: Callable[..., Said]) -> None:

@@ -160,6 +160,21 @@ def test_environment_forms(place: Place) -> None:
     assert place.load(env={"HF_HUB_OFFLINE": "1", "GAS_OFFLINE": "0"}).origin("offline") == "GAS_OFFLINE"
 
 
+def test_grounded_can_be_set_everywhere(place: Place) -> None:
+    assert (place.load().grounded, place.load().origin("grounded")) == (False, "default")
+    assert place.load(user="grounded = true").grounded
+    assert place.load(user="grounded = true", project="grounded = false").grounded is False
+    assert place.load(project="grounded = true", env={"GAS_GROUNDED": "no"}).grounded is False
+    assert place.load(env={"GAS_GROUNDED": "1"}).origin("grounded") == "GAS_GROUNDED"
+    assert place.load(env={"GAS_GROUNDED": "1"}, grounded=False).grounded is False
+    assert place.load(grounded=True).origin("grounded") == "--grounded"
+    (place.folder / "mine.toml").write_text("editor = 'dds'\ngrounded = true")
+    of = place.load(profile=str(place.folder / "mine.toml"))
+    assert (of.grounded, of.origin("grounded")) == (True, "profile mine")
+    with pytest.raises(UsageError, match="GAS_GROUNDED"):
+        place.load(env={"GAS_GROUNDED": "perhaps"})
+
+
 @pytest.mark.parametrize(("given", "message"), [
     ({"project": "device = \n"}, r"gas.toml: malformed TOML: .*line 1"),
     ({"user": "a = 1\n[x\n"}, r"config.toml: malformed TOML: .*line 2"),

@@ -51,6 +51,10 @@ def describe_record(record: Record, defaults: Mapping[str, Any]) -> Iterator[str
         f"{name}={value}" for name, value in record.editor.options.items() if value != defaults.get(name, ...)
     )
     yield f"editor: {record.editor.name}" + (f" ({options})" if options else ", its default options")
+    if record.grounded:
+        how = {"editor": "by the editor itself", "turns": "one subtask after the other"}
+        confined = how.get(str(record.log.get("confined_by")), "")
+        yield "grounded: each subtask confined to its region" + (f", {confined}" if confined else "")
     chosen = f" ({record.profile_from})" if record.profile_from else ""
     yield f"profile: {record.profile}{chosen}, seed {record.seed}, device {record.device}, dtype {record.dtype}"
     for model in record.models:
