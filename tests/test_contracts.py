@@ -257,6 +257,26 @@ class NeedsRegionsSilently(FakeEditor):
         return super().edit(job)
 
 
+class Confines(FakeEditor):
+    """Paints its regions in a colour that the target chooses."""
+
+    confines = True
+
+    def edit(self, job):
+        if job.grounded and not job.regions:
+            raise InputRefused("a subtask has no region", "draw it")
+        regions = job.regions if job.grounded else ()
+        painted = super().edit(replace(job, regions=regions))
+        mask = np.max([r.mask for r in regions], axis=0) if regions else np.ones(job.image.shape[:2], np.float32)
+        shade = len(job.plan.subtasks[0].target) * 9
+        return replace(painted, image=np.where(mask[..., None] > 0, np.uint8(shade), painted.image))
+
+
+class ConfinesNothing(Confines):
+    def edit(self, job):
+        return super().edit(replace(job, grounded=False))
+
+
 class CoarserThanItself(FakeEditor):
     def multiple(self):
         return 128
@@ -300,6 +320,8 @@ EDITORS = {
     "test_resumed_run_gives_the_same_bytes": [ForgetsWhereItWas],
     "test_maps_have_the_pictures_form": [SavesIntegers],
     "test_works_or_refuses_by_name_without_regions": [NeedsRegionsSilently],
+    "test_grounded_run_confines_what_is_asked_to_the_regions": [ConfinesNothing],
+    "test_grounded_run_refuses_a_subtask_without_a_region": [ConfinesNothing],
 }  # fmt: skip
 CAUGHT = (AssertionError, pytest.fail.Exception, ValueError, LookupError)
 
@@ -307,8 +329,8 @@ CAUGHT = (AssertionError, pytest.fail.Exception, ValueError, LookupError)
 @pytest.mark.parametrize(("guard", "kind"), [(guard, kind) for guard, kinds in EDITORS.items() for kind in kinds])
 def test_guards_catch_bad_editors(guard: str, kind: type[FakeEditor]) -> None:
     check = getattr(EditorContract(), guard)
-    good = make(FakeEditor)
-    check(good, sample_job(good, sample_image(96, 64)))
+    for good in (make(FakeEditor), make(Confines)):
+        check(good, sample_job(good, sample_image(96, 64)))
     bad = make(kind)
     with pytest.raises(CAUGHT):
         check(bad, sample_job(bad, sample_image(96, 64)))

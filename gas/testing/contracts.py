@@ -259,6 +259,35 @@ class EditorContract(_BackendContract):
         with _only_gas_errors():
             _check_image(editor.edit(replace(job, regions=())).image, job.image)
 
+    def test_grounded_run_confines_what_is_asked_to_the_regions(self, editor: Editor, job: EditJob) -> None:
+        """What an editor gives back may differ a little everywhere, since a decoder sees beyond its cell; most of what the
+        target decides must be inside. The pipeline keeps the rest of the photograph as it was."""
+        if not editor.confines:
+            return
+        job = replace(job, grounded=True)
+        first = editor.edit(job)
+        _check_image(first.image, job.image)
+        json.dumps(dict(first.log), allow_nan=False)
+        target = "a green cat with a hat"
+        subtask = job.plan.subtasks[0].model_copy(update={"target": target})
+        plan = job.plan.model_copy(update={"subtasks": (subtask, *job.plan.subtasks[1:]), "target_prompt": target})
+        other = editor.edit(replace(job, plan=plan))
+        change = np.abs(first.image.astype(np.float32) - other.image).mean(axis=2)
+        inside = np.max([region.mask for region in job.regions if region.mask is not None], axis=0) > 0
+        if inside.all():
+            return
+        assert change[~inside].mean() <= change[inside].mean() * 0.75, (
+            f"another target changed the picture by {change[~inside].mean():.2f} of 255 outside the regions, by "
+            f"{change[inside].mean():.2f} inside"
+        )
+
+    def test_grounded_run_refuses_a_subtask_without_a_region(self, editor: Editor, job: EditJob) -> None:
+        if not editor.confines:
+            return
+        with _only_gas_errors() as raised:
+            editor.edit(replace(job, grounded=True, regions=()))
+        assert raised, "it confines subtasks to their regions, and made an edit of one that has none"
+
 
 def sample_image(width: int, height: int) -> Image:
     """A picture `(height, width, 3)` uint8: a red box on green grass under a blue sky, with a little noise."""
