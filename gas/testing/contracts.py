@@ -260,8 +260,8 @@ class EditorContract(_BackendContract):
             _check_image(editor.edit(replace(job, regions=())).image, job.image)
 
     def test_grounded_run_confines_what_is_asked_to_the_regions(self, editor: Editor, job: EditJob) -> None:
-        """What an editor gives back may differ a little everywhere, since a decoder sees beyond its cell; most of what the
-        target decides must be inside. The pipeline keeps the rest of the photograph as it was."""
+        """What an editor gives back may differ a little everywhere, since a decoder sees beyond its cell, but most of
+        what the target decides is inside. The pipeline keeps the rest of the photograph as it was."""
         if not editor.confines:
             return
         job = replace(job, grounded=True)
