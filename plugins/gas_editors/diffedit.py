@@ -52,8 +52,8 @@ class DiffEditOptions(SamplingOptions):
 
 
 class DiffEditEditor(SamplingEditor):
-    """Finds where source and target sentence disagree, takes the picture some way to noise without words, and samples it
-    again under the target sentence; after each step what is outside the mask is the picture's own latent.
+    """Finds where source and target sentence disagree, takes the picture some way to noise without words, and samples
+    it again under the target sentence; after each step what is outside the mask is the picture's own latent.
 
     In a grounded run each subtask's region is its mask (`grounded_mask=region`): what the planner and the grounders
     have found, instead of what the model finds from prompts. `both` looks within the region for the mask of the
@@ -110,8 +110,8 @@ class DiffEditEditor(SamplingEditor):
         return not job.grounded or self.options.grounded_mask == "both"
 
     def _masks(self, job: EditJob, phases: Phases, predictor: Predictor, z_source: Tensor, targets: Targets) -> Tensor:
-        """`(n, 1, h, w)` of zeros and ones: where source and target disagree, of the whole sentences, or of each subtask
-        of a grounded run within its region (section 3.2, step 1). ResultRefused (exit 11) when they agree."""
+        """`(n, 1, h, w)` of zeros and ones: where source and target disagree, of the whole sentences, or of each
+        subtask of a grounded run within its region (section 3.2, step 1). ResultRefused (exit 11) when they agree."""
         options, schedule = self.options, predictor.schedule
         if targets.masks is None:
             pairs, within = targets.prompts, torch.ones_like(z_source[:, :1])
@@ -139,7 +139,7 @@ class DiffEditEditor(SamplingEditor):
             zip(pairs, sources, difference, within, strict=True), start=1
         ):
             scaled = scaled_difference(one, inside > 0, options.mask_clamp)
-            if not bool(scaled.any()):
+            if bool(inside.any()) and not bool(scaled.any()):
                 raise _agree(source, target)
             masks.append((scaled > options.mask_threshold).to(z_source))
             for name, values in (("difference", scaled), ("mask", masks[-1])):
@@ -151,7 +151,7 @@ def scaled_difference(difference: Tensor, within: Tensor, clamp: float) -> Tenso
     """The difference of two predictions in [0, 1], its largest value 1: cut at `clamp` times its mean, so that single
     cells do not decide, and 0 outside the boolean `within`; all 0 where there is no difference. All of one shape."""
     inside = difference * within
-    cut = inside.clamp(max=clamp * float(difference[within].mean()))
+    cut = inside.clamp(max=clamp * float(inside.sum() / within.sum().clamp(min=1)))
     peak = cut.max()
     return cut / peak if peak > 0 else cut
 

@@ -54,7 +54,7 @@ class SDEditEditor(SamplingEditor):
         options, schedule, every = self.options, predictor.schedule, self.times()
         count = len(every)
         generator = torch.Generator().manual_seed(job.seed)
-        # Of each repeat: first the noise that is put on, then the fresh noise of its steps but the last, which has none.
+        # Of each repeat: first the noise that is put on, then the fresh noise of all its steps but the last.
         noises = torch.randn((options.repeats, count, *z_source.shape), generator=generator).to(z_source)
         predict = guided(predictor, targets, options.guidance_scale)
 
