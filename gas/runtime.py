@@ -33,9 +33,12 @@ class Runtime:
             self._shared[key] = load()
         return self._shared[key]
 
-    def forget(self) -> None:
-        """Drops everything that is shared, so that memory can be freed."""
-        self._shared.clear()
+    def forget(self, key: Hashable | None = None) -> None:
+        """Drops what is shared under `key`, if anything is; without a key everything, so that memory can be freed."""
+        if key is None:
+            self._shared.clear()
+        else:
+            self._shared.pop(key, None)
 
     def torch_device(self) -> torch.device:
         """The device to work on; `auto` takes CUDA, then MPS, then the CPU. UsageError when it is not there."""

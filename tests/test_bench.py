@@ -18,7 +18,7 @@ from gas.errors import ObjectNotFound, ResultRefused, UsageError
 from gas.profiles import Profile
 from gas.registry import Registry
 from gas.runtime import Runtime
-from gas.types import Edited, EditJob, Region
+from gas.types import Edited, EditJob, Region, Subtask
 from gas_diorama import bench
 from gas_diorama.cases import SINGLE, STRATA, Case, benchmark_cases, cases, single_cases
 from gas_diorama.report import tables
@@ -28,6 +28,7 @@ from gas_diorama.world import SMALL_AREA, apply, is_held_out, masks, render, spl
 pytest.importorskip("torch")
 
 EXACT: dict[str, np.ndarray] = {}
+WHOLE: dict[Subtask, np.ndarray] = {}
 CALLS: list[int] = []
 
 
@@ -68,6 +69,16 @@ class Nothing(Editor):
         return Edited(job.image.copy())
 
 
+class Whole(Editor):
+    """Makes the whole picture of the case that the first subtask is of, and so much more than that subtask."""
+
+    options_type = FakeOptions
+
+    def edit(self, job: EditJob) -> Edited:
+        CALLS.append(len(job.regions))
+        return Edited(WHOLE[job.plan.subtasks[0]])
+
+
 class FinderOptions(Options):
     absent: str = "nothing"
 
@@ -91,6 +102,7 @@ class Plugin:
         return [
             BackendSpec("perfect", f"{__name__}:Perfect", "exact"),
             BackendSpec("nothing", f"{__name__}:Nothing", "the source"),
+            BackendSpec("whole", f"{__name__}:Whole", "exact, everywhere"),
         ]
 
     @staticmethod
@@ -104,6 +116,7 @@ def four() -> list[Case]:
     found = cases(4, "validation")
     for case in found:
         EXACT[case.plan.target_prompt] = render(apply(case.scene, case.edits))
+        WHOLE.update(dict.fromkeys(case.plan.subtasks, EXACT[case.plan.target_prompt]))
     return found
 
 
@@ -126,6 +139,7 @@ class Bench:
         own = {
             "perfect": {"model": str(self.model), **(options or {})},
             "nothing": {"model": str(self.model)},
+            "whole": {"model": str(self.model)},
             "finder": {"absent": absent},
         }
         profile = Profile(name="test", editor="perfect", grounders=("finder",), options=own)
@@ -264,6 +278,50 @@ def test_network_rows_are_counted_by_a_hook(model: Path) -> None:
     assert counted.rows == 8
 
 
+def test_what_clip_and_layer_generators_are_given_is_counted_by_name(tmp_path: Path) -> None:
+    import torch
+    from transformers import CLIPModel
+
+    from gas.testing.tiny import build_tiny_clip
+    from gas_editors.text2live_generator import LayerGenerator
+
+    clip = CLIPModel.from_pretrained(build_tiny_clip(tmp_path))
+    with bench.counting_rows() as counted:
+        clip.get_image_features(pixel_values=torch.zeros(3, 3, 32, 32))
+        clip.get_image_features(pixel_values=torch.zeros(2, 3, 32, 32))
+        LayerGenerator(8, 2)(torch.zeros(1, 3, 32, 32))
+    assert (counted.rows, counted.clip, counted.generator) == (0, 5, 1)
+    assert counted.shared(2) == bench.Counted(0, 2.5, 0.5)
+    assert bench.Counted(6).shared(2) == bench.Counted(3, None, None)
+
+
+def test_a_grounded_row_goes_subtask_by_subtask_and_leaves_the_rest(run: Bench) -> None:
+    report = run(bench.Row("plain", "whole"), bench.Row("grounded", "whole", grounded=True))
+    plain, grounded = ([r for r in report.results if r.row == row] for row in ("plain", "grounded"))
+    assert all(all(result.done) for result in grounded)
+    assert all(result.raw_outside in (0, None) for result in grounded)
+    assert all(result.raw_outside != 0 for result in plain), "the round trip's error counts for an editor's own output"
+    subtasks = [
+        sum(region.subtask == i for region in case.regions()) for case in run.four for i in range(len(case.edits))
+    ]
+    assert sorted(CALLS[4:]) == sorted(subtasks)
+    rows = report.setting["rows"]
+    assert rows["grounded"]["grounded"] and "grounded" not in rows["plain"]
+    assert rows["plain"] == {name: value for name, value in rows["grounded"].items() if name != "grounded"}
+
+
+def test_columns_without_values_are_left_out(run: Bench) -> None:
+    def shown(report: bench.Report) -> str:
+        stream = StringIO()
+        Console(file=stream, width=300).print(report.tables())
+        return stream.getvalue()
+
+    report = run("nothing")
+    assert "network rows" in shown(report) and "CLIP rows" not in shown(report)
+    used = tuple(replace(result, clip_rows=7.0) for result in report.results)
+    assert "CLIP rows" in shown(replace(report, results=used))
+
+
 def test_edits_share_batches(run: Bench) -> None:
     run("perfect", batch=3)
     assert CALLS == [3, 1]
@@ -331,7 +389,7 @@ def test_all_rows_of_the_table_can_be_settled(model: Path) -> None:
     seen = [
         (
             row.editor,
-            row.found,
+            (row.found, row.own, row.grounded),
             registry.settle("editors", row.editor, row.options, [profile.layer(row.editor)]).options,
         )
         for row in bench.ROWS
@@ -341,8 +399,8 @@ def test_all_rows_of_the_table_can_be_settled(model: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:the prompt")  # the tiny tokenizer takes a token for each letter
 def test_every_row_runs_on_a_network(model: Path, tmp_path: Path, four: list[Case]) -> None:
-    """Two steps of each editor and ablation on an untrained network, counted row by row."""
-    rows = [row for row in bench.ROWS if "preset" not in row.options and not row.found and not row.own]
+    """Two steps of each optimising editor and ablation on an untrained network, counted row by row."""
+    rows = [row for row in bench.GROUPS["optimised"] if "preset" not in row.options and not row.found]
     names = {row.editor for row in rows}
     profile = Profile(
         name="test",
@@ -366,6 +424,43 @@ def test_every_row_runs_on_a_network(model: Path, tmp_path: Path, four: list[Cas
     assert counted[bench.REFERENCE, "plain"] == counted["no penalty", "several"] == 2 * (2 * both + 2 * 4) / 2
     assert counted["no full prompt", "plain"] == 2 * (2 * both + 2 * 2) / 2
     assert counted["no subtasks", "plain"] == 2 * 4
+
+
+def test_groups_name_rows(run: Bench, model: Path) -> None:
+    registry = Registry.discover()
+    registered = {spec.name for spec in registry.specs("editors")}
+    assert {row.editor for row in bench.ROWS} <= registered and not registered & bench.GROUPS.keys()
+    assert len({row.title for row in bench.ROWS}) == len(bench.ROWS)
+    profile = Profile(name="test", editor="dds", options={"sdedit": {"model": str(model)}})
+    baselines = bench.rows_of(profile, registry, ["baselines"])
+    assert [row.title for row in baselines[:2]] == ["sdedit", "sdedit grounded"]
+    assert {row.editor for row in baselines} == set(bench.BASELINES)
+    both = bench.rows_of(profile, registry, ["baselines", "sdedit", "grounded"])
+    assert len(both) == len({row.title for row in both}), "a row comes once"
+    own = {row.editor for row in bench.rows_of(profile, registry)}
+    assert "sdedit" in own and "diffedit" not in own, "an editor without a model in the profile has no row by default"
+
+
+@pytest.mark.filterwarnings("ignore:the prompt")
+@pytest.mark.parametrize("name", bench.BASELINES)
+def test_every_baseline_runs_plain_and_grounded(name: str, model: Path, tmp_path: Path, four: list[Case]) -> None:
+    profile = Profile(name="test", editor=name, options={name: {"model": str(model), "steps": 2}})
+    rows = [row for row in bench.GROUPS["baselines"] if row.editor == name]
+    runtime = Runtime(device="cpu", dtype="fp32")
+    report = bench.run(rows, out=tmp_path, profile=profile, runtime=runtime, chosen=four[1:2])
+    plain, grounded = report.results
+    assert plain.network_rows and grounded.network_rows and grounded.seconds is not None
+    assert [one["grounded"] for one in report.setting["rows"].values() if "grounded" in one] == [True]
+    same = (report.folder / bench.PICTURES).glob("**/several-00-s0.png")
+    assert len({path.read_bytes() for path in same}) == 2, "grounding makes a difference"
+
+
+def test_every_row_pays_its_own_inversion(model: Path, tmp_path: Path, four: list[Case]) -> None:
+    profile = Profile(name="t", editor="masactrl", options={"masactrl": {"model": str(model), "steps": 2}})
+    rows = [bench.Row("first", "masactrl"), bench.Row("second", "masactrl")]
+    runtime = Runtime(device="cpu", dtype="fp32")
+    first, second = bench.run(rows, out=tmp_path, profile=profile, runtime=runtime, chosen=four[:1]).results
+    assert first.network_rows == second.network_rows
 
 
 def test_unknown_editors_are_refused_with_the_nearest(run: Bench) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _REMEMBERED = 16
+INVERSIONS = "inversions"
+"""What a runtime knows its inversions by: `runtime.forget(INVERSIONS)` lets the next edit pay its own."""
 # A loss is scaled up for its backward pass and its gradient down again: fp16 gradients underflow.
 _LOSS_SCALE = 2.0**10
 
@@ -164,7 +166,7 @@ def remembered(runtime: Runtime | None, key: Hashable, phases: Phases, steps: in
     """
     if runtime is None:
         return make()
-    kept: OrderedDict[Hashable, T] = runtime.shared("inversions", OrderedDict)
+    kept: OrderedDict[Hashable, T] = runtime.shared(INVERSIONS, OrderedDict)
     if key in kept:
         phases.skip(steps)
     else:

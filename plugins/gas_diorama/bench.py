@@ -57,6 +57,7 @@ class Row:
     `found`: in the regions that the profile's grounders find, instead of the exact ones.
     `own`: no regions are given, the editor works where it will. The finished picture is judged then, and an added thing
     where the editor put it (`gas_diorama.follow.where_added`): nothing told it the exact place.
+    `grounded`: each subtask confined to its exact region (`gas.grounded`), by the editor or in turns.
     `part`: only every so many-th case of each stratum, unless the run is a full one; for rows that take very long.
     """
 
@@ -66,9 +67,14 @@ class Row:
     found: bool = False
     part: int = 1
     own: bool = False
+    grounded: bool = False
 
 
-ROWS = (
+def _grounded(editor: str) -> Row:
+    return Row(f"{editor} grounded", editor, grounded=True)
+
+
+_OPTIMISED = (
     Row("sds", "sds"),
     Row("dds", "dds"),
     Row("cds", "cds"),
@@ -79,6 +85,8 @@ ROWS = (
     Row("no penalty", "ground-a-score", {"penalty": False}),
     Row("found regions", "ground-a-score", found=True),
     Row("paper's values", "ground-a-score", {"preset": "paper"}, part=5),
+)
+_INSTRUCTIONS = (
     Row("zone", "zone", own=True),
     Row("zone no smoother", "zone", {"smoother": False}, own=True),
     Row("zone no region IoU", "zone", {"segments": "none"}, own=True),
@@ -86,6 +94,27 @@ ROWS = (
     Row("instruct-pix2pix", "instruct-pix2pix", own=True),
     Row("magicbrush", "magicbrush", own=True),
 )
+BASELINES = (
+    "sdedit",
+    "diffedit",
+    "pix2pix-zero",
+    "prompt-to-prompt",
+    "plug-and-play",
+    "masactrl",
+    "ledits-pp",
+)
+"""Editors that the papers compare with or build on, which have a plain and a grounded row each. GLIGEN is not among
+them: the diorama has no model for it."""
+_GROUNDED = tuple(_grounded(name) for name in ("sds", "dds", "cds", "instruct-pix2pix", *BASELINES))
+GROUPS: Mapping[str, tuple[Row, ...]] = {
+    "optimised": _OPTIMISED,
+    "instructions": _INSTRUCTIONS,
+    "baselines": tuple(row for name in BASELINES for row in (Row(name, name), _grounded(name))),
+    "grounded": _GROUNDED,
+}
+"""Rows that can be asked for together by one name. A row may be in several."""
+ROWS = tuple({row.title: row for rows in GROUPS.values() for row in rows}.values())
+_ALWAYS = {row.editor for row in _OPTIMISED}
 
 
 @dataclass(frozen=True)
@@ -132,7 +161,8 @@ def run(
 ) -> Report:
     """The benchmark's report; everything is also written below the folder `out`.
 
-    * editors: titles of ROWS, names of any registered editors, or rows of one's own; by default all of ROWS.
+    * editors: titles of ROWS, names of GROUPS, names of any registered editors, or rows of one's own; by default all
+      of ROWS.
     * full: 100 edits of the strata and three seeds instead of 40 and one, half as many by a single instruction beside
       them (`chosen` and `seeds` say it otherwise), and all of them for every row.
     * resume: go on with what is in `out`; without it a folder that holds results is refused.
@@ -162,23 +192,25 @@ def run(
 
 def rows_of(profile: Profile, registry: Registry, editors: Sequence[str | Row] = ()) -> list[Row]:
     """The rows of the names `editors`; of none all of ROWS that the profile has what they need for: grounders for found
-    regions, a model for an editor that works where it will."""
+    regions, a model for an editor by instruction or by sampling. A row that is named twice comes once."""
     titles = {row.title: row for row in ROWS}
-    found = []
+    found: list[Row] = []
     for name in editors or [row.title for row in ROWS if _can_run(profile, row)]:
         if isinstance(name, Row):
             found.append(name)
+        elif name in GROUPS:
+            found += [titles[row.title] for row in GROUPS[name]]
         elif name in titles:
             found.append(titles[name])
         elif name in (known := [spec.name for spec in registry.specs("editors")]):
             found.append(Row(name, name))
         else:
-            raise unknown("editor of the benchmark", name, [*titles, *known])
-    return found
+            raise unknown("editor of the benchmark", name, [*titles, *GROUPS, *known])
+    return list(dict.fromkeys(found))
 
 
 def _can_run(profile: Profile, row: Row) -> bool:
-    if row.own:
+    if row.own or row.editor not in _ALWAYS:
         return "model" in profile.options.get(row.editor, {})
     return bool(profile.grounders) or not row.found
 
@@ -188,7 +220,7 @@ class Entrant:
 
     def __init__(self, row: Row, profile: Profile, registry: Registry, runtime: Runtime) -> None:
         self.title, self.name, self.runtime, self.part = row.title, row.editor, runtime, row.part
-        self.own = row.own
+        self.own, self.grounded = row.own, row.grounded
         self.session = _session(profile, registry, runtime) if row.found or row.own else None
         below = [profile.layer(row.editor)]
         self._create = lambda: registry.create("editors", row.editor, row.options, runtime, below=below)
@@ -275,7 +307,8 @@ class _Bench:
         for entrant in self.entrants:
             for seed in self.seeds:
                 missing = [c for c in entrant.cases(self.cases) if (entrant.title, c.name, seed) not in known]
-                at_once = self.batch if missing and hasattr(entrant.editor, "edit_together") else 1
+                together = missing and not entrant.grounded and hasattr(entrant.editor, "edit_together")
+                at_once = self.batch if together else 1
                 for start in range(0, len(missing), at_once):
                     if self.progress is not None:
                         self.progress(entrant.title, len(known), total)
@@ -299,10 +332,14 @@ class _Bench:
                 yield self._refused(entrant, case, seed, error), None
         if not jobs:
             return
+        from gas.diffusion.inversion import INVERSIONS
+
         try:
+            # Each edit pays its own inversion, whoever inverted the same picture before it.
+            entrant.runtime.forget(INVERSIONS)
             with counting_rows() as counted:
                 started = time.perf_counter()
-                edited = _edit(entrant.editor, jobs)
+                edited = _edit(entrant, jobs)
                 seconds = (time.perf_counter() - started) / len(jobs)
         except (InputRefused, ObjectNotFound, ResultRefused) as error:
             if len(cases) > 1:  # the others of the batch shall not suffer
@@ -312,10 +349,12 @@ class _Bench:
                 yield self._refused(entrant, cases[0], seed, error), None
             return
         for case, job, one in zip(cases, jobs, edited, strict=True):
-            made = _Made(one.image, _finished(job, one))
-            yield self._judged(entrant, case, job, made, seconds, counted.rows / len(jobs)), made
+            made = _Made(one.image, _finished(job, one), one.log.get("confined_by") == "turns")
+            yield self._judged(entrant, case, job, made, seconds, counted.shared(len(jobs))), made
 
-    def _judged(self, entrant: Entrant, case: Case, job: EditJob, made: _Made, seconds: float, rows: float) -> Result:
+    def _judged(
+        self, entrant: Entrant, case: Case, job: EditJob, made: _Made, seconds: float, counted: Counted
+    ) -> Result:
         judge = self._judge_of(entrant, case, made.finished)
         verdicts = judge.verdicts(made.finished if entrant.own else made.raw)
         outside = ~np.logical_or.reduce(judge.regions)
@@ -328,10 +367,12 @@ class _Bench:
             done=tuple(verdict.done for verdict in verdicts),
             nearest=tuple(verdict.nearest for verdict in verdicts),
             ratio=tuple(round(verdict.ratio, 4) for verdict in verdicts),
-            raw_outside=_error(made.raw, self._round_trip(entrant, case), outside),
+            raw_outside=_error(made.raw, judge.source if made.composed else self._round_trip(entrant, case), outside),
             pasted_outside=_error(made.finished, judge.source, outside),
             seconds=round(seconds, 3),
-            network_rows=rows,
+            network_rows=counted.rows,
+            clip_rows=counted.clip,
+            generator_rows=counted.generator,
         )
 
     def _refused(self, entrant: Entrant, case: Case, seed: int, error: GasError) -> Result:
@@ -360,7 +401,14 @@ class _Bench:
 
         key = case.name, hashlib.sha256(finished.tobytes()).digest()
         if key not in self.placed:
-            self.placed[key] = Judge(case.scene, where_added(case.scene, case.edits, finished))
+            judge = Judge(case.scene, where_added(case.scene, case.edits, finished))
+            verdicts = judge.verdicts(finished)
+            # A thing that is not there is looked for where it was wanted: the nearest to nothing would be a tiny one.
+            edits = tuple(
+                placed if verdict.done else edit
+                for edit, placed, verdict in zip(case.edits, judge.edits, verdicts, strict=True)
+            )
+            self.placed[key] = judge if edits == judge.edits else Judge(case.scene, edits)
         return self.placed[key]
 
     def scored(self, results: Sequence[Result], clip: Clip | None) -> list[Result]:
@@ -395,7 +443,10 @@ class _Bench:
 
         key = f"{entrant.model} {case.name}"
         if key not in self.round_trips:
-            autoencoder = StableDiffusion.load(entrant.model, entrant.runtime)
+            own = getattr(entrant.editor, "model", None)
+            own = getattr(own, "parts", own)  # an instruction model's are those of a Stable Diffusion
+            autoencoder = own if isinstance(own, StableDiffusion) else None
+            autoencoder = autoencoder or StableDiffusion.load(entrant.model, entrant.runtime)
             self.round_trips[key] = autoencoder.decode(autoencoder.encode(self.judges[case.name].source))
         return self.round_trips[key]
 
@@ -485,10 +536,12 @@ def _judge(scene: Scene, edits: tuple[Edit, ...]) -> Judge:
 
 @dataclass(frozen=True, eq=False)
 class _Made:
-    """An editor's own output and the finished picture, uint8 (H, W, 3)."""
+    """An editor's own output and the finished picture, uint8 (H, W, 3). `composed`: the output has been put into the
+    source already, in turns, and is not all from the model."""
 
     raw: Picture
     finished: Picture
+    composed: bool = False
 
 
 def _finished(job: EditJob, edited: Edited) -> Picture:
@@ -505,33 +558,55 @@ def _finished(job: EditJob, edited: Edited) -> Picture:
     return frame.paste(job.image, edited.image, frame.paste_mask(mask))
 
 
+@dataclass
 class Counted:
-    """How many rows the denoising networks were given."""
+    """How many rows the denoising networks were given, and of editors that use them how many pictures CLIP's vision
+    network and a layer generator were (None: they were not used)."""
 
-    rows = 0
+    rows: float = 0
+    clip: float | None = None
+    generator: float | None = None
+
+    def shared(self, edits: int) -> Counted:
+        """What one of so many edits has of it."""
+        clip, generator = (None if one is None else one / edits for one in (self.clip, self.generator))
+        return Counted(self.rows / edits, clip, generator)
 
 
 @contextmanager
 def counting_rows() -> Iterator[Counted]:
-    """Counts the rows of all calls of UNet2DConditionModel inside the block, by a hook, whoever makes them."""
+    """Counts the rows of all calls of UNet2DConditionModel, of CLIP's vision network and of Text2LIVE's LayerGenerator
+    inside the block, by a hook, whoever makes them."""
     from diffusers import UNet2DConditionModel
-    from torch.nn.modules.module import register_module_forward_pre_hook
+    from torch import Tensor
+    from torch.nn.modules.module import register_module_forward_hook
 
     counted = Counted()
 
-    def count(module: Any, arguments: tuple[Any, ...]) -> None:
-        if isinstance(module, UNet2DConditionModel):
-            counted.rows += len(arguments[0])
+    def count(module: Any, arguments: tuple[Any, ...], named: Mapping[str, Any], _: Any) -> None:
+        kind = "rows" if isinstance(module, UNet2DConditionModel) else _COUNTED.get(type(module).__name__)
+        if kind is not None:
+            given = next(one for one in (*arguments, *named.values()) if isinstance(one, Tensor))
+            setattr(counted, kind, (getattr(counted, kind) or 0) + len(given))
 
-    handle = register_module_forward_pre_hook(count)
+    handle = register_module_forward_hook(count, with_kwargs=True)
     try:
         yield counted
     finally:
         handle.remove()
 
 
-def _edit(editor: Editor, jobs: Sequence[EditJob]) -> list[Edited]:
-    """The jobs' results, in one batch where the editor can."""
+_COUNTED = {"CLIPVisionModel": "clip", "LayerGenerator": "generator"}
+"""By the names of their classes, for neither is imported for editors that do without."""
+
+
+def _edit(entrant: Entrant, jobs: Sequence[EditJob]) -> list[Edited]:
+    """The jobs' results, in one batch where the editor can; a grounded one by one."""
+    editor = entrant.editor
+    if entrant.grounded:
+        from gas.grounded import edit_grounded
+
+        return [edit_grounded(editor, job) for job in jobs]
     together = getattr(editor, "edit_together", None)
     return together(jobs) if together is not None else [editor.edit(job) for job in jobs]
 
@@ -554,6 +629,8 @@ def _recipe(entrant: Entrant) -> dict[str, Any]:
         "device": runtime.torch_device().type,
         "dtype": str(runtime.torch_dtype()).removeprefix("torch."),
     }
+    if entrant.grounded:
+        recipe["grounded"] = True
     if second := getattr(entrant.options, "second_model", None):
         recipe["second_weights"] = _weights(second)
     if (session := entrant.session) is not None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 
 _DIGITS = {"subtasks_done": 0, "all_done": 0, "raw_outside": 2, "pasted_outside": 2, "seconds": 1, "network_rows": 0}
+_DIGITS |= {"clip_rows": 0, "generator_rows": 0}
 _DIGITS |= {"l1": 4, "l2": 4, "clip_i": 3, "clip_t": 3, "clip_region": 3}
 _BESIDE_SCORES = {"subtasks_done": COLUMNS["subtasks_done"], **PICTURE_COLUMNS}
 _BESIDE_SCORES |= {name: COLUMNS[name] for name in ("raw_outside", "pasted_outside", "seconds")}
@@ -36,7 +37,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
 def tables(summary: Summary, reference: str, actions: Summary | None = None) -> RenderableType:
     """One table for each stratum, all cases first: each value with its 95 % interval, and the share of subtasks done
     minus that of the row `reference`. After them the scores of finished pictures, of all cases and of each action in
-    `actions` (edits by a single instruction), where there are any."""
+    `actions` (edits by a single instruction), where there are any: means alone, the intervals are in the JSON."""
     from rich.console import Group
 
     found: list[Any] = []
@@ -46,16 +47,24 @@ def tables(summary: Summary, reference: str, actions: Summary | None = None) -> 
     groups |= {f"single instructions: {action}": rows for action, rows in (actions or {}).items()}
     for title, rows in groups.items():
         if any(column in kinds["value"] for kinds in rows.values() for column in PICTURE_COLUMNS):
-            found += [_table(title, rows, _BESIDE_SCORES), ""]
+            found += [_table(f"{title} (means)", rows, _BESIDE_SCORES, intervals=False), ""]
     return Group(*found[:-1])
 
 
 def _table(
-    title: str, rows: Mapping[str, Any], columns: Mapping[str, str], reference: str | None = None
+    title: str,
+    rows: Mapping[str, Any],
+    columns: Mapping[str, str],
+    reference: str | None = None,
+    intervals: bool = True,
 ) -> RenderableType:
-    """A line for each row; where there is a `reference` among them, the difference from it in the last column."""
+    """A line for each row; where there is a `reference` among them, the difference from it in the last column. A column
+    that no row has a value in is left out."""
     from rich.table import Table
 
+    columns = {
+        one: heading for one, heading in columns.items() if any(one in kinds["value"] for kinds in rows.values())
+    }
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("editor")
     for heading in columns.values():
@@ -63,7 +72,7 @@ def _table(
     if reference in rows:
         table.add_column(f"done, minus {reference}", justify="right")
     for row, kinds in rows.items():
-        cells = [_shown(kinds["value"].get(column), _DIGITS[column]) for column in columns]
+        cells = [_shown(kinds["value"].get(column), _DIGITS[column], intervals=intervals) for column in columns]
         if reference in rows:
             against = kinds["difference"].get("subtasks_done")
             cells.append("" if row == reference else _shown(against, 0, signed=True))
@@ -71,10 +80,12 @@ def _table(
     return table
 
 
-def _shown(found: Estimate | None, digits: int, signed: bool = False) -> str:
+def _shown(found: Estimate | None, digits: int, signed: bool = False, intervals: bool = True) -> str:
     if found is None:
         return "-"
     sign = "+" if signed else ""
+    if not intervals:
+        return f"{found.mean:{sign}.{digits}f}"
     return f"{found.mean:{sign}.{digits}f} [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
 
 

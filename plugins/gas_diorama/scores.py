@@ -24,7 +24,8 @@ class Result:
     * raw_outside: mean absolute difference, in levels of 255, between the editor's own output and the VAE round trip of
       the source, outside all regions; None where the regions cover the picture.
     * pasted_outside: the same between the picture after paste-back and the source itself.
-    * seconds: wall time of the batch that the edit was in, over its edits; network_rows: rows the denoiser was given.
+    * seconds: wall time of the batch that the edit was in, over its edits; network_rows: rows the denoiser was given,
+      clip_rows and generator_rows: pictures that CLIP and a layer generator were, where an edit uses them.
     * l1 ... clip_region: `gas_diorama.picture_scores.PictureScores` of the finished picture, None where they were not
       made. They are made from kept pictures for each report, and not kept with the result.
     """
@@ -41,6 +42,8 @@ class Result:
     pasted_outside: float | None
     seconds: float | None
     network_rows: float | None
+    clip_rows: float | None = None
+    generator_rows: float | None = None
     l1: float | None = None
     l2: float | None = None
     clip_i: float | None = None
@@ -73,6 +76,8 @@ COLUMNS = {
     "pasted_outside": "pasted error outside",
     "seconds": "seconds",
     "network_rows": "network rows",
+    "clip_rows": "CLIP rows",
+    "generator_rows": "generator rows",
 }
 """Names in JSON and headings for people. Errors are in levels of 255, seconds and rows are for one edit."""
 
