@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,9 @@ def latents(edit: Any, work: EditJob) -> tuple[torch.Tensor, Any]:
 @pytest.mark.parametrize("grounded", [False, True])
 class TestContract(EditorContract):
     @pytest.fixture
-    def editor(self, grounded: bool, tiny_sd: Path) -> Any:
+    def editor(self, grounded: bool, runtime: Runtime, tiny_sd: Path) -> Any:
         values = {"model": str(tiny_sd), "steps": 4, "mask_noises": 4, "grounded_mask": "both"}
-        return Registry.discover().create("editors", "diffedit", values, Runtime(device="cpu", dtype="fp32"))
+        return Registry.discover().create("editors", "diffedit", values, runtime)
 
     @pytest.fixture
     def job(self, grounded: bool, editor: Any, image: Any) -> EditJob:
@@ -306,9 +307,13 @@ def test_a_subtask_without_a_region_is_refused_by_name(runtime: Runtime, tiny_sd
 
 @pytest.mark.parametrize("after", [0, 1, 3, 6])
 @pytest.mark.parametrize("grounded", [False, True])
-def test_an_interrupted_edit_goes_on_to_the_same_bytes(after: int, grounded: bool, tiny_sd: Path) -> None:
+def test_an_interrupted_edit_goes_on_to_the_same_bytes(
+    after: int, grounded: bool, runtime: Runtime, tiny_sd: Path
+) -> None:
     def fresh() -> DiffEditEditor:
-        return editor(Runtime(device="cpu", dtype="fp32"), tiny_sd, steps=4, grounded_mask="both")
+        """As in another process: no inversion is remembered."""
+        runtime.shared("inversions", OrderedDict).clear()
+        return editor(runtime, tiny_sd, steps=4, grounded_mask="both")
 
     whole = fresh().edit(job(fresh(), grounded=grounded))
     asked, states, edit = iter(range(99)), [], fresh()
@@ -338,9 +343,10 @@ def test_the_log_is_plain_and_says_what_was_cut(runtime: Runtime, tiny_sd: Path)
 
 @pytest.mark.parametrize(("grounded", "phase"), [(False, "mask"), (True, "inversion")])
 def test_numbers_that_are_not_finite_stop_by_name(
-    grounded: bool, phase: str, tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
+    grounded: bool, phase: str, runtime: Runtime, tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit = editor(Runtime(device="cpu", dtype="fp32"), tiny_sd)
+    edit = editor(runtime, tiny_sd)
+    runtime.shared("inversions", OrderedDict).clear()
     weight = edit.model.unet.conv_out.weight
     monkeypatch.setattr(weight, "data", torch.full_like(weight, float("nan")))
     with pytest.raises(ResultRefused, match=f"the {phase} is not a finite number") as caught:
