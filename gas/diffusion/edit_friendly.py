@@ -1,5 +1,5 @@
-"""Edit-friendly inversion (Huberman-Spiegelglas et al. 2023, arXiv 2304.06140) of second order: the noise with which
-DPM-Solver++ for stochastic differential equations makes a given picture (LEDITS++, Brack et al. 2023, arXiv 2311.16711)."""
+"""Edit-friendly inversion (Huberman-Spiegelglas et al. 2023, arXiv 2304.06140), of second order as in LEDITS++ (Brack
+et al. 2023, arXiv 2311.16711): the noise with which the stochastic DPM-Solver++ makes a given picture."""
 
 from __future__ import annotations
 

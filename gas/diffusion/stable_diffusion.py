@@ -57,23 +57,26 @@ class StableDiffusion:
         variant: str | None = None,
         allow_pickle: bool = False,
         pictures: int = 0,
+        gated: bool = False,
     ) -> StableDiffusion:
         """The model that `gas.profiles.resolve_model` understands, shared in `runtime`; downloaded when it is a hub id.
 
         Weights are safetensors; `.bin` files are read (tensors only) with `allow_pickle`. `variant` is the middle
         part of the weights' file names ("fp16"). `pictures` is how many latents of pictures the UNet takes beside the
-        noisy one: 0 for text to image, 1 for an instruction model (see `gas.diffusion.instruct`). ModelUnavailable
-        (exit 6): missing, gated, offline and not in the cache, or not a Stable Diffusion 1.x or 2.x of that kind.
+        noisy one: 0 for text to image, 1 for an instruction model (see `gas.diffusion.instruct`); `gated` asks for a
+        GLIGEN model (see `gas.diffusion.gligen`). ModelUnavailable (exit 6): missing, access refused, offline and not
+        in the cache, or not a Stable Diffusion 1.x or 2.x of that kind.
         """
         device, dtype = runtime.torch_device(), runtime.torch_dtype()
-        key = ("stable-diffusion", model, variant, allow_pickle, pictures, str(device), dtype)
+        key = ("stable-diffusion", model, variant, allow_pickle, pictures, gated, str(device), dtype)
 
         def load() -> StableDiffusion:
             source = resolve_model(model)
             patterns = _hub_files(variant, allow_pickle)
             folder = Path(source.location) if source.local else snapshot(source, patterns, runtime.offline)
+            kind: dict[str, Any] = {"pictures": pictures, "gated": gated}
             return cls.from_folder(
-                folder, device, dtype, name=model, variant=variant, allow_pickle=allow_pickle, pictures=pictures
+                folder, device, dtype, name=model, variant=variant, allow_pickle=allow_pickle, **kind
             )
 
         return runtime.shared(key, load)
@@ -89,6 +92,7 @@ class StableDiffusion:
         variant: str | None = None,
         allow_pickle: bool = False,
         pictures: int = 0,
+        gated: bool = False,
     ) -> StableDiffusion:
         """The model in a local folder of diffusers' layout, or of an adapter on one (`gas.diffusion.adapters`), frozen.
         `name` is what errors call it; the rest as in `load`."""
@@ -120,7 +124,7 @@ class StableDiffusion:
                 device=device,
                 dtype=dtype,
             )
-        model._check(name, pictures)
+        model._check(name, pictures, gated)
         return model
 
     # --- a Denoiser ---------------------------------------------------------------------------------------------------
@@ -132,16 +136,7 @@ class StableDiffusion:
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """`(n, tokens, dim)`: the text encoder's last hidden states. Warns of words that do not fit into its tokens."""
-        for prompt in prompts:
-            if words := self.dropped_words(prompt):
-                warnings.warn(
-                    f"the prompt {_shortened(prompt)!r} has more than {self.max_tokens} tokens; "
-                    f"the model does not see: {words!r}",
-                    stacklevel=2,
-                )
-        tokens = self.tokenizer(
-            list(prompts), padding="max_length", max_length=self.max_tokens, truncation=True, return_tensors="pt"
-        ).to(self.device)
+        tokens = self.tokens(prompts)
         masked = getattr(self.text_encoder.config, "use_attention_mask", False)
         return self.text_encoder(tokens.input_ids, tokens.attention_mask if masked else None).last_hidden_state
 
@@ -157,6 +152,20 @@ class StableDiffusion:
     def max_tokens(self) -> int:
         """How many tokens the text encoder sees, its two marks included (77 for CLIP)."""
         return min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
+
+    def tokens(self, prompts: Sequence[str]) -> Any:
+        """What the text encoder is given for `prompts`: `input_ids` and `attention_mask`, each `(n, tokens)`. Warns of
+        words that do not fit into its tokens."""
+        for prompt in prompts:
+            if words := self.dropped_words(prompt):
+                warnings.warn(
+                    f"the prompt {_shortened(prompt)!r} has more than {self.max_tokens} tokens; "
+                    f"the model does not see: {words!r}",
+                    stacklevel=3,
+                )
+        return self.tokenizer(
+            list(prompts), padding="max_length", max_length=self.max_tokens, truncation=True, return_tensors="pt"
+        ).to(self.device)
 
     def dropped_words(self, prompt: str) -> str:
         """The end of `prompt` that the text encoder does not see, from the first word that is not whole; "" if all
@@ -233,15 +242,17 @@ class StableDiffusion:
             scale = scale / torch.tensor(config.latents_std).to(like).view(1, -1, 1, 1)
         return shift, scale
 
-    def _check(self, name: str, pictures: int) -> None:
+    def _check(self, name: str, pictures: int, gated: bool) -> None:
         unet, vae, text = self.unet.config, self.vae.config, self.text_encoder.config
-        remedy = (
-            "name an instruction model of the Stable Diffusion 1.x kind, such as timbrooks/instruct-pix2pix"
-            if pictures
-            else "name a text-to-image Stable Diffusion 1.x or 2.x"
-        )
+        remedy = "name a text-to-image Stable Diffusion 1.x or 2.x"
+        if pictures:
+            remedy = "name an instruction model of the Stable Diffusion 1.x kind, such as timbrooks/instruct-pix2pix"
+        if gated:
+            remedy = "name a GLIGEN model, such as masterful/gligen-1-4-inpainting-text-box"
         channels = vae.latent_channels
-        if unet.in_channels != channels * (1 + pictures):
+        if gated:
+            self._check_gated(name, remedy)
+        elif unet.in_channels != channels * (1 + pictures):
             kinds = {
                 channels: " (a text-to-image model)",
                 2 * channels: " (an instruction model such as InstructPix2Pix)",
@@ -266,6 +277,23 @@ class StableDiffusion:
             )
         if self.prediction not in ("epsilon", "v_prediction"):
             raise ModelUnavailable(f"{name}: prediction type {self.prediction!r} is not supported", remedy)
+
+    def _check_gated(self, name: str, remedy: str) -> None:
+        """GLIGEN's UNet takes phrases with boxes by gated attention, and a noisy latent, or one with the picture's and
+        a mask."""
+        unet, channels = self.unet.config, self.vae.config.latent_channels
+        kind = getattr(unet, "attention_type", None)
+        if kind != "gated":
+            pictures = " that take phrases alone (it takes pictures too)" if kind == "gated-text-image" else ""
+            raise ModelUnavailable(
+                f"{name} is not a GLIGEN model: its UNet has no gated attention layers{pictures}", remedy
+            )
+        if unet.in_channels not in (channels, 2 * channels + 1):
+            raise ModelUnavailable(
+                f"{name}: its UNet takes {unet.in_channels} channels, but a GLIGEN model takes {channels}, or "
+                f"{2 * channels + 1} for inpainting",
+                remedy,
+            )
 
 
 def _hub_files(variant: str | None, allow_pickle: bool) -> list[str]:

@@ -18,6 +18,7 @@ def build_tiny_stable_diffusion(
     sample_size: int = 16,
     prediction_type: Literal["epsilon", "v_prediction"] = "epsilon",
     in_channels: int | None = None,
+    attention_type: Literal["default", "gated"] = "default",
     seed: int = 0,
 ) -> Path:
     """`folder`, now with unet, vae, text_encoder, tokenizer and scheduler as diffusers saves them, below 2 MB.
@@ -40,7 +41,11 @@ def build_tiny_stable_diffusion(
             attention_head_dim=2,
             cross_attention_dim=cross_attention_dim,
             norm_num_groups=4,
+            attention_type=attention_type,
         )
+        for name, gate in unet.named_parameters():
+            if name.endswith((".alpha_attn", ".alpha_dense")):
+                gate.data.fill_(1.0)  # it begins at 0, and what a gated layer is told would change nothing
         vae = AutoencoderKL(
             latent_channels=latent_channels,
             sample_size=sample_size * 8,
@@ -118,6 +123,17 @@ def build_tiny_clip(folder: Path | str, *, side: int = 32, patch: int = 8, layer
     CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}).save_pretrained(
         folder
     )
+    return Path(folder)
+
+
+def build_tiny_gligen(folder: Path | str, *, latent_channels: int = 4, inpainting: bool = True, **options: Any) -> Path:
+    """`folder`, now with a GLIGEN model as diffusers saves them: the UNet of `build_tiny_stable_diffusion` with gated
+    attention and, for `inpainting`, the picture's latent and a mask beside the noisy one. `options` as there."""
+    channels = 2 * latent_channels + 1 if inpainting else latent_channels
+    kind: dict[str, Any] = {"in_channels": channels, "attention_type": "gated"}
+    build_tiny_stable_diffusion(folder, latent_channels=latent_channels, **kind, **options)
+    index = Path(folder) / "model_index.json"
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusionGLIGENPipeline"))
     return Path(folder)
 
 

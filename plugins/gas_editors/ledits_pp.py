@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas.diffusion.attention import AttentionLayer, attention_layers, collect_attention, layers_near
-from gas.diffusion.edit_friendly import EditFriendlyInversion, invert_edit_friendly
+from gas.diffusion.edit_friendly import invert_edit_friendly
 from gas.diffusion.instruct import text_positions
 from gas.diffusion.sampling import Phases, Predictor, State, clean, times
 from gas.diffusion.schedule import SNR_EDGES
