@@ -24,6 +24,8 @@ from gas_editors.actions import Decode, classifier
 from gas_editors.instructions import Finished, InstructionEditor, InstructionOptions, Turn, save_picture, save_tokens
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gas.types import Image
 
 _PUBLISHED_SIDE = 512
@@ -201,13 +203,27 @@ class ZONEEditor(InstructionEditor):
         # A picture of fewer cells than that gives what it has.
         return layers_near(layers, size, side, min(options.least_cells, *size))
 
+    def difference(self, first: Tensor, last: Tensor, size: tuple[int, int]) -> np.ndarray:
+        """`(H, W)` float32 in [0, 255] from the maps of the first and the last token: see `attention_difference`."""
+        return steps.attention_difference(first, last, size)
+
+    def rough(self, difference: np.ndarray, threshold: float | None = None) -> np.ndarray:
+        """The rough region, bool `(H, W)`: where the difference is at most `threshold` (default: the option), without
+        small parts."""
+        threshold = self.options.threshold if threshold is None else threshold
+        return steps.drop_small(difference <= threshold, self._least_area(difference))
+
+    def choose(self, rough: np.ndarray, segments: Sequence[np.ndarray]) -> tuple[int | None, float]:
+        """Which of the `segments` becomes the region, if any, and its overlap with the rough one."""
+        return steps.choose_segment(rough, segments, self.options.least_iou)
+
     def _place(self, job: EditJob, number: int, turn: Turn, before: Image) -> Place:
         drawn = [r.mask for r in job.regions if r.subtask == number and r.given and r.mask is not None]
         if drawn:
             return Place(union(drawn) > 0, True)
         first, last = turn.maps[0][1].mean().mean(0)
-        difference = steps.attention_difference(first, last, before.shape[:2])
-        rough = steps.drop_small(difference <= self.options.threshold, self._least_area(before))
+        difference = self.difference(first, last, before.shape[:2])
+        rough = self.rough(difference)
         save_picture(job.watch, f"{number + 1}-difference", difference / 255, before.shape[:2])
         return Place(rough, False, float(difference.min()))
 
@@ -225,7 +241,7 @@ class ZONEEditor(InstructionEditor):
             return rough, []
         found = job.segmenter.ground(picture, [])
         segments = [region.mask > 0.5 for region in found if region.mask is not None]
-        chosen, overlap = steps.choose_segment(rough, segments, self.options.least_iou)
+        chosen, overlap = self.choose(rough, segments)
         log |= {"segments": len(segments), "segment": chosen, "iou": overlap}
         region = rough if chosen is None else steps.drop_small(segments[chosen], self._least_area(picture))
         if chosen is None or not region.any():
