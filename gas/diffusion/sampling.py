@@ -144,6 +144,7 @@ class Phases:
         state = {"estimate": self.estimate, **state}
         first, state = self._resumed(name, steps, state)
         self.done += first
+        self.estimate = state["estimate"]
         for i in range(first, steps):
             self._keep(name, i, state)
             if self.watch.should_stop():
