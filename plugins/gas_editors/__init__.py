@@ -47,6 +47,12 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
             extra="diffusion",
         ),
         BackendSpec(
+            "text2live",
+            "gas_editors.text2live:Text2LiveEditor",
+            "Text2LIVE: a layer generator trained on the one picture, led by CLIP",
+            extra="diffusion",
+        ),
+        BackendSpec(
             "zone",
             "gas_editors.zone:ZONEEditor",
             "ZONE: one region from one instruction; every other pixel stays as it was",
