@@ -370,6 +370,8 @@ def test_what_each_layer_is_told(runtime: Runtime, folder: Path, clip: Clip) -> 
     found = {one.prompts: one for one in layers(added, gone, grounded=True)}
     assert found["the dog", "the dog with a hat"].screen == "the dog with a hat"
     assert found["a car on the road", "the road"].strength == 2
+    (nameless,) = layers(bare, grounded=True)
+    assert nameless.prompts == (PLAN.source_prompt, PLAN.target_prompt) and nameless.screen is None
 
 
 def test_a_subtasks_strength_weighs_its_own_losses(runtime: Runtime, folder: Path) -> None:

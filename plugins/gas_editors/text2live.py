@@ -18,7 +18,7 @@ from gas.diffusion.sampling import Phases, Stopped
 from gas.errors import InputRefused, OutOfResources, UsageError
 from gas.files import slug
 from gas.interfaces import Editor, Options
-from gas.types import Edited, EditJob, Watch
+from gas.types import Edited, EditJob, Subtask, Watch
 from gas_editors.sampling import subtask_mask
 from gas_editors.score_distillation import whole_prompts
 from gas_editors.text2live_losses import Criterion
@@ -167,7 +167,8 @@ class Text2LiveEditor(Editor):
 
         A subtask's phrase on the screen is its target, and what lies behind a thing that is to be removed: a layer can
         only hide it. Its opacity begins where the source phrase is relevant (or the anchor of an addition), or, in a
-        grounded job, in its region.
+        grounded job, in its region. Of a subtask with an empty prompt the whole sentences are a layer's own: one phrase
+        against nothing would ask for all else that is there.
         """
         subtasks = job.plan.subtasks
         if not job.grounded:
@@ -179,9 +180,15 @@ class Text2LiveEditor(Editor):
             ]
         masks = [subtask_mask(job, index, job.image.shape[:2]).to(clip.device) for index in range(len(subtasks))]
         weakened = weaken_overlaps(masks, self.options.overlap)
+        whole = (job.plan.source_prompt, job.plan.target_prompt)
         layers = [
             Painted(
-                one.target or f"no {one.source}", one.prompts[1].strip() or None, mask, mask, one.prompts, one.strength
+                one.target or f"no {one.source}",
+                one.prompts[1].strip() or None,
+                mask,
+                mask,
+                _pair(one, whole),
+                one.strength,
             )
             for one, mask in zip(subtasks, weakened, strict=True)
         ]
@@ -198,6 +205,11 @@ class Text2LiveEditor(Editor):
         maps = [clip.relevance(seen, text, self.options.relevance_layers) for text in clip.texts(phrases)]
         large = torch.cat([clip.resize(one, (picture.shape[2], picture.shape[3])) for one in maps])
         return large.amax(0, keepdim=True)
+
+
+def _pair(subtask: Subtask, whole: tuple[str, str]) -> tuple[str, str]:
+    """The prompts of a subtask where it has both, else the `whole` sentences."""
+    return subtask.prompts if all(text.strip() for text in subtask.prompts) else whole
 
 
 def _save_map(watch: Watch, name: str, values: Tensor) -> None:

@@ -66,8 +66,8 @@ class LayerGenerator(nn.Module):
     """`(1, 4, H, W)` in (0, 1), colour and opacity, for a picture `(1, 3, H, W)` in [0, 1] of any size that leaves two
     pixels to the deepest level.
 
-    An encoder and decoder with skip connections, `width` channels at each of `levels` levels (Text2LIVE, section 3.3
-    and `models/backbone/skip.py`: 128 at 7).
+    An encoder and decoder with skip connections, `width` channels at each of `levels` levels (Text2LIVE's
+    `models/backbone/skip.py`: 128 at 7).
     """
 
     colours: Tensor

@@ -1,5 +1,5 @@
 """What Text2LIVE asks of an edit layer: CLIP's losses on the composite and on the layer alone, structure, sparsity, and
-the place where the layer begins (Bar-Tal et al. 2022, section 3; `util/losses.py` of its code)."""
+the place where the layer begins (Bar-Tal et al. 2022, arXiv 2204.02491; `util/losses.py` of its code)."""
 
 from __future__ import annotations
 
