@@ -27,7 +27,7 @@ from gas.diffusion.attention import (
 from gas.diffusion.inversion import Inversion, invert, null_text
 from gas.diffusion.sampling import CLEAN, Phases, Predictor, State, clean, ddim, times
 from gas.diffusion.targets import Targets
-from gas.errors import InputRefused
+from gas.diffusion.tokens import phrase_tokens
 from gas.types import EditJob
 from gas_editors.sampling import SamplingEditor, SamplingOptions, save_latent_map
 
@@ -36,7 +36,7 @@ BLEND_FROM = 0.2
 
 
 def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str) and "," not in value else value
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class PromptToPromptOptions(SamplingOptions):
@@ -170,20 +170,13 @@ class PromptToPromptEditor(SamplingEditor):
             align = replaced_words if mode == "replace" else refined_words
             maps.append(align(tokenizer, source, target, length))
             modes.append(mode)
-        factors: list[Tensor | None] = [None] * len(maps)
-        for word, factor in self.options.factors.items():
-            found, refused = False, None
-            for row, (_, target) in enumerate(targets.prompts):
-                try:
-                    own = word_factors(tokenizer, target, {word: factor}, length)
-                except InputRefused as error:
-                    refused = error  # the whole prompt's, which is the last
-                else:
-                    found = True
-                    before = factors[row]
-                    factors[row] = own if before is None else before * own
-            if not found and refused is not None:
-                raise refused
+        factors: list[Tensor | None] = []
+        missing = dict(self.options.factors)
+        for _, target in targets.prompts:
+            own = {w: f for w, f in self.options.factors.items() if phrase_tokens(tokenizer, target, w, length)}
+            factors.append(word_factors(tokenizer, target, own, length) if own else None)
+            missing = {word: factor for word, factor in missing.items() if word not in own}
+        word_factors(tokenizer, targets.prompts[-1][1], missing, length)  # names the word that is nowhere
         differing = differing_tokens(tokenizer, *targets.prompts[-1], length)
         return Words(tuple(maps), tuple(modes), tuple(factors), differing)
 
