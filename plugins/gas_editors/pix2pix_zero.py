@@ -163,7 +163,12 @@ class Pix2PixZeroEditor(SamplingEditor):
         count = len(inversion.times)
         start = {"z": inversion.noise(), "distance": z_source.new_zeros(())}
         state = phases.run("edit", count, start, step)
+        read = [
+            source,
+            *(one for s in job.plan.subtasks for phrase in s.prompts for one in filled(options.sentences, phrase)),
+        ]
         measured = {
+            "prompts_cut": {text: words for text in read if (words := model.dropped_words(text))},
             "directions": [float(one.norm()) for one in directions],
             "attention_distance": float(state["distance"]) / count if options.cross_attention else None,
         }
@@ -182,11 +187,13 @@ def edit_direction(predictor: Predictor, source: str, target: str, sentences: Se
     """What is to be added to an embedding, `(1, tokens, dim)`: the mean embedding of the sentences around `target` less
     that of those around `source` (section 3.1). An empty phrase leaves its place in the sentence empty."""
 
-    def mean(phrase: str) -> Tensor:
-        filled = (" ".join(sentence.replace("{}", phrase).split()) for sentence in sentences)
-        return predictor.embed(list(filled)).mean(0, keepdim=True)
+    before, after = (predictor.embed(filled(sentences, phrase)).mean(0, keepdim=True) for phrase in (source, target))
+    return after - before
 
-    return mean(target) - mean(source)
+
+def filled(sentences: Sequence[str], phrase: str) -> list[str]:
+    """The sentences with `phrase` in its place."""
+    return [" ".join(sentence.replace("{}", phrase).split()) for sentence in sentences]
 
 
 def attention_pull(

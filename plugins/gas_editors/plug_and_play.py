@@ -31,9 +31,11 @@ def _tuple(value: Any) -> Any:
 
 
 class PlugAndPlayOptions(SamplingOptions):
-    """Settings of Plug-and-Play. Defaults are those of its authors' code for diffusers (`config_pnp.yaml`), which are the
-    paper's. Blocks of the decoder are counted from 0, the coarsest first, through all its levels, as there: Stable
-    Diffusion 1.x has twelve."""
+    """Settings of Plug-and-Play. Defaults are those of its authors' code for diffusers (`config_pnp.yaml`).
+
+    Blocks of the decoder are counted from 0, the coarsest first, through all its levels, as there: Stable Diffusion 1.x
+    has twelve.
+    """
 
     features_until: float = Field(
         0.8, ge=0, le=1, description="tau_f: share of the steps, the noisiest first, with features put in"
@@ -80,6 +82,15 @@ class PlugAndPlayEditor(SamplingEditor):
         """The descending times of both ways."""
         return times(self.model.schedule, self.options.steps)
 
+    def injected_steps(self) -> tuple[int, int]:
+        """How many steps have features put in, and how many self-attention; the noisiest ones."""
+        count = len(self.times())
+        # Rounded before it is cut, so that 0.29 of 100 steps are 29.
+        features, attention = (
+            int(round(count * share, 6)) for share in (self.options.features_until, self.options.attention_until)
+        )
+        return features, attention
+
     def planned(self, job: EditJob) -> int:
         return 2 * len(self.times())
 
@@ -88,10 +99,7 @@ class PlugAndPlayEditor(SamplingEditor):
     ) -> tuple[Tensor, Mapping[str, Any]]:
         options, model = self.options, self.model
         every = self.times()
-        until_features, until_attention = (
-            int(round(len(every) * share, 6))  # rounded before it is cut, so that 0.29 of 100 steps are 29
-            for share in (options.features_until, options.attention_until)
-        )
+        until_features, until_attention = self.injected_steps()
         modules = feature_modules(model.unet, options.feature_blocks, options.features) if until_features else []
         layers = decoder_attention(model.unet, options.attention_from) if until_attention else []
         source = job.plan.source_prompt if options.inversion_prompt == "source" else ""
