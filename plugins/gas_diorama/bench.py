@@ -26,7 +26,7 @@ from gas.types import Edited, EditJob
 from gas.validation import unknown
 from gas_diorama.cases import Case, benchmark_cases
 from gas_diorama.judge import Judge
-from gas_diorama.picture_scores import CLIP, Clip, picture_scores
+from gas_diorama.picture_scores import CLIP, find_clip, picture_scores
 from gas_diorama.report import as_json, contact_sheet, tables
 from gas_diorama.scores import Result, Summary, by_action, summarise
 from gas_diorama.world import Edit, Scene
@@ -34,6 +34,7 @@ from gas_diorama.world import Edit, Scene
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from gas.diffusion.clip import Clip
     from gas.interfaces import Editor, Options
     from gas.pipeline import Session
     from gas.profiles import Profile
@@ -183,7 +184,7 @@ def run(
     rows = [replace(row, part=1) if full else row for row in rows_of(profile, registry, editors)]
     entrants = [Entrant(row, profile, registry, runtime) for row in rows]
     bench = _Bench(out, chosen, seeds, batch, entrants, progress)
-    results = bench.scored(bench.run(resume), Clip.find(clip))
+    results = bench.scored(bench.run(resume), find_clip(clip, runtime))
     report = Report(tuple(results), out, bench.setting)
     write_text(out / SUMMARY, json.dumps(report.as_json(), indent=2) + "\n", overwrite=True)
     _write_picture(out / SHEET, bench.sheet(results))
