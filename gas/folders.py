@@ -26,6 +26,15 @@ def models_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return user_cache_path("gas", appauthor=False) / "models"
 
 
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of what the toolkit has made itself and can make again: in GAS_HOME, or the platform's for caches."""
+    if home := environ.get("GAS_HOME"):
+        return Path(home).expanduser() / "cache"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("gas", appauthor=False)
+
+
 def hub_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder of the Hugging Face cache, as huggingface_hub finds it, which is not imported for it.
 

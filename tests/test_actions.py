@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,11 +75,72 @@ def test_training_is_repeatable_and_leaves_random_numbers_alone(
     assert all(torch.equal(a, b) for a, b in zip(one.network.parameters(), two.network.parameters(), strict=True))
 
 
-def test_it_is_trained_once_for_a_runtime(model: StableDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime, made = Runtime(), []
-    monkeypatch.setattr(actions, "trained", lambda model: made.append(model) or object())
+@pytest.fixture
+def training(
+    classifier: actions.ActionClassifier, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> list[StableDiffusion]:
+    """The models that were trained over, in the test's own cache; training takes no time."""
+    made: list[StableDiffusion] = []
+    monkeypatch.setenv("GAS_HOME", str(tmp_path))
+    monkeypatch.setattr(actions, "trained", lambda model: made.append(model) or classifier)
+    return made
+
+
+def cached(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "cache" / "zone-actions").iterdir())
+
+
+def test_it_is_trained_once_and_kept_for_the_next_program(
+    model: StableDiffusion, classifier: actions.ActionClassifier, training: list[StableDiffusion], tmp_path: Path
+) -> None:
+    runtime = Runtime()
     one = actions.classifier(runtime, "a", model, None, "class")
-    assert actions.classifier(runtime, "a", model, None, "class") is one and len(made) == 1
+    assert actions.classifier(runtime, "a", model, None, "class") is one and len(training) == 1
+    again = actions.classifier(Runtime(), "a", model, None, "class")
+    assert len(training) == 1 and again is not one
+    assert all(torch.equal(a, b) for a, b in zip(again.network.parameters(), one.network.parameters(), strict=True))
+    assert [path.suffix for path in cached(tmp_path)] == [".safetensors"], "nothing else is left there"
+
+
+def test_other_weights_words_or_sentences_are_trained_anew(
+    model: StableDiffusion, training: list[StableDiffusion], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import copy
+
+    actions.kept(model)
+    encoder = copy.deepcopy(model.text_encoder)
+    with torch.no_grad():
+        next(encoder.parameters())[0, 0] += 1e-3
+    actions.kept(replace(model, text_encoder=encoder))
+    tokenizer = copy.deepcopy(model.tokenizer)
+    tokenizer.add_tokens(["another"])
+    actions.kept(replace(model, tokenizer=tokenizer))
+    monkeypatch.setattr(actions, "TRAINED_ON", 60)
+    actions.kept(model)
+    assert len(training) == 4 == len(cached(tmp_path))
+
+
+@pytest.mark.parametrize("damage", [b"", b"not safetensors", None])
+def test_a_damaged_file_is_said_and_trained_again(
+    damage: bytes | None, model: StableDiffusion, training: list[StableDiffusion], tmp_path: Path
+) -> None:
+    actions.kept(model)
+    (path,) = cached(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    with pytest.warns(UserWarning, match="trained again"):
+        actions.kept(model)
+    assert len(training) == 2 and path.read_bytes() == whole
+    actions.kept(model)
+    assert len(training) == 2
+
+
+def test_where_nothing_can_be_written_it_is_said(
+    model: StableDiffusion, training: list[StableDiffusion], tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("a file in the way")
+    with pytest.warns(UserWarning, match="cannot be kept"):
+        assert actions.kept(model) is not None
 
 
 def published(path: Path, dim: int) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from gas.diffusion.stable_diffusion import StableDiffusion
-from gas.errors import ModelUnavailable
+from gas.errors import GasError, ModelUnavailable
+from gas.files import make_folder, write_bytes
+from gas.folders import cache_folder
 from gas.runtime import Runtime
 from gas_editors.action_sentences import ACTIONS, Action, sentences
 
@@ -90,6 +94,40 @@ def trained(model: StableDiffusion, seed: int = 0) -> ActionClassifier:
     return ActionClassifier(model, network.requires_grad_(False))
 
 
+def fingerprint(model: StableDiffusion) -> str:
+    """What a trained classifier depends on, as hexadecimal digits: the text encoder's weights, its tokenizer's words,
+    the sentences and how it is trained on them."""
+    digest = hashlib.sha256(repr((HIDDEN, FADING, EPOCHS, _AT_ONCE, _LEARNING_RATE)).encode())
+    digest.update(repr(sentences(TRAINED_ON)).encode())
+    digest.update(repr(sorted(model.tokenizer.get_vocab().items())).encode())
+    for name, weight in model.text_encoder.state_dict().items():
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def kept(model: StableDiffusion) -> ActionClassifier:
+    """The classifier that was trained before over this text encoder, from the toolkit's cache; else one that is trained
+    now and put there. A file that is damaged is said and replaced; where none can be written, that is said."""
+    from safetensors.torch import save
+
+    path = cache_folder() / "zone-actions" / f"{fingerprint(model)}.safetensors"
+    if path.is_file():
+        try:
+            return loaded(model, path, "class")
+        except ModelUnavailable as error:
+            warnings.warn(f"{path}: {error.message}; it is trained again", stacklevel=2)
+    made = trained(model)
+    first, second = made.network[0], made.network[2]
+    weights = {"fc1.weight": first.weight, "fc1.bias": first.bias, "fc2.weight": second.weight, "fc2.bias": second.bias}
+    try:
+        make_folder(path.parent)
+        write_bytes(path, save({name: one.cpu().contiguous() for name, one in weights.items()}), overwrite=True)
+    except GasError as error:
+        warnings.warn(f"the action classifier cannot be kept: {error.message}", stacklevel=2)
+    return made
+
+
 def loaded(model: StableDiffusion, path: Path, decode: Decode) -> ActionClassifier:
     """The classifier in a file of weights `fc1` (128, dim) and `fc2` (3, 128), safetensors or a `.pth` of which only
     tensors are read. ModelUnavailable when the file is not one, or is for another text encoder."""
@@ -124,10 +162,10 @@ def loaded(model: StableDiffusion, path: Path, decode: Decode) -> ActionClassifi
 def classifier(
     runtime: Runtime, name: str, model: StableDiffusion, path: str | None, decode: Decode
 ) -> ActionClassifier:
-    """The classifier for the text encoder of the model called `name`, loaded from `path` or trained; kept in
-    `runtime`."""
+    """The classifier for the text encoder of the model called `name`, loaded from `path` or trained (see `kept`); in
+    `runtime` for the next time."""
     if path is None:
-        return runtime.shared(("zone-actions", name), lambda: trained(model))
+        return runtime.shared(("zone-actions", name), lambda: kept(model))
     return runtime.shared(("zone-actions", name, path, decode), lambda: loaded(model, Path(path), decode))
 
 
