@@ -127,6 +127,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from gas.testing.tiny import build_tiny_clip
+
+    return build_tiny_clip(tmp_path_factory.mktemp("clip"))
+
+
 class Bench:
     """`bench.run` on four cases with one registry and profile."""
 
@@ -278,17 +285,16 @@ def test_network_rows_are_counted_by_a_hook(model: Path) -> None:
     assert counted.rows == 8
 
 
-def test_what_clip_and_layer_generators_are_given_is_counted_by_name(tmp_path: Path) -> None:
+def test_what_clip_and_layer_generators_are_given_is_counted_by_name(clip: Path) -> None:
     import torch
     from transformers import CLIPModel
 
-    from gas.testing.tiny import build_tiny_clip
     from gas_editors.text2live_generator import LayerGenerator
 
-    clip = CLIPModel.from_pretrained(build_tiny_clip(tmp_path))
+    network = CLIPModel.from_pretrained(clip)
     with bench.counting_rows() as counted:
-        clip.get_image_features(pixel_values=torch.zeros(3, 3, 32, 32))
-        clip.get_image_features(pixel_values=torch.zeros(2, 3, 32, 32))
+        network.get_image_features(pixel_values=torch.zeros(3, 3, 32, 32))
+        network.get_image_features(pixel_values=torch.zeros(2, 3, 32, 32))
         LayerGenerator(8, 2)(torch.zeros(1, 3, 32, 32))
     assert (counted.rows, counted.clip, counted.generator) == (0, 5, 1)
     assert counted.shared(2) == bench.Counted(0, 2.5, 0.5)
@@ -310,7 +316,7 @@ def test_a_grounded_row_goes_subtask_by_subtask_and_leaves_the_rest(run: Bench) 
     assert rows["plain"] == {name: value for name, value in rows["grounded"].items() if name != "grounded"}
 
 
-def test_columns_without_values_are_left_out(run: Bench) -> None:
+def test_counts_that_no_row_has_are_left_out(run: Bench) -> None:
     def shown(report: bench.Report) -> str:
         stream = StringIO()
         Console(file=stream, width=300).print(report.tables())
@@ -441,15 +447,19 @@ def test_groups_name_rows(run: Bench, model: Path) -> None:
     assert "sdedit" in own and "diffedit" not in own, "an editor without a model in the profile has no row by default"
 
 
-@pytest.mark.filterwarnings("ignore:the prompt")
+@pytest.mark.filterwarnings("ignore:the prompt", "ignore:the text")
 @pytest.mark.parametrize("name", bench.BASELINES)
-def test_every_baseline_runs_plain_and_grounded(name: str, model: Path, tmp_path: Path, four: list[Case]) -> None:
-    profile = Profile(name="test", editor=name, options={name: {"model": str(model), "steps": 2}})
+def test_every_baseline_runs_plain_and_grounded(
+    name: str, model: Path, clip: Path, tmp_path: Path, four: list[Case]
+) -> None:
+    own = {"model": str(clip), "width": 4, "levels": 2, "views": 2} if name == "text2live" else {"model": str(model)}
+    profile = Profile(name="test", editor=name, options={name: {"steps": 2, **own}})
     rows = [row for row in bench.GROUPS["baselines"] if row.editor == name]
     runtime = Runtime(device="cpu", dtype="fp32")
     report = bench.run(rows, out=tmp_path, profile=profile, runtime=runtime, chosen=four[1:2])
-    plain, grounded = report.results
-    assert plain.network_rows and grounded.network_rows and grounded.seconds is not None
+    for one in report.results:
+        assert one.seconds is not None and one.raw_outside is not None
+        assert one.clip_rows and one.generator_rows if name == "text2live" else one.network_rows
     assert [one["grounded"] for one in report.setting["rows"].values() if "grounded" in one] == [True]
     same = (report.folder / bench.PICTURES).glob("**/several-00-s0.png")
     assert len({path.read_bytes() for path in same}) == 2, "grounding makes a difference"

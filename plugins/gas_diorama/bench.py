@@ -103,6 +103,7 @@ BASELINES = (
     "plug-and-play",
     "masactrl",
     "ledits-pp",
+    "text2live",
 )
 """Editors that the papers compare with or build on, which have a plain and a grounded row each. GLIGEN is not among
 them: the diorama has no model for it."""
@@ -231,6 +232,7 @@ class Entrant:
         if model is None:  # an editor without a model is compared with the round trip of the profile's
             model = registry.settle("editors", REFERENCE, {}, [profile.layer(REFERENCE)]).options.model
         self.model = str(model)
+        self.autoencodes = _autoencodes(self.model)
         self.recipe = _recipe(self)
 
     @property
@@ -359,6 +361,7 @@ class _Bench:
         judge = self._judge_of(entrant, case, made.finished)
         verdicts = judge.verdicts(made.finished if entrant.own else made.raw)
         outside = ~np.logical_or.reduce(judge.regions)
+        composed = made.composed or not entrant.autoencodes
         return Result(
             row=entrant.title,
             case=case.name,
@@ -368,7 +371,7 @@ class _Bench:
             done=tuple(verdict.done for verdict in verdicts),
             nearest=tuple(verdict.nearest for verdict in verdicts),
             ratio=tuple(round(verdict.ratio, 4) for verdict in verdicts),
-            raw_outside=_error(made.raw, judge.source if made.composed else self._round_trip(entrant, case), outside),
+            raw_outside=_error(made.raw, judge.source if composed else self._round_trip(entrant, case), outside),
             pasted_outside=_error(made.finished, judge.source, outside),
             seconds=round(seconds, 3),
             network_rows=counted.rows,
@@ -657,6 +660,15 @@ def _weights(model: str) -> str:
 
     source = resolve_model(model)
     return _hash_of_weights(Path(source.location)) if source.local else f"{source.location}@{source.revision}"
+
+
+def _autoencodes(model: str) -> bool:
+    """Whether an editor's own output comes through the model's autoencoder; CLIP, which Text2LIVE asks, has none."""
+    from gas.diffusion.adapters import find_base
+    from gas.profiles import resolve_model
+
+    source = resolve_model(model)
+    return not source.local or (find_base(Path(source.location))[0] / "vae").is_dir()
 
 
 def _hash_of_weights(folder: Path) -> str:

@@ -18,6 +18,7 @@ Picture = NDArray[np.uint8]
 
 _DIGITS = {"subtasks_done": 0, "all_done": 0, "raw_outside": 2, "pasted_outside": 2, "seconds": 1, "network_rows": 0}
 _DIGITS |= {"clip_rows": 0, "generator_rows": 0}
+_SELDOM = {"clip_rows", "generator_rows"}
 _DIGITS |= {"l1": 4, "l2": 4, "clip_i": 3, "clip_t": 3, "clip_region": 3}
 _BESIDE_SCORES = {"subtasks_done": COLUMNS["subtasks_done"], **PICTURE_COLUMNS}
 _BESIDE_SCORES |= {name: COLUMNS[name] for name in ("raw_outside", "pasted_outside", "seconds")}
@@ -58,13 +59,12 @@ def _table(
     reference: str | None = None,
     intervals: bool = True,
 ) -> RenderableType:
-    """A line for each row; where there is a `reference` among them, the difference from it in the last column. A column
-    that no row has a value in is left out."""
+    """A line for each row; where there is a `reference` among them, the difference from it in the last column. Counts
+    of networks that no row uses are left out."""
     from rich.table import Table
 
-    columns = {
-        one: heading for one, heading in columns.items() if any(one in kinds["value"] for kinds in rows.values())
-    }
+    used = {one for kinds in rows.values() for one in kinds["value"]}
+    columns = {one: heading for one, heading in columns.items() if one in used or one not in _SELDOM}
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("editor")
     for heading in columns.values():
