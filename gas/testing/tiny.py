@@ -43,7 +43,8 @@ def build_tiny_stable_diffusion(
             norm_num_groups=4,
             attention_type=attention_type,
         )
-        for name, gate in unet.named_parameters():
+        network: Any = unet  # its methods are not typed
+        for name, gate in network.named_parameters():
             if name.endswith((".alpha_attn", ".alpha_dense")):
                 gate.data.fill_(1.0)  # it begins at 0, and what a gated layer is told would change nothing
         vae = AutoencoderKL(
