@@ -85,23 +85,29 @@ _FORMS: dict[Action, tuple[str, ...]] = {
 
 def sentences(count: int, seed: int = 0) -> list[tuple[str, Action]]:
     """`count` sentences with their actions, as many of each, none twice, in random order."""
+    return [(text, action) for text, action, _ in worded(count, seed)]
+
+
+def worded(count: int, seed: int = 0) -> list[tuple[str, Action, int]]:
+    """The same with the number of the form, among its action's, that words each sentence."""
     rng = random.Random(seed)
-    made: dict[str, Action] = {}
+    made: dict[str, tuple[Action, int]] = {}
     for number in range(count):
         action = ACTIONS[number % len(ACTIONS)]
-        while (text := _sentence(action, rng)) in made:
+        while (one := _sentence(action, rng))[0] in made:
             continue
-        made[text] = action
-    out = list(made.items())
+        made[one[0]] = action, one[1]
+    out = [(text, *how) for text, how in made.items()]
     rng.shuffle(out)
     return out
 
 
-def _sentence(action: Action, rng: random.Random) -> str:
+def _sentence(action: Action, rng: random.Random) -> tuple[str, int]:
     a, b = rng.sample(COCO, 2)
     place = rng.choice(_PLACES).format(b=b)
     values = {"a": a, "a_": _article(a), "b_": _article(b), "look": rng.choice(_LOOKS), "extra": rng.choice(_EXTRAS)}
-    return rng.choice(_FORMS[action]).format(place=place, **values)
+    form = rng.choice(_FORMS[action])
+    return form.format(place=place, **values), _FORMS[action].index(form)
 
 
 def _article(noun: str) -> str:
