@@ -83,5 +83,6 @@ class Targets:
         Avrahami et al. 2022); all of `z` when plain."""
         if (region := self.region) is None:
             return z
-        # Where a cell belongs to a region in part, the paste sorts it out in pixels.
-        return torch.where(region.to(z.device) > 0, z, z_source)
+        # A cell that a region only grazes shows other things, which the edit would redraw. latent_mask has scaled thin
+        # regions up, so none is lost.
+        return torch.where(region.to(z.device) >= 0.5, z, z_source)
