@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -499,3 +500,55 @@ def test_a_photograph_on_the_command_line(tmp_path: Path, folder: Path, other: P
     assert outside.any() and not outside.all() and np.array_equal(out[outside], photo[outside])
     record = json.loads((tmp_path / "out.png.gas.json").read_text())
     assert [model["id"] for model in record["models"]] == ["ip2p", "magicbrush"]
+
+
+def test_three_instructions_on_the_command_line(tmp_path: Path, folder: Path, tiny_sd: Path) -> None:
+    """Three turns: outside their three masks the input is kept bit for bit, and each step of each turn can be seen."""
+    from PIL import Image as Pictures
+
+    scene = Path(str(find_spec("gas_diorama").submodule_search_locations[0])) / "scenes" / "camp.png"
+    options = [f"model={folder}", f"map_model={tiny_sd}", "steps=2", "threshold=8", "least_cells=2", "dilation=8"]
+    arguments = ["edit", str(scene), "--plan", "plan.json", "--editor", "zone"]
+    arguments += ["--profile", "diorama", "--grounder", "sam", "--dtype", "fp32", "--seed", "3", "-o", "out.png"]
+    arguments += ["--json", "--save-maps", "maps", *(part for one in options for part in ("-o", one))]
+    subtasks = [
+        {"action": "remove", "source": "an igloo", "instruction": "go away"},
+        {"action": "change", "source": "a tent", "target": "a car", "instruction": "go up"},
+        {"action": "add", "target": "a ball", "anchor": "sand", "instruction": "go down"},
+    ]
+    (tmp_path / "plan.json").write_text(json.dumps({"version": 1, "subtasks": subtasks}))
+    environ = {**os.environ, "GAS_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    said = subprocess.run(
+        [sys.executable, "-m", "gas_cli", *arguments],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert said.returncode == 0, said.stderr
+    turns = json.loads(said.stdout)["data"]["log"]["turns"]
+    assert [turn["instruction"] for turn in turns] == ["go away", "go up", "go down"]
+    assert [turn["action"] for turn in turns] == ["remove", "change", "add"]
+
+    def shown(name: str) -> np.ndarray:
+        return np.asarray(Pictures.open(tmp_path / "maps" / f"{name}.png").convert("L"))
+
+    before, after = (np.asarray(Pictures.open(path).convert("RGB")) for path in (scene, tmp_path / "out.png"))
+    masks = [shown(f"{turn}-pasted") > 0 for turn in (1, 2, 3)]
+    outside = ~np.logical_or.reduce(masks)
+    assert outside.any() and all(mask.any() for mask in masks)
+    assert np.array_equal(after[outside], before[outside]) and (after != before).any()
+    for turn, letters in ((1, "go away"), (2, "go up"), (3, "go down")):
+        tokens = [letter for letter in letters if letter != " "]
+        for number, token in enumerate(["start", *tokens, "end"]):
+            for of in ("attention", "text-to-image"):  # ZONE, fig. 2: the same words under both models
+                assert shown(f"{turn}-{of}-{number:02d}-{token}").shape == (128, 128)
+        rough, chosen = shown(f"{turn}-rough") > 0, shown(f"{turn}-chosen") > 0
+        assert rough.any() and chosen.any() and shown(f"{turn}-smoothed").shape == rough.shape
+        shades = set(np.unique(shown(f"{turn}-segments")).tolist()) - {0}  # a segment under smaller ones does not show
+        assert len(shades) <= turns[turn - 1]["segments"] and (255 in shades) == bool(turns[turn - 1]["segments"])
+        overlap = (rough & chosen).sum() / (rough | chosen).sum()
+        expected = 1.0 if turns[turn - 1]["segment"] is None else turns[turn - 1]["iou"]
+        assert overlap == pytest.approx(expected, abs=0.02)
+    assert turns[0]["segments"] > 1, "to remove, the scene itself is segmented, and it has segments"
