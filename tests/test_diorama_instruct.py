@@ -29,6 +29,7 @@ from gas_diorama.train_instruct import (
     adapter_tensors,
     changed_cells,
     export_instruct,
+    late_times,
     remove_settings,
     widened_weights,
 )
@@ -100,16 +101,17 @@ def test_cells_that_change_weigh_more_and_most_where_they_are_few() -> None:
     assert night[1, 1] == 3 and night[15, 15] == 1
 
 
-def test_a_new_adapter_changes_nothing(tiny_sd: Path) -> None:
+def test_a_new_adapter_sees_the_source_as_the_base_sees_the_noisy_latent(tiny_sd: Path) -> None:
     parts = load_parts(tiny_sd)
     adapter = Adapter(widened_weights(parts), rank=2)
     model = adapt(parts.unet, adapter.tensors())
     assert model.config.in_channels == 8
-    z, source = torch.randn(2, 2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     text, t = parts.embed(["add a ball", "remove the car"]), torch.tensor([20, 800])
     with torch.no_grad():
-        asked = model(torch.cat([z, source], 1), t, text).sample
-        assert torch.allclose(asked, parts.unet(z, t, text).sample, atol=1e-6)
+        before = parts.unet(z, t, text).sample
+        for told in ([z, torch.zeros_like(z)], [torch.zeros_like(z), z], [0.25 * z, 0.75 * z]):
+            assert torch.allclose(model(torch.cat(told, 1), t, text).sample, before, atol=1e-5)
 
 
 def test_the_adapters_of_the_shipped_model_fit_into_three_megabytes() -> None:
@@ -180,18 +182,38 @@ def test_text_picture_and_both_are_left_out_of_their_shares(
 def test_the_loss_falls(tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[float] = []
 
-    def fit(path: Path, network: object, settings: object, loss_at: Callable[[int], Tensor], at_save: object) -> object:
+    def fit(path: Path, network: object, settings: object, loss_at: Callable[[int], Tensor], *rest: object) -> object:
         def noted(step: int) -> Tensor:
             loss = loss_at(step)
             losses.append(loss.item())
             return loss
 
-        return training.fit(path, network, settings, noted, at_save)  # type: ignore[arg-type]
+        return training.fit(path, network, settings, noted, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(train_instruct, "fit", fit)
     settings = replace(TINY, steps=18, save_every=99, peak=3e-2)
     train_instruct.train_instruct(tmp_path, "instruct", settings, tiny_sd)
     assert len(losses) == 18 and np.mean(losses[-6:]) < 0.9 * np.mean(losses[:4])
+
+
+def test_second_factors_learn_more_quickly(tiny_sd: Path, tmp_path: Path) -> None:
+    moved = {}
+    for quick in (1.0, 4.0):
+        settings = replace(TINY, steps=1, warm_up=0, quick=quick)
+        train_instruct.train_instruct(tmp_path / str(quick), "instruct", settings, tiny_sd)
+        moved[quick] = load_checkpoint(tmp_path / str(quick) / "instruct.pt")["network"]  # type: ignore[index]
+    ups = [name for name in moved[1.0] if name.endswith("lora_B/weight")]
+    rest = [name for name in moved[1.0] if not name.endswith("lora_B/weight")]
+    assert all(torch.allclose(moved[4.0][name], 4 * moved[1.0][name], rtol=1e-3, atol=1e-7) for name in ups)
+    assert all(torch.equal(moved[4.0][name], moved[1.0][name]) for name in rest)
+
+
+def test_times_are_drawn_from_the_noisier_half_more_often() -> None:
+    places = (torch.arange(1000) + 0.5) / 1000
+    assert torch.equal(late_times(places, 0.0), places)
+    times = late_times(places, 0.6)
+    assert times.min() < 0.01 and times.max() < 1
+    assert (times >= 0.5).float().mean().item() == pytest.approx(0.8, abs=0.01)
 
 
 class Stopped(Exception):

@@ -93,6 +93,7 @@ def fit(
     settings: Schedule,
     loss_at: Callable[[int], torch.Tensor],
     at_save: Callable[[int, Mapping[str, torch.Tensor]], None] | None = None,
+    rate: Callable[[str], float] = lambda name: 1.0,
 ) -> dict[str, torch.Tensor]:
     """The averaged weights of `network` after `settings.steps` steps of AdamW; goes on from `path` when that is there.
 
@@ -102,12 +103,19 @@ def fit(
         settings: the schedule; the checkpoint keeps it.
         loss_at: the loss of a step, which depends on the number of the step and on the network alone.
         at_save: called after each checkpoint with the steps done and the averaged weights.
+        rate: factor on the learning rate of the weight of a name.
     """
     device = next(network.parameters()).device
-    trained = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    named = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    trained = list(named.values())
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [p for name, p in named.items() if rate(name) == factor and (p.ndim > 1) == decays],
+            "weight_decay": settings.decay if decays else 0.0,
+            "factor": factor,
+        }
+        for factor in dict.fromkeys(map(rate, named))
+        for decays in (True, False)
     ]
     optimiser = torch.optim.AdamW(groups, lr=settings.peak, betas=(0.9, 0.99), fused=True)
     average, first, state = Average(network, settings.average), 0, load_checkpoint(path)
@@ -120,7 +128,7 @@ def fit(
     started, running = time.monotonic(), 0.0
     for step in range(first, settings.steps):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, settings.steps, settings.peak, settings.warm_up)
+            group["lr"] = group["factor"] * learning_rate(step, settings.steps, settings.peak, settings.warm_up)
         loss = loss_at(step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
