@@ -15,9 +15,10 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.func import functional_call
 
 from gas.diffusion.adapters import adapt, find_base
-from gas_diorama import bench, evaluate_instruct, export, train, train_instruct, training
+from gas_diorama import bench, evaluate_instruct, export, train, train_instruct, train_unet, training
 from gas_diorama.drawing import render
 from gas_diorama.follow import Guidance, answers, edited_latents, followed, load_parts, locate, shares, sheet
 from gas_diorama.pairs import Pair, held_out, inverse, sample_pair, training_instruction
@@ -27,9 +28,9 @@ from gas_diorama.train_instruct import (
     InstructSettings,
     PairBank,
     adapter_tensors,
+    banded_times,
     changed_cells,
     export_instruct,
-    late_times,
     remove_settings,
     widened_weights,
 )
@@ -208,12 +209,34 @@ def test_second_factors_learn_more_quickly(tiny_sd: Path, tmp_path: Path) -> Non
     assert all(torch.equal(moved[4.0][name], moved[1.0][name]) for name in rest)
 
 
-def test_times_are_drawn_from_the_noisier_half_more_often() -> None:
+def test_times_are_drawn_by_bands_and_the_rest_starts_from_noise() -> None:
     places = (torch.arange(1000) + 0.5) / 1000
-    assert torch.equal(late_times(places, 0.0), places)
-    times = late_times(places, 0.6)
-    assert times.min() < 0.01 and times.max() < 1
-    assert (times >= 0.5).float().mean().item() == pytest.approx(0.8, abs=0.01)
+    assert torch.allclose(banded_times(places, ((0.0, 1.0, 1.0),)), places)
+    times = banded_times(places, ((0.0, 1.0, 0.25), (0.8, 1.0, 0.5)))
+    assert (times == 1).sum() == 250
+    assert times.min() < 0.01 and ((times >= 0.8) & (times < 1)).sum() == 550
+
+
+def test_a_start_of_sampling_asks_for_what_leads_to_the_result(
+    tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all times at the start the network sees noise that says nothing of the result."""
+    seen: list[Tensor] = []
+
+    def call(unet: object, weights: object, inputs: tuple[Tensor, ...]) -> object:
+        seen.append(inputs[0].detach())
+        return functional_call(unet, weights, inputs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(train_instruct, "functional_call", call)
+    for bands in ((), ((0.999, 0.999, 1.0),)):
+        train_instruct.train_instruct(tmp_path / str(len(bands)), "x", replace(TINY, steps=1, bands=bands), tiny_sd)
+    noise, noisy = (one[:, :4] for one in seen)
+    assert abs(float(noise.std()) - 1) < 0.1
+    alpha, sigma = (
+        train_unet.scheduler().alphas_cumprod[-1].sqrt(),
+        (1 - train_unet.scheduler().alphas_cumprod[-1]).sqrt(),
+    )
+    assert not torch.allclose(noisy, noise) and float(((noisy - sigma * noise) / alpha).std()) < 5
 
 
 class Stopped(Exception):

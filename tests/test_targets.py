@@ -110,6 +110,15 @@ def test_predictions_are_combined_by_their_shares() -> None:
     torch.testing.assert_close(targets.combine(same, 500), same[:1])
 
 
+def test_a_stronger_subtask_counts_more_beside_the_whole_prompt() -> None:
+    like = rows(1)
+    even = grounded(SMALL).shares(500, like)
+    strong = grounded(SMALL, strengths=[2.0]).shares(500, like)
+    assert torch.allclose(strong.sum(0), torch.ones_like(strong[0]))
+    inside = SMALL[0, 0] > 0
+    assert (strong[0, 0][inside] > even[0, 0][inside]).all() and torch.equal(strong[:, 0, ~inside], even[:, 0, ~inside])
+
+
 def test_blending_keeps_the_source_outside_bit_for_bit() -> None:
     targets = grounded(SMALL, box(4, 5, 6, 8, 0.6), box(5, 6, 6, 8, 0.4))
     z, source = rows(2).split(1)
@@ -125,5 +134,7 @@ def test_blending_keeps_the_source_outside_bit_for_bit() -> None:
 def test_lists_of_unequal_length_are_refused() -> None:
     with pytest.raises(ValueError, match="1 masks for 2 subtasks"):
         Targets.grounded(SUBTASKS, WHOLE, [SMALL], SCHEDULE)
+    with pytest.raises(ValueError, match="2 strengths for 1 subtasks"):
+        grounded(SMALL, strengths=[1.0, 2.0])
     with pytest.raises(ValueError, match="0 masks for 0 subtasks"):
         Targets.grounded([], WHOLE, [], SCHEDULE)

@@ -87,7 +87,7 @@ class Clip:
         _check_layout(folder, name, ("preprocessor_config.json", "processor_config.json"))
         safe = has_safetensors(folder, "model", "pytorch_model", name, allow_pickle)
         with explained(name):
-            network, report = CLIPModel.from_pretrained(
+            loaded: Any = CLIPModel.from_pretrained(
                 str(folder),
                 local_files_only=True,
                 use_safetensors=safe,
@@ -97,6 +97,7 @@ class Clip:
             )
             tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
             settings = CLIPImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
+        network, report = loaded
         missing = sorted(report["missing_keys"])
         if missing:  # transformers would fill them in at random
             raise ModelUnavailable(

@@ -20,11 +20,13 @@ class Targets:
     * prompts: (source, target) of each row; grounded, one row for each subtask and the whole picture's as the last.
     * masks: `(n - 1, 1, h, w)`, where each subtask acts, less where smaller ones overlap it; None when plain.
     * beta: weight of the whole prompt beside the subtasks, at a time t.
+    * strengths: weight of each subtask beside the whole prompt and where regions overlap; none given: 1 for all.
     """
 
     prompts: tuple[tuple[str, str], ...]
     masks: Tensor | None = None
     beta: Callable[[int], float] = lambda t: 1.0
+    strengths: tuple[float, ...] = ()
 
     @classmethod
     def plain(cls, source: str, target: str) -> Targets:
@@ -41,19 +43,23 @@ class Targets:
         *,
         overlap: float = 0.3,
         beta: Sequence[float] = (0.5, 0.4, 0.3, 0.2, 0.1),
+        strengths: Sequence[float] = (),
     ) -> Targets:
         """(source, target) of each subtask with its mask `(1, 1, h, w)`, and of the whole picture.
 
         `overlap` is the factor of the larger of two regions where they overlap (Ground-A-Score, supplement 6.1), `beta`
         the weight of the whole prompt for five ranges of signal-to-noise ratio, the clearest first (its section 3.2),
-        or one number for all. ValueError unless there is one mask for each subtask, and at least one.
+        or one number for all; `strengths` are the plan's. ValueError unless there is one mask (and one strength, if any
+        are given) for each subtask, and at least one.
         """
         if not masks or len(masks) != len(subtasks):
             raise ValueError(f"{len(masks)} masks for {len(subtasks)} subtasks")
+        if strengths and len(strengths) != len(subtasks):
+            raise ValueError(f"{len(strengths)} strengths for {len(subtasks)} subtasks")
         weakened = torch.cat(weaken_overlaps(masks, overlap))
         weights = tuple(beta)
         at = (lambda t: weights[schedule.snr_bin(t)]) if len(weights) > 1 else (lambda t: weights[0])
-        return cls((*subtasks, whole), weakened, at)
+        return cls((*subtasks, whole), weakened, at, tuple(strengths))
 
     @property
     def region(self) -> Tensor | None:
@@ -71,7 +77,8 @@ class Targets:
             return like.new_ones(1, 1, *like.shape[2:])
         masks = self.masks.to(like)
         whole = self.beta(t) * masks.amax(0, keepdim=True)
-        weights = torch.cat([masks, torch.where(masks.amax(0, keepdim=True) > 0, whole, torch.ones_like(whole))])
+        own = masks * masks.new_tensor(self.strengths).view(-1, 1, 1, 1) if self.strengths else masks
+        weights = torch.cat([own, torch.where(masks.amax(0, keepdim=True) > 0, whole, torch.ones_like(whole))])
         return weights / weights.sum(0, keepdim=True)
 
     def combine(self, rows: Tensor, t: int) -> Tensor:

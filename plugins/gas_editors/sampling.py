@@ -142,6 +142,7 @@ class SamplingEditor(Editor):
             self.model.schedule,
             overlap=options.overlap,
             beta=options.beta,
+            strengths=[subtask.strength for subtask in subtasks],
         )
 
 
