@@ -108,14 +108,13 @@ def fit(
     device = next(network.parameters()).device
     named = {name: p for name, p in network.named_parameters() if p.requires_grad}
     trained = list(named.values())
-    groups: list[dict[str, Any]] = [
+    kinds = [(factor, decays) for factor in dict.fromkeys(map(rate, named)) for decays in (True, False)]
+    groups = [
         {
             "params": [p for name, p in named.items() if rate(name) == factor and (p.ndim > 1) == decays],
             "weight_decay": settings.decay if decays else 0.0,
-            "factor": factor,
         }
-        for factor in dict.fromkeys(map(rate, named))
-        for decays in (True, False)
+        for factor, decays in kinds
     ]
     optimiser = torch.optim.AdamW(groups, lr=settings.peak, betas=(0.9, 0.99), fused=True)
     average, first, state = Average(network, settings.average), 0, load_checkpoint(path)
@@ -127,8 +126,8 @@ def fit(
     log.info("%s: %.2f M parameters, from step %d of %d", path.stem, size, first, settings.steps)
     started, running = time.monotonic(), 0.0
     for step in range(first, settings.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = group["factor"] * learning_rate(step, settings.steps, settings.peak, settings.warm_up)
+        for group, (factor, _) in zip(optimiser.param_groups, kinds, strict=True):
+            group["lr"] = factor * learning_rate(step, settings.steps, settings.peak, settings.warm_up)
         loss = loss_at(step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
