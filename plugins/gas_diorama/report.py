@@ -18,7 +18,7 @@ Picture = NDArray[np.uint8]
 
 _DIGITS = {"subtasks_done": 0, "all_done": 0, "raw_outside": 2, "pasted_outside": 2, "seconds": 1, "network_rows": 0}
 _DIGITS |= {"clip_rows": 0, "generator_rows": 0}
-_SELDOM = {"clip_rows", "generator_rows"}
+_SELDOM = {"clip_rows", "generator_rows", "clip_i", "clip_t", "clip_region"}
 _DIGITS |= {"l1": 4, "l2": 4, "clip_i": 3, "clip_t": 3, "clip_region": 3}
 _BESIDE_SCORES = {"subtasks_done": COLUMNS["subtasks_done"], **PICTURE_COLUMNS}
 _BESIDE_SCORES |= {name: COLUMNS[name] for name in ("raw_outside", "pasted_outside", "seconds")}
@@ -60,7 +60,7 @@ def _table(
     intervals: bool = True,
 ) -> RenderableType:
     """A line for each row; where there is a `reference` among them, the difference from it in the last column. Counts
-    of networks that no row uses are left out."""
+    of networks that no row uses, and scores by a CLIP that is not there, are left out."""
     from rich.table import Table
 
     used = {one for kinds in rows.values() for one in kinds["value"]}
