@@ -60,14 +60,24 @@ def draw_regions(image: Image, regions: Sequence[Region]) -> Image:
     return np.asarray(picture)
 
 
-def strip(pictures: Sequence[tuple[str, Image]], height: int = 512) -> Image:
-    """The given pictures side by side as one `(h, W, 3)` uint8, all equally high, at most `height`, their names above.
+def strip(pictures: Sequence[tuple[str, Image]], height: int = 512, in_a_row: int = 8) -> Image:
+    """The given pictures side by side as one `(h, W, 3)` uint8, all equally high, at most `height`, their names above;
+    more than `in_a_row` of them in several rows, equally full but for the last.
 
     ValueError when there is none.
     """
     if not pictures:
         raise ValueError("there is no picture to show")
     height = min(height, max(image.shape[0] for _, image in pictures))
+    each = math.ceil(len(pictures) / math.ceil(len(pictures) / in_a_row))
+    rows = [_row(pictures[start : start + each], height) for start in range(0, len(pictures), each)]
+    width = max(row.shape[1] for row in rows)
+    wide = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return np.concatenate(wide)
+
+
+def _row(pictures: Sequence[tuple[str, Image]], height: int) -> Image:
+    """The pictures side by side, all `height` high, their names above."""
     font_size = max(12, round(height / 24))
     font = ImageFont.load_default(font_size)
     scaled = [_scaled(image, height) for _, image in pictures]

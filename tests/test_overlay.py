@@ -72,6 +72,17 @@ def test_odd_sizes(size):
     assert overlay.strip([("x", image)]).ndim == 3
 
 
+def test_many_pictures_stand_in_rows_equally_full():
+    image = np.full((40, 60, 3), 7, np.uint8)
+    one, three = overlay.strip([("a", image)] * 3), overlay.strip([("a", image)] * 7, in_a_row=3)
+    assert three.shape == (3 * one.shape[0], one.shape[1], 3)
+    assert (three[: one.shape[0]] == one).all(), "7 in rows of 3, 3 and 1"
+    last = three[2 * one.shape[0] :]
+    assert (last == 7).all(-1).sum() == 40 * 60 and (last[:, -60:] == 255).all()
+    four = overlay.strip([("a", image)] * 4, in_a_row=3)
+    assert four.shape[1] < one.shape[1], "4 in rows of 2"
+
+
 def test_strips_have_equal_heights_and_names():
     wide, tall = scene(200, 100), scene(100, 200)
     out = overlay.strip([("input", wide), ("a name that is rather long for its picture", tall)], height=100)

@@ -35,7 +35,7 @@ def compare(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Writes a strip of the input and each editor's result. One editor that fails leaves a gap and is named."""
+    """Writes one picture of the input and each editor's result. One editor that fails leaves a gap and is named."""
     if not editors:
         raise UsageError("no editor is named", "give --editors dds,cds,ground-a-score")
     console = people()
