@@ -47,7 +47,7 @@ class InstructSettings:
     """
 
     rank: int = 18
-    steps: int = 4500
+    steps: int = 9000
     batch: int = 16
     peak: float = 1.5e-3
     warm_up: int = 100

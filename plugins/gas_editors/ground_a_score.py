@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from gas.diffusion.distill import Contrast, Method, Penalty, Term
@@ -19,6 +19,7 @@ from gas.types import Edited, EditJob, Region
 from gas_editors.contrast import CONTRAST, ContrastOptions, contrast
 from gas_editors.score_distillation import (
     LOOP,
+    NoiseWeights,
     PairDraws,
     ScoreDistillationEditor,
     ScoreDistillationOptions,
@@ -48,10 +49,6 @@ _PAPER = {
 }
 
 
-def _as_tuple(value: object) -> object:
-    return (value,) if isinstance(value, int | float) else value
-
-
 class GroundAScoreOptions(ScoreDistillationOptions, ContrastOptions):
     """Settings of Ground-A-Score. Where paper and reference code differ: docs/methods.md."""
 
@@ -75,7 +72,7 @@ class GroundAScoreOptions(ScoreDistillationOptions, ContrastOptions):
     full_source: Literal["sentence", "joined"] = Field(
         "sentence", description="the whole source prompt: the plan's sentence, or the phrases joined"
     )
-    beta: Annotated[tuple[float, ...], Field(min_length=1, max_length=5), BeforeValidator(_as_tuple)] = Field(
+    beta: NoiseWeights = Field(
         (0.5, 0.4, 0.3, 0.2, 0.1),
         description="weight of the whole prompt: one for each of five ranges of signal-to-noise ratio, the clearest "
         "first (on Stable Diffusion 1.x: t // 200), or one number for all",
@@ -120,13 +117,6 @@ class GroundAScoreOptions(ScoreDistillationOptions, ContrastOptions):
         },
         "fast": {**_PAPER, "bank": 64, "cut_prompt": "full"},
     }
-
-    @field_validator("beta")
-    @classmethod
-    def _five_or_one(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if len(value) not in (1, 5) or any(one < 0 for one in value):
-            raise ValueError("beta is one number or five, none below 0")
-        return value
 
 
 @dataclass(frozen=True)

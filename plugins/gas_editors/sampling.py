@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,14 +20,10 @@ from gas.errors import InputRefused, UsageError
 from gas.interfaces import Editor
 from gas.types import Edited, EditJob, Watch
 from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
-from gas_editors.score_distillation import region_mask, whole_prompts
+from gas_editors.score_distillation import NoiseWeights, region_mask, whole_prompts
 
 if TYPE_CHECKING:
     from gas.types import Image
-
-
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, (int, float)) else value
 
 
 class SamplingOptions(ModelOptions):
@@ -41,18 +37,11 @@ class SamplingOptions(ModelOptions):
         le=1,
         description="grounded: factor of the larger of two regions where they overlap (Ground-A-Score, supplement 6.1)",
     )
-    beta: Annotated[tuple[float, ...], Field(min_length=1, max_length=5), BeforeValidator(_as_tuple)] = Field(
+    beta: NoiseWeights = Field(
         (0.5, 0.4, 0.3, 0.2, 0.1),
         description="grounded: weight of the whole prompt beside a subtask's: one for each of five ranges of "
         "signal-to-noise ratio, the clearest first, or one number for all (Ground-A-Score, section 3.2)",
     )
-
-    @field_validator("beta")
-    @classmethod
-    def _five_or_one(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if len(value) not in (1, 5) or any(one < 0 for one in value):
-            raise ValueError("beta is one number or five, none below 0")
-        return value
 
 
 class SamplingEditor(Editor):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,6 +26,22 @@ from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
 
 if TYPE_CHECKING:
     from gas.types import Image
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, int | float) else value
+
+
+def _five_or_one(value: tuple[float, ...]) -> tuple[float, ...]:
+    if len(value) not in (1, 5) or any(one < 0 for one in value):
+        raise ValueError("it is one number or five, none below 0")
+    return value
+
+
+NoiseWeights = Annotated[
+    tuple[float, ...], Field(min_length=1, max_length=5), BeforeValidator(_as_tuple), AfterValidator(_five_or_one)
+]
+"""A weight for each of five ranges of signal-to-noise ratio, the clearest first, or one number for all."""
 
 PairDraws = Iterable[tuple[int, Tensor] | Draw]
 
