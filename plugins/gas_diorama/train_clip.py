@@ -61,7 +61,7 @@ class ClipSettings:
     text_layers: int = 2
     text_heads: int = 3
     projection: int = 64
-    steps: int = 6000
+    steps: int = 3000
     batch: int = 32
     wrong: int = 4
     cells: float = 0.5
