@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,16 +14,12 @@ from torch.nn import functional as F
 
 from gas.diffusion.masks import latent_mask
 from gas.diffusion.sampling import NoiseAt, Phases, Predictor, Stopped
-from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.diffusion.targets import Targets
-from gas.errors import InputRefused, UsageError
-from gas.interfaces import Editor
+from gas.errors import InputRefused
 from gas.types import Edited, EditJob, Watch
-from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
+from gas_editors.model_options import ModelOptions, refuse_foreign
 from gas_editors.score_distillation import NoiseWeights, region_mask, whole_prompts
-
-if TYPE_CHECKING:
-    from gas.types import Image
+from gas_editors.text_to_image import TextToImageEditor
 
 
 class SamplingOptions(ModelOptions):
@@ -44,7 +40,7 @@ class SamplingOptions(ModelOptions):
     )
 
 
-class SamplingEditor(Editor):
+class SamplingEditor(TextToImageEditor):
     """Base of editors that make the picture by sampling. A subclass says how (`run`) and in how many steps
     (`planned`)."""
 
@@ -52,26 +48,6 @@ class SamplingEditor(Editor):
     confines = True
     needs_source: ClassVar[bool] = True
     """Whether it works with prompts of the picture as it is; else a plan without them will do."""
-    options: Any
-
-    @property
-    def model(self) -> StableDiffusion:
-        """The shared model; loaded when first asked for."""
-        options = self.options
-        if not options.model:
-            raise UsageError("no model is named", "use --profile sd15, or -o model=FOLDER or -o model=OWNER/NAME")
-        return StableDiffusion.load(
-            options.model, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle
-        )
-
-    def resolution(self) -> int:
-        return self.model.resolution
-
-    def multiple(self) -> int:
-        return self.model.factor
-
-    def check(self, image: Image) -> None:
-        check_world(self, lambda: self.model, image)
 
     @abstractmethod
     def planned(self, job: EditJob) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,12 +20,10 @@ from gas.diffusion.masks import latent_mask
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, UsageError
 from gas.files import slug
-from gas.interfaces import Editor, Options
+from gas.interfaces import Options
 from gas.types import Edited, EditJob, Region, Watch
-from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
-
-if TYPE_CHECKING:
-    from gas.types import Image
+from gas_editors.model_options import ModelOptions, refuse_foreign
+from gas_editors.text_to_image import TextToImageEditor
 
 
 def _as_tuple(value: object) -> object:
@@ -109,30 +107,10 @@ class WholePictureOptions(ScoreDistillationOptions):
     )
 
 
-class ScoreDistillationEditor(Editor):
+class ScoreDistillationEditor(TextToImageEditor):
     """Base of the editors that optimise a latent by score distillation. A subclass says which terms it sums."""
 
     options_type: ClassVar[type[Options]] = ScoreDistillationOptions
-    options: Any
-
-    @property
-    def model(self) -> StableDiffusion:
-        """The shared model; loaded when first asked for."""
-        if not self.options.model:
-            raise UsageError("no model is named", "use --profile sd15, or -o model=FOLDER or -o model=OWNER/NAME")
-        options = self.options
-        return StableDiffusion.load(
-            options.model, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle
-        )
-
-    def resolution(self) -> int:
-        return self.model.resolution
-
-    def multiple(self) -> int:
-        return self.model.factor
-
-    def check(self, image: Image) -> None:
-        check_world(self, lambda: self.model, image)
 
     @abstractmethod
     def terms(self, job: EditJob, size: tuple[int, int], step_size: float) -> tuple[Term, ...]:
