@@ -3,35 +3,28 @@ for on, every option, and what is refused."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sampling_guards import DIORAMA, PLAN, SamplingGuards, latent_psnr, run, scene
 from torch import Tensor
 
 import gas_editors.masactrl as module
 from gas import Registry
-from gas.diffusion.sampling import Phases, Predictor
-from gas.errors import InputRefused, OutOfResources, ResultRefused, UsageError
+from gas.diffusion.sampling import Predictor
+from gas.errors import InputRefused, UsageError
 from gas.options import Layer, settle
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image, sample_job
-from gas.types import EditJob, EditPlan, Region, Subtask
-from gas_diorama.cases import cases
-from gas_diorama.world import render
+from gas.types import EditJob, EditPlan, Region
 from gas_editors.masactrl import MasaCtrlEditor, MasaCtrlOptions
 
 WIDTH, HEIGHT = 96, 64
-DIORAMA = "package:gas_diorama/weights/sd"
-PLAN = EditPlan(
-    subtasks=(Subtask(source="a red box", target="a blue ball"), Subtask(source="grass", target="snow")),
-    source_prompt="a red box on grass",
-    target_prompt="a blue ball on snow",
-)
 
 
 @pytest.fixture(scope="module")
@@ -58,32 +51,32 @@ def job(edit: Any, plan: EditPlan = PLAN, grounded: bool = False) -> EditJob:
     return replace(work, plan=plan, regions=regions, grounded=grounded)
 
 
-def scene(edit: Any, identical: bool) -> EditJob:
-    """A scene of the embedded world, to be left as it is, or one of its things to become another."""
-    case = cases(4, "validation")[0]
-    plan = case.plan.model_copy(update={"target_prompt": case.plan.source_prompt}) if identical else case.plan
-    return EditJob(render(case.scene), plan, case.regions(), 0, edit.options)
-
-
-def run(edit: Any, work: EditJob) -> tuple[Tensor, Tensor]:
-    """The edited latent and the picture's own."""
-    z = edit.model.encode(work.image)
-    phases = Phases(work.watch, edit.model.decode, z, edit.planned(work))
-    with torch.no_grad():
-        targets = edit.targets(work, (z.shape[2], z.shape[3]))
-        return edit.run(work, phases, Predictor(edit.model), z, targets)[0], z
-
-
-def psnr(a: Tensor, b: Tensor) -> float:
-    """dB, of the range of `b`."""
-    return float(10 * torch.log10((b.max() - b.min()).square() / (a - b).square().mean()))
-
-
 class TestContract(EditorContract):
     @pytest.fixture
     def editor(self, runtime: Runtime, tiny_sd: Path) -> Any:
         values = {"model": str(tiny_sd), "steps": 4, "start_step": 1}
         return Registry.discover().create("editors", "masactrl", values, runtime)
+
+
+CHANGED: dict[str, Any] = {
+    "steps": 4,
+    "guidance_scale": 3,
+    "start_step": 4,
+    "start_layer": 15,
+    "source_prompt": "plan",
+    "within_regions": True,
+    "fixed_point": 2,
+    "overlap": 1.0,
+    "beta": 5.0,
+}
+
+
+class TestGuards(SamplingGuards):
+    options = CHANGED
+    make = staticmethod(partial(editor, start_step=0))
+    job = staticmethod(job)
+    touches = 6
+    not_finite = (("inversion", 0, False), ("sampling", 6, False))
 
 
 # --- what it is for ---------------------------------------------------------------------------------------------------
@@ -93,17 +86,17 @@ def test_sharing_everything_with_identical_prompts_gives_the_picture_back(runtim
     """Trained networks, no guidance; what the autoencoder loses does not count."""
     values = {"steps": 8, "start_step": 0, "start_layer": 0, "guidance_scale": 1.0, "fixed_point": 3}
     edit = editor(runtime, DIORAMA, source_prompt="plan", **values)
-    edited, z = run(edit, scene(edit, identical=True))
-    assert psnr(edited, z) > 34
-    other, _ = run(edit, scene(edit, identical=False))
-    assert psnr(other, z) < psnr(edited, z) - 3
+    edited, z, _ = run(edit, scene(edit, identical=True))
+    assert latent_psnr(edited, z) > 34
+    other, _, _ = run(edit, scene(edit, identical=False))
+    assert latent_psnr(other, z) < latent_psnr(edited, z) - 3
 
 
 def test_sharing_keeps_more_of_the_picture(runtime: Runtime) -> None:
     values = {"steps": 6, "start_layer": 0, "source_prompt": "plan", "fixed_point": 2, "guidance_scale": 3.0}
     shared, alone = (editor(runtime, DIORAMA, start_step=step, **values) for step in (0, 1000))
     work = scene(shared, identical=True)
-    assert psnr(*run(shared, work)) > psnr(*run(alone, work)) + 0.2
+    assert latent_psnr(*run(shared, work)[:2]) > latent_psnr(*run(alone, work)[:2]) + 0.2
 
 
 @pytest.mark.parametrize("grounded", [False, True])
@@ -151,29 +144,7 @@ def test_a_region_looks_at_its_own(runtime: Runtime, tiny_sd: Path) -> None:
     assert set(plain) == {1, 2} and torch.equal(plain[2].source, shown[1])
 
 
-def test_a_grounded_run_moves_nothing_outside_the_regions(runtime: Runtime, tiny_sd: Path) -> None:
-    edit = editor(runtime, tiny_sd)
-    work = job(edit, grounded=True)
-    edited, z = run(edit, work)
-    inside = edit.targets(work, (8, 12)).region
-    assert inside is not None and 0 < float((inside > 0).float().mean()) < 1
-    assert torch.equal(edited[:, :, inside[0, 0] == 0], z[:, :, inside[0, 0] == 0])
-    assert not torch.equal(edited, z)
-
-
 # --- options ----------------------------------------------------------------------------------------------------------
-
-CHANGED: dict[str, Any] = {
-    "steps": 4,
-    "guidance_scale": 3,
-    "start_step": 4,
-    "start_layer": 15,
-    "source_prompt": "plan",
-    "within_regions": True,
-    "fixed_point": 2,
-    "overlap": 1.0,
-    "beta": 5.0,
-}
 
 
 @pytest.mark.parametrize("option", CHANGED)
@@ -183,12 +154,6 @@ def test_every_option_changes_the_result(runtime: Runtime, tiny_sd: Path, option
     grounded = option in ("overlap", "beta")
     before, after = (run(one, job(one, grounded=grounded))[0] for one in (plain, changed))
     assert not torch.allclose(before, after, atol=1e-5)
-
-
-def test_no_option_is_without_a_test() -> None:
-    models = {"model", "variant", "allow_pickle", "accept_db"}  # test_stable_diffusion, and below
-    assert set(MasaCtrlOptions.model_fields) == {*CHANGED, *models}
-    assert all(field.description for field in MasaCtrlOptions.model_fields.values())
 
 
 def test_published_values() -> None:
@@ -223,48 +188,3 @@ def test_regions_are_needed_where_they_are_used(runtime: Runtime, tiny_sd: Path)
         edit.edit(replace(job(edit), regions=()))
     with pytest.raises(InputRefused, match=r"subtask 1 \('a red box'\) has no region"):
         edit.edit(replace(job(edit, grounded=True), regions=()))
-
-
-def test_a_picture_from_another_world_is_refused(runtime: Runtime, tiny_sd: Path) -> None:
-    edit = editor(runtime, tiny_sd, accept_db=50)
-    with pytest.raises(InputRefused, match="not from this model's world"):
-        edit.edit(job(edit))
-
-
-def test_what_the_model_does_not_see_is_said(runtime: Runtime, tiny_sd: Path) -> None:
-    edit = editor(runtime, tiny_sd)
-    long = PLAN.target_prompt + " beside a very long list of many other things" * 2
-    with pytest.warns(UserWarning, match="does not see"):
-        log = edit.edit(job(edit, PLAN.model_copy(update={"target_prompt": long}))).log
-    assert list(log["prompts_cut"]) == [long] and long.endswith(log["prompts_cut"][long])
-    assert json.loads(json.dumps(dict(log))) == dict(log)
-
-
-def test_numbers_that_are_not_finite_stop_by_name_and_leave_the_network_alone(
-    fresh: Runtime, tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    edit = editor(fresh, tiny_sd, start_step=0)
-    unet = edit.model.unet
-    forward, calls = unet.forward, iter(range(99))
-
-    def broken(*args: Any, **kwargs: Any) -> Any:
-        output = forward(*args, **kwargs)
-        return (output[0] * float("nan"),) if next(calls) == 6 else output
-
-    monkeypatch.setattr(unet, "forward", broken)
-    with pytest.raises(ResultRefused, match="sampling is not a finite number") as caught:
-        edit.edit(job(edit))
-    assert caught.value.exit_code == 11
-    assert not any(one._forward_hooks or one._forward_pre_hooks for one in unet.modules())
-
-
-def test_too_little_memory_says_what_to_do(fresh: Runtime, tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    edit = editor(fresh, tiny_sd)
-
-    def full(*_: Any, **__: Any) -> None:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-
-    monkeypatch.setattr(edit.model.unet, "forward", full)
-    with pytest.raises(OutOfResources, match="12x8") as caught:
-        edit.edit(job(edit))
-    assert caught.value.exit_code == 7 and "bf16" in caught.value.remedy
