@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sampling_guards import DIORAMA, PLAN, REGIONS, SamplingGuards, latents, option_changes
 
 from gas import Registry
 from gas.diffusion.inversion import invert
 from gas.diffusion.masks import latent_mask
 from gas.diffusion.sampling import Phases, Predictor, times
 from gas.diffusion.stable_diffusion import StableDiffusion
-from gas.errors import InputRefused, OutOfResources, ResultRefused, UsageError
+from gas.errors import InputRefused, ResultRefused, UsageError
 from gas.options import Layer, settle
 from gas.regions import box_mask
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image, sample_job
-from gas.types import EditJob, EditPlan, Region, Subtask, Watch
+from gas.types import EditJob, Subtask, Watch
 from gas_diorama.cases import cases
 from gas_diorama.world import render
 from gas_editors.diffedit import DiffEditEditor, DiffEditOptions, scaled_difference
 
 HEIGHT, WIDTH = 64, 96
 SIZE = (8, 12)
-PLAN = EditPlan(
-    subtasks=(Subtask(source="a red box", target="a blue ball"), Subtask(source="grass", target="snow")),
-    source_prompt="a red box on grass",
-    target_prompt="a blue ball on snow",
-)
-BOXES = ((0.0, 0.0, 56.0, 40.0), (32.0, 8.0, 56.0, 32.0))  # the second inside the first
-DIORAMA = "package:gas_diorama/weights/sd"
 
 
 @pytest.fixture(scope="module")
@@ -48,25 +41,8 @@ def editor(runtime: Runtime, folder: Path | str, **values: Any) -> DiffEditEdito
     return DiffEditEditor(settle("editor", DiffEditOptions, [layer]).options, runtime)
 
 
-def regions() -> tuple[Region, ...]:
-    return tuple(
-        Region(subtask.source, box=box, mask=box_mask(box, (WIDTH, HEIGHT)), subtask=number)
-        for number, (subtask, box) in enumerate(zip(PLAN.subtasks, BOXES, strict=True))
-    )
-
-
 def job(edit: Any, **values: Any) -> EditJob:
-    return EditJob(sample_image(WIDTH, HEIGHT), PLAN, regions(), 1, edit.options, **values)
-
-
-def latents(edit: Any, work: EditJob) -> tuple[torch.Tensor, Any]:
-    """The latent that is decoded in the end, with what the editor returned."""
-    seen: list[torch.Tensor] = []
-    with pytest.MonkeyPatch.context() as patch:
-        decode = StableDiffusion.decode
-        patch.setattr(StableDiffusion, "decode", lambda self, z: seen.append(z) or decode(self, z))
-        edited = edit.edit(work)
-    return seen[-1], edited
+    return EditJob(sample_image(WIDTH, HEIGHT), PLAN, REGIONS, 1, edit.options, **values)
 
 
 @pytest.mark.parametrize("grounded", [False, True])
@@ -80,8 +56,6 @@ class TestContract(EditorContract):
     def job(self, grounded: bool, editor: Any, image: Any) -> EditJob:
         return replace(sample_job(editor, image), grounded=grounded)
 
-
-# --- options ----------------------------------------------------------------------------------------------------------
 
 CHANGED = {
     "steps": 5,
@@ -98,18 +72,23 @@ CHANGED = {
 GROUNDED = {"overlap": 1.0, "beta": (0.9,), "grounded_mask": "both"}
 
 
+class TestGuards(SamplingGuards):
+    make = staticmethod(editor)
+    options = (*CHANGED, *GROUNDED)
+    job = staticmethod(job)
+    first_rows = 2
+    not_finite = (("mask", 0, False), ("inversion", 0, True))
+    stops = stops_grounded = (0, 1, 3, 6)
+    make_long = staticmethod(partial(editor, steps=4, grounded_mask="both"))
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(("name", "value"), [*CHANGED.items(), *GROUNDED.items()])
 def test_every_option_changes_the_picture(name: str, value: Any, runtime: Runtime, tiny_sd: Path) -> None:
-    one, other = editor(runtime, tiny_sd), editor(runtime, tiny_sd, **{name: value})
-    assert getattr(one.options, name) != getattr(other.options, name)
-    made = [latents(edit, job(edit, grounded=name in GROUNDED))[0] for edit in (one, other)]
-    assert not torch.equal(*made)
-
-
-def test_no_option_is_without_a_test() -> None:
-    of_the_model = {"model", "variant", "allow_pickle", "accept_db"}  # test_stable_diffusion, and below
-    assert set(DiffEditOptions.model_fields) == {*CHANGED, *GROUNDED, *of_the_model}
-    assert all(field.description for field in DiffEditOptions.model_fields.values())
+    edits = editor(runtime, tiny_sd), editor(runtime, tiny_sd, **{name: value})
+    assert option_changes(name, *edits, partial(job, grounded=name in GROUNDED))
 
 
 def test_published_values() -> None:
@@ -267,7 +246,7 @@ def test_a_grounded_run_keeps_what_is_outside_the_regions_bit_for_bit(
     edit = editor(runtime, tiny_sd, grounded_mask=grounded_mask)
     z, edited = latents(edit, job(edit, grounded=True))
     source = edit.model.encode(job(edit).image)
-    region = torch.stack([latent_mask(one.mask, SIZE) for one in regions()]).amax(0)[0, 0] > 0  # type: ignore[arg-type]
+    region = torch.stack([latent_mask(one.mask, SIZE) for one in REGIONS]).amax(0)[0, 0] > 0  # type: ignore[arg-type]
     assert torch.equal(z[..., ~region], source[..., ~region])
     changed = (z != source).all(1)[0]
     if grounded_mask == "region":
@@ -281,7 +260,7 @@ def test_masks_stay_within_the_pixels_of_the_regions(runtime: Runtime, tiny_sd: 
     """A region that covers cells in part is pasted in its own pixels alone."""
     edit = editor(runtime, tiny_sd, grounded_mask="both", mask_threshold=0.0)
     uneven = box_mask((3, 5, 50, 37), (WIDTH, HEIGHT))
-    mine = tuple(replace(one, mask=uneven) for one in regions())
+    mine = tuple(replace(one, mask=uneven) for one in REGIONS)
     mask = edit.edit(replace(job(edit, grounded=True), regions=mine)).mask
     assert mask.any() and not mask[uneven == 0].any()
 
@@ -296,33 +275,7 @@ def test_subtasks_whose_phrases_mean_the_same_are_refused_by_name(runtime: Runti
         edit.edit(replace(job(edit, grounded=True), plan=plan))
 
 
-def test_a_subtask_without_a_region_is_refused_by_name(runtime: Runtime, tiny_sd: Path) -> None:
-    edit = editor(runtime, tiny_sd)
-    with pytest.raises(InputRefused, match=r"subtask 2 \('grass'\) has no region"):
-        edit.edit(replace(job(edit, grounded=True), regions=regions()[:1]))
-
-
 # --- interrupted, refused ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("after", [0, 1, 3, 6])
-@pytest.mark.parametrize("grounded", [False, True])
-def test_an_interrupted_edit_goes_on_to_the_same_bytes(
-    after: int, grounded: bool, runtime: Runtime, tiny_sd: Path
-) -> None:
-    def fresh() -> DiffEditEditor:
-        """As in another process: no inversion is remembered."""
-        runtime.shared("inversions", OrderedDict).clear()
-        return editor(runtime, tiny_sd, steps=4, grounded_mask="both")
-
-    whole = fresh().edit(job(fresh(), grounded=grounded))
-    asked, states, edit = iter(range(99)), [], fresh()
-    watch = Watch(should_stop=lambda: next(asked) == after, checkpoint=states.append)
-    stopped = edit.edit(job(edit, grounded=grounded, watch=watch))
-    assert stopped.stopped and not np.array_equal(stopped.image, whole.image)
-    again = fresh().edit(job(edit, grounded=grounded, watch=Watch(resume=states[-1])))
-    assert np.array_equal(again.image, whole.image) and np.array_equal(again.mask, whole.mask)
-    assert again.log["steps"] == whole.log["steps"] and again.log["mask_area"] == whole.log["mask_area"]
 
 
 def test_a_state_of_another_run_is_refused(runtime: Runtime, tiny_sd: Path) -> None:
@@ -330,48 +283,3 @@ def test_a_state_of_another_run_is_refused(runtime: Runtime, tiny_sd: Path) -> N
     edit.edit(job(edit, watch=Watch(should_stop=lambda: True, checkpoint=states.append)))
     with pytest.raises(InputRefused, match="does not belong to this run"):
         edit.edit(job(edit, watch=Watch(resume={**states[0], "mask.sum": torch.zeros(2, 1, 8, 12)})))
-
-
-def test_the_log_is_plain_and_says_what_was_cut(runtime: Runtime, tiny_sd: Path) -> None:
-    edit = editor(runtime, tiny_sd)
-    plan = PLAN.model_copy(update={"target_prompt": "a blue ball on " + "deep " * 20 + "snow"})
-    with pytest.warns(UserWarning, match="does not see"):
-        log = edit.edit(replace(job(edit), plan=plan)).log
-    assert json.loads(json.dumps(dict(log))) == dict(log)
-    assert list(log["prompts_cut"]) == [plan.target_prompt]
-
-
-@pytest.mark.parametrize(("grounded", "phase"), [(False, "mask"), (True, "inversion")])
-def test_numbers_that_are_not_finite_stop_by_name(
-    grounded: bool, phase: str, runtime: Runtime, tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    edit = editor(runtime, tiny_sd)
-    runtime.shared("inversions", OrderedDict).clear()
-    weight = edit.model.unet.conv_out.weight
-    monkeypatch.setattr(weight, "data", torch.full_like(weight, float("nan")))
-    with pytest.raises(ResultRefused, match=f"the {phase} is not a finite number") as caught:
-        edit.edit(job(edit, grounded=grounded))
-    assert caught.value.exit_code == 11
-
-
-def test_too_little_memory_says_what_to_do(runtime: Runtime, tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    edit = editor(runtime, tiny_sd)
-
-    def full(*_: Any, **__: Any) -> None:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-
-    monkeypatch.setattr(edit.model.unet, "forward", full)
-    with pytest.raises(OutOfResources, match="2 rows of a latent of 12x8"):
-        edit.edit(job(edit))
-
-
-def test_the_model_has_to_be_named(runtime: Runtime) -> None:
-    edit = DiffEditEditor(DiffEditOptions(), runtime)
-    with pytest.raises(UsageError, match="no model is named"):
-        edit.edit(job(edit))
-
-
-def test_a_picture_from_another_world_is_refused(runtime: Runtime, tiny_sd: Path) -> None:
-    edit = editor(runtime, tiny_sd, accept_db=50)
-    with pytest.raises(InputRefused, match="not from this model's world"):
-        edit.edit(job(edit))
