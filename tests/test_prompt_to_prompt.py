@@ -3,26 +3,25 @@ every option, and what is refused."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sampling_guards import DIORAMA, SamplingGuards, latent_psnr, run, scene
 from torch import Tensor
 
 from gas import Registry
 from gas.diffusion.masks import latent_mask
-from gas.diffusion.sampling import Phases, Predictor
-from gas.errors import InputRefused, OutOfResources, ResultRefused, UsageError
+from gas.diffusion.sampling import Predictor
+from gas.errors import InputRefused, UsageError
 from gas.options import Layer, settle
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image, sample_job
 from gas.types import EditJob, EditPlan, Region, Subtask, Watch
-from gas_diorama.cases import cases
-from gas_diorama.world import render
 from gas_editors.prompt_to_prompt import PromptToPromptEditor, PromptToPromptOptions, Words
 
 WIDTH, HEIGHT = 96, 64
@@ -36,9 +35,6 @@ TWO = EditPlan(
     source_prompt="a red box on grass",
     target_prompt="a blue ball on deep white snow",
 )
-
-
-DIORAMA = "package:gas_diorama/weights/sd"
 
 
 @pytest.fixture(scope="module")
@@ -66,21 +62,6 @@ def job(edit: Any, plan: EditPlan = PLAN, watch: Watch = Watch(), grounded: bool
     return replace(whole, plan=plan, regions=regions, watch=watch, grounded=grounded)
 
 
-def run(edit: Any, work: EditJob) -> tuple[Tensor, Tensor, Predictor]:
-    """The edited latent, the picture's own, and what predicted."""
-    z = edit.model.encode(work.image)
-    predictor = Predictor(edit.model)
-    phases = Phases(work.watch, edit.model.decode, z, edit.planned(work))
-    with torch.no_grad():
-        edited, _ = edit.run(work, phases, predictor, z, edit.targets(work, (z.shape[2], z.shape[3])))
-    return edited, z, predictor
-
-
-def psnr(a: Tensor, b: Tensor) -> float:
-    """dB, of the range of `b`."""
-    return float(10 * torch.log10((b.max() - b.min()).square() / (a - b).square().mean()))
-
-
 def same(prompt: str = "a red box on grass") -> EditPlan:
     return PLAN.model_copy(update={"source_prompt": prompt, "target_prompt": prompt})
 
@@ -92,14 +73,28 @@ class TestContract(EditorContract):
         return Registry.discover().create("editors", "prompt-to-prompt", values, runtime)
 
 
+CHANGED: dict[str, Any] = {
+    "steps": 4,
+    "guidance_scale": 3,
+    "inversion": "ddim",
+    "fixed_point": 2,
+    "cross_replace": 0.2,
+    "self_replace": 0.0,
+    "self_cells": 1.0,
+    "mode": "refine",
+    "reweight": "blue=5",
+}
+
+
+class TestGuards(SamplingGuards):
+    options = (*CHANGED, "null_steps", "local_blend", "blend_threshold", "overlap", "beta")
+    make = staticmethod(partial(editor, reweight="blue=2"))
+    job = staticmethod(job)
+    touches = 6
+    not_finite = (("inversion", 0, False), ("sampling", 6, False))
+
+
 # --- identical prompts ------------------------------------------------------------------------------------------------
-
-
-def scene(edit: Any, identical: bool = True) -> EditJob:
-    """A scene of the embedded world, to be left as it is, or its first thing to become another."""
-    case = cases(4, "validation")[0]
-    plan = case.plan.model_copy(update={"target_prompt": case.plan.source_prompt}) if identical else case.plan
-    return EditJob(render(case.scene), plan, case.regions(), 0, edit.options)
 
 
 @pytest.mark.parametrize("mode", ["replace", "refine"])
@@ -107,7 +102,7 @@ def test_identical_prompts_give_the_picture_back(runtime: Runtime, mode: str) ->
     """Trained networks; what the autoencoder loses does not count."""
     edit = editor(runtime, DIORAMA, mode=mode, steps=8, fixed_point=3, self_cells=1.0)
     edited, z, _ = run(edit, scene(edit))
-    assert psnr(edited, z) > 34
+    assert latent_psnr(edited, z) > 34
 
 
 def test_null_text_gives_more_of_it_back_than_plain_ddim(runtime: Runtime) -> None:
@@ -115,7 +110,7 @@ def test_null_text_gives_more_of_it_back_than_plain_ddim(runtime: Runtime) -> No
         editor(runtime, DIORAMA, inversion=name, steps=5, null_steps=5, cross_replace=0.0, self_replace=0.0)
         for name in ("null-text", "ddim")
     )
-    assert psnr(*run(null, scene(null))[:2]) > psnr(*run(ddim, scene(ddim))[:2]) + 1
+    assert latent_psnr(*run(null, scene(null))[:2]) > latent_psnr(*run(ddim, scene(ddim))[:2]) + 1
 
 
 def test_attention_of_the_source_keeps_the_rest_of_the_picture(runtime: Runtime) -> None:
@@ -245,18 +240,6 @@ def test_local_blending_keeps_what_no_differing_word_looks_at(runtime: Runtime, 
 
 # --- options ----------------------------------------------------------------------------------------------------------
 
-CHANGED: dict[str, Any] = {
-    "steps": 4,
-    "guidance_scale": 3,
-    "inversion": "ddim",
-    "fixed_point": 2,
-    "cross_replace": 0.2,
-    "self_replace": 0.0,
-    "self_cells": 1.0,
-    "mode": "refine",
-    "reweight": "blue=5",
-}
-
 
 @pytest.mark.parametrize("option", CHANGED)
 def test_every_option_changes_the_result(runtime: Runtime, tiny_sd: Path, option: str) -> None:
@@ -281,13 +264,6 @@ def test_options_that_belong_to_others(
     plain, changed = editor(runtime, tiny_sd, **base), editor(runtime, tiny_sd, **{**base, option: value})
     grounded = option in ("overlap", "beta")
     assert not torch.equal(*(run(one, job(one, TWO, grounded=grounded))[0] for one in (plain, changed)))
-
-
-def test_no_option_is_without_a_test() -> None:
-    models = {"model", "variant", "allow_pickle", "accept_db"}  # test_stable_diffusion, and below
-    others = {"null_steps", "local_blend", "blend_threshold", "overlap", "beta"}
-    assert set(PromptToPromptOptions.model_fields) == {*CHANGED, *others, *models}
-    assert all(field.description for field in PromptToPromptOptions.model_fields.values())
 
 
 def test_published_values() -> None:
@@ -339,61 +315,3 @@ def test_both_sentences_are_needed(runtime: Runtime, tiny_sd: Path, name: str) -
     with pytest.raises(InputRefused, match=f"no {name} prompt") as caught:
         edit.edit(job(edit, PLAN.model_copy(update={f"{name}_prompt": " "})))
     assert caught.value.exit_code == 3
-
-
-def test_a_grounded_run_needs_a_region_for_each_subtask(runtime: Runtime, tiny_sd: Path) -> None:
-    edit = editor(runtime, tiny_sd)
-    with pytest.raises(InputRefused, match=r"subtask 1 \('a red box'\) has no region"):
-        edit.edit(replace(job(edit, grounded=True), regions=()))
-
-
-def test_the_model_has_to_be_named(runtime: Runtime) -> None:
-    edit = PromptToPromptEditor(PromptToPromptOptions(), runtime)
-    with pytest.raises(UsageError, match="no model is named"):
-        edit.edit(EditJob(sample_image(WIDTH, HEIGHT), PLAN, (), 0, edit.options))
-
-
-def test_a_picture_from_another_world_is_refused(runtime: Runtime, tiny_sd: Path) -> None:
-    edit = editor(runtime, tiny_sd, accept_db=50)
-    with pytest.raises(InputRefused, match="not from this model's world"):
-        edit.edit(job(edit))
-
-
-def test_what_the_model_does_not_see_is_said(runtime: Runtime, tiny_sd: Path) -> None:
-    edit = editor(runtime, tiny_sd)
-    long = PLAN.target_prompt + " beside a very long list of many other things" * 2
-    with pytest.warns(UserWarning, match="does not see"):
-        log = edit.edit(job(edit, PLAN.model_copy(update={"target_prompt": long}))).log
-    assert list(log["prompts_cut"]) == [long] and long.endswith(log["prompts_cut"][long])
-    assert json.loads(json.dumps(dict(log))) == dict(log)
-
-
-def test_numbers_that_are_not_finite_stop_by_name_and_leave_the_network_alone(
-    fresh: Runtime, tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    edit = editor(fresh, tiny_sd, reweight="blue=2")
-    unet = edit.model.unet
-    before, forward, calls = dict(unet.attn_processors), unet.forward, iter(range(99))
-
-    def broken(*args: Any, **kwargs: Any) -> Any:
-        output = forward(*args, **kwargs)
-        return (output[0] * float("nan"),) if next(calls) == 6 else output
-
-    monkeypatch.setattr(unet, "forward", broken)
-    with pytest.raises(ResultRefused, match="sampling is not a finite number") as caught:
-        edit.edit(job(edit))
-    assert caught.value.exit_code == 11
-    assert all(one is before[name] for name, one in unet.attn_processors.items())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in unet.modules())
-
-
-def test_too_little_memory_says_what_to_do(fresh: Runtime, tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    edit = editor(fresh, tiny_sd)
-
-    def full(*_: Any, **__: Any) -> None:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-
-    monkeypatch.setattr(edit.model.unet, "forward", full)
-    with pytest.raises(OutOfResources, match="12x8") as caught:
-        edit.edit(job(edit))
-    assert caught.value.exit_code == 7 and "bf16" in caught.value.remedy
