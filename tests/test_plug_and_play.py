@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sampling_guards import DIORAMA, SamplingGuards, igloo_turned_blue, psnr, regions, traces
 
 from gas import Registry
 from gas.diffusion.attention import inject_attention, inject_features
 from gas.diffusion.stable_diffusion import StableDiffusion
-from gas.errors import InputRefused, OutOfResources, ResultRefused, UsageError
+from gas.errors import InputRefused, OutOfResources, UsageError
 from gas.options import Layer, settle
-from gas.regions import mask_box
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image
-from gas.types import EditJob, EditPlan, Region, Subtask, Watch
+from gas.types import EditJob, EditPlan, Subtask, Watch
 from gas_diorama.cases import cases
 from gas_diorama.world import render
 from gas_editors.plug_and_play import PlugAndPlayEditor, PlugAndPlayOptions, decoder_attention, feature_modules
@@ -47,8 +46,6 @@ FULL = {
 }
 """All features and all maps at all steps."""
 
-DIORAMA = "package:gas_diorama/weights/sd"
-
 
 @pytest.fixture(scope="module")
 def runtime() -> Runtime:
@@ -66,13 +63,7 @@ def editor(runtime: Runtime, folder: Path | str, **values: Any) -> PlugAndPlayEd
     return PlugAndPlayEditor(settle("editor", PlugAndPlayOptions, [layer]).options, runtime)
 
 
-def box(subtask: int, x0: int, y0: int, x1: int, y1: int) -> Region:
-    mask = np.zeros((HEIGHT, WIDTH), np.float32)
-    mask[y0:y1, x0:x1] = 1
-    return Region("here", mask_box(mask), mask, subtask=subtask, given=True)
-
-
-SMALL, LARGE = box(0, 24, 16, 48, 40), box(1, 16, 8, 80, 48)
+SMALL, LARGE = regions(TWO, ((24.0, 16.0, 48.0, 40.0), (16.0, 8.0, 80.0, 48.0)))
 """One inside the other."""
 
 
@@ -85,24 +76,28 @@ def grounded(edit: Any, plan: EditPlan = TWO, watch: Watch = Watch()) -> EditJob
     return replace(job(edit, plan, watch), regions=regions, grounded=True)
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    return float(10 * np.log10(255**2 / max(1e-9, np.square(a.astype(float) - b).mean())))
-
-
 class TestContract(EditorContract):
     @pytest.fixture
     def editor(self, runtime: Runtime, tiny_sd: Path) -> Any:
         return Registry.discover().create("editors", "plug-and-play", {"model": str(tiny_sd), "steps": 6}, runtime)
 
 
-class TestGroundedContract(EditorContract):
-    @pytest.fixture
-    def editor(self, runtime: Runtime, tiny_sd: Path) -> Any:
-        return Registry.discover().create("editors", "plug-and-play", {"model": str(tiny_sd), "steps": 6}, runtime)
-
+class TestGroundedContract(TestContract):
     @pytest.fixture
     def job(self, editor: Any, image: np.ndarray) -> EditJob:
         return grounded(editor, ONE)
+
+
+class TestGuards(SamplingGuards):
+    options = (
+        *("steps", "guidance_scale", "features_until", "attention_until", "feature_blocks", "attention_from"),
+        *("features", "inversion_prompt", "negative_prompt", "refine", "overlap", "beta"),
+    )
+    make = staticmethod(editor)
+    job = staticmethod(job)
+    grounded = staticmethod(grounded)
+    touches = 4
+    """The first call after the inversion."""
 
 
 # --- what defines it --------------------------------------------------------------------------------------------------
@@ -203,14 +198,6 @@ def test_options_of_grounded_runs_change_them(option: str, value: Any, runtime: 
     assert np.array_equal(plain.edit(job(plain)).image, changed.edit(job(changed)).image)
 
 
-def test_no_option_is_without_a_test() -> None:
-    tested = {"steps", "guidance_scale", "features_until", "attention_until", "feature_blocks", "attention_from"}
-    tested |= {"features", "inversion_prompt", "negative_prompt", "refine", "overlap", "beta"}
-    models = {"model", "variant", "allow_pickle", "accept_db"}  # test_stable_diffusion, and below
-    assert set(PlugAndPlayOptions.model_fields) == tested | models
-    assert all(field.description for field in PlugAndPlayOptions.model_fields.values())
-
-
 def test_a_source_sentence_is_asked_for_only_where_it_is_used(runtime: Runtime, tiny_sd: Path) -> None:
     plan = ONE.model_copy(update={"source_prompt": ""})
     edit = editor(runtime, tiny_sd)
@@ -221,19 +208,6 @@ def test_a_source_sentence_is_asked_for_only_where_it_is_used(runtime: Runtime, 
 
 
 # --- grounded ---------------------------------------------------------------------------------------------------------
-
-
-def test_grounded_keeps_what_is_outside_the_regions(runtime: Runtime, tiny_sd: Path, monkeypatch: Any) -> None:
-    edit = editor(runtime, tiny_sd)
-    seen: list[torch.Tensor] = []
-    decode = StableDiffusion.decode
-    monkeypatch.setattr(StableDiffusion, "decode", lambda self, z: seen.append(z) or decode(self, z))
-    edit.edit(grounded(edit))
-    z, source = seen[-1], edit.model.encode(sample_image(WIDTH, HEIGHT))
-    inside = np.zeros((8, 12), bool)
-    inside[1:6, 2:10] = True
-    assert torch.equal(z[0][:, ~inside], source[0][:, ~inside])
-    assert (z[0][:, inside] != source[0][:, inside]).float().mean() > 0.99
 
 
 def test_grounded_has_a_row_for_each_subtask_and_one_for_all(tiny_sd: Path) -> None:
@@ -249,16 +223,9 @@ def test_each_subtask_acts_in_its_own_region(runtime: Runtime, tiny_sd: Path) ->
     assert not np.array_equal(one, two)
 
 
-def test_a_subtask_without_a_region_is_refused(runtime: Runtime, tiny_sd: Path) -> None:
-    edit = editor(runtime, tiny_sd)
-    with pytest.raises(InputRefused, match="subtask 2 \\('green grass'\\) has no region") as caught:
-        edit.edit(replace(grounded(edit), regions=(SMALL,)))
-    assert "--box" in caught.value.remedy
-
-
 def test_a_region_thinner_than_a_cell_still_acts(runtime: Runtime, tiny_sd: Path) -> None:
     edit = editor(runtime, tiny_sd)
-    thin = replace(grounded(edit, ONE), regions=(box(0, 40, 30, 41, 34),))
+    thin = replace(grounded(edit, ONE), regions=regions(ONE, ((40.0, 30.0, 41.0, 34.0),)))
     made = edit.edit(thin).image
     assert not np.array_equal(made, edit.model.decode(edit.model.encode(thin.image)))
 
@@ -278,50 +245,14 @@ def test_blocks_that_are_not_there_are_named(runtime: Runtime, tiny_sd: Path) ->
     assert not edit.edit(job(edit)).stopped, "where none is put in, there need be none"
 
 
-def test_words_that_are_cut_are_shown(runtime: Runtime, tiny_sd: Path) -> None:
-    edit = editor(runtime, tiny_sd, steps=1)
-    long = "a very blue ball " * 20
-    with pytest.warns(UserWarning, match="does not see"):
-        log = edit.edit(job(edit, ONE.model_copy(update={"target_prompt": long}))).log
-    assert list(log["prompts_cut"]) == [long]
-    assert json.loads(json.dumps(dict(log))) == dict(log)
-
-
-def test_numbers_that_are_not_finite_stop_by_name(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    edit = editor(Runtime(device="cpu", dtype="fp32"), tiny_sd)
-    weight = edit.model.unet.conv_out.weight
-    monkeypatch.setattr(weight, "data", torch.full_like(weight, float("nan")))
-    with pytest.raises(ResultRefused, match="not a finite number") as caught:
-        edit.edit(job(edit))
-    assert caught.value.exit_code == 11
-
-
-@pytest.fixture
-def traces() -> Any:
-    def of(unet: Any) -> list[Any]:
-        return [
-            (name, dict(module._forward_hooks), dict(module._forward_pre_hooks), getattr(module, "processor", None))
-            for name, module in unet.named_modules()
-        ]
-
-    return of
-
-
 def full_after(calls: int) -> Iterator[None]:
     for _ in range(calls):
         yield
     raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
 
-def test_the_network_is_left_as_it_was(runtime: Runtime, tiny_sd: Path, traces: Any) -> None:
-    edit = editor(runtime, tiny_sd)
-    before = traces(edit.model.unet)
-    edit.edit(job(edit))
-    assert traces(edit.model.unet) == before
-
-
 def test_too_little_memory_is_named_and_leaves_the_network_as_it_was(
-    tiny_sd: Path, monkeypatch: pytest.MonkeyPatch, traces: Any
+    tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit = editor(Runtime(device="cpu", dtype="fp32"), tiny_sd)
     unet, calls = edit.model.unet, full_after(5)  # four to invert, then one with all put in
@@ -332,48 +263,13 @@ def test_too_little_memory_is_named_and_leaves_the_network_as_it_was(
     handle.remove()
     assert "bf16" in caught.value.remedy and len(inside) == 6
     assert traces(unet) == before
-    hooks = [sum(len(hooks) for _, hooks, _, _ in one) for one in inside]
+    hooks = [sum(len(hooks) for _, hooks, *_ in one) for one in inside]
     assert hooks[-1] == hooks[0] + 1 + 2 * 8, "while it runs, one block's features and eight layers are put in"
-
-
-def test_the_model_has_to_be_named(runtime: Runtime) -> None:
-    edit = PlugAndPlayEditor(PlugAndPlayOptions(), runtime)
-    with pytest.raises(UsageError, match="no model is named"):
-        edit.edit(job(edit))
-
-
-def test_a_picture_from_another_world_is_refused(runtime: Runtime, tiny_sd: Path) -> None:
-    edit = editor(runtime, tiny_sd, accept_db=50)
-    with pytest.raises(InputRefused, match="not from this model's world"):
-        edit.edit(job(edit))
-
-
-@pytest.mark.parametrize("after", [2, 6])
-def test_an_interrupted_edit_goes_on_to_the_same_bytes(tiny_sd: Path, after: int) -> None:
-    whole = editor(Runtime(device="cpu", dtype="fp32"), tiny_sd)
-    expected = whole.edit(job(whole)).image
-    edit = editor(Runtime(device="cpu", dtype="fp32"), tiny_sd)
-    asked, states = iter(range(99)), []
-    watch = Watch(checkpoint=states.append, should_stop=lambda: next(asked) == after)
-    assert edit.edit(job(edit, watch=watch)).stopped
-    edit = editor(Runtime(device="cpu", dtype="fp32"), tiny_sd)
-    resumed = edit.edit(job(edit, watch=Watch(resume=states[-1])))
-    assert np.array_equal(resumed.image, expected)
 
 
 # --- the trained networks ---------------------------------------------------------------------------------------------
 
 
 def test_a_trained_model_makes_another_thing_of_it_in_the_same_place(trained: Runtime) -> None:
-    registry = Registry.discover()
-    case = cases(16, "validation")[1]
-    edit = registry.create(
-        "editors", "plug-and-play", {"steps": 10}, trained, below=[registry.profile("diorama").layer("plug-and-play")]
-    )
-    picture = render(case.scene)
-    made = edit.edit(EditJob(picture, case.plan, case.regions(), 0, edit.options, grounded=True)).image
-    igloo = case.regions()[0].mask > 0
-    outside = np.max([region.mask for region in case.regions()], axis=0) == 0
-    red, _, blue = np.moveaxis(made[igloo].astype(float), -1, 0)
-    assert (blue - red).mean() > 40, "the purple igloo is blue"
-    assert psnr(made[outside], picture[outside]) > 25
+    bluer, kept = igloo_turned_blue("plug-and-play", trained)
+    assert bluer > 40 and kept > 25
