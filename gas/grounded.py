@@ -192,6 +192,7 @@ class _Turns:
             plan=single_plan(self.job.plan, index),
             regions=tuple(replace(region, subtask=0) for region in own),
             seed=self.job.seed + index,
+            intermediate=so_far.done > 0,
             watch=self._watch(index, so_far, resume, made),
         )
 

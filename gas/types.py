@@ -184,7 +184,8 @@ class EditJob:
     Every region has a mask that is finite and not empty. `options` is an instance of the editor's own Options class.
     `segmenter` is the user's chosen segmenter, for editors that want segments of a picture of their own making.
     `grounded` says that the editor is to confine each subtask to its region itself; it is set only for editors that
-    say that they can (`Editor.confines`), and every subtask then has a region.
+    say that they can (`Editor.confines`), and every subtask then has a region. `intermediate` says that the image is
+    one that a turn before has edited: an editor that refuses pictures of another kind than its own must take it.
     """
 
     image: Image
@@ -195,6 +196,7 @@ class EditJob:
     segmenter: Grounder | None = None
     watch: Watch = Watch()
     grounded: bool = False
+    intermediate: bool = False
 
 
 @dataclass(frozen=True)

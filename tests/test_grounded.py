@@ -96,6 +96,7 @@ def test_each_subtask_has_a_plan_a_region_a_picture_and_a_seed_of_its_own() -> N
     assert (large.image == image()).all()
     assert (small.image[LARGE == 0] == image()[LARGE == 0]).all()
     assert (small.image[LARGE > 0] != image()[LARGE > 0]).any(), "it works on what the turn before has left"
+    assert (large.intermediate, small.intermediate) == (False, True)
     assert not large.grounded, "only an editor that says that it can is asked to confine its edits itself"
 
 
@@ -461,6 +462,24 @@ def test_score_distillation_in_turns(models: dict[str, Path]) -> None:
     edited = edit_grounded(editor, job(editor))
     outside = np.maximum(SMALL, LARGE) == 0
     assert (edited.image[outside] == image()[outside]).all() and (edited.image[~outside] != image()[~outside]).any()
+
+
+@pytest.mark.parametrize("name", ["dds", "instruct-pix2pix"])
+def test_a_small_world_takes_what_a_turn_has_left(name: str, models: dict[str, Path]) -> None:
+    """The picture given is judged, and what an edit has made of it is not judged again."""
+    model = models["sd" if name == "dds" else "ip2p"]
+    editor = registered(name, model, steps=1)
+    parts = editor.model if name == "dds" else editor.model.parts
+    found = parts.round_trip_db(image())
+    with pytest.raises(InputRefused, match="not from this model's world"):
+        edit_grounded(registered(name, model, steps=1, accept_db=found + 0.1), job(editor))
+    strict = registered(name, model, steps=1, accept_db=found - 0.001)
+    edit_grounded(strict, job(strict))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            type(parts), "round_trip_db", lambda self, picture, z=None: found if (picture == image()).all() else 0
+        )
+        edit_grounded(strict, job(strict))
 
 
 def test_zone_is_confined_to_what_was_found(models: dict[str, Path]) -> None:

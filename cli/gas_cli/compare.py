@@ -77,7 +77,7 @@ def compare(
                 continue
             seconds = time.perf_counter() - began
             outside = outside_difference(read.pixels, result.image, result.mask)
-            columns.append((name, result.image))
+            columns.append((name.replace("+", " + "), result.image))
             rows.append(
                 {
                     "editor": name,

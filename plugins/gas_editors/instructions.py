@@ -102,7 +102,7 @@ class InstructionEditor(Editor):
         outside it the image is the last turn's own output."""
         options, watch = self.options, job.watch
         model = self.model
-        refuse_foreign(model.parts, job.image, options.accept_db)
+        refuse_foreign(model.parts, job, options.accept_db)
         instructions = [instruction_of(subtask, options.wording) for subtask in job.plan.subtasks]
         so_far = _Progress.begun(job.image) if watch.resume is None else _Progress.restored(watch.resume, job)
         resume = watch.resume

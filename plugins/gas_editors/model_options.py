@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gas.diffusion.stable_diffusion import StableDiffusion
     from gas.interfaces import Editor
-    from gas.types import Image
+    from gas.types import EditJob, Image
 
 
 class ModelOptions(Options):
@@ -32,17 +32,23 @@ class ModelOptions(Options):
 
 
 def check_world(editor: Editor, model: Callable[[], StableDiffusion], image: Image) -> None:
-    """`refuse_foreign` for a whole picture of any size; the `model` is loaded only where there is a limit."""
+    """InputRefused (exit 3) for a whole picture, of any size, of another world than the model's; the `model` is loaded
+    only where there is a limit."""
     if editor.options.accept_db is not None:
         size = (image.shape[1], image.shape[0])
         frame = work_frame(size, (), mode="full", resolution=editor.resolution(), multiple=editor.multiple())
-        refuse_foreign(model(), frame.cut(image), editor.options.accept_db)
+        _refuse_below(editor.options.accept_db, model().round_trip_db(frame.cut(image)))
 
 
-def refuse_foreign(model: StableDiffusion, image: Image, least: float | None, z: Tensor | None = None) -> None:
-    """InputRefused (exit 3) for a picture of which encoding and decoding leaves less than `least` dB; `z` is its latent
-    where that is known already."""
-    if least is not None and (found := model.round_trip_db(image, z)) < least:
+def refuse_foreign(model: StableDiffusion, job: EditJob, least: float | None, z: Tensor | None = None) -> None:
+    """InputRefused (exit 3) for a job whose picture encoding and decoding leaves less than `least` dB of; `z` is its
+    latent where that is known already. What a turn before has edited is taken as it is."""
+    if least is not None and not job.intermediate:
+        _refuse_below(least, model.round_trip_db(job.image, z))
+
+
+def _refuse_below(least: float, found: float) -> None:
+    if found < least:
         raise InputRefused(
             f"this picture is not from this model's world: {found:.1f} dB are left after encoding and decoding, "
             f"{least:g} are needed",

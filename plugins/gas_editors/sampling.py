@@ -69,7 +69,7 @@ class SamplingEditor(TextToImageEditor):
     def edit(self, job: EditJob) -> Edited:
         model = self.model
         z_source = model.encode(job.image)
-        refuse_foreign(model, job.image, self.options.accept_db, z_source)
+        refuse_foreign(model, job, self.options.accept_db, z_source)
         targets = self.targets(job, (z_source.shape[2], z_source.shape[3]))
         predictor = Predictor(model)
         phases = Phases(job.watch, model.decode, z_source, self.planned(job))

@@ -192,7 +192,7 @@ class ScoreDistillationEditor(TextToImageEditor):
 
     def _encode(self, model: StableDiffusion, job: EditJob) -> Tensor:
         z = model.encode(job.image)
-        refuse_foreign(model, job.image, self.options.accept_db, z)
+        refuse_foreign(model, job, self.options.accept_db, z)
         return z
 
 
