@@ -15,15 +15,12 @@ import numpy as np
 
 from gas.compose import blend, unblend
 from gas.errors import InputRefused, ResultRefused
-from gas.regions import union, weaken_overlaps
+from gas.regions import union
 from gas.types import Edited, EditJob, EditPlan, Step, Watch
 
 if TYPE_CHECKING:
     from gas.interfaces import Editor
     from gas.types import Image, Mask
-
-OVERLAP = 0.3
-"""Share that the larger of two regions keeps where they overlap (Ground-A-Score, supplement 6.1)."""
 
 Check = Callable[[EditJob, Edited], None]
 
@@ -144,7 +141,7 @@ class _Turns:
     def __init__(self, editor: Editor, job: EditJob, masks: list[Mask], check: Check) -> None:
         self.editor, self.job, self.check = editor, job, check
         self.order = turn_order(masks)
-        self.alphas = weaken_overlaps(masks, OVERLAP)
+        self.masks = masks
 
     def run(self) -> Edited:
         resume = self.job.watch.resume
@@ -213,7 +210,7 @@ class _Turns:
                 return
             last = count
             show = step.preview
-            preview = None if show is None else lambda: blend(picture, show(), self.alphas[index])
+            preview = None if show is None else lambda: blend(picture, show(), self.masks[index])
             outer.on_step(Step(count, turns * so_far.steps, {"subtask": index + 1, **step.values}, preview))
 
         def checkpoint(state: Mapping[str, Any]) -> None:
@@ -233,9 +230,8 @@ class _Turns:
         )
 
     def _alpha(self, index: int, edited: Edited) -> Mask:
-        """How much of a turn's edit is kept: its region, less where smaller ones overlap it, and never more than the
-        editor itself would paste."""
-        alpha = self.alphas[index]
+        """How much of a turn's edit is kept: its region, and never more than the editor itself would paste."""
+        alpha = self.masks[index]
         return alpha if edited.mask is None else np.minimum(alpha, edited.mask)
 
     def _refuse_black(self, index: int, before: Image, after: Image, alpha: Mask) -> None:
@@ -255,7 +251,6 @@ class _Turns:
         log: dict[str, Any] = {
             "confined_by": "turns",
             "order": [index + 1 for index in self.order],
-            "overlap": OVERLAP,
             "notes": [note for one in so_far.logs for note in one["notes"]],
             "turns": so_far.logs,
         }

@@ -22,7 +22,7 @@ from gas.types import Edited, EditJob, Region, Subtask
 from gas_diorama import bench
 from gas_diorama.cases import SINGLE, STRATA, Case, benchmark_cases, cases, single_cases
 from gas_diorama.report import tables
-from gas_diorama.scores import Result, difference, estimate, summarise
+from gas_diorama.scores import Result, by_grounding, difference, estimate, summarise
 from gas_diorama.world import SMALL_AREA, apply, is_held_out, masks, render, split
 
 pytest.importorskip("torch")
@@ -595,6 +595,33 @@ def test_seeds_of_a_case_are_no_cases_of_their_own() -> None:
     one = [result("a", str(i), i % 2 == 0) for i in range(10)]
     three = [result("a", str(i), i % 2 == 0, seed=seed) for i in range(10) for seed in range(3)]
     assert estimate(three, "subtasks_done") == estimate(one, "subtasks_done")
+
+
+def test_grounded_rows_are_compared_with_their_plain_ones() -> None:
+    def several(row: str, case: str, ratio: float) -> Result:
+        one = result(row, case, ratio < 0.5, stratum="several")
+        return replace(one, done=one.done * 2, actions=one.actions * 2, nearest=one.nearest * 2, ratio=(ratio, ratio))
+
+    results = [
+        *(several("x", str(i), 0.8) for i in range(3)),
+        *(several("x grounded", str(i), 0.3) for i in range(3)),
+        *(replace(result(row, "one", False), ratio=(1.0,)) for row in ("x", "x grounded")),
+        several("alone", "0", 0.1),
+        *(several(row, "s", 0.0) for row in ("y grounded",)),
+        *(replace(several(row, "single-0", 0.0), stratum="single") for row in ("x", "x grounded")),
+    ]
+    found = by_grounding(results)
+    assert list(found) == ["one subtask", "several subtasks"]
+    assert list(found["several subtasks"]) == ["x", "x grounded"], "rows that are there both ways"
+    grounded = found["several subtasks"]["x grounded"]
+    assert grounded["value"]["ratio"].mean == pytest.approx(0.3), "single instructions are left out"
+    assert grounded["difference"]["ratio"].mean == pytest.approx(-0.5)
+    assert grounded["difference"]["subtasks_done"].mean == 100
+    assert found["several subtasks"]["x"]["difference"] == {}
+    console = Console(width=250, file=StringIO())
+    console.print(tables(summarise(results, "x"), "x", None, found))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "edits of several subtasks: plain and grounded" in text and "-0.50 [-0.50, -0.50]" in text
 
 
 def test_summary_has_every_stratum_and_differences_from_the_reference() -> None:

@@ -28,7 +28,7 @@ from gas_diorama.cases import Case, benchmark_cases
 from gas_diorama.judge import Judge
 from gas_diorama.picture_scores import CLIP, find_clip, picture_scores
 from gas_diorama.report import as_json, contact_sheet, tables
-from gas_diorama.scores import Result, Summary, by_action, summarise
+from gas_diorama.scores import Result, Summary, by_action, by_grounding, summarise
 from gas_diorama.world import Edit, Scene
 
 if TYPE_CHECKING:
@@ -144,14 +144,21 @@ class Report:
         """As `summary`, for the edits by a single instruction of each action."""
         return by_action(self.results, REFERENCE)
 
+    @property
+    def grounding(self) -> Summary:
+        """As `summary`, for edits of one and of several subtasks: grounded rows against their plain ones."""
+        return by_grounding(self.results)
+
     def as_json(self) -> dict[str, Any]:
-        """Plain values: what was run, and mean, low and high of every column for each stratum, each action and row."""
+        """Plain values: what was run, and mean, low and high of every column for each stratum, each action and row, and
+        for rows that there are plain and grounded."""
         summaries = {"strata": as_json(self.summary), "actions": as_json(self.actions)}
+        summaries["grounding"] = as_json(self.grounding)
         return {"suite": "diorama", "version": VERSION, **self.setting, **summaries}
 
     def tables(self) -> RenderableType:
         """What a terminal shows: a table for each stratum, and for each action."""
-        return tables(self.summary, REFERENCE, self.actions)
+        return tables(self.summary, REFERENCE, self.actions, self.grounding)
 
 
 def run(

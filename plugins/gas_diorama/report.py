@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 
 _DIGITS = {"subtasks_done": 0, "all_done": 0, "raw_outside": 2, "pasted_outside": 2, "seconds": 1, "network_rows": 0}
-_DIGITS |= {"clip_rows": 0, "generator_rows": 0}
+_DIGITS |= {"ratio": 2, "clip_rows": 0, "generator_rows": 0}
 _SELDOM = {"clip_rows", "generator_rows", "clip_i", "clip_t", "clip_region"}
 _DIGITS |= {"l1": 4, "l2": 4, "clip_i": 3, "clip_t": 3, "clip_region": 3}
 _BESIDE_SCORES = {"subtasks_done": COLUMNS["subtasks_done"], **PICTURE_COLUMNS}
@@ -35,10 +35,13 @@ def as_json(summary: Summary) -> dict[str, Any]:
     }
 
 
-def tables(summary: Summary, reference: str, actions: Summary | None = None) -> RenderableType:
+def tables(
+    summary: Summary, reference: str, actions: Summary | None = None, grounding: Summary | None = None
+) -> RenderableType:
     """One table for each stratum, all cases first: each value with its 95 % interval, and the share of subtasks done
     minus that of the row `reference`. After them the scores of finished pictures, of all cases and of each action in
-    `actions` (edits by a single instruction), where there are any: means alone, the intervals are in the JSON."""
+    `actions` (edits by a single instruction), where there are any: means alone, the intervals are in the JSON. Last,
+    from `grounding`, grounded rows beside their plain ones."""
     from rich.console import Group
 
     found: list[Any] = []
@@ -49,7 +52,29 @@ def tables(summary: Summary, reference: str, actions: Summary | None = None) -> 
     for title, rows in groups.items():
         if any(column in kinds["value"] for kinds in rows.values() for column in PICTURE_COLUMNS):
             found += [_table(f"{title} (means)", rows, _BESIDE_SCORES, intervals=False), ""]
+    for title, rows in (grounding or {}).items():
+        found += [_beside_plain(f"edits of {title}: plain and grounded", rows), ""]
     return Group(*found[:-1])
+
+
+def _beside_plain(title: str, rows: Mapping[str, Any]) -> RenderableType:
+    """A line for each row, and how grounded ones differ from the plain ones."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("editor")
+    shown = ("subtasks_done", "ratio", "raw_outside")
+    for column in shown:
+        table.add_column(COLUMNS[column], justify="right")
+        table.add_column("minus plain", justify="right")
+    for row, kinds in rows.items():
+        cells = []
+        for column in shown:
+            against = kinds["difference"].get(column)
+            cells.append(_shown(kinds["value"].get(column), _DIGITS[column]))
+            cells.append("" if against is None else _shown(against, _DIGITS[column], signed=True))
+        table.add_row(row, *cells)
+    return table
 
 
 def _table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -72,6 +72,7 @@ class Estimate:
 COLUMNS = {
     "subtasks_done": "subtasks done (%)",
     "all_done": "all done (%)",
+    "ratio": "mean ratio",
     "raw_outside": "raw error outside",
     "pasted_outside": "pasted error outside",
     "seconds": "seconds",
@@ -79,7 +80,8 @@ COLUMNS = {
     "clip_rows": "CLIP rows",
     "generator_rows": "generator rows",
 }
-"""Names in JSON and headings for people. Errors are in levels of 255, seconds and rows are for one edit."""
+"""Names in JSON and headings for people. Errors are in levels of 255, seconds and rows are for one edit. The ratio is
+the judge's |out - exact| / |source - exact| of a subtask in its region: 0 for the exact result, 1 for the source."""
 
 PICTURE_COLUMNS = {
     "l1": "L1",
@@ -97,6 +99,8 @@ def _parts(result: Result, column: str) -> tuple[float, float] | None:
         return 100.0 * sum(result.done), float(len(result.done))
     if column == "all_done":
         return 100.0 * all(result.done), 1.0
+    if column == "ratio":
+        return float(sum(result.ratio)), float(len(result.ratio))
     value = getattr(result, column)
     return None if value is None else (float(value), 1.0)
 
@@ -159,7 +163,7 @@ def summarise(results: Sequence[Result], reference: str) -> Summary:
     groups: dict[str, list[Result]] = {ALL: [result for result in results if result.stratum != SINGLE]}
     for result in results:
         groups.setdefault(result.stratum, []).append(result)
-    return _summaries(groups, reference)
+    return _summaries(groups, lambda row: reference)
 
 
 def by_action(results: Sequence[Result], reference: str) -> Summary:
@@ -167,10 +171,31 @@ def by_action(results: Sequence[Result], reference: str) -> Summary:
     groups: dict[str, list[Result]] = {}
     for action in ("change", "add", "remove"):
         groups[action] = [result for result in results if result.actions == (action,)]
-    return _summaries(groups, reference)
+    return _summaries(groups, lambda row: reference)
 
 
-def _summaries(groups: Mapping[str, Sequence[Result]], reference: str) -> Summary:
+def by_grounding(results: Sequence[Result]) -> Summary:
+    """As `summarise`, for edits of one subtask and of several, without the edits by a single instruction, and of rows
+    that there are plain and grounded ("NAME" and "NAME grounded"): a grounded row's differences are from its plain
+    one."""
+    rows = {result.row for result in results}
+    both = {row for row in rows if row + GROUNDED in rows or (row.endswith(GROUNDED) and _plain(row) in rows)}
+    kept = [result for result in results if result.row in both and result.stratum != SINGLE]
+    groups = {
+        "one subtask": [result for result in kept if len(result.done) == 1],
+        "several subtasks": [result for result in kept if len(result.done) > 1],
+    }
+    return _summaries(groups, _plain)
+
+
+GROUNDED = " grounded"
+
+
+def _plain(row: str) -> str:
+    return row.removesuffix(GROUNDED)
+
+
+def _summaries(groups: Mapping[str, Sequence[Result]], reference: Callable[[str], str]) -> Summary:
     columns = (*COLUMNS, *PICTURE_COLUMNS)
     summary: Summary = {}
     for group, inside in groups.items():
@@ -180,7 +205,7 @@ def _summaries(groups: Mapping[str, Sequence[Result]], reference: str) -> Summar
         summary[group] = {}
         for row, own in by_row.items():
             values = {column: estimate(own, column) for column in columns}
-            against = by_row.get(reference, []) if row != reference else []
+            against = by_row.get(reference(row), []) if row != reference(row) else []
             differences = {column: difference(own, against, column) for column in columns}
             summary[group][row] = {
                 "value": {column: found for column, found in values.items() if found is not None},
