@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,18 @@ def run_digest(**parts: Any) -> str:
         digest.update(f"{name}:{len(data)}:".encode())
         digest.update(data)
     return digest.hexdigest()
+
+
+@contextmanager
+def of_this_run(*more: type[Exception]) -> Iterator[None]:
+    """Within it, whatever a state lacks or has wrong (and the errors `more`) is InputRefused: it is another run's."""
+    refused: tuple[type[Exception], ...] = (KeyError, TypeError, ValueError, AttributeError, *more)
+    try:
+        yield
+    except refused as error:
+        raise InputRefused(
+            f"the saved state does not belong to this run ({error})", "start it again from the beginning"
+        ) from None
 
 
 def save_state(path: Path, state: Mapping[str, Any], *, digest: str, record: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gas.checkpoint import of_this_run
 from gas.compose import blend, unblend
 from gas.errors import InputRefused, ResultRefused
 from gas.regions import union
@@ -106,7 +107,7 @@ class _SoFar:
 
     @classmethod
     def restored(cls, state: Mapping[str, Any], job: EditJob) -> _SoFar:
-        try:
+        with of_this_run():
             found = cls(
                 int(state["grounded.done"]),
                 state["grounded.picture"].numpy(),
@@ -117,10 +118,6 @@ class _SoFar:
             shapes = found.picture.shape == job.image.shape and found.kept.shape == job.image.shape[:2]
             if not shapes or not 0 <= found.done < len(job.plan.subtasks):
                 raise ValueError("its size or number of turns differs")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputRefused(
-                f"the saved state does not belong to this run ({error})", "start it again from the beginning"
-            ) from None
         return found
 
     def state(self) -> dict[str, Any]:

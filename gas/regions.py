@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -276,29 +276,6 @@ def intersection(masks: Iterable[Mask]) -> Mask:
 def minus(mask: Mask, other: Mask) -> Mask:
     """The mask of what is in `mask` but not in `other`; may be empty."""
     return np.minimum(mask, 1 - other)
-
-
-def weaken_overlaps(
-    masks: Sequence[np.ndarray], factor: float, mode: Literal["assign", "multiply"] = "assign"
-) -> list[np.ndarray]:
-    """The masks, one for each subtask and all of one shape, each less where smaller ones overlap it.
-
-    Where two overlap the larger one keeps its share `factor` (Ground-A-Score, supplement 6.1: 0.3). Under several
-    smaller ones it does so once ("assign", as the reference code) or once for each ("multiply"). Masks of equal size
-    weaken neither.
-    """
-    sizes = [float(mask.sum(dtype=np.float64)) for mask in masks]
-    weaker = np.float32(1 - factor)
-    out = []
-    for own, size in zip(masks, sizes, strict=True):
-        smaller = [mask for mask, other in zip(masks, sizes, strict=True) if other < size]
-        if not smaller:
-            out.append(own)
-        elif mode == "assign":
-            out.append(own * (1 - weaker * np.maximum.reduce(smaller)))
-        else:
-            out.append(own * np.multiply.reduce([1 - weaker * mask for mask in smaller]))
-    return out
 
 
 def fill_holes(mask: Mask) -> Mask:

@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from gas.checkpoint import of_this_run
 from gas.diffusion.contrastive import Query, patch_nce
 from gas.diffusion.convergence import Convergence
 from gas.diffusion.denoiser import Denoiser, NoisePrediction
 from gas.diffusion.draws import Draw, draws_after
 from gas.diffusion.features import feature_grid
+from gas.diffusion.gradients import gradient
 from gas.diffusion.masks import Cells, crop_cells
 from gas.diffusion.memory import memory_named
 from gas.diffusion.rows import NULL, GradientRow, Key, Network, Rows
-from gas.errors import InputRefused, OutOfResources, ResultRefused
+from gas.errors import OutOfResources, ResultRefused
 from gas.types import Step, Watch
 
 if TYPE_CHECKING:
@@ -37,9 +39,6 @@ STEP_SIZE = 0.1 * 2000 / 4096
 
 CHECKPOINT_EVERY = 25
 REPORT_EVERY = 10
-# The contrastive loss is scaled up for its backward pass, and its gradient down again, because fp16 gradients
-# underflow. A power of two changes no other result.
-_LOSS_SCALE = 2.0**10
 
 
 @dataclass(frozen=True)
@@ -357,8 +356,8 @@ class _Run:
                     self._loss(row, source.features[row.problem, row.source], own)
                     for row, own in zip(part, features, strict=True)
                 ]
-                (gradient,) = torch.autograd.grad(torch.stack(losses).sum() * _LOSS_SCALE, leaf)
-            for row, prediction, own in zip(part, eps.detach().split(1), gradient / _LOSS_SCALE, strict=True):
+                pulls = gradient(torch.stack(losses).sum(), leaf)
+            for row, prediction, own in zip(part, eps.detach().split(1), pulls, strict=True):
                 target.setdefault((row.problem, row.target), prediction)
                 mask = torch.cat([self.masks[row.problem][i] for i in row.terms]).amax(0)
                 g[row.problem] += mask * own
@@ -447,7 +446,7 @@ class _Run:
         self.watch.checkpoint({k: v.detach().cpu().clone() if isinstance(v, Tensor) else v for k, v in state.items()})
 
     def _resume(self, state: Mapping[str, Any]) -> None:
-        try:
+        with of_this_run(RuntimeError):
             if state["z"].shape != self.z.shape or not 0 <= state["step"] <= self.method.steps:
                 raise ValueError("its size or number of steps differs")
             self.done = int(state["step"])
@@ -464,9 +463,6 @@ class _Run:
             if self.watcher is not None:
                 prefix = "convergence."
                 self.watcher.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            remedy = "start it again from the beginning"
-            raise InputRefused(f"the saved state does not belong to this run ({error})", remedy) from None
 
     def _not_finite(self, draws: Mapping[int, Draw], source: _Half, target: Mapping[Key, Tensor]) -> ResultRefused:
         where = f"step {self.done + 1}, t = {', '.join(str(draw.t) for draw in draws.values())}"

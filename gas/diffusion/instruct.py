@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from gas.checkpoint import of_this_run
 from gas.diffusion.denoiser import to_epsilon
 from gas.diffusion.schedule import Schedule
 from gas.diffusion.stable_diffusion import StableDiffusion
-from gas.errors import InputRefused, ResultRefused
+from gas.errors import ResultRefused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,15 +148,11 @@ class Sampler:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from a `state`. InputRefused when it is not one of a run with this size and number of steps."""
-        try:
+        with of_this_run():
             if state["z"].shape != self.z.shape or not 0 <= state["step"] <= self.steps:
                 raise ValueError("its size or number of steps differs")
             self.done, z = int(state["step"]), state["z"].to(self.z)
             self.estimate = state["estimate"].to(self.z) if self.done else None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputRefused(
-                f"the saved state does not belong to this run ({error})", "start it again from the beginning"
-            ) from None
         self.z = z
         self._scheduler.set_begin_index(self.done)
         self._scheduler.lower_order_nums = min(self.done, self._scheduler.config.solver_order)

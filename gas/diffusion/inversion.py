@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
+from gas.diffusion.denoiser import NoisePrediction
+from gas.diffusion.gradients import gradient
 from gas.diffusion.noise_regularisation import NoiseRegularisation
 from gas.diffusion.sampling import CLEAN, Phases, Predictor, State, ddim
 
@@ -23,8 +25,6 @@ T = TypeVar("T")
 _REMEMBERED = 16
 INVERSIONS = "inversions"
 """What a runtime knows its inversions by: `runtime.forget(INVERSIONS)` lets the next edit pay its own."""
-# A loss is scaled up for its backward pass and its gradient down again: fp16 gradients underflow.
-_LOSS_SCALE = 2.0**10
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ class Inversion:
     def at(self, i: int) -> Tensor:
         """The latent `(1, C, h, w)` that step i begins with; for `i = len(times)` the clean one."""
         return self.latents[i : i + 1]
+
+    def reached(self, s: int, i: int) -> Tensor:
+        """The latent `(1, C, h, w)` at the time `s` that step i leads to, or the clean one where `s` is CLEAN."""
+        return self.at(len(self.times) if s == CLEAN else i + 1)
 
     def noise(self) -> Tensor:
         """The latent `(1, C, h, w)` at the noisiest time."""
@@ -121,7 +125,8 @@ def null_text(
 
             def back(null: Tensor) -> Tensor:
                 uncond = predictor.predict(state["z"], t, null)
-                return ddim(predictor.schedule, state["z"], uncond + guidance_scale * (cond - uncond), t, s)
+                eps = NoisePrediction(uncond, cond).guided(guidance_scale)
+                return ddim(predictor.schedule, state["z"], eps, t, s)
 
             null = _fitted(state["null"], back, goal, inner_steps, rate * (1 - i / (2 * count)), enough + 2e-5 * i)
             nulls = state["nulls"].clone()
@@ -147,8 +152,7 @@ def _fitted(
             loss = (back(leaf) - goal).square().mean()
             if float(loss.detach()) < enough:
                 break
-            (gradient,) = torch.autograd.grad(loss * _LOSS_SCALE, leaf)
-        leaf.grad = gradient / _LOSS_SCALE
+            leaf.grad = gradient(loss, leaf)
         optimiser.step()
     return leaf.detach()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from gas.checkpoint import of_this_run
 from gas.diffusion.memory import memory_named
 from gas.errors import InputRefused, OutOfResources, ResultRefused
 from gas.types import Step, Watch
@@ -182,15 +183,11 @@ class Phases:
             raise InputRefused("the saved state does not belong to this run", "start it again from the beginning")
         if f"{name}.step" not in saved:
             return 0, state
-        try:
+        with of_this_run():
             done = int(saved[f"{name}.step"])
             found = {key: saved[f"{name}.{key}"].to(value) for key, value in state.items()}
             if not 0 <= done <= steps or any(found[key].shape != state[key].shape for key in state):
                 raise ValueError("its size or number of steps differs")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputRefused(
-                f"the saved state does not belong to this run ({error})", "start it again from the beginning"
-            ) from None
         return done, found
 
     def _refuse_not_finite(self, name: str, i: int, state: Mapping[str, Tensor]) -> None:

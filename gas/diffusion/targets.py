@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gas.diffusion.denoiser import NoisePrediction
 from gas.diffusion.masks import weaken_overlaps
 from gas.diffusion.schedule import Schedule
 
@@ -84,6 +85,11 @@ class Targets:
     def combine(self, rows: Tensor, t: int) -> Tensor:
         """One prediction `(1, C, h, w)` of the rows' `(n, C, h, w)`."""
         return rows if self.masks is None else (self.shares(t, rows) * rows).sum(0, keepdim=True)
+
+    def guided(self, rows: Tensor, t: int, scale: float) -> Tensor:
+        """The guided prediction `(1, C, h, w)` of `rows` `(1 + n, C, h, w)`: the null prompt's first, then the targets'
+        rows, which are combined."""
+        return NoisePrediction(rows[:1], self.combine(rows[1:], t)).guided(scale)
 
     def blend(self, z: Tensor, z_source: Tensor) -> Tensor:
         """`z` inside the region and `z_source` outside it, both `(1, C, h, w)` at one time (blended diffusion,

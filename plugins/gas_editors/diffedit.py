@@ -90,7 +90,7 @@ class DiffEditEditor(SamplingEditor):
         inversion = invert(phases, predictor, z_source, prompt, every, refine=options.refine, runtime=self.runtime)
 
         def after(z: Tensor, s: int, i: int) -> Tensor:
-            own = z_source if s == CLEAN else inversion.at(i + 1)
+            own = inversion.reached(s, i)
             return targets.blend(z, own) if self._mask is None else torch.where(self._mask > 0, z, own)
 
         predict = guided(predictor, targets, options.guidance_scale)

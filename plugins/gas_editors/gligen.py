@@ -22,7 +22,7 @@ from gas.regions import box_mask as pixel_box
 from gas.regions import mask_box
 from gas.types import Box, EditJob, Region, Subtask
 from gas_editors.sampling import SamplingEditor, SamplingOptions, save_latent_map
-from gas_editors.score_distillation import region_mask
+from gas_editors.score_distillation import region_mask, subtask_regions
 
 MODEL = "masterful/gligen-1-4-inpainting-text-box"
 """The inpainting model that was published in diffusers' layout; its newest revision. It is not in a profile, since
@@ -91,8 +91,7 @@ class GLIGENEditor(SamplingEditor):
         def predict(z: Tensor, t: int, i: int) -> Tensor:
             rows = (told if i < last_told else untold).predict(z, t, embeddings)
             predictor.rows += len(rows)
-            null, cond = rows.split([1, len(rows) - 1])
-            return null + options.guidance_scale * (targets.combine(cond, t) - null)
+            return targets.guided(rows, t, options.guidance_scale)
 
         def source_at(s: int) -> Tensor:
             return z_source if s == CLEAN else model.schedule.add_noise(z_source, noise, torch.tensor([s]))
@@ -116,12 +115,8 @@ class GLIGENEditor(SamplingEditor):
         """`(1, 1, h, w)`: 1 where the picture stays: outside the boxes, or outside the regions of a grounded run."""
         if (region := targets.region) is not None:
             return (region <= 0).to(like)
-        for index, subtask in enumerate(job.plan.subtasks):
-            if not any(region.subtask == index for region in job.regions):
-                raise InputRefused(
-                    f"subtask {index + 1} ({subtask.region_phrase!r}) has no region",
-                    f"give --box '{subtask.region_phrase}=x0,y0,x1,y1'",
-                )
+        for index in range(len(job.plan.subtasks)):
+            subtask_regions(job, index)
         size = (like.shape[2], like.shape[3])
         boxes = [box_mask(box_cells(_box(region), job.image.shape[:2], size), size) for region in job.regions]
         return 1 - torch.stack(boxes).amax(0).to(like)

@@ -24,6 +24,7 @@ from gas_editors.score_distillation import (
     ScoreDistillationEditor,
     ScoreDistillationOptions,
     region_mask,
+    subtask_regions,
     whole_prompts,
 )
 
@@ -178,10 +179,7 @@ class GroundAScoreEditor(ScoreDistillationEditor):
         return np.maximum.reduce([pixel_box(_box(region), (width, height)) for region in job.regions])
 
     def _place(self, job: EditJob, index: int, size: tuple[int, int]) -> _Place:
-        regions = [region for region in job.regions if region.subtask == index]
-        if not regions:
-            phrase = job.plan.subtasks[index].region_phrase
-            raise InputRefused(f"subtask {index + 1} ({phrase!r}) has no region", f"give --box '{phrase}=x0,y0,x1,y1'")
+        regions = subtask_regions(job, index)
         height, width = job.image.shape[:2]
         if self.options.mask == "none":
             return _Place(torch.ones(1, 1, *size), ((0, 0, size[1], size[0]),), 1.0)

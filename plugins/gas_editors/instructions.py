@@ -14,11 +14,12 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from gas.checkpoint import of_this_run
 from gas.compose import blend, unblend
 from gas.diffusion.attention import AttentionLayer, AttentionMaps, control_attention
 from gas.diffusion.instruct import InstructionModel, InstructionNoise, Sampler, text_positions, token_names
 from gas.diffusion.memory import memory_named
-from gas.errors import InputRefused, ModelUnavailable, OutOfResources, UsageError
+from gas.errors import ModelUnavailable, OutOfResources, UsageError
 from gas.files import slug
 from gas.interfaces import Editor
 from gas.types import Edited, EditJob, Step, Subtask, Watch
@@ -178,16 +179,12 @@ class _Progress:
 
     @classmethod
     def restored(cls, state: Mapping[str, Any], job: EditJob) -> _Progress:
-        try:
+        with of_this_run():
             kept = state["kept"].numpy() if "kept" in state else None
             picture, raw = state["picture"].numpy(), state["raw"].numpy()
             found = cls(int(state["number"]), picture, raw, kept, int(state["evaluations"]), list(state["turns"]))
             if picture.shape != job.image.shape or not 0 <= found.number < len(job.plan.subtasks):
                 raise ValueError("its size or number of turns differs")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputRefused(
-                f"the saved state does not belong to this run ({error})", "start it again from the beginning"
-            ) from None
         return found
 
     def state(self) -> dict[str, Any]:

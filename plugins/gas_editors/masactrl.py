@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gas.diffusion.attention import AttentionLayer, Parts, attention_layers, share_attention
 from gas.diffusion.inversion import invert
-from gas.diffusion.sampling import CLEAN, Phases, Predictor, sample, times
+from gas.diffusion.sampling import Phases, Predictor, sample, times
 from gas.diffusion.targets import Targets
 from gas.errors import UsageError
 from gas.types import EditJob
@@ -78,11 +78,10 @@ class MasaCtrlEditor(SamplingEditor):
                     eps = predictor.predict(both, t, torch.cat([source, own]))[1:]
             else:
                 eps = predictor.predict(rows, t, own)
-            uncond, cond = eps[:1], targets.combine(eps[1:], t)
-            return uncond + options.guidance_scale * (cond - uncond)
+            return targets.guided(eps, t, options.guidance_scale)
 
         def after(z: Tensor, s: int, i: int) -> Tensor:
-            return targets.blend(z, inversion.at(len(when) if s == CLEAN else i + 1))
+            return targets.blend(z, inversion.reached(s, i))
 
         z = sample(phases, "sampling", schedule, inversion.noise(), when, noise, after)
         return z, {"layers": [layer.name for layer in layers], "shared_steps": max(0, len(when) - options.start_step)}

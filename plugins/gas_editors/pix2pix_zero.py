@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor
 
 from gas.diffusion.attention import AttentionLayer, attention_layers, control_attention
+from gas.diffusion.gradients import gradient
 from gas.diffusion.inversion import invert
 from gas.diffusion.memory import memory_named
 from gas.diffusion.noise_regularisation import NoiseRegularisation
@@ -44,9 +45,6 @@ SENTENCES = (
     "look at {}",
 )
 """Where a phrase is put to make sentences of it."""
-
-# A loss is scaled up for its backward pass and its gradient down again: fp16 gradients underflow.
-_LOSS_SCALE = 2.0**10
 
 
 def _list(value: Any) -> Any:
@@ -152,8 +150,7 @@ class Pix2PixZeroEditor(SamplingEditor):
                 pull, far = attention_pull(predictor, layers, reference, z, t, edited)
                 z = z - options.cross_attention * targets.combine(pull, t)
                 distance = distance + far.mean()
-            null, conds = predictor.predict(z, t, torch.cat([negative, edited])).split([1, len(edited)])
-            eps = null + options.guidance_scale * (targets.combine(conds, t) - null)
+            eps = targets.guided(predictor.predict(z, t, torch.cat([negative, edited])), t, options.guidance_scale)
             return {
                 "z": targets.blend(ddim(model.schedule, z, eps, t, s), inversion.at(i + 1)),
                 "estimate": targets.blend(clean(model.schedule, z, eps, t), z_source),
@@ -215,8 +212,8 @@ def attention_pull(
         leaf = z.detach().repeat(len(embeddings), 1, 1, 1).requires_grad_()
         maps = _attention(predictor, layers, leaf, t, embeddings)
         far = torch.stack([(maps[name] - reference[name]).float().square().sum((2, 3)).mean(1) for name in maps]).sum(0)
-        (gradient,) = torch.autograd.grad(far.sum() * _LOSS_SCALE, leaf)
-    return gradient / _LOSS_SCALE, far.detach()
+        pull = gradient(far.sum(), leaf)
+    return pull, far.detach()
 
 
 def _attention(

@@ -115,12 +115,11 @@ class PlugAndPlayEditor(SamplingEditor):
                 if i < until_attention:
                     injected.enter_context(inject_attention(model.unet, layers, rows))
                 batch = torch.cat([inversion.at(i), z.repeat(len(rows), 1, 1, 1)])
-                _, null, conds = predictor.predict(batch, t, embeddings).split([1, 1, len(wanted)])
-            return null + options.guidance_scale * (targets.combine(conds, t) - null)
+                eps = predictor.predict(batch, t, embeddings)
+            return targets.guided(eps[1:], t, options.guidance_scale)
 
         def after(z: Tensor, s: int, i: int) -> Tensor:
-            at = i + 1 if s >= 0 else len(inversion.times)
-            return targets.blend(z, inversion.at(at))
+            return targets.blend(z, inversion.reached(s, i))
 
         z = sample(phases, "edit", model.schedule, inversion.noise(), inversion.times, noise, after)
         return z, {"feature_steps": until_features, "attention_steps": until_attention}

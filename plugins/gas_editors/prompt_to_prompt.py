@@ -270,9 +270,7 @@ class _Sampler:
                 self.inversion.times[i],
                 torch.cat([sources, self.nulls[i : i + 1], self.target_embeddings]),
             )
-        uncond = rows[first - 1 : first]
-        cond = self.targets.combine(rows[first:], self.inversion.times[i])
-        eps = uncond + options.guidance_scale * (cond - uncond)
+        eps = self.targets.guided(rows[first - 1 :], self.inversion.times[i], options.guidance_scale)
         if maps is None:
             return eps, None
         looked = [one[tokens].sum(0, keepdim=True) for one, tokens in zip(maps.mean(), words.differing, strict=True)]

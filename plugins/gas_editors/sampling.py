@@ -15,10 +15,9 @@ from torch.nn import functional as F
 from gas.diffusion.masks import latent_mask
 from gas.diffusion.sampling import NoiseAt, Phases, Predictor, Stopped
 from gas.diffusion.targets import Targets
-from gas.errors import InputRefused
 from gas.types import Edited, EditJob, Watch
 from gas_editors.model_options import ModelOptions, refuse_foreign
-from gas_editors.score_distillation import NoiseWeights, region_mask, whole_prompts
+from gas_editors.score_distillation import NoiseWeights, region_mask, subtask_regions, whole_prompts
 from gas_editors.text_to_image import TextToImageEditor
 
 
@@ -114,10 +113,7 @@ class SamplingEditor(TextToImageEditor):
 def subtask_mask(job: EditJob, index: int, size: tuple[int, int]) -> Tensor:
     """`(1, 1, h, w)`: where the subtask `index` acts on a latent of `size`: the union of its regions. InputRefused
     (exit 3) when it has none."""
-    regions = [region for region in job.regions if region.subtask == index]
-    if not regions:
-        phrase = job.plan.subtasks[index].region_phrase
-        raise InputRefused(f"subtask {index + 1} ({phrase!r}) has no region", f"give --box '{phrase}=x0,y0,x1,y1'")
+    regions = subtask_regions(job, index)
     return torch.stack([latent_mask(region_mask(region), size) for region in regions]).amax(0)
 
 
@@ -127,8 +123,7 @@ def guided(predictor: Predictor, targets: Targets, guidance_scale: float) -> Noi
     embeddings = predictor.embed(["", *(target for _, target in targets.prompts)])
 
     def noise(z: Tensor, t: int, i: int) -> Tensor:
-        uncond, conds = predictor.predict(z, t, embeddings).tensor_split([1])
-        return uncond + guidance_scale * (targets.combine(conds, t) - uncond)
+        return targets.guided(predictor.predict(z, t, embeddings), t, guidance_scale)
 
     return noise
 

@@ -217,6 +217,15 @@ def union_mask(job: EditJob, size: tuple[int, int]) -> Tensor:
     return torch.stack([latent_mask(region_mask(region), size) for region in job.regions]).amax(0)
 
 
+def subtask_regions(job: EditJob, index: int) -> list[Region]:
+    """The regions of the subtask `index`. InputRefused (exit 3) when it has none."""
+    regions = [region for region in job.regions if region.subtask == index]
+    if not regions:
+        phrase = job.plan.subtasks[index].region_phrase
+        raise InputRefused(f"subtask {index + 1} ({phrase!r}) has no region", f"give --box '{phrase}=x0,y0,x1,y1'")
+    return regions
+
+
 def region_mask(region: Region) -> np.ndarray:
     """The region's mask `(H, W)`. InputRefused when it has none."""
     if region.mask is None:
