@@ -12,7 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from gas.diffusion.adapters import adapt, factors_of, find_base, merge, write_adapter
+from gas.diffusion.adapters import adapt, factors_of, find_base, merge, pack, unpack, write_adapter
 from gas.diffusion.instruct import InstructionModel
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import ModelUnavailable
@@ -93,6 +93,49 @@ def test_channels_with_zeros_change_nothing_and_others_do(unet: UNet2DConditionM
         assert torch.allclose(wide(torch.cat([z, source], 1), t, text).sample, unet(z, t, text).sample, atol=1e-6)
         other = adapt(unet, {"conv_in.weight": torch.cat([first, first], 1)})
         assert not torch.allclose(other(torch.cat([z, source], 1), t, text).sample, unet(z, t, text).sample, atol=1e-3)
+
+
+def test_a_difference_is_added_and_may_be_wider(unet: UNet2DConditionModel) -> None:
+    first = unet.state_dict()["conv_in.weight"]
+    wide = adapt(unet, {"conv_in.weight.diff": torch.cat([first, 2 * first], 1), "conv_out.bias.diff": torch.ones(4)})
+    weights = wide.state_dict()
+    assert wide.config.in_channels == 2 * unet.config.in_channels
+    assert torch.equal(weights["conv_in.weight"], torch.cat([2 * first, 2 * first], 1))
+    assert torch.equal(weights["conv_out.bias"], unet.state_dict()["conv_out.bias"] + 1)
+
+
+def test_eight_bits_keep_a_250th_of_each_row(adapter: dict[str, Tensor]) -> None:
+    packed = pack(adapter)
+    again = unpack(packed)
+    assert again.keys() == adapter.keys()
+    for name, value in adapter.items():
+        if value.ndim < 2:
+            assert packed[name].dtype == torch.float16 and torch.equal(again[name], value.half())
+            continue
+        assert packed[name].dtype == torch.int8
+        apart = (again[name] - value).flatten(1).abs().amax(1)
+        assert (apart <= value.flatten(1).abs().amax(1) / 250).all()
+    assert not unpack(pack({"w": torch.zeros(2, 3)}))["w"].any()
+
+
+def test_a_packed_folder_is_half_as_large_and_nearly_the_same(
+    tiny_sd: Path, tmp_path: Path, adapter: dict[str, Tensor]
+) -> None:
+    shutil.copytree(tiny_sd, tmp_path / "sd")
+    large = {
+        f"{name}.diff": 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
+        for name, weight in StableDiffusion.from_folder(tmp_path / "sd").unet.state_dict().items()
+        if name.startswith("mid_block.resnets") and weight.ndim > 1
+    }
+    sizes = [write_adapter(tmp_path / name, {**adapter, **large}, "../sd", name == "b") for name in ("a", "b")]
+    assert sizes[1] < 0.75 * sizes[0]
+    a, b = (_asked(StableDiffusion.from_folder(tmp_path / name).unet) for name in ("a", "b"))
+    assert torch.allclose(a, b, atol=0.02) and not torch.equal(a, b)
+
+
+def test_eight_bits_without_a_scale_are_refused() -> None:
+    with pytest.raises(ModelUnavailable, match=r"no scale for 'conv_in\.weight'"):
+        unpack({"conv_in.weight": torch.ones(2, 2, dtype=torch.int8)})
 
 
 def test_an_adapted_unet_keeps_its_dtype_and_is_frozen(unet: UNet2DConditionModel, adapter: dict[str, Tensor]) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.func import functional_call
 
-from gas.diffusion.adapters import adapt, find_base
+from gas.diffusion.adapters import adapt, find_base, merge
 from gas_diorama import bench, evaluate_instruct, export, train, train_instruct, train_unet, training
 from gas_diorama.drawing import render
 from gas_diorama.follow import Guidance, answers, edited_latents, followed, load_parts, locate, shares, sheet
@@ -30,10 +30,12 @@ from gas_diorama.train_instruct import (
     adapter_tensors,
     banded_times,
     changed_cells,
+    changes,
     export_instruct,
     remove_settings,
     widened_weights,
 )
+from gas_diorama.train_unet import cell_weights
 from gas_diorama.training import load_checkpoint, save_checkpoint
 
 TINY = InstructSettings(
@@ -115,14 +117,52 @@ def test_a_new_adapter_sees_the_source_as_the_base_sees_the_noisy_latent(tiny_sd
             assert torch.allclose(model(torch.cat(told, 1), t, text).sample, before, atol=1e-5)
 
 
+def test_a_new_adapter_may_see_a_share_of_the_source(tiny_sd: Path) -> None:
+    weights = widened_weights(load_parts(tiny_sd), 0.2)["conv_in.weight"]
+    assert torch.equal(weights[:, 4:], 0.2 * weights[:, :4])
+
+
 def test_the_adapters_of_the_shipped_model_fit_into_three_megabytes() -> None:
     weights = widened_weights(load_parts(export.WEIGHTS))
     assert weights["conv_in.weight"].shape[1] == 16
-    sizes = {
-        rank: 2 * sum(p.numel() for p in Adapter(weights, rank).parameters())
-        for rank in (InstructSettings.rank, remove_settings().rank)
-    }
-    assert sizes[18] < 2.95e6 and sizes[4] < 0.8e6
+    first, second = (
+        sum(p.numel() for p in Adapter(weights, settings.rank, settings.whole).parameters())
+        for settings in (InstructSettings(), remove_settings())
+    )
+    assert first < 2.7e6 and second < 0.5e6  # a byte each, and a scale for every row
+
+
+def test_layers_that_are_named_are_trained_whole(tiny_sd: Path) -> None:
+    weights = widened_weights(load_parts(tiny_sd))
+    tensors = Adapter(weights, 1, ("conv", "down_blocks.0")).tensors()
+    whole = {name for name in tensors if "lora" not in name and weights[name].ndim > 1}
+    assert "down_blocks.0.resnets.0.conv1.weight" in whole
+    assert all(name.startswith(("conv", "down_blocks.0")) for name in whole)
+
+
+def test_an_adapter_begins_with_another_model_as_nearly_as_its_rank_allows(tiny_sd: Path) -> None:
+    weights = widened_weights(load_parts(tiny_sd))
+    other = Adapter(weights, 3)
+    with torch.no_grad():
+        for name, value in other.tensors().items():
+            value.add_(0.1 * torch.randn(value.shape, generator=torch.Generator().manual_seed(len(name))))
+        start = merge(weights, other.tensors())
+    apart = []
+    for rank in (1, 3, 0):
+        merged = merge(weights, Adapter(weights, rank, start=start).tensors())
+        apart.append(max((merged[name] - start[name]).abs().max().item() for name in weights))
+    assert apart[0] > 0.01 and apart[1] < 1e-4 and apart[2] == 0
+    assert all(torch.equal(value, start[name]) for name, value in Adapter(weights, 0, start=start).tensors().items())
+
+
+def test_an_export_keeps_of_whole_weights_what_changed(tiny_sd: Path) -> None:
+    weights = load_parts(tiny_sd).unet.state_dict()
+    adapter = Adapter(widened_weights(load_parts(tiny_sd)), 2, ("conv",)).tensors()
+    kept = changes(weights, adapter)
+    assert "conv_in.weight" not in kept and not kept["conv_in.weight.diff"][:, :4].any()
+    assert torch.equal(kept["conv_in.weight.diff"][:, 4:], weights["conv_in.weight"])
+    whole, again = merge(weights, adapter), merge(weights, kept)
+    assert all(torch.allclose(whole[name], again[name], atol=1e-6) for name in whole)
 
 
 def test_rank_zero_trains_every_weight(tiny_sd: Path) -> None:
@@ -133,7 +173,7 @@ def test_rank_zero_trains_every_weight(tiny_sd: Path) -> None:
 
 def test_another_seed_gives_other_factors(tiny_sd: Path) -> None:
     weights = widened_weights(load_parts(tiny_sd))
-    first, same, other = (Adapter(weights, 2, seed).tensors() for seed in (0, 0, 1))
+    first, same, other = (Adapter(weights, 2, seed=seed).tensors() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
@@ -142,11 +182,13 @@ def test_a_bank_tells_pairs_both_ways_and_removals_as_often_as_asked(tiny_sd: Pa
     parts = load_parts(tiny_sd)
     settings = replace(TINY, forms={"add": 1.0, "remove": 1.0}, removals=1.0)
     numbers = np.arange(8)
-    pairs, source, target, weights = PairBank(parts, settings).batch(numbers, np.random.default_rng(0))
+    bank = PairBank(parts, settings)
+    pairs, source, target, weights = bank.batch(numbers, np.random.default_rng(0))
     assert all(pair.edit.action == "remove" for pair in pairs)
     assert torch.allclose(source, parts.encode(np.stack([render(p.before) for p in pairs])), atol=0.05)
     assert torch.allclose(target, parts.encode(np.stack([render(p.after) for p in pairs])), atol=0.05)
-    assert torch.equal(weights[3], changed_cells(render(pairs[3].before), render(pairs[3].after)).half().float())
+    changed = changed_cells(render(pairs[3].before), render(pairs[3].after))
+    assert torch.equal(weights[3], changed.maximum(cell_weights(bank.known[3].after)).half().float())
     pairs = PairBank(parts, replace(settings, removals=0.0)).batch(numbers, np.random.default_rng(0))[0]
     assert all(pair.edit.action == "add" for pair in pairs)
     bank = PairBank(parts, replace(TINY, forms={"sky": 1.0}))
@@ -274,9 +316,8 @@ def test_an_export_is_an_adapter_that_loads_wherever_both_folders_go(
     unet = load_parts(tmp_path / "b" / "instruct").unet.state_dict()
     state = load_checkpoint(trained / "instruct.pt")
     assert state is not None
-    averaged = {name: value.half().float() for name, value in adapter_tensors(state["average"]).items()}
-    expected = adapt(load_parts(tiny_sd).unet, averaged).state_dict()
-    assert all(torch.allclose(unet[name], value, atol=1e-6) for name, value in expected.items())
+    expected = adapt(load_parts(tiny_sd).unet, adapter_tensors(state["average"])).state_dict()
+    assert all(torch.allclose(unet[name], value, atol=2e-3) for name, value in expected.items())
     before = bench._hash_of_weights(tmp_path / "b" / "instruct")
     assert before != bench._hash_of_weights(tmp_path / "b" / "sd") == bench._hash_of_weights(tiny_sd)
     (tmp_path / "b" / "sd" / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"another")
@@ -299,7 +340,7 @@ def test_the_command_line_trains_one_adapter_and_then_a_second_one_on_it(
     )
     files = find_base(tmp_path / "second")[1]
     assert [file.parent.name for file in files] == ["first", "second"]
-    assert files[1].stat().st_size > 2 * files[0].stat().st_size, "--full is no larger than an adapter"
+    assert files[1].stat().st_size > 1.2 * files[0].stat().st_size, "--full is no larger than an adapter"
     assert load_parts(tmp_path / "second").unet.config.in_channels == 8
     assert "instruct step 1 followed: all" in (tmp_path / "run" / "train.log").read_text()
     preview = tmp_path / "run" / "instruct-previews" / "step-000001.png"

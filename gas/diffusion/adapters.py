@@ -7,8 +7,12 @@ file names weights as the UNet does:
 
 * `NAME.lora_A.weight` (rank, in, ...) and `NAME.lora_B.weight` (out, rank, ...), peft's names, are added to
   `NAME.weight` as B A (LoRA, Hu et al. 2022, with scale 1);
-* any other name replaces the weight of that name. `conv_in.weight` may take more channels than the base's does: an
-  instruction model's (InstructPix2Pix, Brooks et al. 2023, section 3.2) takes the source's latents too.
+* `NAME.diff` is added to the weight `NAME` as it is;
+* any other name replaces the weight of that name.
+
+`conv_in.weight` may take more channels than the base's does, and so may what is added to it: an instruction model's
+(InstructPix2Pix, Brooks et al. 2023, section 3.2) takes the source's latents too. Integers of 8 bits with a
+`NAME.scale` (rows, 1, ...) beside them stand for their product.
 
 diffusers itself reads LoRA only with peft, and no wider `conv_in`. Weights are merged when the model is loaded, in
 float32, so a merged model costs what its base costs.
@@ -28,6 +32,7 @@ from torch import Tensor, nn
 from gas.errors import ModelUnavailable
 
 DESCRIPTION, WEIGHTS = "adapter.json", "adapter.safetensors"
+SCALE = ".scale"
 _DEEPEST = 4
 
 
@@ -72,9 +77,18 @@ def merge(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> dict[
         down, up = (adapter.get(one) for one in factors_of(name))
         if down is not None and up is not None:
             merged[name] = weight + (up.flatten(1) @ down.flatten(1)).view_as(weight)
+        elif (change := adapter.get(f"{name}.diff")) is not None:
+            merged[name] = _widened(weight, change.shape) + change
         else:
             merged[name] = adapter.get(name, weight)
     return merged
+
+
+def _widened(weight: Tensor, shape: torch.Size) -> Tensor:
+    """`weight` with zeros for the channels that one of `shape` takes more."""
+    if weight.ndim < 2:
+        return weight
+    return nn.functional.pad(weight, [0, 0] * (weight.ndim - 2) + [0, shape[1] - weight.shape[1]])
 
 
 def factors_of(name: str) -> tuple[str, str]:
@@ -90,12 +104,14 @@ def adapt(unet: Any, adapter: Mapping[str, Tensor], name: str = "the adapter") -
     """
     weights, device, dtype = unet.state_dict(), unet.device, unet.dtype  # diffusers looks for the latter two each time
     factors = {one: weight for weight in weights for one in factors_of(weight) if weight.endswith(".weight")}
-    strange = [key for key in adapter if key not in weights and key not in factors]
+    known = {*weights, *factors, *(f"{one}.diff" for one in weights)}
+    strange = [key for key in adapter if key not in known]
     half = [key for key in adapter if key in factors and not all(one in adapter for one in factors_of(factors[key]))]
     if strange or half:
         what = f"has no weight for {strange[0]!r}" if strange else f"finds only one of two factors: {half[0]!r}"
         raise ModelUnavailable(f"{name} does not fit: its base {what}", "use it with the base that it was made for")
-    wide = adapter["conv_in.weight"].shape[1] if "conv_in.weight" in adapter else unet.config.in_channels
+    first = next((adapter[key] for key in ("conv_in.weight", "conv_in.weight.diff") if key in adapter), None)
+    wide = unet.config.in_channels if first is None else first.shape[1]
     widened = type(unet).from_config(unet.config, in_channels=wide)
     try:
         merged = merge(
@@ -104,8 +120,8 @@ def adapt(unet: Any, adapter: Mapping[str, Tensor], name: str = "the adapter") -
         )
         widened.load_state_dict(merged)
     except RuntimeError as error:
-        first = str(error).strip().rpartition("\n")[2].strip()
-        raise ModelUnavailable(f"{name} does not fit: {first}", "use it with the base that it was made for") from None
+        line = str(error).strip().rpartition("\n")[2].strip()
+        raise ModelUnavailable(f"{name} does not fit: {line}", "use it with the base that it was made for") from None
     # not widened.to: diffusers' own warns of layers to keep in float32, of which there are none here
     return nn.Module.to(widened, device, dtype).eval().requires_grad_(False)
 
@@ -115,18 +131,51 @@ def adapt_all(unet: Any, files: tuple[Path, ...]) -> Any:
     from safetensors.torch import load_file
 
     for file in files:
-        unet = adapt(unet, load_file(file), str(file.parent))
+        unet = adapt(unet, unpack(load_file(file)), str(file.parent))
     return unet
 
 
-def write_adapter(folder: Path, adapter: Mapping[str, Tensor], base: str) -> int:
-    """Size in bytes of `folder`, which then holds `adapter` in half precision on `base`, a path seen from `folder`.
-    Each file is whole at every moment."""
+def pack(adapter: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`adapter` with matrices and convolutions as integers of 8 bits, each row with a scale of its own, and the rest in
+    half precision. What is added to a large weight bears that: a row loses a 250th of its largest value at most."""
+    packed = {}
+    for name, value in adapter.items():
+        if value.ndim < 2:
+            packed[name] = value.half()
+            continue
+        scale = (value.float().flatten(1).abs().amax(1) / 127).clamp(min=1e-7).half().float()
+        scale = scale.view(-1, *[1] * (value.ndim - 1))
+        packed[name] = (value / scale).round().clamp(-127, 127).to(torch.int8)
+        packed[f"{name}{SCALE}"] = scale.half()
+    return packed
+
+
+def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `pack` was given, as nearly as it kept it; other weights stay as they are. ModelUnavailable when a scale is
+    missing."""
+    adapter = {}
+    for name, value in packed.items():
+        if name.endswith(SCALE) and name.removesuffix(SCALE) in packed:
+            continue
+        if value.dtype == torch.int8:
+            scale = packed.get(f"{name}{SCALE}")
+            if scale is None:
+                raise ModelUnavailable(f"the adapter has no scale for {name!r}", "download the model again")
+            value = value.float() * scale.float()
+        adapter[name] = value
+    return adapter
+
+
+def write_adapter(folder: Path, adapter: Mapping[str, Tensor], base: str, packed: bool = False) -> int:
+    """Size in bytes of `folder`, which then holds `adapter` in half precision, or as `pack` makes it, on `base`, a path
+    seen from `folder`. Each file is whole at every moment."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{WEIGHTS}.partial"
-    save_file({key: value.detach().cpu().half().contiguous() for key, value in adapter.items()}, partial)
+    kept = {key: value.detach().cpu() for key, value in adapter.items()}
+    kept = pack(kept) if packed else {key: value.half() for key, value in kept.items()}
+    save_file({key: value.contiguous() for key, value in kept.items()}, partial)
     os.replace(partial, folder / WEIGHTS)
     partial = folder / f"{DESCRIPTION}.partial"
     partial.write_text(json.dumps({"base": base}) + "\n")

@@ -4,9 +4,11 @@ makes checkpoints of the shipped weights, to go on from those."""
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import torch
+from torch import distributed
 
 from gas_diorama.detector import DetectorSettings
 from gas_diorama.export import WEIGHTS, export
@@ -27,6 +29,9 @@ from gas_diorama.train_unet import UNetSettings, train_unet
 from gas_diorama.train_vae import DecoderSettings, VAESettings, train_decoder, train_vae
 from gas_diorama.training import log_to
 
+SHARED = ("instruct", "instruct-remove", "clip")
+"""Stages that several processes can do together: `torchrun --nproc-per-node 2 -m gas_diorama.train instruct`."""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the stage asked for."""
@@ -42,11 +47,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder that export writes")
     parser.add_argument("--full", action="store_true", help="instruct: train every weight, to compare (no adapter)")
     parser.add_argument("--base", type=Path, default=None, help="instruct stages: folder of the model to start from")
+    parser.add_argument("--begin", type=Path, default=None, help="instruct stages: folder of an adapter to begin with")
     parser.add_argument("--folder", type=Path, default=None, help="instruct, clip: folder that they write")
     chosen = parser.parse_args(arguments)
     if chosen.threads is not None:
         torch.set_num_threads(chosen.threads)
-    log_to(chosen.out)
+    first = True
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        if chosen.stage not in SHARED:
+            parser.error(f"torchrun trains {', '.join(SHARED)}, not {chosen.stage}")
+        distributed.init_process_group("gloo" if chosen.device == "cpu" else "nccl")
+        first = distributed.get_rank() == 0
+    if first:
+        log_to(chosen.out)
     steps = {} if chosen.steps is None else {"steps": chosen.steps}
     if chosen.stage == "restore":
         restore(chosen.out, chosen.weights)
@@ -68,15 +81,18 @@ def main(arguments: list[str] | None = None) -> None:
     whole = {"rank": 0} if chosen.full else {}
     if chosen.stage == "instruct":
         instruct, base = InstructSettings(seed=chosen.seed, **steps, **whole), chosen.base or WEIGHTS
-        train_instruct(chosen.out, "instruct", instruct, base, chosen.device)
-        export_instruct(chosen.out, "instruct", chosen.folder or INSTRUCT, base)
+        train_instruct(chosen.out, "instruct", instruct, base, chosen.device, chosen.begin)
+        if first:
+            export_instruct(chosen.out, "instruct", chosen.folder or INSTRUCT, base)
     if chosen.stage == "instruct-remove":
         instruct, base = remove_settings(seed=chosen.seed + 1, **steps, **whole), chosen.base or INSTRUCT
-        train_instruct(chosen.out, "instruct-remove", instruct, base, chosen.device)
-        export_instruct(chosen.out, "instruct-remove", chosen.folder or REMOVE, base)
+        train_instruct(chosen.out, "instruct-remove", instruct, base, chosen.device, chosen.begin)
+        if first:
+            export_instruct(chosen.out, "instruct-remove", chosen.folder or REMOVE, base)
     if chosen.stage == "clip":
         train_clip(chosen.out, ClipSettings(seed=chosen.seed, **steps), device=chosen.device)
-        measure_exported(export_clip(chosen.out, chosen.folder or CLIP))
+        if first:
+            measure_exported(export_clip(chosen.out, chosen.folder or CLIP))
     if chosen.stage in ("export", "all"):
         export(chosen.out, chosen.weights)
 

@@ -26,7 +26,7 @@ from gas_diorama.export import WEIGHTS
 from gas_diorama.follow import Guidance, Parts, answers, followed, load_parts, shares, sheet
 from gas_diorama.pairs import Pair, held_out, inverse, sample_pair, training_instruction
 from gas_diorama.scene import CELL
-from gas_diorama.train_unet import GRID, scheduler, velocity_weights
+from gas_diorama.train_unet import GRID, cell_weights, scheduler, velocity_weights
 from gas_diorama.training import cpu_generator, fit, load_checkpoint, log
 
 INSTRUCT, REMOVE = WEIGHTS.parent / "instruct", WEIGHTS.parent / "instruct-remove"
@@ -37,6 +37,8 @@ class InstructSettings:
     """Size and schedule of an instruction model's training.
 
     * rank: of the LoRA; 0 trains every weight whole (no adapter then, but a second UNet).
+    * whole: layers whose weights are trained whole all the same, by how their names begin.
+    * shown: how much of the noisy latent's weights in `conv_in` the source's begin with.
     * forms: shares of the pairs by form; removals: of the pairs that add or remove, the share told as a removal.
     * measured: held-out instructions that are tried every `measure_every` steps; 0 tries none.
     * bands: shares of the times by (first, last, share) of [0, 1]; what is left are starts of sampling: pure noise at
@@ -46,32 +48,34 @@ class InstructSettings:
     * drop: chance to leave out the text alone, the picture alone, and both (InstructPix2Pix: 5 % each).
     """
 
-    rank: int = 18
+    rank: int = 16
+    whole: tuple[str, ...] = ("conv_out", "down_blocks.0", "up_blocks.2")
+    shown: float = 0.2
     steps: int = 9000
     batch: int = 16
-    peak: float = 1.5e-3
+    peak: float = 5e-4
     warm_up: int = 100
     decay: float = 0.0
     average: float = 0.999
     snr_limit: float = 5.0
-    bands: tuple[tuple[float, float, float], ...] = ((0.0, 1.0, 0.25), (0.5, 0.8, 0.2), (0.8, 1.0, 0.35))
+    bands: tuple[tuple[float, float, float], ...] = ((0.0, 1.0, 0.65), (0.8, 1.0, 0.2))
     quick: float = 4.0
     drop: float = 0.05
     forms: Mapping[str, float] = field(
         default_factory=lambda: {
-            "kind": 0.16,
-            "colour": 0.16,
-            "both": 0.16,
-            "ground": 0.1,
-            "sky": 0.1,
+            "kind": 0.2,
+            "colour": 0.17,
+            "both": 0.2,
+            "ground": 0.06,
+            "sky": 0.06,
             "add": 0.12,
-            "remove": 0.2,
+            "remove": 0.19,
         }
     )
-    removals: float = 0.5
+    removals: float = 0.35
     pairs: int = 30000
     first_pairs: int = 3000
-    pairs_a_step: int = 3
+    pairs_a_batch: int = 3
     seed: int = 0
     save_every: int = 250
     measure_every: int = 1000
@@ -82,34 +86,47 @@ def remove_settings(**changes: object) -> InstructSettings:
     """Settings of the second adapter: 85 % removals, a small rank, a short schedule."""
     forms = dict.fromkeys(("kind", "colour", "both", "ground", "sky"), 0.02) | {"add": 0.2, "remove": 0.7}
     return InstructSettings(
-        **{"rank": 4, "steps": 1000, "peak": 5e-4, "forms": forms, "removals": 0.95, "seed": 1} | changes  # type: ignore[arg-type]
+        **{"rank": 4, "whole": (), "steps": 1000, "peak": 5e-4, "forms": forms, "removals": 0.95, "seed": 1} | changes  # type: ignore[arg-type]
     )
 
 
 class Adapter(nn.Module):
     """What is trained: LoRA factors of `rank` for the matrices and convolutions of `weights`, whole weights where that
-    is no larger, for vectors, and for `conv_in`. Before training, merging it changes nothing.
+    is no larger, for vectors, for `conv_in`, and for layers in `whole`. Merging it before training gives `start`, as
+    nearly as factors of `rank` can, or `weights` without it.
 
     Args:
         weights: the base's, by name; `conv_in` as wide as wanted.
         rank: of the factors; 0 takes every weight whole.
+        whole: how the names begin of weights that are taken whole in any case.
         seed: of the factors A (B starts at zero).
+        start: weights by name, as `weights`, to begin with.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], rank: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        rank: int,
+        whole: tuple[str, ...] = (),
+        seed: int = 0,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.values = nn.ParameterDict()
         for name, weight in weights.items():
             rows, columns = weight.shape[0], weight[0].numel()
-            factors = rank and weight.ndim > 1 and name != "conv_in.weight" and rank * (rows + columns) < weight.numel()
-            if not factors:
-                self._keep(name, weight.clone())
+            factors = rank and weight.ndim > 1 and rank * (rows + columns) < weight.numel()
+            if not factors or name.startswith(("conv_in", *whole)):
+                self._keep(name, (weight if start is None else start[name]).clone())
                 continue
-            down, up = factors_of(name)
             bound = columns**-0.5
-            self._keep(down, torch.empty(rank, *weight.shape[1:]).uniform_(-bound, bound, generator=generator))
-            self._keep(up, torch.zeros(rows, rank, *[1] * (weight.ndim - 2)))
+            a, b = torch.empty(rank, columns).uniform_(-bound, bound, generator=generator), torch.zeros(rows, rank)
+            if start is not None:
+                a, b = factored((start[name] - weight).flatten(1), rank, bound)
+            down, up = factors_of(name)
+            self._keep(down, a.view(rank, *weight.shape[1:]))
+            self._keep(up, b.view(rows, rank, *[1] * (weight.ndim - 2)))
 
     def _keep(self, name: str, value: Tensor) -> None:
         self.values[name.replace(".", "/")] = nn.Parameter(value)
@@ -119,12 +136,20 @@ class Adapter(nn.Module):
         return {name.replace("/", "."): value for name, value in self.values.items()}
 
 
+def factored(matrix: Tensor, rank: int, bound: float) -> tuple[Tensor, Tensor]:
+    """A (rank, columns) and B (rows, rank) whose product B A is the nearest to `matrix`; the rows of A are as long as
+    if drawn from [-bound, bound]."""
+    u, singular, v = torch.linalg.svd(matrix.float(), full_matrices=False)
+    length = bound * (matrix.shape[1] / 3) ** 0.5
+    return v[:rank] * length, u[:, :rank] * singular[:rank] / length
+
+
 def adapter_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same from an Adapter's state_dict."""
     return {name.removeprefix("values.").replace("/", "."): value for name, value in state.items()}
 
 
-def widened_weights(parts: Parts) -> dict[str, Tensor]:
+def widened_weights(parts: Parts, shown: float = 1.0) -> dict[str, Tensor]:
     """The weights of the UNet of `parts`; `conv_in` takes the source's latents as it takes the noisy ones, unless it
     takes them already.
 
@@ -135,7 +160,7 @@ def widened_weights(parts: Parts) -> dict[str, Tensor]:
     weights = {name: value.detach() for name, value in parts.unet.state_dict().items()}
     missing = 2 * parts.vae.config.latent_channels - parts.unet.config.in_channels
     first = weights["conv_in.weight"]
-    weights["conv_in.weight"] = torch.cat([first, first[:, :missing]], 1)
+    weights["conv_in.weight"] = torch.cat([first, shown * first[:, :missing]], 1)
     return weights
 
 
@@ -180,7 +205,7 @@ class PairBank:
         ends = [(render(self.known[n].before), render(self.known[n].after)) for n in numbers]
         latents = self.parts.encode(np.stack([picture for pair in ends for picture in pair])).cpu().half()
         for n, pair, both in zip(numbers, ends, latents.unflatten(0, (-1, 2)), strict=True):
-            self.latents[n], self.weights[n] = both, changed_cells(*pair)
+            self.latents[n], self.weights[n] = both, changed_cells(*pair).maximum(cell_weights(self.known[n].after))
 
     def batch(self, numbers: np.ndarray, rng: np.random.Generator) -> tuple[list[Pair], Tensor, Tensor, Tensor]:
         """Pairs, each told forwards or backwards by chance, latents of their two ends float32 (n, c, 16, 16) and loss
@@ -200,23 +225,31 @@ class PairBank:
 
 
 def train_instruct(
-    out: Path, name: str, settings: InstructSettings, base: Path = WEIGHTS, device: str = "cpu"
+    out: Path,
+    name: str,
+    settings: InstructSettings,
+    base: Path = WEIGHTS,
+    device: str = "cpu",
+    start: Path | None = None,
 ) -> dict[str, Tensor]:
-    """The averaged adapter to the model in `base`, by names; goes on from `out`/`name`.pt when that is there.
+    """The averaged adapter to the model in `base`, by names; goes on from `out`/`name`.pt when that is there, or begins
+    with the instruction model in `start`.
 
     Every `measure_every` steps the model is asked held-out validation instructions: shares followed go into the log,
     and source, exact result and answer side by side into `out`/`name`-previews.
     """
     parts = load_parts(base, device)
-    weights = widened_weights(parts)
-    adapter = Adapter({name: value.cpu() for name, value in weights.items()}, settings.rank, settings.seed).to(device)
+    weights = widened_weights(parts, settings.shown)
+    begun = None if start is None else load_parts(start).unet.state_dict()
+    on_cpu = {weight: value.cpu() for weight, value in weights.items()}
+    adapter = Adapter(on_cpu, settings.rank, settings.whole, settings.seed, begun).to(device)
     unet = adapt(parts.unet, {"conv_in.weight": weights["conv_in.weight"]}).train()
     unet.set_attn_processor(AttnProcessor())  # plain attention trains faster than the fused one on CPUs
     bank, alphas, empty = PairBank(parts, settings), scheduler().alphas_cumprod, parts.embed([""])
 
     def loss_at(step: int) -> Tensor:
         rng, noise_rng = np.random.default_rng((settings.seed, 12, step)), cpu_generator(settings.seed + 7, step)
-        known = min(settings.pairs, settings.first_pairs + settings.pairs_a_step * step)
+        known = min(settings.pairs, settings.first_pairs + settings.pairs_a_batch * step)
         pairs, source, z, cells = bank.batch(rng.integers(0, known, settings.batch), rng)
         texts = [training_instruction(pair, rng) for pair in pairs]
         draw = torch.from_numpy(rng.random(settings.batch))[:, None, None]
@@ -255,8 +288,24 @@ def train_instruct(
     return adapter_tensors(fit(out / f"{name}.pt", adapter, settings, loss_at, measure, rate))
 
 
+def changes(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`adapter` with what it adds to the matrices and convolutions among `weights` in the place of those that it has
+    whole."""
+    out = {}
+    for name, value in adapter.items():
+        weight = weights.get(name)
+        if weight is None or weight.ndim < 2:
+            out[name] = value
+            continue
+        added = value.clone()
+        added[:, : weight.shape[1]] -= weight
+        out[f"{name}.diff"] = added
+    return out
+
+
 def export_instruct(out: Path, name: str, folder: Path, base: Path = WEIGHTS) -> Path:
-    """`folder`, which then holds the averaged adapter of `out`/`name`.pt to the model in `base`.
+    """`folder`, which then holds the averaged adapter of `out`/`name`.pt to the model in `base`: of weights trained
+    whole the change alone, so that all of it can be kept in 8 bits.
 
     Raises:
         FileNotFoundError: nothing was trained there.
@@ -264,6 +313,8 @@ def export_instruct(out: Path, name: str, folder: Path, base: Path = WEIGHTS) ->
     state = load_checkpoint(out / f"{name}.pt")
     if state is None:
         raise FileNotFoundError(f"{out / name}.pt is missing: run python -m gas_diorama.train {name} --out {out}")
-    size = write_adapter(folder, adapter_tensors(state["average"]), os.path.relpath(base, folder))
+    weights = load_parts(base).unet.state_dict()
+    adapter = changes(weights, adapter_tensors(state["average"]))
+    size = write_adapter(folder, adapter, os.path.relpath(base, folder), packed=True)
     log.info("exported step %s of %s to %s: %.2f MB", state["step"], name, folder, size / 1e6)
     return folder

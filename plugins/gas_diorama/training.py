@@ -7,13 +7,13 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 log = logging.getLogger("gas_diorama.train")
 
@@ -87,6 +87,17 @@ class Schedule(Protocol):
     def save_every(self) -> int: ...
 
 
+@torch.no_grad()
+def average_gradients(weights: Sequence[nn.Parameter]) -> None:
+    """Gives the weights' gradients, in place, the mean over all processes of the group."""
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
 def fit(
     path: Path,
     network: nn.Module,
@@ -97,11 +108,16 @@ def fit(
 ) -> dict[str, torch.Tensor]:
     """The averaged weights of `network` after `settings.steps` steps of AdamW; goes on from `path` when that is there.
 
+    Started by `torchrun`, each of its processes takes batches of its own, and their gradients are averaged: on a CPU
+    two processes of one thread train nearly twice as fast as one, two threads hardly faster. The first process alone
+    keeps the log and the checkpoints.
+
     Args:
         path: the checkpoint; its stem names the run in the log.
         network: what is trained, in place; only weights that require a gradient.
         settings: the schedule; the checkpoint keeps it.
-        loss_at: the loss of a step, which depends on the number of the step and on the network alone.
+        loss_at: the loss of a batch, which depends on the number of the batch and on the network alone. Each step takes
+            as many batches as there are processes.
         at_save: called after each checkpoint with the steps done and the averaged weights.
         rate: factor on the learning rate of the weight of a name.
     """
@@ -122,23 +138,28 @@ def fit(
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         average.weights, first = {k: v.to(device) for k, v in state["average"].items()}, state["step"]
+    rank, processes = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     size = sum(p.numel() for p in trained) / 1e6
     log.info("%s: %.2f M parameters, from step %d of %d", path.stem, size, first, settings.steps)
     started, running = time.monotonic(), 0.0
     for step in range(first, settings.steps):
         for group, (factor, _) in zip(optimiser.param_groups, kinds, strict=True):
             group["lr"] = factor * learning_rate(step, settings.steps, settings.peak, settings.warm_up)
-        loss = loss_at(step)
+        loss = loss_at(step * processes + rank)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if processes > 1:
+            average_gradients(trained)
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         average.update(network, step)
+        if rank:
+            continue
         running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
         done, last = step + 1, step + 1 == settings.steps
         if done % 50 == 0 or step == first or last:
-            rate = (done - first) * settings.batch / (time.monotonic() - started)
-            log.info("%s step %d loss %.4f, %.1f samples/s", path.stem, done, running, rate)
+            speed = (done - first) * settings.batch * processes / (time.monotonic() - started)
+            log.info("%s step %d loss %.4f, %.1f samples/s", path.stem, done, running, speed)
         if done % settings.save_every == 0 or last:
             state = {"network": network.state_dict(), "average": average.weights, "optimiser": optimiser.state_dict()}
             save_checkpoint(path, {**state, "step": done, "settings": asdict(settings)})  # type: ignore[call-overload]
