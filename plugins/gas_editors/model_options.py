@@ -31,6 +31,11 @@ class ModelOptions(Options):
     )
 
 
+def one_or_several(value: object) -> object:
+    """What a field that takes a tuple is given: a tuple of one for a word or a number by itself."""
+    return (value,) if isinstance(value, str | int | float) else value
+
+
 def check_world(editor: Editor, model: Callable[[], StableDiffusion], image: Image) -> None:
     """InputRefused (exit 3) for a whole picture, of any size, of another world than the model's; the `model` is loaded
     only where there is a limit."""

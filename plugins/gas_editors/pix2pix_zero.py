@@ -20,6 +20,7 @@ from gas.diffusion.sampling import CLEAN, Phases, Predictor, State, clean, ddim,
 from gas.diffusion.targets import Targets
 from gas.errors import InputRefused, OutOfResources
 from gas.types import EditJob
+from gas_editors.model_options import one_or_several
 from gas_editors.sampling import SamplingEditor, SamplingOptions
 
 SENTENCES = (
@@ -47,10 +48,6 @@ SENTENCES = (
 """Where a phrase is put to make sentences of it."""
 
 
-def _list(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
 class Pix2PixZeroOptions(SamplingOptions):
     """Settings of pix2pix-zero. Defaults are those of its code for real pictures (`edit_real.py`, `inversion.py`)."""
 
@@ -73,10 +70,12 @@ class Pix2PixZeroOptions(SamplingOptions):
     regularisation_steps: int = Field(5, ge=1, le=100, description="inversion: how often both are gone down (code: 5)")
     rolls: int = Field(5, ge=1, le=100, description="inversion: distances for the autocorrelation a time (code: 5)")
     refine: int = Field(0, ge=0, le=20, description="inversion: fixed-point iterations a step (ours); 0: the paper's")
-    sentences: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000), BeforeValidator(_list)] = Field(
-        SENTENCES,
-        description="sentences around {} for the phrases, whose mean embeddings make an edit direction (paper: "
-        "about 1000 by a language model)",
+    sentences: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000), BeforeValidator(one_or_several)] = (
+        Field(
+            SENTENCES,
+            description="sentences around {} for the phrases, whose mean embeddings make an edit direction (paper: "
+            "about 1000 by a language model)",
+        )
     )
 
     @field_validator("sentences")

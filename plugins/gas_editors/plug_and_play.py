@@ -17,6 +17,7 @@ from gas.diffusion.sampling import Phases, Predictor, sample, times
 from gas.diffusion.targets import Targets
 from gas.errors import UsageError
 from gas.types import EditJob
+from gas_editors.model_options import one_or_several
 from gas_editors.sampling import SamplingEditor, SamplingOptions
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 
 SOURCE_ROW = 0
 """The row of the batch that is the picture's own; all others take from it."""
-
-
-def _tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, int) else value
 
 
 class PlugAndPlayOptions(SamplingOptions):
@@ -44,7 +41,7 @@ class PlugAndPlayOptions(SamplingOptions):
         0.5, ge=0, le=1, description="tau_A: share of the steps, the noisiest first, with self-attention put in"
     )
     feature_blocks: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=64), BeforeValidator(_tuple)
+        tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=64), BeforeValidator(one_or_several)
     ] = Field((4,), description="blocks of the decoder whose features are put in (paper: 4)")
     attention_from: int = Field(
         4, ge=0, description="first block of the decoder whose self-attention is put in; all later ones too (paper: 4)"

@@ -22,12 +22,8 @@ from gas.errors import InputRefused, UsageError
 from gas.files import slug
 from gas.interfaces import Options
 from gas.types import Edited, EditJob, Region, Watch
-from gas_editors.model_options import ModelOptions, refuse_foreign
+from gas_editors.model_options import ModelOptions, one_or_several, refuse_foreign
 from gas_editors.text_to_image import TextToImageEditor
-
-
-def _as_tuple(value: object) -> object:
-    return (value,) if isinstance(value, int | float) else value
 
 
 def _five_or_one(value: tuple[float, ...]) -> tuple[float, ...]:
@@ -37,7 +33,7 @@ def _five_or_one(value: tuple[float, ...]) -> tuple[float, ...]:
 
 
 NoiseWeights = Annotated[
-    tuple[float, ...], Field(min_length=1, max_length=5), BeforeValidator(_as_tuple), AfterValidator(_five_or_one)
+    tuple[float, ...], Field(min_length=1, max_length=5), BeforeValidator(one_or_several), AfterValidator(_five_or_one)
 ]
 """A weight for each of five ranges of signal-to-noise ratio, the clearest first, or one number for all."""
 
