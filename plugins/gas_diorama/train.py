@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile the UNet (needs a C++ compiler)")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder that export writes")
     parser.add_argument("--full", action="store_true", help="instruct: train every weight, to compare (no adapter)")
+    parser.add_argument("--peak", type=float, default=None, help="instruct stages: highest learning rate")
     parser.add_argument("--base", type=Path, default=None, help="instruct stages: folder of the model to start from")
     parser.add_argument("--begin", type=Path, default=None, help="instruct stages: folder of an adapter to begin with")
     parser.add_argument("--folder", type=Path, default=None, help="instruct, clip: folder that they write")
@@ -78,14 +80,16 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.stage == "segmenter":
         train_segmenter(chosen.out, SegmenterSettings(seed=chosen.seed, **steps), chosen.device)
         export_segmenter(chosen.out)
-    whole = {"rank": 0} if chosen.full else {}
+    changed: dict[str, Any] = dict(steps)
+    changed |= {"rank": 0} if chosen.full else {}
+    changed |= {} if chosen.peak is None else {"peak": chosen.peak}
     if chosen.stage == "instruct":
-        instruct, base = InstructSettings(seed=chosen.seed, **steps, **whole), chosen.base or WEIGHTS
+        instruct, base = InstructSettings(seed=chosen.seed, **changed), chosen.base or WEIGHTS
         train_instruct(chosen.out, "instruct", instruct, base, chosen.device, chosen.begin)
         if first:
             export_instruct(chosen.out, "instruct", chosen.folder or INSTRUCT, base)
     if chosen.stage == "instruct-remove":
-        instruct, base = remove_settings(seed=chosen.seed + 1, **steps, **whole), chosen.base or INSTRUCT
+        instruct, base = remove_settings(seed=chosen.seed + 1, **changed), chosen.base or INSTRUCT
         train_instruct(chosen.out, "instruct-remove", instruct, base, chosen.device, chosen.begin)
         if first:
             export_instruct(chosen.out, "instruct-remove", chosen.folder or REMOVE, base)
