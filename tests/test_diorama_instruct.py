@@ -22,7 +22,7 @@ from gas_diorama import bench, evaluate_instruct, export, train, train_instruct,
 from gas_diorama.drawing import render
 from gas_diorama.follow import Guidance, answers, edited_latents, followed, load_parts, locate, shares, sheet
 from gas_diorama.pairs import Pair, held_out, inverse, sample_pair, training_instruction
-from gas_diorama.scene import EDIT_FORMS, Edit, Scene, Thing, apply, split
+from gas_diorama.scene import EDIT_FORMS, Edit, Scene, Thing, apply, roomiest, split
 from gas_diorama.train_instruct import (
     Adapter,
     InstructSettings,
@@ -178,19 +178,16 @@ def test_another_seed_gives_other_factors(tiny_sd: Path) -> None:
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-def test_a_bank_tells_pairs_both_ways_and_removals_as_often_as_asked(tiny_sd: Path) -> None:
+def test_a_bank_tells_changes_both_ways_and_the_rest_as_it_is(tiny_sd: Path) -> None:
     parts = load_parts(tiny_sd)
-    settings = replace(TINY, forms={"add": 1.0, "remove": 1.0}, removals=1.0)
     numbers = np.arange(8)
-    bank = PairBank(parts, settings)
+    bank = PairBank(parts, replace(TINY, forms={"add": 1.0, "remove": 1.0}))
     pairs, source, target, weights = bank.batch(numbers, np.random.default_rng(0))
-    assert all(pair.edit.action == "remove" for pair in pairs)
+    assert pairs == [bank.known[n] for n in range(8)]
     assert torch.allclose(source, parts.encode(np.stack([render(p.before) for p in pairs])), atol=0.05)
     assert torch.allclose(target, parts.encode(np.stack([render(p.after) for p in pairs])), atol=0.05)
     changed = changed_cells(render(pairs[3].before), render(pairs[3].after))
     assert torch.equal(weights[3], changed.maximum(cell_weights(bank.known[3].after)).half().float())
-    pairs = PairBank(parts, replace(settings, removals=0.0)).batch(numbers, np.random.default_rng(0))[0]
-    assert all(pair.edit.action == "add" for pair in pairs)
     bank = PairBank(parts, replace(TINY, forms={"sky": 1.0}))
     ways = {bank.batch(numbers[:1], np.random.default_rng(seed))[0][0].before.sky for seed in range(12)}
     assert len(ways) == 2
@@ -356,8 +353,22 @@ def test_the_command_line_trains_one_adapter_and_then_a_second_one_on_it(
 
 def test_removals_are_what_the_second_adapter_is_told() -> None:
     settings = remove_settings(seed=5)
-    assert settings.seed == 5 and settings.forms["remove"] + settings.forms["add"] == pytest.approx(0.9)
-    assert settings.removals > 0.9 and remove_settings(rank=0).rank == 0
+    assert settings.seed == 5 and remove_settings(rank=0).rank == 0
+    assert settings.forms["remove"] > 0.8 and sum(settings.forms.values()) == pytest.approx(1)
+
+
+def test_what_training_pairs_add_stands_where_there_is_most_room() -> None:
+    for seed in range(20):
+        pair = sample_pair(np.random.default_rng(seed), {"add": 1.0}, "train")
+        thing = pair.edit.target
+        assert isinstance(thing, Thing) and pair.after == apply(pair.before, [pair.edit])
+        assert (thing.x, thing.y, thing.size) == roomiest(pair.before.horizon, pair.before.objects)
+    free = [sample_pair(np.random.default_rng(seed), {"add": 1.0}, "validation") for seed in range(20)]
+    assert any(
+        (one.edit.target.x, one.edit.target.y, one.edit.target.size)  # type: ignore[union-attr]
+        != roomiest(one.before.horizon, one.before.objects)
+        for one in free
+    )
 
 
 def test_text_and_picture_guide_the_answer(trained: Path, tiny_sd: Path, tmp_path: Path) -> None:

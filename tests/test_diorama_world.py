@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from gas_diorama import world
 from gas_diorama.drawing import GROUND_PAINT, PAINT, SKY_PAINT
-from gas_diorama.scene import CELL, Edit, Scene, Thing
+from gas_diorama.scene import CELL, SIZE, Edit, Scene, Thing, roomiest
 
 CAR = Thing("car", "red", 40, 110, 48)
 TREE = Thing("tree", "green", 98, 104, 44)
@@ -267,3 +267,25 @@ def test_kinds_have_different_silhouettes() -> None:
         for b in world.KINDS:
             if a < b:
                 assert (shapes[a] & shapes[b]).sum() / (shapes[a] | shapes[b]).sum() < 0.85, (a, b)
+
+
+def test_the_roomiest_place_is_away_from_the_others_and_in_the_middle_without_any() -> None:
+    assert abs(roomiest(66, ())[0] - SIZE // 2) <= 4  # type: ignore[index]
+    left = roomiest(66, (replace(CAR, x=100),))
+    right = roomiest(66, (replace(CAR, x=28),))
+    assert left is not None and right is not None and left[0] < SIZE // 2 < right[0]
+    crowd = tuple(replace(CAR, x=x, y=y) for x in (28, 64, 100) for y in (60, 110))
+    assert roomiest(66, crowd) is None
+
+
+@given(seeds)
+@settings(max_examples=40, deadline=None)
+def test_a_thing_in_the_roomiest_place_belongs_there(seed: int) -> None:
+    scene = _scene(seed)
+    spot = roomiest(scene.horizon, scene.objects[:2])
+    if spot is not None:
+        x, y, size = spot
+        assert scene.horizon < y < SIZE and size <= y and size // 2 < x < SIZE - size // 2
+        x0, y0, x1, y1 = Thing("ball", "white", *spot).box
+        for a0, b0, a1, b1 in (other.box for other in scene.objects[:2]):
+            assert min(x1, a1) <= max(x0, a0) or min(y1, b1) <= max(y0, b0), "it covers another thing"

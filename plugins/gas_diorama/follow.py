@@ -75,8 +75,8 @@ class Guidance:
     """How strongly the answer follows the text and keeps to the source (InstructPix2Pix, equation 3), and in how many
     steps of DPM-Solver++ it is drawn."""
 
-    text: float = 3.0
-    image: float = 1.5
+    text: float = 2.0
+    image: float = 1.0
     steps: int = 20
 
 

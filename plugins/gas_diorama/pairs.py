@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gas_diorama.language import instruction, name, phrase
-from gas_diorama.scene import EDIT_FORMS, Edit, Scene, apply, sample_edits, sample_scene, split
+from gas_diorama.scene import EDIT_FORMS, Edit, Scene, apply, roomiest, sample_edits, sample_scene, split
 
 _INVERSE = {"add": "remove", "remove": "add", "change": "change"}
 
@@ -31,8 +31,12 @@ def inverse(pair: Pair) -> Pair:
 
 
 def sample_pair(rng: np.random.Generator, shares: Mapping[str, float], part: str) -> Pair:
-    """A random pair of a form drawn by `shares` (form: weight), its first scene from the split `part`. For "train" the
-    second one is from it too, so that no network sees a held-out scene."""
+    """A random pair of a form drawn by `shares` (form: weight), its first scene from the split `part`.
+
+    For "train" the second one is from it too, so that no network sees a held-out scene; and what is added there stands
+    where there is most room. An instruction says nothing of places, and a model that has seen things added anywhere
+    smears one over several.
+    """
     forms, weights = list(shares), np.array(list(shares.values()))
     form = str(rng.choice(forms, p=weights / weights.sum()))
     while True:
@@ -40,6 +44,12 @@ def sample_pair(rng: np.random.Generator, shares: Mapping[str, float], part: str
         edits = sample_edits(scene, rng, [form])
         if edits is None:
             continue
+        if part == "train" and form == "add":
+            spot = roomiest(scene.horizon, scene.objects)
+            if spot is None:
+                continue
+            x, y, size = spot
+            edits = (replace(edits[0], target=replace(edits[0].target, x=x, y=y, size=size)),)  # type: ignore[type-var]
         pair = Pair(form, scene, edits[0], apply(scene, edits))
         if part != "train" or split(pair.after) == part:
             return pair

@@ -171,6 +171,22 @@ def place(rng: np.random.Generator, horizon: int, others: Sequence[Thing], small
     return None
 
 
+def roomiest(horizon: int, others: Sequence[Thing]) -> tuple[int, int, int] | None:
+    """(x, y, size) of the place on the ground that is farthest from all `others`, as large as possible and then as near
+    the middle; None when there is none. A scene has one such place, where `place` draws any."""
+    for size in range(_LARGE[1], _LARGE[0] - 1, -4):
+        half, y = size // 2, max(horizon + 4, size + _EDGE, (horizon + SIZE) // 2)
+        found = []
+        for x in range(half + _EDGE, SIZE - half - _EDGE + 1, 4):
+            here = Thing("ball", "red", x, y, size)
+            if all(_overlap(here, other) == 0 for other in others):
+                away = min((abs(other.x - x) for other in others), default=SIZE)
+                found.append((-away, abs(x - SIZE // 2), x))
+        if found:
+            return min(found)[2], y, size
+    return None
+
+
 def sample_scene(
     rng: np.random.Generator,
     *,
