@@ -64,6 +64,9 @@ class FakeZone:
     def difference(self, first: torch.Tensor, last: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
         return np.kron(first.numpy(), np.ones((size[0] // 16, size[1] // 16)))
 
+    def lack(self, relevance: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+        return np.kron(255 - relevance.numpy(), np.ones((size[0] // 16, size[1] // 16)))
+
     def rough(self, difference: np.ndarray, threshold: float) -> np.ndarray:
         return difference <= threshold
 
@@ -87,7 +90,14 @@ def seen(edit: Edit, region: np.ndarray, done: bool = True) -> Seen:
     cells = region.reshape(16, 8, 16, 8).mean((1, 3)) > 0.5
     marks = torch.from_numpy(np.where(cells, 10.0, 100.0))
     pair = Pair(edit.action, SCENE, edit, apply(SCENE, [edit]))
-    return Seen(pair, render(pair.after), done, region, {("null", 16): torch.stack([marks, marks])})
+    return Seen(
+        pair,
+        render(pair.after),
+        done,
+        region,
+        {("null", 16): torch.stack([marks, marks])},
+        torch.from_numpy(255.0 * cells),
+    )
 
 
 def test_rough_regions_and_segments_are_compared_with_the_exact_one() -> None:
@@ -105,6 +115,7 @@ def test_rough_regions_and_segments_are_compared_with_the_exact_one() -> None:
     assert found["null", 16, 50]["rough"][0] == 1 and found["null", 16, 50]["region"][0] == 0.5
     assert found["null", 16, 5]["rough"][0] == found["null", 16, 5]["region"][0] == 0
     assert found["null", 16, 150]["rough"][0] == exact.mean()
+    assert found["prediction", 16, 50]["rough"][0] == 1 and found["prediction", 16, 150]["rough"][0] == 1
     change = seen(Edit("change", "sky", "clear", "night"), exact)
     compare([change], session([], asked), (50,))
     assert np.array_equal(asked[-1], change.picture), "else the answer"
@@ -136,7 +147,9 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert said.startswith("followed: ") and "instruction 16x16" in said and "null" in said and "*" in said
     figures = json.loads(out.read_text())
     rows = figures["attention"]
-    assert {row["branch"] for row in rows} == {"instruction", "null"} and figures["settings"]["steps"] == 2
+    assert {row["branch"] for row in rows} == {"instruction", "null", "prediction"} and figures["settings"][
+        "steps"
+    ] == 2
     assert {row["threshold"] for row in rows} == set(module.THRESHOLDS)
     widest = [row for row in rows if row["threshold"] == max(module.THRESHOLDS)]
     assert all(0 <= row["rough"]["all"] <= 1 for row in rows) and any(row["found"]["all"] > 0 for row in widest)

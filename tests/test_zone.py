@@ -130,6 +130,7 @@ ELSEWHERE = {
     "classifier": "test_the_classifier_speaks_where_it_is_asked",
     "classifier_decode": "test_the_classifier_speaks_where_it_is_asked",
     "min_area": "test_small_parts_are_not_edited",
+    "least_effect": "test_an_instruction_without_effect_on_the_prediction_is_refused",
     "map_model": "test_maps_show_every_step",
 }
 
@@ -303,6 +304,38 @@ def test_an_instruction_that_names_nothing_visible_is_refused(runtime: Runtime, 
     with pytest.raises(ObjectNotFound, match=r"'make the box blue'.* 200 of 255, 12 at most") as caught:
         edit.edit(job(edit))
     assert caught.value.exit_code == 5 and "threshold" in caught.value.remedy
+
+
+def test_an_instruction_without_effect_on_the_prediction_is_refused(runtime: Runtime, folder: Path) -> None:
+    asked: dict[str, Any] = {"attention": "prediction", "segments": "none", "threshold": 200}
+    edit = editor(runtime, folder, least_effect=0, **asked)
+    assert edit.edit(job(edit, CHANGE)).image.shape == (HEIGHT, WIDTH, 3)
+    edit = editor(runtime, folder, least_effect=9, **asked)
+    with pytest.raises(ObjectNotFound, match=r"it adds 0\.\d+ at most to the prediction, 9 at least") as caught:
+        edit.edit(job(edit, CHANGE))
+    assert caught.value.exit_code == 5
+
+
+def test_the_prediction_may_say_where_the_edit_is(runtime: Runtime, folder: Path) -> None:
+    asked: dict[str, Any] = {"segments": "none", "smoother": False, "threshold": 150}
+    seen = []
+    for attention in ("null", "prediction"):
+        edit, maps = editor(runtime, folder, attention=attention, **asked), {}
+        edited = edit.edit(job(edit, CHANGE, watch=Watch(save_map=maps.__setitem__)))
+        assert edited.mask is not None
+        np.testing.assert_array_equal(edited.mask > 0, maps["1-difference"] * 255 <= 150)
+        seen.append(maps["1-difference"])
+    assert not np.allclose(*seen) and seen[1].min() == 0, "somewhere the instruction changes most"
+
+
+def test_an_interrupted_edit_knows_where_the_prediction_changed(runtime: Runtime, folder: Path) -> None:
+    edit = editor(runtime, folder, attention="prediction", threshold=150, segments="none", steps=4)
+    whole = edit.edit(job(edit, CHANGE))
+    asked, states = iter(range(99)), []
+    watch = Watch(checkpoint=lambda s: states.append(dict(s)), should_stop=lambda: next(asked) == 2)
+    assert edit.edit(job(edit, CHANGE, watch=watch)).stopped
+    resumed = edit.edit(job(edit, CHANGE, watch=Watch(resume=states[-1])))
+    assert np.array_equal(resumed.mask, whole.mask) and np.array_equal(resumed.image, whole.image)
 
 
 def test_what_the_user_drew_is_taken_literally(runtime: Runtime, folder: Path, rough: Any) -> None:
@@ -502,19 +535,20 @@ def test_a_photograph_on_the_command_line(tmp_path: Path, folder: Path, other: P
     assert [model["id"] for model in record["models"]] == ["ip2p", "magicbrush"]
 
 
-def test_three_instructions_on_the_command_line(tmp_path: Path, folder: Path, tiny_sd: Path) -> None:
-    """Three turns: outside their three masks the input is kept bit for bit, and each step of each turn can be seen."""
+def test_three_instructions_on_the_command_line(tmp_path: Path) -> None:
+    """Three turns with the diorama's own models: outside their three masks the input is kept bit for bit, and each step
+    of each turn can be seen."""
     from PIL import Image as Pictures
 
     scene = Path(str(find_spec("gas_diorama").submodule_search_locations[0])) / "scenes" / "camp.png"
-    options = [f"model={folder}", f"map_model={tiny_sd}", "steps=2", "threshold=8", "least_cells=2", "dilation=8"]
     arguments = ["edit", str(scene), "--plan", "plan.json", "--editor", "zone"]
     arguments += ["--profile", "diorama", "--grounder", "sam", "--dtype", "fp32", "--seed", "3", "-o", "out.png"]
-    arguments += ["--json", "--save-maps", "maps", *(part for one in options for part in ("-o", one))]
+    arguments += ["--json", "--save-maps", "maps", "-o", "steps=4"]
+    told = ["remove the igloo", "make the tent a car", "add a ball"]
     subtasks = [
-        {"action": "remove", "source": "an igloo", "instruction": "go away"},
-        {"action": "change", "source": "a tent", "target": "a car", "instruction": "go up"},
-        {"action": "add", "target": "a ball", "anchor": "sand", "instruction": "go down"},
+        {"action": "remove", "source": "an igloo", "instruction": told[0]},
+        {"action": "change", "source": "a tent", "target": "a car", "instruction": told[1]},
+        {"action": "add", "target": "a ball", "anchor": "sand", "instruction": told[2]},
     ]
     (tmp_path / "plan.json").write_text(json.dumps({"version": 1, "subtasks": subtasks}))
     environ = {**os.environ, "GAS_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -528,7 +562,7 @@ def test_three_instructions_on_the_command_line(tmp_path: Path, folder: Path, ti
     )
     assert said.returncode == 0, said.stderr
     turns = json.loads(said.stdout)["data"]["log"]["turns"]
-    assert [turn["instruction"] for turn in turns] == ["go away", "go up", "go down"]
+    assert [turn["instruction"] for turn in turns] == told
     assert [turn["action"] for turn in turns] == ["remove", "change", "add"]
 
     def shown(name: str) -> np.ndarray:
@@ -539,9 +573,8 @@ def test_three_instructions_on_the_command_line(tmp_path: Path, folder: Path, ti
     outside = ~np.logical_or.reduce(masks)
     assert outside.any() and all(mask.any() for mask in masks)
     assert np.array_equal(after[outside], before[outside]) and (after != before).any()
-    for turn, letters in ((1, "go away"), (2, "go up"), (3, "go down")):
-        tokens = [letter for letter in letters if letter != " "]
-        for number, token in enumerate(["start", *tokens, "end"]):
+    for turn, words in enumerate(told, 1):
+        for number, token in enumerate(["start", *words.split(), "end"]):
             for of in ("attention", "text-to-image"):  # ZONE, fig. 2: the same words under both models
                 assert shown(f"{turn}-{of}-{number:02d}-{token}").shape == (128, 128)
         rough, chosen = shown(f"{turn}-rough") > 0, shown(f"{turn}-chosen") > 0

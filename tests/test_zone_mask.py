@@ -40,6 +40,16 @@ def test_each_map_is_scaled_by_its_own_top() -> None:
     assert one.min() >= 0 and one.max() <= 255
 
 
+def test_where_the_instruction_changes_most_nothing_is_lacking() -> None:
+    relevance = torch.full((16, 16), 0.1)
+    relevance[4:8, 4:8] = 0.4
+    lack = zone.relevance_difference(relevance, (128, 128))
+    assert lack.shape == (128, 128) and lack.dtype == np.float32
+    assert lack[48, 48] == pytest.approx(0, abs=4) and lack[100, 100] == pytest.approx(255 * 0.75)
+    np.testing.assert_allclose(zone.relevance_difference(7 * relevance, (128, 128)), lack, atol=1e-3)
+    assert (zone.relevance_difference(torch.zeros(4, 4), (32, 32)) == 255).all(), "no change at all"
+
+
 def test_small_parts_are_dropped_and_only_they() -> None:
     large, small, corner = block((32, 32), 2, 2, 12, 12), block((32, 32), 5, 20, 8, 23), block((32, 32), 12, 12, 13, 13)
     mask = large | small | corner

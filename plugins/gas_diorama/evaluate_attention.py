@@ -1,5 +1,6 @@
 """`python -m gas_diorama.evaluate_attention`: where an instruction model's attention says that an edit belongs, against
-the exact region, for both branches that ZONE may use, each size of maps, a sweep of thresholds and each action."""
+the exact region, for both branches that ZONE may use, each size of maps, a sweep of thresholds and each action; and the
+same for what the instruction adds to the prediction."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 Mask = NDArray[np.bool_]
 Setting = tuple[str, int, int]
-"""Branch, cells on a side of the maps, threshold."""
+"""Branch, or "prediction"; cells on a side of the maps; threshold."""
 
 BRANCHES = ("instruction", "null")
 """The rows that are told the instruction; those that are told none (ZONE's code)."""
@@ -40,13 +41,14 @@ THRESHOLDS = (0, 4, 8, 12, 16, 24, 32, 40, 54, 64, 80, 96, 112, 128, 144, 160, 1
 class Seen:
     """What is known of one instruction: the pair, the model's answer, whether it did what it was told, where the edit
     belongs (an added thing where the answer has it), and the attention to the start and the end mark, float32 (2, side,
-    side), under (branch, side)."""
+    side), under (branch, side); what the instruction adds to the prediction, float32 (16, 16)."""
 
     pair: Pair
     picture: Pictures
     done: bool
     region: Mask
     marks: Mapping[tuple[str, int], torch.Tensor]
+    relevance: torch.Tensor
 
 
 def exact_region(before: Scene, edit: Edit) -> Mask:
@@ -70,11 +72,12 @@ def look(
         source = parts.encode(np.stack([render(pair.before) for pair, _ in some]))
         text = parts.embed([words for _, words in some])
         maps = {layer.grid((GRID, GRID))[0]: AttentionMaps((GRID, GRID)) for layer in layers}
+        relevance = torch.zeros(len(some), GRID, GRID)
         with ExitStack() as watching:
             for side, one in maps.items():
                 own = [layer for layer in layers if layer.grid((GRID, GRID))[0] == side]
                 watching.enter_context(control_attention(parts.unet, own, one))
-            latents = edited_latents(parts.unet, source, text, empty, guidance, seed + start)
+            latents = edited_latents(parts.unet, source, text, empty, guidance, seed + start, relevance)
         means = {side: one.mean().unflatten(0, (3, -1)) for side, one in maps.items()}  # told all, the picture, nothing
         for number, ((pair, words), picture) in enumerate(zip(some, parts.decode(latents), strict=True)):
             last = min(len(parts.tokenizer(words).input_ids), text.shape[1]) - 1
@@ -84,7 +87,7 @@ def look(
                 marks["null", side] = one[1:, number][:, [0, last]].mean(0)
             (edit,) = where_added(pair.before, [pair.edit], picture)
             done = followed(pair, picture).done
-            found.append(Seen(pair, picture, done, exact_region(pair.before, edit), marks))
+            found.append(Seen(pair, picture, done, exact_region(pair.before, edit), marks, relevance[number]))
     return found
 
 
@@ -106,8 +109,10 @@ def compare(
         shown = render(one.pair.before) if one.pair.edit.action == "remove" else one.picture
         found = [] if segmenter is None else segmenter.ground(shown, [])
         segments = [region.mask > 0.5 for region in found if region.mask is not None]
-        for (branch, side), marks in one.marks.items():
-            difference = editor.difference(marks[0], marks[1], (SIZE, SIZE))
+        size = (SIZE, SIZE)
+        differences = {key: editor.difference(marks[0], marks[1], size) for key, marks in one.marks.items()}
+        differences["prediction", GRID] = editor.lack(one.relevance, size)
+        for (branch, side), difference in differences.items():
             for threshold in thresholds:
                 rough = editor.rough(difference, threshold)
                 chosen, _ = editor.choose(rough, segments)

@@ -246,6 +246,7 @@ class Turn:
         self.embeddings = [model.embed(instruction) for model in models]
         noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(seed)).to(first.device)
         self.samplers = [Sampler(model.parts.schedule, options.steps, noise) for model in models]
+        self.relevance = torch.zeros(first.shape[2:])
         self.evaluations = 0
 
     @property
@@ -273,16 +274,18 @@ class Turn:
             ):
                 noises.append(model.predict(sampler.z, sampler.t, condition, prompts))
                 self.evaluations += 3
+        added = noises[0].text - noises[0].image
+        self.relevance += added[0].abs().mean(0).float().cpu()
         for sampler, noise in zip(self.samplers, noises, strict=True):
             sampler.step(noise.guided(self.options.guidance_scale, self.options.image_guidance_scale))
         for other in self.samplers[1:]:
             first = self.samplers[0]
             first.z = (first.z + self.beta * other.z) / (1 + self.beta)
-        return float((noises[0].text - noises[0].image).square().mean().sqrt())
+        return float(added.square().mean().sqrt())
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs: a flat mapping of names to tensors and plain numbers."""
-        state: dict[str, Any] = {"evaluations": self.evaluations}
+        state: dict[str, Any] = {"evaluations": self.evaluations, "relevance": self.relevance}
         for number, sampler in enumerate(self.samplers):
             state |= {f"sampler.{number}.{name}": value for name, value in sampler.state().items()}
         for number, (_, one) in enumerate(self.maps):
@@ -295,6 +298,7 @@ class Turn:
             sampler.restore(under(state, f"sampler.{number}."))
         for number, (_, one) in enumerate(self.maps):
             one.restore(under(state, f"maps.{number}."), self.conditions[0].device)
+        self.relevance = state["relevance"].clone()
         self.evaluations = int(state["evaluations"])
 
 

@@ -52,8 +52,10 @@ class ZONEOptions(InstructionOptions):
     classifier_decode: Decode = Field(
         "class", description="how a file's outputs are read: greatest class, or by token as ZONE's code does"
     )
-    attention: Literal["null", "instruction"] = Field(
-        "null", description="which rows' attention is used: those without the instruction (ZONE's code), or with it"
+    attention: Literal["null", "instruction", "prediction"] = Field(
+        "null",
+        description="which rows' attention is used: those without the instruction (ZONE's code), or with it; or, not "
+        "attention, what the instruction adds to the prediction (Watch Your Steps)",
     )
     maps: Literal["nearest", "blocks"] = Field(
         "nearest",
@@ -64,6 +66,13 @@ class ZONEOptions(InstructionOptions):
     least_cells: int = Field(8, ge=1, le=1024, description="maps of fewer cells on a side are not used")
     threshold: float = Field(
         54, ge=0, le=255, description="largest difference of attention inside the region (code: 54; paper: 128)"
+    )
+    least_effect: float = Field(
+        0.02,
+        ge=0,
+        le=10,
+        description="attention=prediction: an instruction that adds less than this everywhere to the "
+        "predicted noise, on average over steps, names nothing in the picture (ours)",
     )
     min_area: float = Field(64, ge=0, description="parts of fewer square pixels are dropped (ZONE's code: 64)")
     segments: Literal["iou", "none"] = Field(
@@ -103,11 +112,12 @@ ZONEOptions.presets = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where an instruction is at work: the rough region, bool `(H, W)`; `drawn` by the user, or from attention."""
+    """Where an instruction is at work: the rough region, bool `(H, W)`; `drawn` by the user, or from attention. `found`
+    says what there is where that is nothing."""
 
     rough: np.ndarray
     drawn: bool
-    least: float | None = None
+    found: str = ""
 
 
 class ZONEEditor(InstructionEditor):
@@ -127,7 +137,7 @@ class ZONEEditor(InstructionEditor):
             models.append(self._load(options.second_model))
         size = picture.shape[0] // model.parts.factor, picture.shape[1] // model.parts.factor
         positions = text_positions(model.parts, instruction)
-        rows = [TEXT_ROW] if options.attention == "instruction" else [NULL_ROW, IMAGE_ROW]
+        rows = [NULL_ROW, IMAGE_ROW] if options.attention == "null" else [TEXT_ROW]
         layers = self._layers(model, size)
         maps = [(layers, AttentionMaps(size, rows, [positions[0], positions[-1]]))]
         if job.watch.save_map is not None:
@@ -146,8 +156,7 @@ class ZONEEditor(InstructionEditor):
             return Finished(after, place.rough.astype(np.float32), log)
         if not place.rough.any():
             raise ObjectNotFound(
-                f"nothing in the picture answers to {turn.instruction!r}: the smallest difference of attention is "
-                f"{place.least:.0f} of 255, {options.threshold:g} at most is asked for, in a part that is large enough",
+                f"nothing in the picture answers to {turn.instruction!r}: {place.found}",
                 "name the thing differently, draw it with --box or --mask, or raise -o threshold",
             )
         region, segments = place.rough, []
@@ -207,6 +216,10 @@ class ZONEEditor(InstructionEditor):
         """`(H, W)` float32 in [0, 255] from the maps of the first and the last token: see `attention_difference`."""
         return steps.attention_difference(first, last, size)
 
+    def lack(self, relevance: Tensor, size: tuple[int, int]) -> np.ndarray:
+        """The same from what the instruction adds to the prediction: see `relevance_difference`."""
+        return steps.relevance_difference(relevance, size)
+
     def rough(self, difference: np.ndarray, threshold: float | None = None) -> np.ndarray:
         """The rough region, bool `(H, W)`: where the difference is at most `threshold` (default: the option), without
         small parts."""
@@ -221,11 +234,23 @@ class ZONEEditor(InstructionEditor):
         drawn = [r.mask for r in job.regions if r.subtask == number and r.given and r.mask is not None]
         if drawn:
             return Place(union(drawn) > 0, True)
-        first, last = turn.maps[0][1].mean().mean(0)
-        difference = self.difference(first, last, before.shape[:2])
+        options = self.options
+        if options.attention == "prediction":
+            difference = self.lack(turn.relevance, before.shape[:2])
+        else:
+            first, last = turn.maps[0][1].mean().mean(0)
+            difference = self.difference(first, last, before.shape[:2])
         rough = self.rough(difference)
         save_picture(job.watch, f"{number + 1}-difference", difference / 255, before.shape[:2])
-        return Place(rough, False, float(difference.min()))
+        effect = float(turn.relevance.max()) / max(turn.done, 1)
+        if options.attention == "prediction" and effect < options.least_effect:
+            found = f"it adds {effect:.3f} at most to the prediction, {options.least_effect:g} at least is asked for"
+            return Place(np.zeros_like(rough), False, found)
+        found = (
+            f"the smallest difference of attention is {difference.min():.0f} of 255, {options.threshold:g} at most is "
+            "asked for, in a part that is large enough"
+        )
+        return Place(rough, False, found)
 
     def _least_area(self, picture: Image) -> float:
         return self._length(math.sqrt(self.options.min_area), picture) ** 2

@@ -32,6 +32,18 @@ def attention_difference(first: Tensor, last: Tensor, size: tuple[int, int]) -> 
     return large.clamp(0, 255).cpu().numpy()
 
 
+def relevance_difference(relevance: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """`(H, W)` float32 in [0, 255] in the place of `attention_difference`: 0 where the instruction changes the
+    prediction most, 255 where it changes nothing.
+
+    `relevance` `(h, w)` is the mean of |eps(c_I, c_T) - eps(c_I, 0)| over channels and steps (Watch Your Steps, Mirzaei
+    et al. 2023, arXiv 2308.08947, which takes it at one time of a noised picture).
+    """
+    share = relevance.float() / relevance.max().clamp(min=1e-12)
+    large = F.interpolate(255 * (1 - share)[None, None], size=size, mode="bicubic", align_corners=False)[0, 0]
+    return large.clamp(0, 255).cpu().numpy()
+
+
 def drop_small(mask: np.ndarray, least: float) -> np.ndarray:
     """The mask without its connected parts of fewer than `least` pixels. (The reference code zeroes the boxes around
     them, and with them parts of others.)"""
