@@ -101,9 +101,8 @@ def edited_latents(
         with torch.autocast(source.device.type, dtype=torch.bfloat16):
             v = unet(torch.cat([z.repeat(3, 1, 1, 1), beside], 1), t, rows).sample.float()
         full, image, nothing = v.chunk(3)
-        if (
-            relevance is not None
-        ):  # two predictions of one z_t: eps = alpha v + sigma z_t differs by alpha times as much
+        if relevance is not None:
+            # Two predictions of one z_t: eps = alpha v + sigma z_t differs by alpha times as much as v.
             relevance += plan.alphas_cumprod[t].sqrt() * (full - image).abs().mean(1).to(relevance)
         z = plan.step(nothing + guidance.image * (image - nothing) + guidance.text * (full - image), t, z).prev_sample
     return z

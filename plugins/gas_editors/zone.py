@@ -242,10 +242,13 @@ class ZONEEditor(InstructionEditor):
             difference = self.difference(first, last, before.shape[:2])
         rough = self.rough(difference)
         save_picture(job.watch, f"{number + 1}-difference", difference / 255, before.shape[:2])
-        effect = float(turn.relevance.max()) / max(turn.done, 1)
-        if options.attention == "prediction" and effect < options.least_effect:
-            found = f"it adds {effect:.3f} at most to the prediction, {options.least_effect:g} at least is asked for"
-            return Place(np.zeros_like(rough), False, found)
+        if options.attention == "prediction":
+            effect = float(turn.relevance.max()) / max(turn.done, 1)
+            if effect < options.least_effect:
+                found = (
+                    f"it adds {effect:.3f} at most to the prediction, {options.least_effect:g} at least is asked for"
+                )
+                return Place(np.zeros_like(rough), False, found)
         found = (
             f"the smallest difference of attention is {difference.min():.0f} of 255, {options.threshold:g} at most is "
             "asked for, in a part that is large enough"

@@ -28,8 +28,7 @@ def attention_difference(first: Tensor, last: Tensor, size: tuple[int, int]) -> 
     Where it is small, the instruction is at work.
     """
     difference = (255 * (first / first.max() - last / last.max())).clamp(min=0)
-    large = F.interpolate(difference[None, None].float(), size=size, mode="bicubic", align_corners=False)[0, 0]
-    return large.clamp(0, 255).cpu().numpy()
+    return _enlarged(difference, size)
 
 
 def relevance_difference(relevance: Tensor, size: tuple[int, int]) -> np.ndarray:
@@ -40,7 +39,12 @@ def relevance_difference(relevance: Tensor, size: tuple[int, int]) -> np.ndarray
     et al. 2023, arXiv 2308.08947, which takes it at one time of a noised picture).
     """
     share = relevance.float() / relevance.max().clamp(min=1e-12)
-    large = F.interpolate(255 * (1 - share)[None, None], size=size, mode="bicubic", align_corners=False)[0, 0]
+    return _enlarged(255 * (1 - share), size)
+
+
+def _enlarged(difference: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """`(H, W)` float32 in [0, 255] from one `(h, w)`."""
+    large = F.interpolate(difference[None, None].float(), size=size, mode="bicubic", align_corners=False)[0, 0]
     return large.clamp(0, 255).cpu().numpy()
 
 
