@@ -19,7 +19,7 @@ demo: setup
 	mkdir -p demo
 	$(BIN)/gas edit $(SCENE).png "$(REQUEST)" --profile diorama --planner rules --seed 1 --overwrite -o demo/after.png
 	$(BIN)/gas info demo/after.png
-	$(BIN)/python -m gas_diorama.before_after $(SCENE).png demo/after.png demo/before-after.png
+	$(BIN)/python -m gas_diorama.bench.before_after $(SCENE).png demo/after.png demo/before-after.png
 	@echo "look at demo/before-after.png"
 
 test: setup

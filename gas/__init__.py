@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "BackendSpec": "gas.registry",
+    "BackendSpec": "gas.backends.registry",
     "EditJob": "gas.types",
     "EditPlan": "gas.types",
     "EditRequest": "gas.types",
@@ -22,16 +22,16 @@ _HOME = {
     "Grounder": "gas.interfaces",
     "Options": "gas.interfaces",
     "Planner": "gas.interfaces",
-    "Profile": "gas.profiles",
+    "Profile": "gas.backends.profiles",
     "Region": "gas.types",
-    "Registry": "gas.registry",
+    "Registry": "gas.backends.registry",
     "Runtime": "gas.runtime",
-    "Session": "gas.pipeline",
+    "Session": "gas.run.session",
     "Step": "gas.types",
     "Subtask": "gas.types",
     "Watch": "gas.types",
-    "edit": "gas.pipeline",
-    "hookimpl": "gas.hookspecs",
+    "edit": "gas.run.session",
+    "hookimpl": "gas.backends.hookspecs",
 }
 __all__ = [
     "BackendSpec",
@@ -58,12 +58,12 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from gas.backends.hookspecs import hookimpl
+    from gas.backends.profiles import Profile
+    from gas.backends.registry import BackendSpec, Registry
     from gas.errors import GasError
-    from gas.hookspecs import hookimpl
     from gas.interfaces import Editor, Grounder, Options, Planner
-    from gas.pipeline import Session, edit
-    from gas.profiles import Profile
-    from gas.registry import BackendSpec, Registry
+    from gas.run.session import Session, edit
     from gas.runtime import Runtime
     from gas.types import Edited, EditJob, EditPlan, EditRequest, EditResult, Region, Step, Subtask, Watch
 

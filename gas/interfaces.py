@@ -77,7 +77,7 @@ class Editor(Backend):
 
     confines: ClassVar[bool] = False
     """Whether `edit` confines each subtask to its region itself when `job.grounded` is set. For an editor that does not
-    a grounded run goes subtask by subtask and is composited in turn (`gas.grounded`)."""
+    a grounded run goes subtask by subtask and is composited in turn (`gas.run.turns`)."""
 
     def resolution(self) -> int:
         """Side in pixels of the square whose area the working image should have (512 for Stable Diffusion 1.x)."""

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 if TYPE_CHECKING:
     import numpy as np
 
-    from gas.compose import Frame
     from gas.interfaces import Grounder, Options
+    from gas.picture.frame import Frame
 
     Image: TypeAlias = np.ndarray
     Mask: TypeAlias = np.ndarray

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from places import DATA
 
 from gas.types import EditRequest
-from gas_planners.prompt import BUILT_IN, read_examples
+from gas_planners.chat.prompt import BUILT_IN, read_examples
 
-CASSETTES = Path(__file__).parent / "data" / "cassettes"
+CASSETTES = DATA / "cassettes"
 EXAMPLE = read_examples(BUILT_IN)[0]
 GOOD = EXAMPLE.reply.model_dump_json()
 BAD = '{"subtasks": [{"action": "change", "source": "a rabbit", "target": "a rabbit"}]}'

@@ -21,16 +21,16 @@ import torch
 from torch import Tensor
 
 from gas import Registry
-from gas.diffusion.inversion import INVERSIONS
 from gas.diffusion.masks import latent_mask
-from gas.diffusion.sampling import Phases, Predictor
+from gas.diffusion.sample.inversion import INVERSIONS
+from gas.diffusion.sample.phases import Phases, Predictor
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, OutOfResources, ResultRefused, UsageError
-from gas.regions import box_mask
+from gas.masks import box_mask
 from gas.runtime import Runtime
 from gas.types import EditJob, EditPlan, Region, Subtask, Watch
-from gas_diorama.cases import cases
-from gas_diorama.world import render
+from gas_diorama.world.cases import cases
+from gas_diorama.world.world import render
 
 DIORAMA = "package:gas_diorama/weights/sd"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gas import hookspecs
+from gas.backends import hookspecs
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
@@ -75,7 +75,7 @@ def test_methods_names_the_heart_of_each_method() -> None:
 
 def test_a_name_that_is_not_there_is_noticed() -> None:
     with pytest.raises(AttributeError):
-        resolve("gas.diffusion.distill.distil")
+        resolve("gas.diffusion.distill.loop.distil")
     with pytest.raises(ImportError):
         resolve("gas_nowhere.distill")
 

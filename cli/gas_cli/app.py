@@ -329,8 +329,8 @@ def backends(
     as_json: f.Json = False,
 ) -> None:
     """List what is installed, broken, and known but not installed; gas backends show NAME lists its options."""
+    from gas.backends.registry import ROLES, Registry
     from gas.errors import UsageError
-    from gas.registry import ROLES, Registry
     from gas_cli import listing
 
     registry = Registry.discover()
@@ -365,7 +365,7 @@ ModelNames = Annotated[list[str] | None, typer.Argument(metavar="[PROFILE|MODEL]
 @models.command("ls")
 def models_ls(as_json: f.Json = False) -> None:
     """List the models that profiles name: size, licence, gate, revision, and what is here already."""
-    from gas.registry import Registry
+    from gas.backends.registry import Registry
     from gas_cli import models as command
 
     command.ls(Registry.discover(), as_json=as_json)
@@ -400,7 +400,7 @@ def models_pull(
 @models.command("verify")
 def models_verify(names: ModelNames = None, as_json: f.Json = False) -> None:
     """Compare the files that are here with their checksums; offline."""
-    from gas.registry import Registry
+    from gas.backends.registry import Registry
     from gas_cli import models as command
 
     command.verify(Registry.discover(), names or [], as_json=as_json)

@@ -17,8 +17,8 @@ def diorama(
     editors: str, folder: Path, *, edits: int | None, flags: Mapping[str, Any], full: bool, resume: bool, as_json: bool
 ) -> None:
     """Runs the diorama benchmark into `folder`."""
-    from gas_diorama.bench import run
-    from gas_diorama.cases import benchmark_cases
+    from gas_diorama.bench.bench import run
+    from gas_diorama.world.cases import benchmark_cases
 
     session = f.open_session(flags)
     names = [name.strip() for name in editors.split(",") if name.strip()]
@@ -43,7 +43,7 @@ def speed(out: Path | None, *, flags: Mapping[str, Any], repeat: int, as_json: b
     import json
 
     from gas import files
-    from gas_diorama.speed import run
+    from gas_diorama.bench.speed import run
 
     session = f.open_session({"profile": "diorama", **flags})
     if out is not None:

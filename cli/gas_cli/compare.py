@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gas import files, overlay, workflow
-from gas import photo as photos
-from gas.compose import outside_difference
+from gas import files
 from gas.errors import GasError, UsageError
-from gas.pipeline import new_seed
+from gas.picture import overlay
+from gas.picture import photo as photos
+from gas.picture.frame import outside_difference
+from gas.run import job as workflow
+from gas.run.session import new_seed
 from gas_cli import flags as f
 from gas_cli.output import people, print_error, print_json, print_text, warn
 from gas_cli.progress import step_bar, stoppable
 
 if TYPE_CHECKING:
-    from gas.pipeline import Session
+    from gas.run.session import Session
 
 
 def compare(

@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from gas.backends.registry import Registered, Registry
 from gas.errors import GasError
-from gas.registry import Registered, Registry
 from gas_cli.output import people, print_json
 
 if TYPE_CHECKING:
-    from gas.profiles import ModelFiles
+    from gas.backends.profiles import ModelFiles
     from gas.runtime import Runtime
-    from gas.settings import Settings
+    from gas.settings.settings import Settings
 
 State = Literal["ok", "note", "missing", "broken"]
 PACKAGES = ("gas-edit", "numpy", "pillow", "pydantic", "torch", "diffusers", "transformers", "openai", "ollama")
@@ -66,7 +66,7 @@ def print_doctor(registry: Registry, settings: Settings, runtime: Runtime, *, as
 
 
 def _settings(settings: Settings) -> Iterable[Finding]:
-    from gas.settings import environment_typos
+    from gas.settings.settings import environment_typos
 
     for name, value, origin in settings.describe():
         if origin != "default":
@@ -185,7 +185,7 @@ def _plugins(registry: Registry) -> Iterable[Finding]:
 
 def _profiles(registry: Registry) -> Iterable[Finding]:
     """For each profile what it still needs: backends that are not there, packages, and models."""
-    from gas import models
+    from gas.models import cache as models
     from gas_cli.models import size
 
     registered = {entry.spec.name: entry for entry in registry.entries("profiles")}

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gas import files, workflow
-from gas import photo as photos
-from gas import record as records
+from gas import files
 from gas.errors import Interrupted
-from gas.pipeline import new_seed
+from gas.picture import photo as photos
+from gas.run import job as workflow
+from gas.run import record as records
+from gas.run.session import new_seed
 from gas_cli import flags as f
 from gas_cli.output import people, print_json, warn
 from gas_cli.progress import forecast, previews, step_bar, stoppable
@@ -19,7 +20,7 @@ from gas_cli.progress import forecast, previews, step_bar, stoppable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gas.photo import Photo
+    from gas.picture.photo import Photo
     from gas.types import Image, Mask, Step
 
 
@@ -62,7 +63,7 @@ def edit(
     if save_raw is not None:
         workflow.write_picture(save_raw, finished.result.raw, overwrite=overwrite)
     if save_layer is not None:
-        from gas.layers import edit_layer
+        from gas.run.layer import edit_layer
 
         workflow.write_picture(save_layer, edit_layer(finished.result), overwrite=overwrite)
     _report(console, finished, as_json, "edit")

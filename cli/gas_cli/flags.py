@@ -12,9 +12,9 @@ import typer
 from gas.errors import UsageError
 
 if TYPE_CHECKING:
-    from gas.pipeline import Session, WorkMode
-    from gas.record import Asked
-    from gas.settings import Settings
+    from gas.run.record import Asked
+    from gas.run.session import Session, WorkMode
+    from gas.settings.settings import Settings
     from gas.types import EditPlan, EditRequest, Image, Region
 
 _CHOICE = "Choosing backends"
@@ -116,10 +116,10 @@ def open_session(
     `gas plan`, the only grounder of `gas ground`. With `recorded` flags (of a run that is to be made again) these stand
     in for environment and files. UsageError for an option whose backend is not in use.
     """
-    from gas.models import default_profile
-    from gas.pipeline import Session
-    from gas.registry import Registry
-    from gas.settings import Settings, environment_typos
+    from gas.backends.registry import Registry
+    from gas.models.cache import default_profile
+    from gas.run.session import Session
+    from gas.settings.settings import Settings, environment_typos
 
     registry = Registry.discover()
     given = {name: value for name, value in flags.items() if value is not None}
@@ -154,7 +154,7 @@ def the_plan(
     if plan is not None:
         if any(text.strip() for text in instructions) or words[1] is not None or words[2] is not None:
             raise UsageError("a plan file and a request are given", "give one of them; a plan can be edited by hand")
-        from gas.plans import read_plan
+        from gas.plan.file import read_plan
 
         return read_plan(plan)
     return session.plan(edit_request(image, instructions, seed, words))
@@ -179,7 +179,7 @@ def joined(instructions: Sequence[str]) -> str:
 
 def asked(instructions: Sequence[str], words: Words) -> Asked:
     """What the user asked for, for the record."""
-    from gas.record import Asked
+    from gas.run.record import Asked
 
     caption, source, target = words
     return Asked(instruction=joined(instructions), caption=caption, source=source, target=target)
@@ -187,7 +187,7 @@ def asked(instructions: Sequence[str], words: Words) -> Asked:
 
 def given_regions(size: tuple[int, int], drawn: Drawn, warn: Callable[[str], None]) -> list[Region]:
     """The regions that the user drew, for a picture of `size` (width, height)."""
-    from gas.regions import load_regions, parse_box, parse_mask
+    from gas.masks import load_regions, parse_box, parse_mask
 
     boxes, masks, folder = drawn
     out = [parse_box(text, size, warn=warn) for text in boxes or ()]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gas.registry import ROLES, Registered, Registry
+from gas.backends.registry import ROLES, Registered, Registry
 from gas.validation import unknown
 from gas_cli.output import people, print_json, print_table
 
 if TYPE_CHECKING:
     from gas.interfaces import Options
-    from gas.settings import Settings
+    from gas.settings.settings import Settings
 
 
 def backends_data(registry: Registry, role: str | None = None) -> dict[str, Any]:

@@ -6,17 +6,17 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gas import models
+from gas.backends.registry import Registry
 from gas.errors import GasError, ModelUnavailable, UsageError
-from gas.registry import Registry
+from gas.models import cache as models
 from gas_cli.output import people, print_json, print_table, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gas.downloads import Download, Report
-    from gas.models import Checked, Found, KnownModel
-    from gas.settings import Settings
+    from gas.models.cache import Checked, Found, KnownModel
+    from gas.models.downloads import Download, Report
+    from gas.settings.settings import Settings
 
 MARKS = {"ok": "ok", "unchecked": "unchecked", "damaged": "DAMAGED", "missing": "MISSING"}
 
@@ -58,7 +58,7 @@ def pull(
     as_json: bool = False,
 ) -> None:
     """Downloads what is missing of the named profiles and models, after saying what and how much that is."""
-    from gas import downloads
+    from gas.models import downloads
 
     if not names:
         raise UsageError(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gas import photo as photos
 from gas.errors import InputRefused, UsageError
+from gas.picture import photo as photos
 from gas_cli import flags as f
 from gas_cli.output import people, print_json, warn
 
@@ -26,7 +26,7 @@ def place(
     """Writes the picture with the layer upon it, by default under a new name beside it."""
     import numpy as np
 
-    from gas import layers
+    from gas.run import layer as layers
 
     if options:
         raise UsageError(f"gas place has no options of a backend: {options[0][1]}", "give only -o OUT")

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from gas.record import Record
+    from gas.run.record import Record
     from gas.types import EditPlan
 
 

@@ -11,7 +11,7 @@ from gas_cli import flags as f
 from gas_cli.output import people, print_error, print_json, print_text, warn
 
 if TYPE_CHECKING:
-    from gas.pipeline import Session
+    from gas.run.session import Session
     from gas.types import EditPlan, EditRequest
 
 
@@ -29,7 +29,9 @@ def plan(
     as_json: bool,
 ) -> None:
     """Makes a plan and writes it to `out`, or to standard output."""
-    from gas import files, photo, plans
+    from gas import files
+    from gas.picture import photo
+    from gas.plan import file as plans
 
     console = people()
     if out is not None and not overwrite:
@@ -78,7 +80,10 @@ def ground(
     as_json: bool,
 ) -> None:
     """Finds the regions of a plan and writes masks, boxes and an overlay into the folder `out`."""
-    from gas import files, overlay, photo, regions, workflow
+    from gas import files
+    from gas import masks as regions
+    from gas.picture import overlay, photo
+    from gas.run import job as workflow
 
     console = people()
     read = photo.read(picture)
@@ -107,7 +112,7 @@ def ground(
 
 def info(output: Path, *, as_json: bool) -> None:
     """Shows the record of an output."""
-    from gas import record as records
+    from gas.run import record as records
 
     record = records.read_record(output)
     if as_json:
@@ -121,8 +126,8 @@ def info(output: Path, *, as_json: bool) -> None:
 
 def _defaults(editor: str) -> dict[str, Any]:
     """The default option values of an editor; none when it is not installed here, so that all its options are shown."""
+    from gas.backends.registry import Registry
     from gas.errors import GasError
-    from gas.registry import Registry
 
     try:
         return Registry.discover().load("editors", editor).options_type().model_dump(mode="json")
@@ -132,7 +137,7 @@ def _defaults(editor: str) -> dict[str, Any]:
 
 def suggest(pictures: Sequence[Path], *, options: Sequence[f.Option], flags: Mapping[str, Any], as_json: bool) -> None:
     """Shows what a planner that can see would change in each picture. One that fails is named and stops no other."""
-    from gas import photo
+    from gas.picture import photo
 
     session = f.open_session(flags, options, role="planners")
     planner = session.planner()
@@ -168,7 +173,7 @@ def set_key(name: str) -> None:
     import getpass
     import sys
 
-    from gas import keys
+    from gas.settings import keys
 
     keys.variable(name)  # refuses an unusable name before the key is asked for
     value = getpass.getpass(f"key for {name}: ") if sys.stdin.isatty() else sys.stdin.readline()

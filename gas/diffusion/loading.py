@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 
-from gas.bars import no_bars
 from gas.errors import ModelUnavailable
+from gas.models.quiet import no_bars
 
 
 @contextmanager

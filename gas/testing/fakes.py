@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
+from gas.backends.hookspecs import hookimpl
+from gas.backends.registry import BackendSpec
 from gas.errors import ObjectNotFound, PlanUnreadable
-from gas.hookspecs import hookimpl
 from gas.interfaces import Editor, Grounder, Options, Planner
-from gas.registry import BackendSpec
 from gas.types import Box, Edited, EditJob, EditPlan, EditRequest, Provenance, Region, Step, Subtask
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gas_diorama.drawing import regions, render
-from gas_diorama.language import caption, name, request
-from gas_diorama.scene import Edit, Scene, Thing
+from gas_diorama import folders
+from gas_diorama.world.drawing import regions, render
+from gas_diorama.world.language import caption, name, request
+from gas_diorama.world.scene import Edit, Scene, Thing
 
-FOLDER = Path(__file__).parent / "scenes"
+FOLDER = folders.SCENES
 
 
 @dataclass(frozen=True)

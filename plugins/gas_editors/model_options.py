@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from gas.compose import work_frame
 from gas.errors import InputRefused
 from gas.interfaces import Options
+from gas.picture.frame import work_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -45,7 +45,7 @@ def gas_register_grounders() -> tuple[BackendSpec, ...]:
         ),
         BackendSpec(
             "sam",
-            "gas_grounders.sam:Sam",
+            "gas_grounders.sam.grounder:Sam",
             "masks for boxes, or all segments of a picture (Segment Anything)",
             extra="diffusion",
             weights="Apache-2.0",

@@ -22,13 +22,13 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from gas.compose import Frame, work_frame
-from gas.diffusion.attention import attention_layers, collect_attention, layers_near
+from gas.diffusion.attention.control import attention_layers, collect_attention, layers_near
+from gas.diffusion.attention.phrase_tokens import phrase_tokens
 from gas.diffusion.stable_diffusion import StableDiffusion
-from gas.diffusion.tokens import phrase_tokens
 from gas.errors import InputRefused, ResultRefused, UsageError
-from gas.phrases import main_noun, singular, words
-from gas.regions import mask_box
+from gas.masks import mask_box
+from gas.picture.frame import Frame, work_frame
+from gas.plan.phrases import main_noun, singular, words
 from gas.types import MAX_SUBTASKS
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
 

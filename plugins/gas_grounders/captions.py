@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gas.errors import InputRefused
-from gas.phrases import main_noun, singular, straight_quotes, words
+from gas.plan.phrases import main_noun, singular, straight_quotes, words
 
 END = " . "
 # GroundingDINO reads a full stop or a question mark as the end of a phrase, wherever it stands.

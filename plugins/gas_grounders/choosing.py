@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gas.phrases import content_words, main_noun, straight_quotes
+from gas.plan.phrases import content_words, main_noun, straight_quotes
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = (-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)
 _SIDES = {

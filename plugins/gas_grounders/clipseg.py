@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from gas.regions import mask_box
+from gas.masks import mask_box
 from gas_grounders.clip_text import encode
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
 from gas_grounders.pretrained import load_network, loading, model_folder, quiet
@@ -81,7 +81,7 @@ class ClipSegNetwork:
 
     @classmethod
     def load(cls, model: str, runtime: Runtime) -> ClipSegNetwork:
-        """The model that `gas.profiles.resolve_model` understands. ModelUnavailable (exit 6) as `model_folder`."""
+        """The model that `gas.backends.profiles.resolve_model` understands. ModelUnavailable (exit 6) as `model_folder`."""
         from transformers import AutoTokenizer, CLIPSegForImageSegmentation, ViTImageProcessorPil
 
         device = runtime.torch_device()

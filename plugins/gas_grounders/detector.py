@@ -13,7 +13,7 @@ from pydantic import Field
 
 from gas.errors import ObjectNotFound, ResultRefused
 from gas.interfaces import Grounder, Options
-from gas.phrases import normalise_phrase
+from gas.plan.phrases import normalise_phrase
 from gas.types import Box, Region
 from gas_grounders.choosing import Position, split_position
 

@@ -9,14 +9,16 @@ from gas import BackendSpec, hookimpl
 def gas_register_planners() -> tuple[BackendSpec, ...]:
     return (
         BackendSpec("auto", "gas_planners.auto:AutoPlanner", "a local Ollama that sees if there is one, else rules"),
-        BackendSpec("rules", "gas_planners.rules:RulesPlanner", "reads the usual forms of request; no model, offline"),
+        BackendSpec(
+            "rules", "gas_planners.rules.planner:RulesPlanner", "reads the usual forms of request; no model, offline"
+        ),
         BackendSpec(
             "openai",
-            "gas_planners.openai:OpenAIPlanner",
+            "gas_planners.chat.openai:OpenAIPlanner",
             "asks OpenAI, or a service that speaks its language, with the picture",
             extra="openai",
         ),
         BackendSpec(
-            "ollama", "gas_planners.ollama:OllamaPlanner", "asks a local Ollama, with the picture", extra="ollama"
+            "ollama", "gas_planners.chat.ollama:OllamaPlanner", "asks a local Ollama, with the picture", extra="ollama"
         ),
     )

@@ -13,13 +13,13 @@ from pydantic import Field
 from gas.errors import GasError, ModelUnavailable, PlanUnreadable, ServiceUnavailable
 from gas.interfaces import Options, Planner
 from gas.types import EditPlan, EditRequest
-from gas_planners.dialogue import Preview
-from gas_planners.ollama import OllamaOptions, OllamaPlanner
-from gas_planners.rules import RulesPlanner
+from gas_planners.chat.ollama import OllamaOptions, OllamaPlanner
+from gas_planners.chat.planner import Preview
+from gas_planners.rules.planner import RulesPlanner
 
 if TYPE_CHECKING:
     from gas.types import Image
-    from gas_planners.suggest import Suggestions
+    from gas_planners.chat.suggestions import Suggestions
 
 LOOK_SECONDS = 2.0
 
@@ -93,8 +93,8 @@ class AutoPlanner(Planner):
         return Preview(planner=name)
 
     def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
-        """Three changes that suit `image`; see `gas_planners.suggest.suggest`."""
-        from gas_planners.suggest import suggest
+        """Three changes that suit `image`; see `gas_planners.chat.suggestions.suggest`."""
+        from gas_planners.chat.suggestions import suggest
 
         return suggest(self, image, caption, avoid)
 

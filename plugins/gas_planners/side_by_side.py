@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from gas.errors import GasError
-from gas.phrases import normalise_phrase
+from gas.plan.phrases import normalise_phrase
 from gas.runtime import Runtime
 from gas.testing.servers import FakeOllama, FakeOpenAI, say
 from gas.types import EditPlan, EditRequest
-from gas_planners.ollama import OllamaOptions, OllamaPlanner
-from gas_planners.openai import OpenAIOptions, OpenAIPlanner
-from gas_planners.rules import RulesPlanner
+from gas_planners.chat.ollama import OllamaOptions, OllamaPlanner
+from gas_planners.chat.openai import OpenAIOptions, OpenAIPlanner
+from gas_planners.rules.planner import RulesPlanner
 
 REQUESTS = Path(__file__).with_name("paper_requests.json")
 

@@ -1,0 +1,265 @@
+"""Lists and loads the backends that the installed plugins name."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gas.backends.probe import ROLES as ROLES
+from gas.backends.probe import BackendSpec as BackendSpec
+from gas.backends.probe import BrokenPlugin as BrokenPlugin
+from gas.backends.probe import Contents, Plugin, find_plugins, missing_packages, probe, read_module, read_plugin, select
+from gas.errors import GasError, ModelUnavailable, PluginBroken, UsageError
+from gas.validation import unknown
+
+if TYPE_CHECKING:
+    from gas.backends.options import Layer, Settled
+    from gas.backends.profiles import Profile
+    from gas.interfaces import Backend
+    from gas.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A backend that can be asked for by name, and the plugin that it came with."""
+
+    role: str
+    spec: BackendSpec
+    plugin: Plugin
+
+    @property
+    def install(self) -> str | None:
+        """The command that installs what the backend needs beyond its own distribution; None if it needs nothing."""
+        return f'pip install "{self.plugin.distribution}[{self.spec.extra}]"' if self.spec.extra else None
+
+    @property
+    def missing(self) -> list[str]:
+        """The packages that are to be installed before the backend can be used, as far as metadata tell."""
+        return missing_packages(self.plugin.distribution, self.spec.extra) if self.spec.extra else []
+
+
+class Registry:
+    """The backends of this installation, by role (planners, grounders, editors, profiles) and name.
+
+    The toolkit's own plugins are looked at first, third parties' only for a listing or for a name that is not the
+    toolkit's own. `plugins` is, when not given, what the environment variable GAS_PLUGINS says: "none" keeps third
+    parties out, a list of distributions or plugins, separated by commas, lets only those in.
+
+    A name that the toolkit has cannot be taken over. A name that two third parties claim belongs to neither, for else
+    installing a package could silently change what a command means; both are reported.
+    """
+
+    def __init__(self, plugins: str | None = None) -> None:
+        self._chosen = os.environ.get("GAS_PLUGINS") if plugins is None else plugins
+        self._known: dict[tuple[str, str], Registered] = {}
+        self._broken: list[BrokenPlugin] = []
+        self._waiting: list[Plugin] | None = None
+
+    @classmethod
+    def discover(cls) -> Registry:
+        """The registry of this installation, with the toolkit's own plugins looked at."""
+        registry = cls()
+        registry._discover_builtin()
+        return registry
+
+    # What there is
+
+    def look_everywhere(self) -> Registry:
+        """This registry, after third parties' plugins have been looked at too, each for 3 s at most."""
+        self._discover_builtin()
+        waiting, self._waiting = self._waiting or [], []
+        self._take(probe(waiting))
+        return self
+
+    def entries(self, role: str) -> list[Registered]:
+        """All backends of `role`, the toolkit's own first, with the plugin that each came with."""
+        _check_role(role)
+        self.look_everywhere()
+        return [entry for (r, _), entry in self._known.items() if r == role]
+
+    def specs(self, role: str) -> list[BackendSpec]:
+        """The specs of all backends of `role`, the toolkit's own first."""
+        return [entry.spec for entry in self.entries(role)]
+
+    @property
+    def broken(self) -> tuple[BrokenPlugin, ...]:
+        """What is wrong with the plugins that have been looked at so far; after `look_everywhere`, at all."""
+        return tuple(self._broken)
+
+    def add(self, module: Any) -> Registry:
+        """This registry, with the backends that the hooks of `module` name: for a program's own, without packaging."""
+        self._discover_builtin()
+        name = getattr(module, "__name__", type(module).__name__)
+        self._take([read_module(Plugin(name, name, "this program", ""), module)])
+        return self
+
+    def find(self, role: str, name: str) -> Registered:
+        """The backend `name` of `role`. UsageError with the nearest name; PluginBroken when its plugin is at fault."""
+        _check_role(role)
+        self._discover_builtin()
+        if (role, name) not in self._known:
+            self.look_everywhere()
+        if (entry := self._known.get((role, name))) is not None:
+            return entry
+        for fault in self._broken:
+            if (fault.role, fault.name) == (role, name):
+                raise PluginBroken(str(fault), f"repair or uninstall {fault.distribution}, or set GAS_PLUGINS=none")
+        remedy = "see: gas backends"
+        if self._broken:
+            remedy = f"{len(self._broken)} plugin faults may hide it, see: gas backends"
+        raise unknown(role.removesuffix("s"), name, (n for r, n in self._known if r == role), remedy)
+
+    # What it does
+
+    def load(self, role: str, name: str) -> type[Backend]:
+        """The class of the backend `name` of `role`, imported.
+
+        ModelUnavailable naming the extra to install when a package is missing; PluginBroken when the plugin's code
+        fails or the class is not of the role's interface.
+        """
+        from gas import interfaces
+        from gas.backends import options
+
+        entry = self.find(role, name)
+        if role == "profiles":
+            raise UsageError(f"{name!r} is a profile, which is a value", "ask for it with Registry.profile")
+        base: type[Backend] = {
+            "planners": interfaces.Planner,
+            "grounders": interfaces.Grounder,
+            "editors": interfaces.Editor,
+        }[role]
+        with self.calling(role, name, importing=True):
+            try:
+                # Prints at import must not get into data on standard output.
+                with contextlib.redirect_stdout(sys.stderr):
+                    found = getattr(import_module(entry.spec.module), entry.spec.attribute)
+            except AttributeError as error:
+                raise _fault(entry, f"target {entry.spec.target!r} cannot be loaded: {error}") from error
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise _fault(entry, f"target {entry.spec.target!r} is not a gas.{base.__name__}")
+        if inspect.isabstract(found):
+            missing = ", ".join(sorted(found.__abstractmethods__))
+            raise _fault(entry, f"{entry.spec.attribute} does not implement {missing}")
+        if not (isinstance(found.options_type, type) and issubclass(found.options_type, interfaces.Options)):
+            raise _fault(entry, f"{entry.spec.attribute}.options_type is not a subclass of gas.Options")
+        if options.PRESET in found.options_type.model_fields:
+            raise _fault(entry, f"{entry.spec.attribute} has an option named {options.PRESET!r}, which is reserved")
+        return found
+
+    def settle(self, role: str, name: str, values: Mapping[str, Any], below: Sequence[Layer] = ()) -> Settled:
+        """The options of a backend, with the origin of each value: defaults < the layers `below` < `values`.
+
+        `values` are those given explicitly. Text among them is read as the option's type wants it (`steps=200`), and
+        `preset` names a preset, whose values lie beneath the other `values` and above all layers below.
+        """
+        from gas.backends.options import Layer, settle
+
+        return settle(name, self.load(role, name).options_type, [*below, Layer("given", values)])
+
+    def create(
+        self,
+        role: str,
+        name: str,
+        values: Mapping[str, Any],
+        runtime: Runtime,
+        *,
+        below: Sequence[Layer] = (),
+    ) -> Any:
+        """The backend `name` of `role`, with its options settled as in `settle`."""
+        backend = self.load(role, name)
+        settled = self.settle(role, name, values, below)
+        with self.calling(role, name):
+            return backend(settled.options, runtime)
+
+    def profile(self, name: str) -> Profile:
+        """The profile `name`: registered by a plugin, one of the user's own, or the path of a TOML file."""
+        from gas.backends.profiles import Profile, user_profiles
+
+        if name.endswith(".toml"):
+            return Profile.from_toml(name)
+        self._discover_builtin()
+        own = user_profiles()
+        if name in own:
+            if ("profiles", name) in self._known and self._known["profiles", name].plugin.builtin:
+                raise UsageError(f"{own[name]} has the name of a built-in profile", "give the file another name")
+            return Profile.from_toml(own[name])
+        try:
+            entry = self.find("profiles", name)
+        except UsageError:
+            known = [*own, *(n for r, n in self._known if r == "profiles")]
+            raise unknown("profile", name, known, "or the path of a .toml file") from None
+        with self.calling("profiles", name):
+            return Profile.from_package(entry.spec.module, entry.spec.attribute)
+
+    @contextlib.contextmanager
+    def calling(self, role: str, name: str, *, importing: bool = False) -> Iterator[None]:
+        """Within it, what the code of a backend raises is turned into the error that it means.
+
+        A missing package becomes ModelUnavailable with the command that installs it. Any other exception that is not a
+        GasError becomes PluginBroken for a third party's backend, and while importing for every backend; otherwise it
+        passes, being a bug of ours. The cause stays attached for `--debug`.
+        """
+        entry = self.find(role, name)
+        try:
+            yield
+        except GasError:
+            raise
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if not package or package == entry.spec.module.partition(".")[0]:
+                raise _fault(entry, f"cannot be imported: {error}") from error
+            remedy = entry.install or f"pip install what provides {package!r}, or reinstall {entry.plugin.distribution}"
+            raise ModelUnavailable(f"{name} needs the Python package {package!r}, which is missing", remedy) from error
+        except (Exception, SystemExit) as error:  # a backend may fail in any way; the cause stays attached
+            if isinstance(error, ImportError):
+                remedy = f"{entry.install} --upgrade" if entry.install else ""
+                raise _fault(entry, f"cannot be imported: {error}", remedy) from error
+            if importing or not entry.plugin.builtin:
+                raise _fault(entry, f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
+            raise
+
+    # How it finds out
+
+    def _discover_builtin(self) -> None:
+        if self._waiting is not None:
+            return
+        found, broken = find_plugins()
+        plugins, missing = select(found, self._chosen)
+        self._broken += [*broken, *missing]
+        self._take([read_plugin(plugin) for plugin in plugins if plugin.builtin])
+        self._waiting = [plugin for plugin in plugins if not plugin.builtin]
+
+    def _take(self, contents: Sequence[Contents]) -> None:
+        for plugin in contents:
+            self._broken += plugin.broken
+        claims: dict[tuple[str, str], list[Registered]] = {}
+        for plugin in contents:
+            for role, spec in plugin.specs:
+                claims.setdefault((role, spec.name), []).append(Registered(role, spec, plugin.plugin))
+        for key, entries in claims.items():
+            holder = self._known.get(key)
+            if holder is None and len(entries) == 1:
+                self._known[key] = entries[0]
+                continue
+            for entry in entries:
+                others = [e.plugin for e in ([holder] if holder else entries) if e is not entry]
+                owners = ", ".join(f"{p.name!r} of {p.distribution}" for p in others)
+                reason = f"the name is taken by plugin {owners}" if holder else f"the name is also claimed by {owners}"
+                self._broken.append(entry.plugin.broken(reason, *key))
+
+
+def _check_role(role: str) -> None:
+    if role not in ROLES:
+        raise unknown("role", role, ROLES)
+
+
+def _fault(entry: Registered, reason: str, remedy: str = "") -> PluginBroken:
+    plugin = entry.plugin
+    fault = plugin.broken(reason, entry.role, entry.spec.name)
+    return PluginBroken(str(fault), remedy or f"repair or reinstall {plugin.distribution}")

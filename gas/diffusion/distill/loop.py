@@ -1,0 +1,565 @@
+"""The one loop of score distillation: z moves against a sum of terms, with one batched network call a step.
+
+    z <- z - eta g,   g = sum_i  w_i(t) gamma_i M_i * [ eps_w(z_t, target_i) - eps_w(z0_t, source_i) ]  +  M_i *
+    grad_z l_i
+
+eps_w is the guided prediction, M_i a mask, gamma_i the null-text penalty, l_i the contrastive loss times its weight.
+DDS, CDS and Ground-A-Score differ in their terms only. Several problems (edits of the same latent size) may share the
+batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from gas.checkpoint import of_this_run
+from gas.diffusion.denoiser import Denoiser, NoisePrediction
+from gas.diffusion.distill.contrastive import Query, patch_nce
+from gas.diffusion.distill.convergence import Convergence
+from gas.diffusion.distill.draws import Draw, draws_after
+from gas.diffusion.distill.features import feature_grid
+from gas.diffusion.distill.rows import NULL, GradientRow, Key, Network, Rows
+from gas.diffusion.gradients import gradient
+from gas.diffusion.masks import Cells, crop_cells
+from gas.diffusion.memory import memory_named
+from gas.errors import OutOfResources, ResultRefused
+from gas.types import Step, Watch
+
+if TYPE_CHECKING:
+    from gas.types import Image
+
+STEP_SIZE = 0.1 * 2000 / 4096
+"""eta: learning rate 0.1 times the factor 2000 over the 64 x 64 cells that it was published for (DDS notebook, cell
+6)."""
+
+CHECKPOINT_EVERY = 25
+REPORT_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """The null-text penalty `gamma = min(1, strength / n * sum |(eps(z_t, y) - eps(z_t, null)) * M|)`, unguided, on
+    the edited latent. n counts the mask's cells that are not 0, times the channels ("mask": Ground-A-Score, eq. 11),
+    or all numbers of the latent ("all": its reference code)."""
+
+    strength: float = 5.0
+    norm: Literal["mask", "all"] = "mask"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A contrastive loss between the self-attention features of (z0_t, source) and (z_t, target).
+
+    * weight: lambda, the loss' weight inside g; eta * weight is how far z moves along its gradient.
+    * boxes: where it is computed, each on its own and summed, in latent cells; None: on the whole picture.
+    * prompts: another (source, target) pair than the term's own. Losses of one problem with the same `prompts` share
+      one row of the batch, and then the largest of their masks.
+    * smallest: least side of a crop, in cells of a feature map. With one cell there is nothing to contrast with.
+    """
+
+    weight: float
+    boxes: tuple[Cells, ...] | None = None
+    prompts: tuple[str, str] | None = None
+    patches: int = 256
+    sizes: tuple[int, ...] = (1, 2)
+    temperature: float = 0.07
+    query: Query = "source"
+    smallest: int = 2
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of g.
+
+    * target, source: prompts; `source=None` subtracts the noise itself and not a prediction (score distillation, SDS).
+    * mask: `(1, 1, h, w)` or `(1, C, h, w)`; None is 1 everywhere.
+    * weight: w, a number or a function of t.
+    """
+
+    target: str
+    source: str | None
+    mask: Tensor | None = None
+    weight: float | Callable[[int], float] = 1.0
+    penalty: Penalty | None = None
+    contrast: Contrast | None = None
+    name: str = ""
+
+    def weight_at(self, t: int) -> float:
+        return self.weight(t) if callable(self.weight) else self.weight
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One edit: the source latent `(1, C, h, w)` in fp32 (or fp64), the terms, and the draws of (t, eps).
+
+    `draws` is any iterable of (t, eps) pairs, eps `(1, C, h, w)`: one a step, or one for each term of each step where
+    the terms act one after the other. `generator` (on the CPU) draws the contrastive loss' patches.
+    """
+
+    z_source: Tensor
+    terms: tuple[Term, ...]
+    draws: Iterable[tuple[int, Tensor] | Draw]
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class Method:
+    """How all problems of a batch are run.
+
+    * sequential: each term makes a step of its own with its own (t, eps), as Ground-A-Score's reference code does;
+      otherwise one aggregated step with one shared (t, eps).
+    * separate_contrast: predictions for the contrastive loss are computed in rows of their own, again as reference
+      code does. The result is the same; it is there to compare costs.
+    * latent_dtype: z is rounded to this format after every step (CDS's reference code keeps z in the network's format).
+    * rows_per_call: the most rows that the network gets at once; None: all.
+    * convergence: when to end early; None: never.
+    """
+
+    steps: int = 200
+    guidance_scale: float = 7.5
+    step_size: float = STEP_SIZE
+    sequential: bool = False
+    separate_contrast: bool = False
+    latent_dtype: torch.dtype | None = None
+    rows_per_call: int | None = None
+    convergence: Convergence | None = None
+
+    def draws_needed(self, terms: int) -> int:
+        """How many (t, eps) pairs a problem of so many terms uses."""
+        return self.steps * (terms if self.sequential else 1)
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What became of one problem.
+
+    * z: the edited latent `(1, C, h, w)`, in the dtype of z_source.
+    * stopped: interrupted before its end; converged: ended early because nothing moved any more.
+    * log: plain JSON values: steps, rows, each term's gamma and weight, update norms.
+    * maps: for each term `(h, w)`, the mean over steps and channels of `|eps(z_t, y) - eps(z_t, null)|`; empty unless
+      asked for.
+    """
+
+    z: Tensor
+    steps: int
+    stopped: bool
+    converged: bool
+    log: Mapping[str, Any]
+    maps: tuple[Tensor, ...]
+
+
+def distill(
+    denoiser: Denoiser,
+    problems: Sequence[Problem],
+    method: Method,
+    *,
+    watch: Watch | None = None,
+    decode: Callable[[Tensor], Image] | None = None,
+    maps: bool = False,
+) -> list[Distilled]:
+    """The edited latents of `problems`, which share every network call.
+
+    A step costs 2K + 4 rows for K masked terms and one for the whole prompt: the null prompt on both latents, K + 1
+    sources, K + 1 targets; equal prompts are computed once. Terms with a contrastive loss use rows that are computed
+    anyway, in a second call with gradients. Draws with a slot (a bank) have their source half computed once, in a
+    call of its own.
+
+    Where every mask is 0 z keeps its bits; so it does everywhere when all source and target prompts are equal.
+    ResultRefused (exit 11) within one step when anything is not finite, naming the prompt; OutOfResources (exit 7)
+    when memory is short; InputRefused (exit 3) for a `watch.resume` that is not from such a run.
+    """
+    return _Run(denoiser, problems, method, watch or Watch(), decode, maps).run()
+
+
+@dataclass
+class _Half:
+    """What the source side of a draw gives: predictions by prompt, and the features of those that are referenced."""
+
+    eps: dict[Key, Tensor] = field(default_factory=dict)
+    features: dict[Key, dict[str, Tensor]] = field(default_factory=dict)
+
+
+@dataclass
+class _Noise:
+    """One draw for every problem, on the device: t `(n,)`, eps `(n, C, h, w)`, alpha and sigma `(n, 1, 1, 1)`."""
+
+    t: Tensor
+    eps: Tensor
+    alpha: Tensor
+    sigma: Tensor
+
+    def added(self, z: Tensor, problems: Sequence[int]) -> Tensor:
+        """`(len(problems), C, h, w)`: z_t for the rows of z `(n, C, h, w)` that belong to these problems."""
+        return self.alpha[problems] * z[problems] + self.sigma[problems] * self.eps[problems]
+
+
+class _Run:
+    """The state of one call of `distill`."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        problems: Sequence[Problem],
+        method: Method,
+        watch: Watch,
+        decode: Callable[[Tensor], Image] | None,
+        maps: bool,
+    ) -> None:
+        if not problems or not all(problem.terms for problem in problems):
+            raise ValueError("distill needs at least one problem, and each at least one term")
+        shapes = {tuple(problem.z_source.shape) for problem in problems}
+        if len(shapes) != 1 or len(shape := shapes.pop()) != 4 or shape[0] != 1:
+            raise ValueError("problems that share a batch need latents (1, C, h, w) of one size")
+        self.problems, self.method, self.watch, self.decode = problems, method, watch, decode
+        self.schedule, self.device = denoiser.schedule, denoiser.device
+        self.z_source = torch.cat([problem.z_source for problem in problems]).detach().to(self.device)
+        if self.z_source.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"latents are kept in fp32, not in {self.z_source.dtype}")
+        self.z = self.z_source.clone()
+        self.masks = [[self._mask(term) for term in problem.terms] for problem in problems]
+        self.cells = [[mask.count_nonzero() for mask in masks] for masks in self.masks]
+        self.network = Network(denoiser, _prompts(problems), method.rows_per_call)
+        # With equal prompts throughout nothing can move, and no rounding inside the network may say otherwise.
+        self.still = [all(t.source == t.target and t.contrast is None for t in problem.terms) for problem in problems]
+        self.turns = _turns(problems, method.sequential)
+        self.rows = [_rows(problems, turn, self.still, method.separate_contrast) for turn in self.turns]
+        self.bank: dict[tuple[int, int], _Half] = {}
+        self.done = 0
+        self.gammas: list[Tensor] = []
+        self.updates: list[Tensor] = []
+        self.maps = torch.zeros(len(problems), max(len(p.terms) for p in problems), *self.z.shape[2:]) if maps else None
+        self.maps = self.maps.to(self.device) if self.maps is not None else None
+        self.watcher = method.convergence.watcher(self.z_source) if method.convergence else None
+        if watch.resume is not None:
+            self._resume(watch.resume)
+        used = [self.done * (len(p.terms) if method.sequential else 1) for p in problems]
+        self.draws = [draws_after(problem.draws, n) for problem, n in zip(problems, used, strict=True)]
+
+    def run(self) -> list[Distilled]:
+        stopped = converged = False
+        values: dict[str, float] = {}
+        while self.done < self.method.steps and not converged:
+            if self.watch.should_stop():
+                stopped = True
+                break
+            before = self.z
+            with memory_named(lambda: _too_large(self.network)):
+                self._step()
+            self.done += 1
+            self.updates.append((self.z - before).flatten(1).norm(dim=1))
+            if self.watcher is not None:
+                converged = self.watcher.reached(self.z, self.done)
+            if self.watch.on_step is not None:
+                if self.done % REPORT_EVERY in (0, 1) or self.done == self.method.steps or converged:
+                    values = self._values()  # waits for the device, so not every time
+                self.watch.on_step(Step(self.done, self.method.steps, values, self._preview()))
+            if self.done % CHECKPOINT_EVERY == 0:
+                self._checkpoint()
+        if stopped:
+            self._checkpoint()
+        return [self._distilled(p, stopped, converged) for p in range(len(self.problems))]
+
+    # --- one step -----------------------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        gammas = self.z.new_ones(len(self.problems), max(len(p.terms) for p in self.problems))
+        for turn, rows in zip(self.turns, self.rows, strict=True):
+            draws = {p: next(self.draws[p]) for p, terms in enumerate(turn) if terms}
+            noise = self._noise(draws)
+            source, target = self._predict(rows, noise, draws)
+            g = self._contrast(rows, noise, source, target)
+            for p, draw in draws.items():
+                for i in turn[p]:
+                    part, gammas[p, i] = self._gradient(p, i, draw, noise, source, target)
+                    g[p] += part
+            self.z = self.z - self.method.step_size * g
+            if self.method.latent_dtype is not None:
+                self.z = self.z.to(self.method.latent_dtype).to(g.dtype)
+            if not bool(torch.isfinite(self.z).all()):
+                raise self._not_finite(draws, source, target)
+        self.gammas.append(gammas)
+
+    def _noise(self, draws: Mapping[int, Draw]) -> _Noise:
+        shape = self.z.shape[1:]
+        for draw in draws.values():
+            if tuple(draw.eps.shape) != (1, *shape):
+                raise ValueError(
+                    f"a draw's noise is {tuple(draw.eps.shape)}, the latent (1, {', '.join(map(str, shape))})"
+                )
+        everyone = range(len(self.problems))
+        t = torch.tensor([draws[p].t if p in draws else 0 for p in everyone]).to(self.device)
+        eps = torch.cat([draws[p].eps if p in draws else torch.zeros(1, *shape) for p in everyone])
+        return _Noise(t, eps.to(self.device, self.z.dtype), *self.schedule.coefficients(t, self.z.dtype))
+
+    @torch.no_grad()
+    def _predict(self, rows: Rows, noise: _Noise, draws: Mapping[int, Draw]) -> tuple[_Half, dict[Key, Tensor]]:
+        """The source half, and the edited latent's predictions by problem and prompt, without gradients."""
+        halves = {
+            p: self.bank.setdefault((p, draw.slot), _Half()) for p, draw in draws.items() if draw.slot is not None
+        }
+        known = _Half()
+        for half in halves.values():
+            known.eps.update(half.eps)
+            known.features.update(half.features)
+        missing = [k for k in rows.source if k not in known.eps or (k in rows.referenced and k not in known.features)]
+        if halves and missing:
+            # In a call of its own: what is kept must not depend on what shared its batch, or a resumed run would
+            # differ.
+            found, _ = self._call(noise, missing, [], rows.referenced)
+            for key in missing:
+                if key[0] in halves:
+                    halves[key[0]].eps[key] = found.eps[key]
+                    halves[key[0]].features.update({key: found.features[key]} if key in found.features else {})
+            _, target = self._call(noise, [], rows.target, [])
+        else:
+            found, target = self._call(noise, missing, rows.target, rows.referenced)
+        known.eps.update(found.eps)
+        known.features.update(found.features)
+        target.update({key: eps for key, eps in known.eps.items() if self.still[key[0]]})
+        return known, target
+
+    def _call(
+        self, noise: _Noise, source: list[Key], target: list[Key], referenced: list[Key]
+    ) -> tuple[_Half, dict[Key, Tensor]]:
+        """One network call for these rows of the source and of the edited latent."""
+        of_source, of_target = [p for p, _ in source], [p for p, _ in target]
+        if not source and not target:
+            return _Half(), {}
+        z_t = torch.cat([noise.added(self.z_source, of_source), noise.added(self.z, of_target)])
+        featured = [row for row, key in enumerate(source) if key in referenced]
+        eps, features = self.network.predict(
+            z_t, noise.t[of_source + of_target], [y for _, y in source + target], featured
+        )
+        single = eps.split(1)
+        half = _Half(dict(zip(source, single[: len(source)], strict=True)))
+        half.features = {source[row]: features[place] for place, row in enumerate(featured)}
+        return half, dict(zip(target, single[len(source) :], strict=True))
+
+    def _contrast(self, rows: Rows, noise: _Noise, source: _Half, target: dict[Key, Tensor]) -> Tensor:
+        """The contrastive part of g `(n, C, h, w)`; the predictions that come with it are added to `target`."""
+        g = torch.zeros_like(self.z)
+        size = self.method.rows_per_call or len(rows.gradient) or 1
+        for start in range(0, len(rows.gradient), size):
+            part = rows.gradient[start : start + size]
+            problems = [row.problem for row in part]
+            with torch.enable_grad():
+                leaf = self.z[problems].requires_grad_()  # a copy for each row, so that each gets a gradient of its own
+                z_t = noise.alpha[problems] * leaf + noise.sigma[problems] * noise.eps[problems]
+                prompts = [row.target for row in part]
+                eps, features = self.network.predict(z_t, noise.t[problems], prompts, range(len(part)))
+                losses = [
+                    self._loss(row, source.features[row.problem, row.source], own)
+                    for row, own in zip(part, features, strict=True)
+                ]
+                pulls = gradient(torch.stack(losses).sum(), leaf)
+            for row, prediction, own in zip(part, eps.detach().split(1), pulls, strict=True):
+                target.setdefault((row.problem, row.target), prediction)
+                mask = torch.cat([self.masks[row.problem][i] for i in row.terms]).amax(0)
+                g[row.problem] += mask * own
+        return g
+
+    def _loss(self, row: GradientRow, source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
+        """The weighted losses of a row's terms, summed over layers and boxes (CDS, eq. 8; in boxes: Ground-A-Score,
+        sec. 3.4)."""
+        problem = self.problems[row.problem]
+        size = (self.z.shape[2], self.z.shape[3])
+        losses = []
+        for i in row.terms:
+            contrast = problem.terms[i].contrast
+            assert contrast is not None
+            for name in target:
+                grid = feature_grid(len(target[name]), *size)
+                pair = [maps[name].to(self.z.dtype).unflatten(0, grid) for maps in (source, target)]
+                for box in contrast.boxes or ((0, 0, size[1], size[0]),):
+                    x0, y0, x1, y1 = crop_cells(box, size, grid, contrast.smallest)
+                    loss = patch_nce(
+                        pair[0][y0:y1, x0:x1],
+                        pair[1][y0:y1, x0:x1],
+                        patches=contrast.patches,
+                        sizes=contrast.sizes,
+                        temperature=contrast.temperature,
+                        query=contrast.query,
+                        generator=problem.generator,
+                    )
+                    losses.append(contrast.weight * loss)
+        return torch.stack(losses).sum()
+
+    @torch.no_grad()
+    def _gradient(
+        self, p: int, i: int, draw: Draw, noise: _Noise, source: _Half, target: Mapping[Key, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """`w gamma M * [eps_w(z_t, y) - eps_w(z0_t, x)]` of one term, `(C, h, w)`, and gamma."""
+        term, mask, scale = self.problems[p].terms[i], self.masks[p][i], self.method.guidance_scale
+        here = NoisePrediction(target[p, NULL], target[p, term.target])
+        if term.source is None:
+            there = noise.eps[p : p + 1]  # SDS: the noise itself (DDS, eq. 2)
+        else:
+            there = NoisePrediction(source.eps[p, NULL], source.eps[p, term.source]).guided(scale)  # DDS, eq. 3
+        g = mask * (here.guided(scale) - there)
+        gamma = g.new_ones(())
+        if term.penalty is not None or self.maps is not None:
+            seen = (here.cond - here.uncond).abs()
+            if self.maps is not None:
+                self.maps[p, i] += seen[0].mean(0)
+            if term.penalty is not None:
+                count = self.cells[p][i] if term.penalty.norm == "mask" else mask.numel()
+                gamma = (term.penalty.strength * (seen * mask).sum() / count).clamp(max=1.0)
+        return (term.weight_at(draw.t) * gamma * g)[0], gamma
+
+    # --- what goes in and out -----------------------------------------------------------------------------------------
+
+    def _mask(self, term: Term) -> Tensor:
+        one = self.z_source[:1]
+        if term.mask is None:
+            return torch.ones_like(one)
+        mask = term.mask.to(one).expand_as(one)
+        if not bool(torch.isfinite(mask).all()) or bool((mask < 0).any()):
+            raise ValueError(f"the mask of {term.name or term.target!r} must be finite and not negative")
+        return mask
+
+    def _values(self) -> dict[str, float]:
+        moved = (self.z - self.z_source).square().mean().sqrt()
+        penalised = [self.gammas[-1][p, i] for p, i in _penalised(self.problems)]
+        numbers = [moved, self.updates[-1].mean()] + ([torch.stack(penalised).mean()] if penalised else [])
+        return dict(zip(("change", "update", "gamma"), torch.stack(numbers).tolist(), strict=False))
+
+    def _preview(self) -> Callable[[], Image] | None:
+        decode, z = self.decode, self.z
+        return None if decode is None else lambda: decode(z[:1])
+
+    def _checkpoint(self) -> None:
+        if self.watch.checkpoint is None:
+            return
+        state: dict[str, Any] = {"step": self.done, "z": self.z, "rows": self.network.rows, "calls": self.network.calls}
+        state |= {f"generator.{p}": problem.generator.get_state() for p, problem in enumerate(self.problems)}
+        if self.done:
+            state |= {"gammas": torch.stack(self.gammas), "updates": torch.stack(self.updates)}
+        if self.maps is not None:
+            state["maps"] = self.maps
+        if self.watcher is not None:
+            state |= {f"convergence.{name}": tensor for name, tensor in self.watcher.state().items()}
+        self.watch.checkpoint({k: v.detach().cpu().clone() if isinstance(v, Tensor) else v for k, v in state.items()})
+
+    def _resume(self, state: Mapping[str, Any]) -> None:
+        with of_this_run(RuntimeError):
+            if state["z"].shape != self.z.shape or not 0 <= state["step"] <= self.method.steps:
+                raise ValueError("its size or number of steps differs")
+            self.done = int(state["step"])
+            self.z = state["z"].to(self.z)
+            # The log of a run that was gone on with is that of one that was not stopped.
+            self.network.rows, self.network.calls = int(state["rows"]), int(state["calls"])
+            for p, problem in enumerate(self.problems):
+                problem.generator.set_state(state[f"generator.{p}"])
+            if self.done:
+                self.gammas = list(state["gammas"].to(self.z).unbind())
+                self.updates = list(state["updates"].to(self.z).unbind())
+            if self.maps is not None:
+                self.maps = state["maps"].to(self.z)
+            if self.watcher is not None:
+                prefix = "convergence."
+                self.watcher.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+
+    def _not_finite(self, draws: Mapping[int, Draw], source: _Half, target: Mapping[Key, Tensor]) -> ResultRefused:
+        where = f"step {self.done + 1}, t = {', '.join(str(draw.t) for draw in draws.values())}"
+        for key, eps in [*source.eps.items(), *target.items()]:
+            if not bool(torch.isfinite(eps).all()):
+                message = f"the network's prediction for the prompt {key[1]!r} is not a finite number ({where})"
+                return ResultRefused(message, "try --dtype fp32, or another model")
+        return ResultRefused(
+            f"the latent is not a finite number any more ({where})", "use a smaller step_size or guidance_scale"
+        )
+
+    def _distilled(self, p: int, stopped: bool, converged: bool) -> Distilled:
+        problem = self.problems[p]
+        log: dict[str, Any] = {
+            "steps": self.done,
+            "converged": converged,
+            "guidance_scale": self.method.guidance_scale,
+            "step_size": self.method.step_size,
+            "batch": {"edits": len(self.problems), "rows": self.network.rows, "calls": self.network.calls},
+        }
+        if self.done:
+            updates = torch.stack(self.updates)[:, p].cpu()
+            log["update_norm"] = {"first": float(updates[0]), "mean": float(updates.mean()), "last": float(updates[-1])}
+            log["change_rms"] = float((self.z[p] - self.z_source[p]).square().mean().sqrt())
+            gammas = torch.stack(self.gammas)[:, p].cpu()
+            log["terms"] = [_term_log(term, gammas[:, i]) for i, term in enumerate(problem.terms)]
+        maps = tuple(self.maps[p, : len(problem.terms)] / max(self.done, 1)) if self.maps is not None else ()
+        return Distilled(self.z[p : p + 1], self.done, stopped, converged, log, maps)
+
+
+def _turns(problems: Sequence[Problem], sequential: bool) -> list[list[list[int]]]:
+    """Which terms of each problem act together: all at once, or one after the other."""
+    if not sequential:
+        return [[list(range(len(problem.terms))) for problem in problems]]
+    most = max(len(problem.terms) for problem in problems)
+    return [[[i] if i < len(problem.terms) else [] for problem in problems] for i in range(most)]
+
+
+def _rows(problems: Sequence[Problem], turn: Sequence[Sequence[int]], still: Sequence[bool], separate: bool) -> Rows:
+    """The distinct rows that a turn needs."""
+    rows = Rows()
+    for p, numbers in enumerate(turn):
+        terms = {i: problems[p].terms[i] for i in numbers}
+        shared: dict[tuple[str, str], GradientRow] = {}
+        gradient: list[GradientRow] = []
+        for i, term in terms.items():
+            if term.contrast is None:
+                continue
+            source, target = term.contrast.prompts or (term.source, term.target)
+            if source is None:
+                raise ValueError(f"term {term.name or term.target!r}: a contrastive loss needs a source prompt")
+            if term.contrast.prompts in shared:
+                shared[source, target].terms.append(i)
+                continue
+            row = GradientRow(p, source, target, [i])
+            gradient.append(row)
+            if term.contrast.prompts is not None:
+                shared[source, target] = row
+        sources = [term.source for term in terms.values() if term.source is not None]
+        rows.source += [
+            (p, x) for x in dict.fromkeys([*([NULL] if sources else []), *sources, *(r.source for r in gradient)])
+        ]
+        computed = set() if separate else {row.target for row in gradient} - {NULL}
+        targets = dict.fromkeys([NULL, *(term.target for term in terms.values())]) if terms else {}
+        rows.target += [] if still[p] else [(p, y) for y in targets if y not in computed]
+        rows.gradient += gradient
+        rows.referenced += [(p, row.source) for row in gradient]
+    return rows
+
+
+def _prompts(problems: Sequence[Problem]) -> list[str]:
+    prompts = [NULL]
+    for problem in problems:
+        for term in problem.terms:
+            prompts += [term.target, term.source or NULL, *((term.contrast.prompts or ()) if term.contrast else ())]
+    return prompts
+
+
+def _penalised(problems: Sequence[Problem]) -> list[tuple[int, int]]:
+    return [(p, i) for p, problem in enumerate(problems) for i, term in enumerate(problem.terms) if term.penalty]
+
+
+def _term_log(term: Term, gamma: Tensor) -> dict[str, Any]:
+    log: dict[str, Any] = {"name": term.name, "source": term.source, "target": term.target}
+    if term.penalty is not None:
+        histogram = torch.histc(gamma.float(), bins=10, min=0.0, max=1.0).int().tolist()
+        log["gamma"] = {
+            "mean": float(gamma.mean()),
+            "min": float(gamma.min()),
+            "max": float(gamma.max()),
+            "histogram": histogram,
+        }
+    return log
+
+
+def _too_large(network: Network) -> OutOfResources:
+    return OutOfResources(
+        f"not enough memory for {network.largest} rows in one network call",
+        f"try -o rows_per_call={max(1, network.largest // 2)}, --dtype bf16, or a smaller picture",
+    )

@@ -1,0 +1,306 @@
+"""The models that profiles name: what is on this machine, what is missing, and whether it is undamaged.
+
+Everything here looks at files only, without network, torch or huggingface_hub. `gas.models.downloads` gets what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from gas.backends.profiles import CACHE_PREFIX, ModelFiles, Profile, resolve_model, user_profiles
+from gas.backends.registry import Registry
+from gas.errors import GasError, ModelUnavailable, UsageError
+from gas.folders import hub_folder, models_folder
+from gas.validation import unknown
+
+Source = Literal["hub", "file", "local"]
+Presence = Literal["there", "partly", "missing"]
+Condition = Literal["ok", "damaged", "missing", "unchecked"]
+PHOTOGRAPHS, WITHOUT_WEIGHTS = "sd15", "diorama"
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model with the names of the profiles that use it."""
+
+    files: ModelFiles
+    profiles: tuple[str, ...] = ()
+
+
+class Found(NamedTuple):
+    """What of a model is on this machine: `state`, its folder or file, the missing names, the bytes that are there."""
+
+    state: Presence
+    path: Path | None
+    missing: tuple[str, ...]
+    bytes: int
+
+
+class Checked(NamedTuple):
+    """A file that was verified; `why` says what is wrong, or why nothing could be compared."""
+
+    name: str
+    condition: Condition
+    why: str = ""
+
+
+# Which there are
+
+
+def known_models(registry: Registry, broken: Callable[[str, GasError], None] | None = None) -> list[KnownModel]:
+    """Every model that a profile names, each once, in the order of the profiles' names.
+
+    A profile that cannot be read is told to `broken` with its error; without it the error is raised.
+    """
+    known: dict[tuple[str, str | None], KnownModel] = {}
+    for name in profile_names(registry):
+        try:
+            profile = registry.profile(name)
+        except GasError as error:
+            if broken is None:
+                raise
+            broken(name, error)
+            continue
+        for files in profile.models:
+            key = (files.id, files.revision)
+            users = known[key].profiles if key in known else ()
+            known[key] = KnownModel(known[key].files if key in known else files, (*users, name))
+    return list(known.values())
+
+
+def profile_names(registry: Registry) -> list[str]:
+    """The names of all profiles, plugins' and the user's own, sorted."""
+    return sorted({entry.spec.name for entry in registry.entries("profiles")} | set(user_profiles()))
+
+
+def chosen_models(registry: Registry, names: Sequence[str]) -> list[KnownModel]:
+    """The models behind `names`, each once: of a profile all, else those with that id, or any other id of the hub.
+
+    UsageError (exit 2) with the nearest name for what is none of these.
+    """
+    profiles, known = profile_names(registry), known_models(registry, lambda name, error: None)
+    chosen: dict[tuple[str, str | None], KnownModel] = {}
+    for name in names:
+        if name in profiles or name.endswith(".toml"):
+            profile = registry.profile(name)
+            found = [KnownModel(files, (profile.name,)) for files in profile.models]
+        else:
+            found = [one for one in known if name in {one.files.id, one.files.model, one.files.id.split("/")[-1]}]
+            found = found or [_any_model(name, [*profiles, *(one.files.id for one in known)])]
+        chosen |= {(one.files.id, one.files.revision): one for one in found}
+    return list(chosen.values())
+
+
+def _any_model(name: str, known: Iterable[str]) -> KnownModel:
+    """A model of the hub, or a local one, that no profile names."""
+    if name.startswith(CACHE_PREFIX):
+        raise unknown("model", name, known, "or a hub id: owner/name, owner/name@revision")
+    source = resolve_model(name)
+    if source.local:
+        return KnownModel(ModelFiles(id=name))
+    if "/" not in source.location:
+        raise unknown("profile or model", name, known, "or a hub id: owner/name, owner/name@revision")
+    return KnownModel(ModelFiles(id=source.location, revision=source.revision))
+
+
+def default_profile(find_profile: Callable[[str], Profile]) -> tuple[str, str]:
+    """The name of the profile for who has chosen none, and why: Stable Diffusion 1.5 if its files are here, else the
+    diorama."""
+    models = find_profile(PHOTOGRAPHS).models
+    try:
+        if models and all(look(files).state == "there" for files in models):
+            return PHOTOGRAPHS, f"default, since the models of {PHOTOGRAPHS} are here"
+    except ModelUnavailable as error:
+        return WITHOUT_WEIGHTS, f"default; {error.message}"
+    return WITHOUT_WEIGHTS, f"default; for photographs: gas models pull {PHOTOGRAPHS}"
+
+
+# What is here
+
+
+def source_of(files: ModelFiles) -> Source:
+    """Whether a model is a repository of the hub, a file behind an address, or a local folder or package."""
+    if files.url is not None:
+        return "file"
+    try:
+        return "local" if resolve_model(files.id).local else "hub"
+    except UsageError:
+        raise
+    except GasError:  # a folder or package that is not there
+        return "local"
+
+
+def look(files: ModelFiles) -> Found:
+    """What is here of a model, by name only: cheap enough for every start. See `verify` for the contents.
+
+    ModelUnavailable (exit 6) when the folder cannot be read.
+    """
+    try:
+        return _look(files)
+    except OSError as error:
+        where = error.filename or files.id
+        raise ModelUnavailable(
+            f"{str(where)[:200]} cannot be read: {error.strerror or error}",
+            "correct its permissions, or name another folder with HF_HOME or GAS_HOME",
+        ) from None
+
+
+def _look(files: ModelFiles) -> Found:
+    match source_of(files):
+        case "file":
+            path = cached_file(files)
+            return Found("there", path, (), path.stat().st_size) if path.is_file() else _nothing(path.name)
+        case "local":
+            try:
+                path = Path(resolve_model(files.id).location)
+            except GasError:
+                return _nothing(files.id)
+            return Found("there", path, (), sum(p.stat().st_size for p in _files_in(path)))
+    folder = snapshot(files)
+    if folder is None:
+        return _nothing(*(files.files or ("everything",)))
+    names = [name for name in _names_in(folder) if is_wanted(name, files.files)]
+    missing = [wanted for wanted in files.files if not any(fnmatch(name, wanted) for name in names)]
+    if not files.files and not any(name.endswith(_WEIGHTS) for name in names):
+        missing = ["weights"]
+    size = sum((folder / name).stat().st_size for name in names)
+    return Found("partly" if missing and names else "missing" if missing else "there", folder, tuple(missing), size)
+
+
+def cached_file(files: ModelFiles) -> Path:
+    """Where the file behind an address is, or will be."""
+    return models_folder() / files.id.removeprefix(CACHE_PREFIX)
+
+
+def snapshot(files: ModelFiles) -> Path | None:
+    """The folder of a model's revision in the hub's cache (without one: of its branch `main`); None if not there."""
+    repository = hub_folder() / f"models--{files.id.replace('/', '--')}"
+    revision = files.revision or "main"
+    named = repository / "refs" / revision
+    commit = named.read_text("utf-8", errors="replace").strip() if named.is_file() else revision
+    folder = repository / "snapshots" / commit
+    return folder if folder.is_dir() else None
+
+
+def is_wanted(name: str, wanted: Sequence[str]) -> bool:
+    """Whether the file `name` of a repository is one of the names and patterns `wanted`; no patterns want all."""
+    return not wanted or any(fnmatch(name, pattern) for pattern in wanted)
+
+
+def _nothing(*missing: str) -> Found:
+    return Found("missing", None, missing, 0)
+
+
+def _files_in(path: Path) -> Iterator[Path]:
+    """The files in a folder, also behind links, and without those whose link leads nowhere; or `path`, if a file."""
+    yield from (p for p in (path.rglob("*") if path.is_dir() else [path]) if p.is_file())
+
+
+def _names_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in _files_in(folder))
+
+
+# Whether it is undamaged
+
+
+def verify(files: ModelFiles) -> Iterator[Checked]:
+    """Each file of a model, read and compared with the checksum that was published with it.
+
+    A file of the hub's cache bears its checksum in the name of what its link leads to: SHA-256 for large files, git's
+    SHA-1 for small ones. Where the cache is without links, and for local folders, nothing is known to compare with.
+    """
+    match source_of(files):
+        case "file":
+            yield _checked_file(files)
+            return
+        case "local":
+            found = look(files)
+            if found.path is None:
+                yield Checked(files.id, "missing", "reinstall the package or correct the path")
+            else:
+                root = found.path if found.path.is_dir() else found.path.parent
+                for path in sorted(_files_in(found.path)):
+                    yield Checked(path.relative_to(root).as_posix(), "unchecked", "no checksum is known")
+            return
+    folder = snapshot(files)
+    if folder is None:
+        yield Checked(files.model, "missing", "not in the cache")
+        return
+    dead = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() and not p.exists()}
+    there = {name for name in {*_names_in(folder), *dead} if is_wanted(name, files.files)}
+    for name in sorted(there):
+        if name in dead:
+            yield Checked(name, "missing", "its link leads nowhere")
+        else:
+            yield _checked_blob(name, folder / name)
+    for wanted in files.files:
+        if not any(fnmatch(name, wanted) for name in there):
+            yield Checked(wanted, "missing", "not in the cache")
+
+
+def remove_damaged(files: ModelFiles) -> list[str]:
+    """The names of the damaged files, which are no longer there, so that they can be downloaded again."""
+    folder = snapshot(files) if source_of(files) == "hub" else models_folder()
+    removed = []
+    for name in [one.name for one in verify(files) if one.condition == "damaged"]:
+        if folder is None or source_of(files) == "local":
+            continue
+        path = folder / name
+        links = _links(path)
+        path.resolve().unlink(missing_ok=True)  # what the links lead to; two names may share it
+        for link in links:
+            link.unlink(missing_ok=True)
+        removed.append(name)
+    return removed
+
+
+def _links(path: Path) -> list[Path]:
+    """`path` and, if it is a link, each further link that it leads through."""
+    found = []
+    while path.is_symlink():
+        found.append(path)
+        path = path.parent / path.readlink()
+    return found
+
+
+def _checked_file(files: ModelFiles) -> Checked:
+    path = cached_file(files)
+    if not path.is_file():
+        return Checked(path.name, "missing", "not downloaded")
+    if files.sha256 is not None:
+        return _compared(path.name, _digest(path, hashlib.sha256()), files.sha256)
+    size = path.stat().st_size / 1e6
+    if files.size_mb and abs(size - files.size_mb) > 0.01 * files.size_mb:
+        return Checked(path.name, "damaged", f"it has {size:.1f} MB, not {files.size_mb:.1f}")
+    return Checked(path.name, "unchecked", "no published checksum")
+
+
+def _checked_blob(name: str, path: Path) -> Checked:
+    # One step only: newer caches link on, to a store whose names are not checksums of the contents.
+    known = path.readlink().name if path.is_symlink() else ""
+    if re.fullmatch(r"[0-9a-f]{64}", known):
+        return _compared(name, _digest(path, hashlib.sha256()), known)
+    if re.fullmatch(r"[0-9a-f]{40}", known):
+        header = f"blob {path.stat().st_size}\0".encode()
+        return _compared(name, _digest(path, hashlib.sha1(header, usedforsecurity=False)), known)
+    return Checked(name, "unchecked", "the cache keeps no checksum of it")
+
+
+def _compared(name: str, found: str, known: str) -> Checked:
+    if found == known:
+        return Checked(name, "ok")
+    return Checked(name, "damaged", f"its checksum is {found[:12]}…, not {known[:12]}…")
+
+
+def _digest(path: Path, digest: hashlib._Hash) -> str:
+    with path.open("rb") as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,302 @@
+"""Composition: the working picture is cut out of the photograph, and what was edited is pasted back, nothing else.
+
+Images are `(H, W, 3)` uint8, masks `(H, W)` float32 in [0, 1]; sizes are `(width, height)`. "native" is the photograph
+at its own size, "working" the picture that the editor sees.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from PIL import Image as Pictures
+
+from gas.errors import InputRefused
+from gas.masks import Size, feather, mask_box
+from gas.types import Box, Region
+
+if TYPE_CHECKING:
+    from gas.types import Image, Mask
+
+WorkMode: TypeAlias = Literal["full", "crop", "auto"]
+
+CONTEXT = 1.75
+"""Side of a crop over the longer side of the regions in it: an editor needs to see what is around the thing."""
+LONGEST = 4
+"""Longest side of a working picture over the resolution: a strip of 4096x1 must not become one of 32768x8."""
+WORTH_A_CROP = 1.5
+"""How many times finer a crop must be than the whole picture for `auto` to take it."""
+FEATHER = 1.0
+"""Width of the soft edge in working pixels. Wider ones leave a halo of the old background around a thing that stays,
+since nothing outside a region may change and so the edge runs inward."""
+
+
+class Difference(NamedTuple):
+    """The largest and the mean absolute difference of two images, in levels of 255 over all channels."""
+
+    max: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How the working picture was cut from the native one: the native `crop` (x0, y0, x1, y1) was resized to `size`."""
+
+    native: Size
+    crop: tuple[int, int, int, int]
+    size: Size
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Working pixels for each native pixel, across and down."""
+        x0, y0, x1, y1 = self.crop
+        return self.size[0] / (x1 - x0), self.size[1] / (y1 - y0)
+
+    @property
+    def resized(self) -> bool:
+        """Whether the working pixels are other than native ones."""
+        x0, y0, x1, y1 = self.crop
+        return self.size != (x1 - x0, y1 - y0)
+
+    @property
+    def _window(self) -> tuple[slice, slice]:
+        x0, y0, x1, y1 = self.crop
+        return np.s_[y0:y1, x0:x1]
+
+    def cut(self, image: Image) -> Image:
+        """The working image of a native one (Lanczos; the very pixels when nothing is resized)."""
+        self._check(image, self.native, "image")
+        part = image[self._window]
+        if not self.resized:
+            return part.copy()
+        return np.asarray(Pictures.fromarray(np.ascontiguousarray(part)).resize(self.size, Pictures.Resampling.LANCZOS))
+
+    def cut_mask(self, mask: Mask) -> Mask:
+        """The working mask of a native one: each value is the mean over the area that the working pixel covers.
+
+        A place where anything is set stays above zero, one where nothing is stays at zero.
+        """
+        self._check(mask, self.native, "mask")
+        part = np.ascontiguousarray(mask[self._window], dtype=np.float32)
+        return _average(part, self.size) if self.resized else part
+
+    def cut_box(self, box: Box) -> Box:
+        """The box in working pixels, clipped to the working picture, at least one pixel wide and high."""
+        (sx, sy), (x0, y0, _, _) = self.scale, self.crop
+        left, right = _at_least_one((box[0] - x0) * sx, (box[2] - x0) * sx, self.size[0])
+        top, bottom = _at_least_one((box[1] - y0) * sy, (box[3] - y0) * sy, self.size[1])
+        return left, top, right, bottom
+
+    def native_box(self, box: Box) -> Box:
+        """The native box of one in working pixels."""
+        (sx, sy), (x0, y0, _, _) = self.scale, self.crop
+        return box[0] / sx + x0, box[1] / sy + y0, box[2] / sx + x0, box[3] / sy + y0
+
+    def native_mask(self, mask: Mask, within: Mask | None = None) -> Mask:
+        """The native mask of a working one, nothing set outside the crop nor outside the native mask `within`.
+
+        Enlarging spreads the edge of a mask by up to a pixel of the working picture; `within` (the union of the native
+        regions) keeps it where the user allowed it.
+        """
+        self._check(mask, self.size, "mask")
+        width, height = self.native
+        x0, y0, x1, y1 = self.crop
+        out = np.zeros((height, width), np.float32)
+        part = np.ascontiguousarray(mask, dtype=np.float32)
+        if self.resized:
+            enlarged = Pictures.fromarray(part).resize((x1 - x0, y1 - y0), Pictures.Resampling.BILINEAR)
+            part = np.clip(np.asarray(enlarged), 0, 1)
+        out[self._window] = part
+        if within is not None:
+            np.minimum(out[self._window], within[self._window], out=out[self._window])
+        return out
+
+    def paste_mask(self, mask: Mask, feather_width: float = FEATHER) -> Mask:
+        """The native mask with the soft inward edge that `paste` blends with; `feather_width` is in working pixels."""
+        self._check(mask, self.native, "mask")
+        sx, sy = self.scale
+        return feather(mask, round(feather_width / min(sx, sy)))
+
+    def paste(self, native: Image, edited: Image, mask: Mask) -> Image:
+        """The native image with the edited working image blended in by the native `mask` (see `paste_mask`).
+
+        Where the mask is 0, or outside the crop, the pixels are the native ones, bit for bit; where it is 1 they are
+        the edited ones, resized where the frame resized. The mask must have the size of the native image. ValueError
+        otherwise.
+        """
+        self._check(native, self.native, "native image")
+        self._check(edited, self.size, "edited image")
+        self._check(mask, self.native, "mask")
+        out = native.copy()
+        if not mask.any():
+            return out
+        x0, y0, x1, y1 = self.crop
+        edited = self.enlarge(edited)
+        # In bands, so that the float copies of a hundred megapixels do not take gigabytes.
+        for top in range(y0, y1, _BAND):
+            rows, here = np.s_[top : min(top + _BAND, y1)], np.s_[top - y0 : min(top + _BAND, y1) - y0]
+            alpha = mask[rows, x0:x1, None]
+            if alpha.any():
+                before = native[rows, x0:x1]
+                blend = before + alpha * (edited[here].astype(np.float32) - before)
+                out[rows, x0:x1] = np.where(alpha > 0, np.rint(blend).astype(np.uint8), before)
+        return out
+
+    def enlarge(self, edited: Image) -> Image:
+        """The working image at the size of the native crop (Lanczos; the very pixels when nothing is resized)."""
+        self._check(edited, self.size, "edited image")
+        if not self.resized:
+            return edited
+        x0, y0, x1, y1 = self.crop
+        picture = Pictures.fromarray(np.ascontiguousarray(edited))
+        return np.asarray(picture.resize((x1 - x0, y1 - y0), Pictures.Resampling.LANCZOS))
+
+    def _check(self, array: np.ndarray, size: Size, what: str) -> None:
+        if array.shape[:2] != (size[1], size[0]):
+            raise ValueError(
+                f"{what} is {array.shape[1]}x{array.shape[0]} pixels, the frame expects {size[0]}x{size[1]}"
+            )
+
+
+def work_frame(size: Size, regions: Sequence[Region], mode: WorkMode, resolution: int, multiple: int) -> Frame:
+    """The frame to work in for a native picture of `size`, an editor's `resolution` and the `multiple` of its sides.
+
+    * full: the whole picture at about resolution² pixels, aspect ratio kept;
+    * crop: a square around the regions, 1.75 times their longer side and at least `resolution` native pixels where the
+      picture has them; the same pixels as the picture's when the square is just `resolution`;
+    * auto: crop when it shows the regions at least 1.5 times finer than full would, else full.
+
+    InputRefused: crop without a region.
+    """
+    width, height = size
+    full = Frame(size, (0, 0, width, height), _working_size(width, height, resolution, multiple))
+    boxes = [mask_box(r.mask) if r.mask is not None else r.box for r in regions]
+    known = [box for box in boxes if box is not None]
+    if mode == "full" or (mode == "auto" and not known):
+        return full
+    if not known:
+        raise InputRefused("--work crop needs regions to crop around", "give --box or --mask, or use --work full")
+    left, top = min(b[0] for b in known), min(b[1] for b in known)
+    right, bottom = max(b[2] for b in known), max(b[3] for b in known)
+    side = max(math.ceil(CONTEXT * max(right - left, bottom - top)), resolution)
+    x0, x1 = _span((left + right) / 2, side, width)
+    y0, y1 = _span((top + bottom) / 2, side, height)
+    crop = Frame(size, (x0, y0, x1, y1), _working_size(x1 - x0, y1 - y0, resolution, multiple))
+    if mode == "crop" or min(crop.scale) >= WORTH_A_CROP * min(full.scale):
+        return crop
+    return full
+
+
+def blend(before: Image, after: Image, alpha: Mask) -> Image:
+    """`before` with `after` blended in by `alpha` `(H, W)`; where that is 0 it is `before`, bit for bit."""
+    mixed = before + alpha[..., None] * (after.astype(np.float32) - before)
+    return np.where(alpha[..., None] > 0, np.rint(mixed), before).astype(np.uint8)
+
+
+def unblend(first: Image, last: Image, kept: Mask, outside: Image) -> tuple[Image, Mask]:
+    """The image and the mask `(H, W)` that, blended once into `first`, give `last`.
+
+    `kept` `(H, W)` in [0, 1] says how much of `first` still shows in `last` after several blends; where that is all,
+    the image is that of `outside`.
+    """
+    share = (1 - kept).astype(np.float32)
+    before = first.astype(np.float32)
+    colour = before + (last - before) / np.maximum(share, 1e-6)[..., None]
+    image = np.where(share[..., None] > 0, np.clip(np.rint(colour), 0, 255), outside).astype(np.uint8)
+    return image, share
+
+
+def outside_difference(before: Image, after: Image, mask: Mask) -> Difference:
+    """The largest and mean difference of two images of one size where the mask is 0; zero when there is no such place.
+
+    Any number of channels and any number format. ValueError when the shapes differ.
+    """
+    if before.shape != after.shape or before.shape[:2] != mask.shape:
+        raise ValueError(f"shapes differ: {before.shape}, {after.shape}, mask {mask.shape}")
+    largest, total, count = 0.0, 0.0, 0
+    for top in range(0, before.shape[0], _BAND):
+        rows = np.s_[top : top + _BAND]
+        outside = mask[rows] == 0
+        if before.ndim == 3:
+            outside = outside[..., None]
+        old, new = before[rows], after[rows]
+        if old.dtype == np.uint8:
+            change = np.maximum(old, new) - np.minimum(old, new)
+        else:
+            same = (old == new) | ((old != old) & (new != new))  # NaN is no number, but unchanged
+            change = np.abs(np.where(same | ~outside, 0.0, new.astype(np.float64) - old))
+        # Multiplied, not indexed: several times faster, and large photographs have hundreds of millions of values.
+        change *= outside
+        largest = max(largest, float(change.max()))
+        total += float(change.sum(dtype=np.float64 if change.dtype == np.float64 else np.int64))
+        count += int(outside.sum()) * (before.shape[2] if before.ndim == 3 else 1)
+    return Difference(largest, total / count if count else 0.0)
+
+
+def inside_change(before: Image, after: Image, mask: Mask) -> float:
+    """The mean absolute difference of two images where the mask is set, in levels of 255; zero if nowhere."""
+    inside = mask > 0
+    if not inside.any():
+        return 0.0
+    return float(np.abs(after[inside].astype(np.float32) - before[inside]).mean())
+
+
+_BAND = 512
+
+
+def _working_size(width: int, height: int, resolution: int, multiple: int) -> Size:
+    """Sides divisible by `multiple`, area about resolution², aspect ratio kept as far as that allows.
+
+    A picture that is nearly so by itself is left as it is: pixels that are not resampled come back sharper.
+    """
+    longest = max(LONGEST * resolution // multiple, 1) * multiple
+    fits = width % multiple == 0 and height % multiple == 0 and max(width, height) <= longest
+    if fits and 0.75 <= width * height / resolution**2 <= 4 / 3:
+        return width, height
+    scale = resolution / math.sqrt(width * height)
+
+    def side(native: int) -> int:
+        return min(max(round(native * scale / multiple), 1) * multiple, longest)
+
+    return side(width), side(height)
+
+
+def _span(middle: float, side: int, limit: int) -> tuple[int, int]:
+    """The span of `side` pixels around `middle`, moved and at last cut so that it fits into 0..limit."""
+    side = min(side, limit)
+    first = min(max(round(middle - side / 2), 0), limit - side)
+    return first, first + side
+
+
+def _at_least_one(low: float, high: float, side: int) -> tuple[float, float]:
+    low, high = min(max(low, 0.0), float(side)), min(max(high, 0.0), float(side))
+    if high - low >= 1:
+        return low, high
+    first = min(max((low + high) / 2 - 0.5, 0.0), side - 1.0)
+    return first, first + 1.0
+
+
+def _average(mask: Mask, size: Size) -> Mask:
+    """The mask at another size, each value the exact mean over its area.
+
+    Pillow's box filter counts whole pixels and now and then leaves one out, and with it a region one pixel wide.
+    """
+    width, height = size
+    rows = np.empty((height, mask.shape[1]))
+    for left in range(0, mask.shape[1], _BAND):
+        rows[:, left : left + _BAND] = _average_rows(mask[:, left : left + _BAND], height)
+    return np.clip(_average_rows(rows.T, width).T, 0, 1).astype(np.float32)
+
+
+def _average_rows(values: np.ndarray, count: int) -> np.ndarray:
+    """Means over `count` equal stretches of the first axis, from differences of the running sum at their ends."""
+    length = len(values)
+    ends = np.arange(count + 1) * length / count
+    whole = np.minimum(ends.astype(int), length - 1)
+    running = np.zeros((length + 1, values.shape[1]))
+    np.cumsum(values, axis=0, dtype=np.float64, out=running[1:])
+    at_ends = running[whole] + (ends - whole)[:, None] * values[whole]
+    return np.diff(at_ends, axis=0) * (count / length)

@@ -1,0 +1,388 @@
+"""The record of a run: everything needed to do it again, in the picture where it fits and in a file beside it.
+
+It holds no absolute paths, no secrets and no times, so the same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from gas import __version__, files
+from gas.errors import InputRefused
+from gas.masks import RLE, decode_rle, encode_rle
+from gas.picture.frame import inside_change, outside_difference
+from gas.plan.file import load_json
+from gas.types import EditPlan, Region
+from gas.validation import explain
+
+if TYPE_CHECKING:
+    from gas.picture.photo import Photo, Written
+    from gas.types import EditResult, Image
+
+RECORD_VERSION: Literal[1] = 1
+MAX_RECORD_BYTES = 64 * 2**20
+MAX_RECORD_DEPTH = 64
+LIBRARIES = ("accelerate", "diffusers", "numpy", "pillow", "safetensors", "scipy", "torch", "transformers")
+_MODEL_FILES = {".safetensors", ".json", ".txt", ".pt", ".pth", ".bin", ".onnx", ".model"}
+_ABSOLUTE = re.compile(r"(?:/|~[\w.-]*/|[A-Za-z]:[\\/]|\\\\|file:)")
+_SECRET_NAME = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
+
+
+def _public(value: Any) -> Any:
+    """The value with absolute paths, the user's name in them, cut to their last part."""
+    if isinstance(value, str) and _ABSOLUTE.match(value):
+        return re.split(r"[\\/]", value.rstrip("\\/"))[-1]
+    if isinstance(value, Mapping):
+        return {k: _public(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_public(v) for v in value]
+    return value
+
+
+def _without_secrets(text: str) -> str:
+    """The JSON text with the values of secret environment variables blanked, wherever they came from."""
+    for name, secret in os.environ.items():
+        if _SECRET_NAME.search(name) and len(secret) >= 8:
+            text = text.replace(json.dumps(secret)[1:-1], "***")
+    return text
+
+
+Public = Annotated[JsonValue, AfterValidator(_public)]
+PublicText = Annotated[str, AfterValidator(_public)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Asked(_Value):
+    """What the user asked for; all empty when a plan was given."""
+
+    instruction: str = ""
+    caption: str | None = None
+    source: str | None = None
+    target: str | None = None
+
+
+class Used(_Value):
+    """A backend that was used: its registered name, and its options, those with defaults too."""
+
+    name: str
+    options: Mapping[str, Public] = {}
+
+
+class Model(_Value):
+    """A model that was used: hub id and revision, or the name of a local folder and the SHA-256 of its files."""
+
+    id: PublicText
+    revision: str | None = None
+    files: Mapping[str, Digest] = {}
+
+    @classmethod
+    def of(cls, location: str | os.PathLike[str], revision: str | None = None) -> Model:
+        """The model at a hub id, or in a local file or folder, whose weight and configuration files are hashed."""
+        path = Path(location)
+        if not path.exists():
+            return cls(id=str(location), revision=revision)
+        inside = (p for p in path.rglob("*") if p.suffix in _MODEL_FILES and p.is_file())
+        found = [path] if path.is_file() else sorted(inside)
+        names = {(p.name if p == path else p.relative_to(path).as_posix()): p for p in found}
+        return cls(id=path.resolve().name, revision=revision, files={n: _hash_file(p) for n, p in names.items()})
+
+
+class RecordedRegion(_Value):
+    """A region at native resolution."""
+
+    phrase: str
+    subtask: int | None = None
+    box: tuple[float, float, float, float] | None = None
+    score: float | None = None
+    given: bool = False
+    mask: RLE
+
+
+class RecordedFrame(_Value):
+    """How the working picture was cut from the native one (`gas.picture.frame.Frame`)."""
+
+    native: tuple[int, int]
+    crop: tuple[int, int, int, int]
+    size: tuple[int, int]
+
+
+class Input(_Value):
+    """The picture that was edited: its file's name and SHA-256, the SHA-256 of its upright sRGB pixels, its size."""
+
+    name: PublicText
+    sha256: Digest
+    pixels: Digest
+    size: tuple[int, int]
+
+
+class Measured(_Value):
+    """What the edit did, in levels of 255.
+
+    Differences outside the mask before the file was encoded, and the mean change inside each subtask's regions."""
+
+    outside_max: float
+    outside_mean: float
+    inside: tuple[float | None, ...] = ()
+
+
+class File(_Value):
+    """The file that was written, only in the sidecar.
+
+    Its SHA-256, and the differences outside the mask when it was read.
+    """
+
+    name: PublicText
+    sha256: Digest
+    format: str
+    outside_max: float
+    outside_mean: float
+    exact: bool
+
+
+class Record(_Value):
+    """What was done, versioned: JSON in the picture and in `OUT.gas.json`."""
+
+    version: Literal[1] = RECORD_VERSION
+    gas: str = __version__
+    libraries: Mapping[str, str] = {}
+    asked: Asked = Asked()
+    plan: EditPlan
+    regions: tuple[RecordedRegion, ...] = ()
+    planner: Used | None = None
+    grounders: tuple[Used, ...] = ()
+    editor: Used
+    profile: str | None = None
+    profile_from: PublicText | None = None  # who chose it: a flag, a variable, a file, or why it is the default
+    models: tuple[Model, ...] = ()
+    seed: int
+    device: str
+    dtype: str
+    work: Literal["auto", "full", "crop"] = "auto"
+    grounded: bool = False
+    frame: RecordedFrame
+    input: Input
+    measured: Measured
+    log: Mapping[str, Public] = {}
+    stopped: bool = False
+    file: File | None = None
+    left_out: tuple[str, ...] = ()  # what did not fit into the picture; the sidecar has it
+
+    @model_validator(mode="after")
+    def _regions_fit(self) -> Record:
+        width, height = self.input.size
+        for region in self.regions:
+            if region.mask.size != (height, width):
+                raise ValueError(f"a mask of {region.mask.size} for a picture of {height, width}")
+            if region.subtask is not None and region.subtask >= len(self.plan.subtasks):
+                raise ValueError(f"a region for subtask {region.subtask} of {len(self.plan.subtasks)}")
+        return self
+
+    def to_regions(self) -> tuple[Region, ...]:
+        """The regions as they were used, marked as given, so that replay neither looks for nor grows them."""
+        return tuple(Region(r.phrase, r.box, decode_rle(r.mask), r.score, r.subtask, given=True) for r in self.regions)
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The record's text: JSON, keys in the order of the fields, floats in full, no secret of the environment."""
+        return _without_secrets(self.model_dump_json(indent=indent))
+
+
+def make(
+    photo: Photo,
+    result: EditResult,
+    *,
+    asked: Asked | None = None,
+    planner: Used | None = None,
+    grounders: Sequence[Used] = (),
+    editor: Used,
+    profile: str | None = None,
+    profile_from: str | None = None,
+    models: Iterable[Model] = (),
+    seed: int,
+    device: str,
+    dtype: str,
+    work: Literal["auto", "full", "crop"] = "auto",
+    grounded: bool = False,
+) -> Record:
+    """The record of a finished edit of `photo`, with its differences measured."""
+    outside = outside_difference(photo.pixels, result.image, result.mask)
+    return Record(
+        libraries=library_versions(),
+        asked=asked or Asked(),
+        plan=result.plan,
+        regions=tuple(_recorded(region) for region in result.regions),
+        planner=planner,
+        grounders=tuple(grounders),
+        editor=editor,
+        profile=profile,
+        profile_from=profile_from,
+        models=tuple(models),
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        work=work,
+        grounded=grounded,
+        frame=RecordedFrame(native=result.frame.native, crop=result.frame.crop, size=result.frame.size),
+        input=Input(name=photo.name, sha256=photo.sha256, pixels=pixel_hash(photo.pixels), size=photo.size),
+        measured=Measured(
+            outside_max=outside.max,
+            outside_mean=outside.mean,
+            inside=tuple(_inside(photo.pixels, result, index) for index in range(len(result.plan.subtasks))),
+        ),
+        log=dict(result.log),
+        stopped=result.stopped,
+    )
+
+
+def embeddable(record: Record, container: str) -> str | None:
+    """The longest form of the record's text that fits into a picture of format `container`; None when none does.
+
+    The log goes first, then the planner's own words; what is left out is named in `left_out`.
+    """
+    from gas.picture import photo
+
+    plan = record.plan
+    wordless = plan.provenance.model_copy(update={"request": None, "reply": None})
+    quiet = plan.model_copy(update={"reasoning": "", "provenance": wordless})
+    steps: tuple[dict[str, Any], ...] = ({}, {"log": {}}, {"log": {}, "plan": quiet})
+    for changes in steps:
+        left_out = tuple({"log": "log", "plan": "the planner's words"}[name] for name in changes)
+        text = record.model_copy(update={**changes, "left_out": left_out}).to_json()
+        if photo.fits(text, container):
+            return text
+    return None
+
+
+def sidecar(output: Path) -> Path:
+    """The name of the record's file beside an output: `OUT.gas.json`."""
+    return output.with_name(output.name + ".gas.json")
+
+
+def write_sidecar(record: Record, written: Written, *, overwrite: bool = False) -> Path:
+    """The path of the record's file, written beside the picture with what was measured on it.
+
+    Errors as `files.atomic`.
+    """
+    file = File(
+        name=written.path.name,
+        sha256=_hash_file(written.path),
+        format=written.format,
+        outside_max=written.outside.max,
+        outside_mean=written.outside.mean,
+        exact=written.exact,
+    )
+    path = sidecar(written.path)
+    text = record.model_copy(update={"file": file}).to_json(indent=1)
+    files.write_text(path, text + "\n", overwrite=overwrite)
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """The record of an output, or in a record's own JSON file.
+
+    The file beside the output is taken when it belongs to it by hash, since it can hold more; else the record in the
+    picture. Both are input like any other: InputRefused (exit 3) when there is none, or it is too long, broken, or of
+    another version.
+    """
+    from gas.picture import photo
+
+    if path.suffix.lower() == ".json":
+        return parse_record(files.read_text(path, max_bytes=MAX_RECORD_BYTES), path.name)
+    beside = sidecar(path)
+    if beside.is_file():
+        found = parse_record(files.read_text(beside, max_bytes=MAX_RECORD_BYTES), beside.name)
+        if found.file is not None and found.file.sha256 == _hash_file(path):
+            return found
+    text = photo.read_embedded(path)
+    if text is None:
+        raise InputRefused(f"{path.name}: holds no record", f"gas writes one into its outputs and into {beside.name}")
+    return parse_record(text, path.name)
+
+
+def parse_record(text: str, origin: str = "record") -> Record:
+    """The record in a text, which may come from anybody. InputRefused (exit 3) names `origin` and what is wrong."""
+    try:
+        plain = load_json(text, origin, max_bytes=MAX_RECORD_BYTES, max_depth=MAX_RECORD_DEPTH)
+    except InputRefused as error:
+        raise InputRefused(error.message, "a record is not to be edited by hand") from None
+    version = plain.get("version") if isinstance(plain, dict) else None
+    if version != RECORD_VERSION:
+        raise InputRefused(
+            f"{origin}: is no record of version {RECORD_VERSION} (its version is {str(version)[:20]})",
+            "use the gas that wrote it, or make the edit again",
+        )
+    try:
+        return Record.model_validate(plain)
+    except ValidationError as error:
+        raise InputRefused(f"{origin}: {explain(error)}", "a record is not to be edited by hand") from None
+
+
+class SameInput(NamedTuple):
+    """Whether a picture is the one that was edited: the same file, or another file with the same pixels."""
+
+    file: bool
+    pixels: bool
+
+
+def same_input(record: Record, photo: Photo) -> SameInput:
+    """Whether `photo` is what the record was made from, by the hash of the file and by that of its pixels."""
+    return SameInput(photo.sha256 == record.input.sha256, pixel_hash(photo.pixels) == record.input.pixels)
+
+
+def pixel_hash(image: Image) -> str:
+    """The SHA-256 of an image's shape and pixels as hexadecimal digits."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    for top in range(0, len(image), 512):
+        digest.update(image[top : top + 512].tobytes())
+    return digest.hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of Python and of those libraries that are installed and matter to the result; none is imported."""
+    out = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            out[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return out
+
+
+def _inside(before: Image, result: EditResult, subtask: int) -> float | None:
+    masks = [r.mask for r in result.regions if r.subtask == subtask and r.mask is not None]
+    if not masks:
+        return None
+    from gas.masks import union
+
+    return inside_change(before, result.image, union(masks))
+
+
+def _recorded(region: Region) -> RecordedRegion:
+    if region.mask is None:
+        raise ValueError(f"region {region.phrase!r} has no mask")
+    return RecordedRegion(
+        phrase=region.phrase,
+        subtask=region.subtask,
+        box=None if region.box is None else tuple(float(v) for v in region.box),
+        score=None if region.score is None else float(region.score),
+        given=region.given,
+        mask=encode_rle(region.mask),
+    )
+
+
+def _hash_file(path: Path) -> str:
+    with files.open_regular(path) as stream:
+        return files.sha256(stream)

@@ -1,0 +1,331 @@
+"""plan → ground → edit → compose: every stage takes plain values, so each can be skipped by giving its result."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from gas.errors import ObjectNotFound, PluginBroken, ResultRefused, UsageError
+from gas.runtime import Runtime
+from gas.types import EditJob, EditPlan, EditRequest, EditResult, Region, Watch
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import numpy as np
+
+    from gas.backends.options import Settled
+    from gas.backends.registry import Registry
+    from gas.interfaces import Editor, Grounder, Planner
+    from gas.settings.settings import Settings
+    from gas.types import Edited, Image, Mask
+
+WorkMode = Literal["auto", "full", "crop"]
+
+
+def new_seed() -> int:
+    """A fresh seed in [0, 2³¹)."""
+    return secrets.randbelow(2**31)
+
+
+class Session:
+    """A chosen planner, grounders and editor with their options, ready for any number of pictures.
+
+    Backends are created, and models loaded, when first used; both are kept.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry, *, runtime: Runtime | None = None) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.runtime = runtime or Runtime(settings.device, settings.dtype, settings.offline)
+        self._backends: dict[tuple[str, str], Any] = {}
+
+    @classmethod
+    def of(cls, *, registry: Registry | None = None, **flags: Any) -> Session:
+        """A session for a Python program: `Session.of(profile="sd15", editor="dds", options={"dds": {"steps": 300}})`.
+
+        `flags` are the names of `gas.settings.settings.Values`. Neither environment nor settings files are read.
+        """
+        from gas.backends.registry import Registry
+        from gas.models.cache import default_profile
+        from gas.settings.settings import Settings
+
+        registry = registry or Registry.discover()
+        settings = Settings.of(flags, find_profile=registry.profile, default_profile=default_profile)
+        return cls(settings, registry)
+
+    def plan(self, request: EditRequest) -> EditPlan:
+        """The plan that the session's planner makes of `request`. Errors as `planner`, and those of planning."""
+        planner = self.planner()
+        with self.registry.calling("planners", self.settings.planner):
+            return planner.plan(request)
+
+    def planner(self) -> Planner:
+        """The session's planner, if it may be asked.
+
+        UsageError for one that sends the picture away unless the user named it: neither a profile nor a folder's
+        settings may choose that.
+        """
+        planner: Planner = self.backend("planners", self.settings.planner)
+        if planner.remote and not self.settings.said_by_user("planner"):
+            raise UsageError(
+                f"planner {self.settings.planner!r} sends the picture to another machine, and it was chosen by "
+                f"{self.settings.origin('planner')}, not by you",
+                f"name it to allow that: --planner {self.settings.planner}; or stay here: --planner rules",
+            )
+        return planner
+
+    def ground(
+        self, image: Image, plan: EditPlan, given: Sequence[Region] = (), *, required: bool | None = None
+    ) -> tuple[Region, ...]:
+        """A region with a mask, in pixels of `image`, for every subtask: given ones as they are, the others found.
+
+        A region that the grounders return without a mask gets its box as one. Where the plan does not keep the shape a
+        found thing gets room (`gas.masks.with_room`; setting `grow`, 0 for none). Where regions are not `required`
+        (default: what the editor needs, and all where the run is grounded) and no grounder is chosen that detects, only
+        given ones come back; else UsageError (exit 2) says how to give them. Only given ones, too, for an editor that
+        finds its places itself, unless `required` is said or the run is grounded.
+        """
+        from gas.masks import match, phrase_key
+
+        matched = match(given, plan)
+        open_subtasks = sorted(set(range(len(plan.subtasks))) - {region.subtask for region in matched})
+        if required is None:
+            editor: Editor = self.backend("editors", self.settings.editor)
+            if editor.finds_regions and not self.settings.grounded:
+                return tuple(matched)
+            required = editor.needs_regions or self.settings.grounded
+        if not open_subtasks:
+            return tuple(matched)
+        if not required and not any(self.backend("grounders", name).detects for name in self.settings.grounders):
+            return tuple(matched)
+        wanted = [Region(plan.subtasks[index].region_phrase, subtask=index) for index in open_subtasks]
+        for region in wanted:
+            self._refuse_unfindable(plan, region)
+        # A phrase that several subtasks change means several things; the place of an addition may be any other's thing.
+        additions = {index for index in open_subtasks if plan.subtasks[index].action == "add"}
+        places: dict[str, int] = {}
+        for index in sorted(open_subtasks, key=lambda index: index in additions):
+            places.setdefault(phrase_key(plan.subtasks[index].region_phrase), index)
+        shared = {index: places[phrase_key(plan.subtasks[index].region_phrase)] for index in additions}
+        subtasks = [index for index in open_subtasks if shared.get(index, index) == index]
+        asked = [region for region in wanted if region.subtask in subtasks]
+        for name in self.settings.grounders:
+            grounder: Grounder = self.backend("grounders", name)
+            try:
+                with self.registry.calling("grounders", name):
+                    answer = grounder.ground(image, asked)
+            except ObjectNotFound:
+                self._refuse_foreign(image)
+                raise
+            asked = self._checked(name, image, answer, subtasks)
+        copies = [
+            replace(region, subtask=index)
+            for index, place in sorted(shared.items())
+            for region in asked
+            if region.subtask == place != index
+        ]
+        found = [self._filled(plan, region, image) for region in (*asked, *copies)]
+        return tuple(sorted([*matched, *found], key=lambda region: region.subtask or 0))
+
+    def edit(
+        self,
+        image: Image,
+        plan: EditPlan,
+        regions: Sequence[Region] = (),
+        *,
+        seed: int,
+        work: WorkMode = "auto",
+        watch: Watch = Watch(),
+    ) -> EditResult:
+        """The finished picture: the editor's work at its own resolution, pasted back into `image` through its mask.
+
+        With the setting `grounded` each subtask's edit is confined to its own region (`gas.run.turns`), nothing outside
+        the regions changes, and every subtask must have one.
+
+        `image` is `(H, W, 3)` uint8 upright RGB at native resolution; boxes and masks of `regions` are in its pixels.
+        ResultRefused (exit 11) for a picture that is all black or unchanged; whatever a run that was stopped has
+        reached is returned.
+        """
+        from gas.masks import to_working, union
+        from gas.picture.frame import work_frame
+        from gas.run.turns import edit_grounded
+
+        editor: Editor = self.backend("editors", self.settings.editor)
+        grounded = self.settings.grounded
+        if editor.needs_regions or grounded:
+            self._refuse_missing_regions(plan, regions)
+        frame = work_frame(
+            (image.shape[1], image.shape[0]),
+            regions,
+            mode=work,
+            resolution=editor.resolution(),
+            multiple=editor.multiple(),
+        )
+        job = EditJob(
+            image=frame.cut(image),
+            plan=plan,
+            regions=to_working(regions, frame),
+            seed=seed,
+            options=editor.options,
+            segmenter=self.segmenter(),
+            watch=watch,
+        )
+        with self.registry.calling("editors", self.settings.editor):
+            edited = edit_grounded(editor, job, self._check_edited) if grounded else editor.edit(job)
+        self._check_edited(job, edited)
+        mask = edited.mask
+        if mask is None:
+            mask = union(r.mask for r in job.regions if r.mask is not None) if job.regions else _everywhere(job.image)
+        # An editor that says where it has worked may go beyond the regions that it was given, but not when grounded.
+        within = regions and (edited.mask is None or grounded)
+        allowed = union(r.mask for r in regions if r.mask is not None) if within else None
+        native_mask = frame.paste_mask(frame.native_mask(mask, allowed))
+        finished = frame.paste(image, edited.image, native_mask)
+        if not edited.stopped:
+            _refuse_black(job.image, edited.image, mask)
+            if (finished == image).all():
+                raise ResultRefused(
+                    "the result is the same as the input",
+                    "raise the steps (-o steps=…) or the guidance (-o guidance_scale=…), or name the thing differently",
+                )
+        return EditResult(
+            image=finished,
+            plan=plan,
+            regions=tuple(regions),
+            raw=edited.image,
+            mask=native_mask,
+            frame=frame,
+            stopped=edited.stopped,
+            log=edited.log,
+        )
+
+    def backend(self, role: str, name: str) -> Any:
+        """The backend `name` of `role` (planners, grounders, editors), created at its first use."""
+        if (role, name) not in self._backends:
+            layers = self.settings.option_layers(role, name)
+            self._backends[role, name] = self.registry.create(role, name, {}, self.runtime, below=layers)
+        return self._backends[role, name]
+
+    def settled(self, role: str, name: str) -> Settled:
+        """The options of a backend as this session settles them, with the origin of each value."""
+        return self.registry.settle(role, name, {}, self.settings.option_layers(role, name))
+
+    def segmenter(self) -> Grounder | None:
+        """The last chosen grounder that can segment a whole picture, for editors that want one."""
+        chosen: list[Grounder] = [self.backend("grounders", name) for name in self.settings.grounders]
+        return next((grounder for grounder in reversed(chosen) if grounder.segments), None)
+
+    def _refuse_foreign(self, image: Image) -> None:
+        """InputRefused (exit 3) where the editor would refuse the picture."""
+        editor: Editor = self.backend("editors", self.settings.editor)
+        with self.registry.calling("editors", self.settings.editor):
+            editor.check(image)
+
+    def _refuse_unfindable(self, plan: EditPlan, region: Region) -> None:
+        subtask = plan.subtasks[region.subtask or 0]
+        phrase = region.phrase or subtask.target
+        how = f"give --box '{phrase}=x0,y0,x1,y1', --mask '{phrase}=FILE' or --masks DIR"
+        if not self.settings.grounders:
+            raise UsageError(f"no region is given for {phrase!r}, and no grounder is chosen", how)
+        if not region.phrase:
+            raise UsageError(f"the plan does not say where to add {phrase!r}", f"{how}, or name an anchor in the plan")
+
+    def _refuse_missing_regions(self, plan: EditPlan, regions: Sequence[Region]) -> None:
+        there = {region.subtask for region in regions if region.mask is not None}
+        for index, subtask in enumerate(plan.subtasks):
+            if index not in there:
+                self._refuse_unfindable(plan, Region(subtask.region_phrase, subtask=index))
+                raise UsageError(
+                    f"{self.settings.editor}{', grounded,' if self.settings.grounded else ''} needs a region for "
+                    f"{subtask.region_phrase!r}",
+                    "find it first: Session.ground()",
+                )
+
+    def _checked(self, name: str, image: Image, regions: list[Region], subtasks: Sequence[int]) -> list[Region]:
+        """What grounder `name` returned, if it speaks of every subtask that was asked for and of no other."""
+        from gas.masks import check_region
+
+        if {region.subtask for region in regions} != set(subtasks):
+            raise PluginBroken(
+                f"grounder {name!r} returned regions for subtasks {[r.subtask for r in regions]}, asked for {subtasks}",
+                "report it to the plugin's author; `gas.testing.GrounderContract` shows it",
+            )
+        return [check_region(region, (image.shape[1], image.shape[0])) for region in regions]
+
+    def _filled(self, plan: EditPlan, region: Region, image: Image) -> Region:
+        from gas.masks import box_mask, with_room
+
+        if region.mask is None:
+            if region.box is None:
+                raise PluginBroken(
+                    f"the grounders {', '.join(self.settings.grounders)} returned no place for {region.phrase!r}",
+                    "put a detector first, e.g. --grounder grounding-dino",
+                )
+            region = replace(region, mask=box_mask(region.box, (image.shape[1], image.shape[0])))
+        subtask = plan.subtasks[region.subtask or 0]
+        return region if subtask.preserve_shape else with_room(region, self.settings.grow)
+
+    def _check_edited(self, job: EditJob, edited: Edited) -> None:
+        import numpy as np
+
+        image, mask = edited.image, edited.mask
+        if image.shape != job.image.shape or image.dtype != np.uint8:
+            raise PluginBroken(
+                f"editor {self.settings.editor!r} returned {image.shape} {image.dtype}, not {job.image.shape} uint8",
+                "report it to the plugin's author; `gas.testing.EditorContract` shows it",
+            )
+        if mask is not None and (mask.shape != job.image.shape[:2] or not np.isfinite(mask).all()):
+            raise PluginBroken(
+                f"editor {self.settings.editor!r} returned a mask of {mask.shape} for a picture of "
+                f"{job.image.shape[:2]}, or one that is not finite",
+                "report it to the plugin's author; `gas.testing.EditorContract` shows it",
+            )
+
+
+def edit(
+    image: Image | str | PathLike[str],
+    instruction: str = "",
+    *,
+    seed: int | None = None,
+    plan: EditPlan | None = None,
+    regions: Sequence[Region] = (),
+    caption: str | None = None,
+    work: WorkMode = "auto",
+    watch: Watch = Watch(),
+    **session: Any,
+) -> EditResult:
+    """The edited picture, in one call: `gas.edit("photo.jpg", "make the dog a tiger", profile="sd15")`.
+
+    `image` is a path or `(H, W, 3)` uint8 upright RGB. `session` goes to `Session.of`. For several pictures make
+    a `Session` yourself and keep it: its models stay loaded.
+    """
+    import numpy as np
+
+    if not isinstance(image, np.ndarray):
+        from pathlib import Path
+
+        from gas.picture.photo import read
+
+        image = read(Path(image)).pixels
+    seed = new_seed() if seed is None else seed
+    chosen = Session.of(**session)
+    if plan is None:
+        plan = chosen.plan(EditRequest(image, instruction, seed, caption))
+    found = chosen.ground(image, plan, regions)
+    return chosen.edit(image, plan, found, seed=seed, work=work, watch=watch)
+
+
+def _everywhere(image: Image) -> Mask:
+    import numpy as np
+
+    return np.ones(image.shape[:2], np.float32)
+
+
+def _refuse_black(before: Image, after: Image, mask: np.ndarray) -> None:
+    """A working picture that is black inside its mask, where it was not, is not a success."""
+    inside = mask > 0
+    if not after[inside].any() and before[inside].any():
+        raise ResultRefused("the edited part of the result is all black", "try another seed, or --dtype fp32")

@@ -1,0 +1,265 @@
+"""Settings from flags, environment, profile and files, each value with where it came from.
+
+From the highest to the lowest: a flag, a `GAS_*` variable, the profile that one of these names, `gas.toml` in the
+current folder, the user's own `config.toml`, the default. A profile that only a file names lies just beneath that file,
+so that the file can adjust what it has chosen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gas.backends.options import Layer
+from gas.errors import UsageError
+from gas.folders import config_folder
+from gas.validation import explain, nearest, read_toml, refuse_secrets
+
+if TYPE_CHECKING:
+    from gas.backends.profiles import Profile
+
+PROJECT_FILE = "gas.toml"
+USER_FILE = "config.toml"
+_ADDRESSES = {"url", "host", "endpoint", "server"}
+
+
+DefaultProfile = Callable[[Callable[[str], "Profile"]], tuple[str, str]]
+"""Gives, from the function that finds profiles, the name of the one for who has chosen none, and why."""
+
+
+class Values(BaseModel):
+    """What can be set, in `gas.toml` and `config.toml` by these names, in the environment as GAS_PROFILE and so on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    profile: str | None = Field(
+        default=None, min_length=1, description="a profile's name, or the path of its TOML file"
+    )
+    planner: str | None = Field(default=None, min_length=1)
+    grounders: tuple[str, ...] | None = Field(default=None, description="in order; GAS_GROUNDERS: with commas, or none")
+    editor: str | None = Field(default=None, min_length=1)
+    device: str | None = Field(default=None, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = None
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
+    model: str | None = Field(default=None, min_length=1, description="option `model` of the editor: folder or hub id")
+    offline: bool | None = Field(default=None, description="whether to stay off the network")
+    grow: float | None = Field(
+        default=None, ge=0, le=2, description="share of its size by which a found thing gets room to change its shape"
+    )
+    grounded: bool | None = Field(default=None, description="whether each subtask's edit is confined to its own region")
+    options: Mapping[str, Mapping[str, Any]] = Field(
+        default={}, description="a table of option values for each backend"
+    )
+
+
+_PROFILE = "diorama"
+_DEFAULTS = Values(device="auto", dtype="auto", offline=False, grow=0.15, grounded=False)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One layer: `name(key)` says where its value of `key` came from. `shared`: it may be somebody else's file; `own`:
+    the user said it, and not a profile or the default."""
+
+    name: Callable[[str], str]
+    values: Values
+    shared: bool = False
+    own: bool = True
+
+
+class Settings:
+    """The settings that hold, and `origin(name)`, which says where each came from."""
+
+    def __init__(
+        self,
+        sources: list[_Source],
+        find_profile: Callable[[str], Profile],
+        default_profile: DefaultProfile | None = None,
+    ) -> None:
+        chooser = max((i for i, source in enumerate(sources) if source.values.profile is not None), default=0)
+        if (named := sources[chooser].values.profile) is not None:
+            chosen, self._profile_origin = named, sources[chooser].name("profile")
+        else:
+            chosen, self._profile_origin = default_profile(find_profile) if default_profile else (_PROFILE, "default")
+        self.profile = find_profile(chosen)
+        if sources[chooser].shared and chosen.endswith(".toml"):
+            _refuse_addresses({"options": self.profile.options}, Path(chosen))
+        from_profile = _Source(
+            lambda _: f"profile {self.profile.name}",
+            Values(
+                planner=self.profile.planner,
+                grounders=self.profile.grounders,
+                editor=self.profile.editor,
+                grounded=self.profile.grounded,
+                options=self.profile.options,
+            ),
+            own=False,
+        )
+        # Named by a flag or variable it lies beneath both, and above the files; named by a file beneath that file.
+        place = min(chooser, len(sources) - 2)
+        self._sources = [*sources[:place], from_profile, *sources[place:]]
+        values = self._values = {name: self._highest(name)[0] for name in Values.model_fields if name != "options"}
+        self.planner: str = values["planner"]
+        self.grounders: tuple[str, ...] = values["grounders"]
+        self.editor: str = values["editor"]
+        self.device: str = values["device"]
+        self.dtype: Literal["auto", "fp32", "fp16", "bf16"] = values["dtype"]
+        self.seed: int | None = values["seed"]
+        self.model: str | None = values["model"]
+        self.offline: bool = values["offline"]
+        self.grow: float = values["grow"]
+        self.grounded: bool = values["grounded"]
+
+    @classmethod
+    def of(
+        cls,
+        flags: Mapping[str, Any],
+        *,
+        find_profile: Callable[[str], Profile],
+        default_profile: DefaultProfile | None = None,
+    ) -> Settings:
+        """The settings that `flags` alone make, as for a Python program: neither environment nor files are read."""
+        given = _check({k: v for k, v in flags.items() if v is not None}, str)
+        sources = [_Source(lambda _: "default", _DEFAULTS, own=False), _Source(str, given)]
+        return cls(sources, find_profile, default_profile)
+
+    @classmethod
+    def load(
+        cls,
+        flags: Mapping[str, Any],
+        *,
+        find_profile: Callable[[str], Profile],
+        environ: Mapping[str, str] = os.environ,
+        folder: Path | None = None,
+        default_profile: DefaultProfile | None = None,
+    ) -> Settings:
+        """The settings for a run in `folder` (default: the current one); `flags` that are None were not given.
+
+        `find_profile` gives the profile of a name, as `Registry.profile` does. Where nobody chose a profile
+        `default_profile` is asked (`gas.models.cache.default_profile`; without it: the diorama). UsageError names the file
+        and its line, the variable or the flag that is wrong.
+        """
+        return cls(
+            [
+                _Source(lambda _: "default", _DEFAULTS, own=False),
+                _from_file(config_folder(environ) / USER_FILE),
+                _from_file((folder or Path.cwd()) / PROJECT_FILE, shared=True),
+                _from_environment(environ),
+                _Source(_flag, _check({k: v for k, v in flags.items() if v is not None}, _flag)),
+            ],
+            find_profile,
+            default_profile,
+        )
+
+    def origin(self, name: str) -> str:
+        """Where the setting `name` came from: a flag, a variable, a profile, a file's path, or "default"."""
+        return self._profile_origin if name == "profile" else self._highest(name)[1]
+
+    def said_by_user(self, name: str) -> bool:
+        """Whether the user set `name`, by a flag, a variable or the own settings file: no profile, no folder's file."""
+        for source in reversed(self._sources):
+            if getattr(source.values, name) is not None:
+                return source.own and not source.shared
+        return False
+
+    def option_layers(self, role: str, backend: str) -> list[Layer]:
+        """The values that are set for the options of `backend`, lowest layer first, for `Registry.create(below=...)`.
+
+        For an editor the setting `model` is its option `model`, beneath the other options of the same layer.
+        """
+        layers = []
+        for source in self._sources:
+            values = dict(source.values.options.get(backend, {}))
+            if role == "editors" and source.values.model is not None:
+                values.setdefault("model", source.values.model)
+            if values:
+                layers.append(Layer(source.name("model" if list(values) == ["model"] else "o"), values))
+        return layers
+
+    def describe(self) -> list[tuple[str, Any, str]]:
+        """All settings as (name, value, origin)."""
+        named = {**self._values, "profile": self.profile.name}
+        return [(name, value, self.origin(name)) for name, value in named.items()]
+
+    def _highest(self, name: str) -> tuple[Any, str]:
+        for source in reversed(self._sources):
+            value = getattr(source.values, name)
+            if value is not None:
+                return value, source.name(name)
+        return None, "default"
+
+
+def environment_typos(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """A sentence for each GAS_ variable that is no setting but nearly has the name of one."""
+    known = {_variable(name) for name in Values.model_fields} | {"GAS_HOME", "GAS_PLUGINS"}
+    suspects = sorted(name for name in environ if name.startswith("GAS_") and name not in known)
+    return [f"{name} is no setting; did you mean {guess}?" for name in suspects if (guess := nearest(name, known))]
+
+
+def _from_file(path: Path, *, shared: bool = False) -> _Source:
+    """The values in the file `path`, if it is there. A `shared` one may have come with somebody else's folder."""
+    if not path.exists():
+        return _Source(lambda _: str(path), Values())
+    content = read_toml(path)
+    refuse_secrets(content, path)
+    if shared:
+        _refuse_addresses(content, path)
+    return _Source(lambda _: str(path), _check(content, lambda _: str(path)), shared)
+
+
+def _refuse_addresses(content: Mapping[str, Any], path: Path) -> None:
+    """A folder from somebody else must not send the user's key and pictures to a service of its own choice."""
+    tables = content.get("options")
+    for backend, values in tables.items() if isinstance(tables, Mapping) else ():
+        for name in values if isinstance(values, Mapping) else ():
+            if _ADDRESSES & set(name.lower().split("_")):
+                raise UsageError(
+                    f"{path}: options.{backend}.{name} is the address of a service, which a folder may not choose",
+                    f"set it in {config_folder() / USER_FILE}, or with -o {name}=...",
+                )
+
+
+def _from_environment(environ: Mapping[str, str]) -> _Source:
+    given: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    if text := environ.get("HF_HUB_OFFLINE"):
+        given["offline"], names["offline"] = text, "HF_HUB_OFFLINE"
+    for name in Values.model_fields:
+        text = environ.get(_variable(name), "")
+        if name == "options" or not text.strip():
+            continue
+        names[name] = _variable(name)
+        given[name] = _names(text) if name == "grounders" else text.strip()
+    return _Source(lambda name: names.get(name, _variable(name)), _check(given, lambda name: names.get(name, name)))
+
+
+def _names(text: str) -> list[str]:
+    return [] if text.strip().lower() == "none" else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _check(given: Mapping[str, Any], source: Callable[[str], str]) -> Values:
+    for name in given:
+        if name not in Values.model_fields:
+            guess = nearest(name, Values.model_fields)
+            raise UsageError(
+                f"{source(name)}: unknown setting {name!r}" + (f"; did you mean {guess!r}?" if guess else ""),
+                f"settings: {', '.join(Values.model_fields)}",
+            )
+    try:
+        return Values.model_validate(dict(given))
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise UsageError(f"{source(name)}: {explain(error)}", "correct or remove it") from None
+
+
+def _variable(name: str) -> str:
+    return f"GAS_{name.upper()}"
+
+
+def _flag(name: str) -> str:
+    return "-o" if name in {"o", "options"} else f"--{name}"

@@ -1,0 +1,311 @@
+"""Whether an edit of a diorama scene was done: DESIGN.md, "Judging an edit there". numpy only, about 0.2 s a subtask.
+
+A subtask is done when, inside its region (`world.regions`),
+(a) among renderings of the edited scene with every kind x colour in the place of the subtask's thing (or with every
+    ground, or every sky), each shifted by up to 4 pixels and scaled by up to 10 %, the target is nearest to the output,
+(b) and the output is nearer to the exact result than half the way: |out - exact| <= 0.5 |source - exact|, over RGB.
+
+Where something is added or removed, "nothing there" is one more rendering. `python -m gas_diorama.bench.judge` measures the
+judge itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gas_diorama import folders
+from gas_diorama.world.world import (
+    COLOURS,
+    GROUNDS,
+    KINDS,
+    SIZE,
+    SKIES,
+    Edit,
+    Scene,
+    Thing,
+    apply,
+    masks,
+    name,
+    regions,
+    render,
+    silhouette,
+)
+
+Array = NDArray[np.float32]
+Picture = NDArray[np.uint8]
+
+HALF_WAY = 0.5
+SHIFTS = tuple(itertools.product(range(-4, 5, 2), repeat=2))
+"""Rows and columns by which renderings are moved: up to 4 pixels, in steps below the thinnest thing's 3."""
+SCALES = (0.9, 1.0, 1.1)
+ABSENT = "nothing"
+_PAD = 16  # room around the picture, so that sprites may stand partly outside
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one subtask.
+
+    `nearest` names the nearest rendering ("blue house", "snow", "night sky", "nothing"); `ratio` is |out - exact| over
+    |source - exact| inside the region: 0 = exact, 1 = as far as the source; `done` is (a) and (b) above.
+    """
+
+    done: bool
+    nearest: str
+    ratio: float
+
+
+@dataclass(frozen=True)
+class _Sprites:
+    """Every kind x colour x scale of a thing in one place, on a padded window of (h, w) pixels at no shift."""
+
+    names: list[str]  # one per kind x colour
+    layer: Picture  # (names, scales, h * w * 3): what the thing adds to a black picture
+    cover: Array  # (kinds, scales, h * w)
+    window: tuple[int, int, int, int]  # row, column, height, width in the padded picture
+    fixed: NDArray[
+        np.float64
+    ]  # (shifts, names, scales): the squared norm of what the rendering changes inside the region
+
+    def of_kind(self, per_kind: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(shifts, kinds, scales) repeated to (shifts, names, scales)."""
+        return np.repeat(per_kind, len(COLOURS), axis=1)
+
+
+class Judge:
+    """Judges outputs for one scene and its edits. The renderings are made at the first output and kept for the next."""
+
+    def __init__(self, scene: Scene, edits: Sequence[Edit]) -> None:
+        self.scene, self.edits = scene, tuple(edits)
+        self.edited = apply(scene, edits)
+        self.source = render(scene)
+        self.exact = render(self.edited)
+        self.regions = [region > 0 for region in regions(scene, edits)]
+        self._measures: list[Callable[[Array], dict[str, float]]] | None = None
+
+    def verdicts(self, output: Picture) -> list[Verdict]:
+        """One verdict per edit, in their order, on `output`: uint8 (128, 128, 3). ValueError on another shape."""
+        found = []
+        for edit, region, distances in zip(self.edits, self.regions, self.distances(output), strict=True):
+            nearest = min(distances, key=distances.__getitem__)
+            ratio = _distance(output, self.exact, region) / _distance(self.source, self.exact, region)
+            target = ABSENT if edit.target is None else name(edit.target)
+            found.append(Verdict(nearest == target and ratio <= HALF_WAY, nearest, ratio))
+        return found
+
+    def distances(self, output: Picture) -> list[dict[str, float]]:
+        """For each edit the squared distance inside its region from `output` to the nearest shift and scale of each
+        rendering, by the rendering's name. ValueError on another shape."""
+        if output.shape != self.source.shape or output.dtype != np.uint8:
+            raise ValueError(f"the judge needs uint8 {self.source.shape}, not {output.dtype} {output.shape}")
+        if self._measures is None:
+            pairs = zip(self.edits, self.regions, strict=True)
+            self._measures = [self._prepare(edit, region) for edit, region in pairs]
+        seen = output.astype(np.float32)
+        return [measure(seen) for measure in self._measures]
+
+    def _prepare(self, edit: Edit, region: NDArray[np.bool_]) -> Callable[[Array], dict[str, float]]:
+        return self._prepare_thing(edit, region) if edit.part == "thing" else self._prepare_backdrop(edit, region)
+
+    def _prepare_thing(self, edit: Edit, region: NDArray[np.bool_]) -> Callable[[Array], dict[str, float]]:
+        """Squared distances to all renderings without making them.
+
+        A rendering is `behind * (1 - c) + L` seen through what stands in front (F), so with r = out - base
+        |out - rendering|^2 = |r|^2 - 2 <F r, L - behind c> + |F (L - behind c)|^2: a few matrix products. The moved
+        thing keeps its depth.
+        """
+        thing = edit.source if edit.target is None else edit.target
+        assert isinstance(thing, Thing)
+        others = [other for other in self.edited.objects if other != thing]
+        base = render(replace(self.edited, objects=tuple(others))).astype(np.float32)
+        farther = tuple(other for other in others if (other.y, other.x) < (thing.y, thing.x))
+        behind = render(replace(self.edited, objects=farther)).astype(np.float32)
+        front = region.astype(np.float32)
+        for other in others:
+            if other not in farther:
+                front = front * (1 - silhouette(other))
+        sprites = _sprites(self.edited, thing, front, behind)
+
+        def measure(seen: Array) -> dict[str, float]:
+            rest = (seen - base) * region[..., None]
+            through = rest * front[..., None]
+            moved, hidden = _windows(through, sprites.window), _windows((through * behind).sum(-1), sprites.window)
+            names, scales = sprites.layer.shape[:2]
+            layer = moved @ sprites.layer.reshape(names * scales, -1).astype(np.float32).T
+            cover = hidden @ sprites.cover.reshape(-1, sprites.cover.shape[-1]).T
+            product = layer.reshape(-1, names, scales) - sprites.of_kind(cover.reshape(-1, len(KINDS), scales))
+            nothing = float((rest.astype(np.float64) ** 2).sum())
+            best = (nothing - 2 * product + sprites.fixed).min(axis=(0, 2))
+            distances = dict(zip(sprites.names, best.tolist(), strict=True))
+            return distances if edit.action == "change" else distances | {ABSENT: nothing}
+
+        return measure
+
+    def _prepare_backdrop(self, edit: Edit, region: NDArray[np.bool_]) -> Callable[[Array], dict[str, float]]:
+        free = masks(self.edited)[edit.part][..., None]
+        own = render(replace(self.edited, objects=())).astype(np.float32)
+        rows = (self.edited.horizon, SIZE) if edit.part == "ground" else (0, self.edited.horizon)
+        candidates: list[tuple[str, Array]] = []
+        for other in GROUNDS if edit.part == "ground" else SKIES:
+            empty = replace(self.edited, objects=(), **{edit.part: other})
+            plain = render(empty).astype(np.float32)
+            pictures = [self.exact + free * (variant - own) for variant in _variants(plain, rows)]
+            candidates.append((name(other), np.stack([picture[region] for picture in pictures])))
+
+        def measure(seen: Array) -> dict[str, float]:
+            return {label: float(((stack - seen[region]) ** 2).sum((1, 2)).min()) for label, stack in candidates}
+
+        return measure
+
+
+def wrong(scene: Scene, edits: Sequence[Edit], index: int) -> list[Picture]:
+    """Pictures in which all is exact but subtask `index`: each colour but the target's, or each other ground or sky.
+    None for a removal."""
+    edit = edits[index]
+    if isinstance(edit.target, Thing):
+        others: list[Thing | str] = [replace(edit.target, colour=one) for one in COLOURS if one != edit.target.colour]
+    elif edit.target is not None:
+        others = [one for one in (GROUNDS if edit.part == "ground" else SKIES) if one != edit.target]
+    else:
+        others = []
+    edited = apply(scene, edits)
+    if edit.part != "thing":
+        return [render(replace(edited, **{edit.part: other})) for other in others]
+    return [
+        render(replace(edited, objects=tuple(o if o != edit.target else other for o in edited.objects)))
+        for other in others
+    ]
+
+
+def _distance(a: Array | Picture, b: Array | Picture, region: NDArray[np.bool_]) -> float:
+    return float(np.linalg.norm(a[region].astype(np.float64) - b[region].astype(np.float64)))
+
+
+def _sprites(scene: Scene, thing: Thing, front: Array, behind: Array) -> _Sprites:
+    """The sprites of every kind x colour x scale on `thing`'s base line, with that place's own tint.
+
+    Where a larger one would stand out of the picture it is drawn a pixel or three inside, and moved back.
+    """
+    sizes = [round(thing.size * scale) for scale in SCALES]
+    margin = max(sizes) // 2 + 3
+    window = _PAD + thing.y - max(sizes) - 3, _PAD + thing.x - margin, max(sizes) + 6, 2 * margin
+    empty = replace(scene, objects=())
+    backdrop = render(empty).astype(np.float32)
+
+    def place(picture: Array, dx: int, dy: int) -> Array:
+        padded = np.pad(picture, [(_PAD, _PAD), (_PAD, _PAD), *[(0, 0)] * (picture.ndim - 2)])
+        row, column, height, width = window
+        return padded[row - dy : row - dy + height, column - dx : column - dx + width]
+
+    layers, covers, names = [], [], []
+    for kind in KINDS:
+        drawn = []
+        for size in sizes:
+            half = size // 2
+            x, y = min(max(thing.x, half + 1), SIZE - size + half - 1), max(thing.y, size + 1)
+            drawn.append((replace(thing, kind=kind, size=size, x=x, y=y), thing.x - x, thing.y - y))
+        shapes = [silhouette(one) for one, _, _ in drawn]
+        covers.append(np.stack([place(c, dx, dy).ravel() for c, (_, dx, dy) in zip(shapes, drawn, strict=True)]))
+        for colour in COLOURS:
+            names.append(f"{colour} {kind}")
+            rows = []
+            for shape, (one, dx, dy) in zip(shapes, drawn, strict=True):
+                alone = render(replace(scene, objects=(replace(one, colour=colour),)))
+                rows.append(place(alone - backdrop * (1 - shape[..., None]), dx, dy).ravel())
+            layers.append(np.stack(rows))
+    layer = np.clip(np.rint(np.stack(layers)), 0, 255).astype(np.uint8)
+    cover = np.stack(covers)
+
+    pixels = layer.reshape(len(names), len(SCALES), -1, 3).astype(np.float32)
+    per_name = np.repeat(cover, len(COLOURS), axis=0)
+    weight = front**2
+    flat = len(names) * len(SCALES)
+    squared = _windows(weight, window) @ (pixels**2).sum(-1).reshape(flat, -1).T
+    crossed = _windows(weight[..., None] * behind, window) @ (pixels * per_name[..., None]).reshape(flat, -1).T
+    covered = _windows(weight * (behind**2).sum(-1), window) @ (per_name**2).reshape(flat, -1).T
+    fixed = (squared - 2 * crossed + covered).reshape(len(SHIFTS), len(names), len(SCALES)).astype(np.float64)
+    return _Sprites(names, layer, cover, window, fixed)
+
+
+def _windows(picture: Array, window: tuple[int, int, int, int]) -> Array:
+    """(shifts, h * w * channels): what lies under the window when the sprite in it is moved by each of SHIFTS."""
+    extra = max(abs(step) for shift in SHIFTS for step in shift)
+    pad = _PAD + extra
+    padded = np.pad(picture, [(pad, pad), (pad, pad), *[(0, 0)] * (picture.ndim - 2)])
+    row, column, height, width = window
+    row, column = row + extra, column + extra
+    return np.stack([padded[row + a : row + a + height, column + b : column + b + width].ravel() for a, b in SHIFTS])
+
+
+def _variants(backdrop: Array, rows: tuple[int, int]) -> Iterable[Array]:
+    """The backdrop under each shift and scale: the pattern of `rows` (first, past last) moves, the horizon stays."""
+    middle = (rows[0] + rows[1]) / 2
+    for scale, (dy, dx) in itertools.product(SCALES, SHIFTS):
+        steps = np.arange(SIZE)
+        down = np.clip(np.rint((steps - middle) / scale + middle - dy), rows[0], rows[1] - 1).astype(int)
+        across = np.clip(np.rint((steps - SIZE / 2) / scale + SIZE / 2 - dx), 0, SIZE - 1).astype(int)
+        yield backdrop[down][:, across]
+
+
+BLURS = (4, 8, 16)
+"""Standard deviations in pixels of the Gaussian blurs that the judge is tried with: half a latent cell, one, two."""
+
+
+def figures(
+    scenes: Sequence[tuple[Scene, Sequence[Edit]]], round_trip: Callable[[Picture], Picture]
+) -> dict[str, tuple[int, int]]:
+    """How many answers of each sort pass, and of how many, over all subtasks of `scenes`.
+
+    `round_trip` maps uint8 (n, 128, 128, 3) to the same after a VAE. Wrong answers and blurs are told apart for things
+    and backdrops (ground and sky), because a blurred sky still is that sky.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    passed: dict[str, list[bool]] = {}
+    for scene, edits in scenes:
+        judge = Judge(scene, edits)
+        answers = {"source": judge.source}
+        answers["exact, VAE round trip"], answers["source, VAE round trip"] = round_trip(
+            np.stack([judge.exact, judge.source])
+        )
+        for blur in BLURS:
+            soft = gaussian_filter(judge.exact.astype(np.float32), (blur, blur, 0))
+            answers[f"exact, blurred by {blur} px"] = np.rint(soft).astype(np.uint8)
+        for sort, output in answers.items():
+            for edit, verdict in zip(edits, judge.verdicts(output), strict=True):
+                part = "" if "blurred" not in sort else ", things" if edit.part == "thing" else ", backdrops"
+                passed.setdefault(sort + part, []).append(verdict.done)
+        for index, edit in enumerate(edits):
+            sort = "wrong colour" if edit.part == "thing" else "wrong ground or sky"
+            for output in wrong(scene, edits, index):
+                passed.setdefault(sort, []).append(judge.verdicts(output)[index].done)
+    return {sort: (sum(done), len(done)) for sort, done in passed.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the judge's own figures on validation cases, as lines of "share passed of number  sort"."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    from gas_diorama.train.train_vae import round_trip
+    from gas_diorama.world.cases import cases
+
+    parser = argparse.ArgumentParser(prog="python -m gas_diorama.bench.judge", description=main.__doc__)
+    parser.add_argument("--vae", default=str(folders.WEIGHTS / "sd" / "vae"), help="its folder")
+    parser.add_argument("--cases", type=int, default=200, help="how many, a multiple of four")
+    chosen = parser.parse_args(arguments)
+    vae = AutoencoderKL.from_pretrained(chosen.vae, torch_dtype=torch.float32).eval()
+    tried = [(case.scene, case.edits) for case in cases(chosen.cases, "validation")]
+    for sort, (done, count) in figures(tried, lambda pictures: round_trip(vae, pictures)).items():
+        sys.stdout.write(f"{100 * done / count:6.1f} %  of {count:4d}  {sort}\n")
+
+
+if __name__ == "__main__":
+    main()

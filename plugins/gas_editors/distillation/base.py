@@ -1,0 +1,251 @@
+"""What SDS, DDS, CDS and Ground-A-Score share: options, picture in, the loop, picture out."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from torch import Tensor
+from torch.nn import functional as F
+
+from gas.diffusion.distill.convergence import Convergence
+from gas.diffusion.distill.draws import Draw, Draws, TSchedule
+from gas.diffusion.distill.loop import STEP_SIZE, Distilled, Method, Problem, Term, distill
+from gas.diffusion.masks import latent_mask
+from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.errors import InputRefused, UsageError
+from gas.files import slug
+from gas.interfaces import Options
+from gas.types import Edited, EditJob, Region, Watch
+from gas_editors.model_options import ModelOptions, one_or_several, refuse_foreign
+from gas_editors.text_to_image import TextToImageEditor
+
+
+def _five_or_one(value: tuple[float, ...]) -> tuple[float, ...]:
+    if len(value) not in (1, 5) or any(one < 0 for one in value):
+        raise ValueError("it is one number or five, none below 0")
+    return value
+
+
+NoiseWeights = Annotated[
+    tuple[float, ...], Field(min_length=1, max_length=5), BeforeValidator(one_or_several), AfterValidator(_five_or_one)
+]
+"""A weight for each of five ranges of signal-to-noise ratio, the clearest first, or one number for all."""
+
+PairDraws = Iterable[tuple[int, Tensor] | Draw]
+
+
+class ScoreDistillationOptions(ModelOptions):
+    """Settings of the loop. Where no other source is named, a default is the DDS reference notebook's."""
+
+    steps: int = Field(200, ge=1, le=100_000, description="optimisation steps (DDS, CDS: 200; Ground-A-Score: 500)")
+    guidance_scale: float = Field(7.5, ge=0, le=100, description="classifier-free guidance w, on both branches")
+    step_size: float = Field(
+        STEP_SIZE, gt=0, le=10, description="eta of z <- z - eta g; the papers' 0.1 * 2000 / 4096, at every resolution"
+    )
+    official_hw_scaling: bool = Field(
+        False,
+        description="eta = 0.1 * 2000 / (h w) as in reference code: it shrinks with resolution; step_size is unused",
+    )
+    t_range: tuple[int, int] = Field((50, 948), description="first and last t, both included (reference code: 50..948)")
+    t_schedule: TSchedule = Field(
+        "uniform", description="how t is drawn: uniform (papers), logit-normal, or descending"
+    )
+    alpha_exp: float = Field(0.0, ge=-10, le=10, description="w(t) = alpha^a sigma^b: a (notebook: 0)")
+    sigma_exp: float = Field(0.0, ge=-10, le=10, description="w(t) = alpha^a sigma^b: b (notebook: 0)")
+    bank: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="fixed (t, eps) pairs whose source half is computed once; 0: fresh ones",
+    )
+    convergence: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="end when the change over 50 steps falls below this share; 0: never (0.02 is a good one)",
+    )
+    rows_per_call: int | None = Field(None, ge=1, description="most rows in one network call; less memory, more time")
+
+    @field_validator("t_range")
+    @classmethod
+    def _in_order(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not 0 <= value[0] <= value[1]:
+            raise ValueError("two times are needed, the smaller one first, neither below 0")
+        return value
+
+
+LOOP: dict[str, Any] = {
+    "guidance_scale": 7.5,
+    "step_size": STEP_SIZE,
+    "official_hw_scaling": False,
+    "t_range": (50, 948),
+    "t_schedule": "uniform",
+    "alpha_exp": 0.0,
+    "sigma_exp": 0.0,
+    "bank": 0,
+    "convergence": 0.0,
+}
+"""The papers' values of everything above that is a matter of method."""
+
+
+class WholePictureOptions(ScoreDistillationOptions):
+    """Settings of a method that is steered by one whole sentence before and one after."""
+
+    mask: Literal["none", "union"] = Field(
+        "none",
+        description="where the gradient acts: everywhere (the published methods), or in the union of the regions",
+    )
+
+
+class ScoreDistillationEditor(TextToImageEditor):
+    """Base of the editors that optimise a latent by score distillation. A subclass says which terms it sums."""
+
+    options_type: ClassVar[type[Options]] = ScoreDistillationOptions
+
+    @abstractmethod
+    def terms(self, job: EditJob, size: tuple[int, int], step_size: float) -> tuple[Term, ...]:
+        """The summands of the gradient, for a latent of `size` = (h, w) and the step size eta that is in force."""
+
+    def paste_mask(self, job: EditJob) -> np.ndarray | None:
+        """Where the edit is to be pasted, `(H, W)`; None: in the job's regions, or everywhere when there are none."""
+        return None
+
+    def method(self, size: tuple[int, int]) -> Method:
+        """How the loop is to run for a latent of `size`."""
+        options = self.options
+        return Method(
+            steps=options.steps,
+            guidance_scale=options.guidance_scale,
+            step_size=0.1 * 2000 / (size[0] * size[1]) if options.official_hw_scaling else options.step_size,
+            rows_per_call=options.rows_per_call,
+            convergence=Convergence(options.convergence) if options.convergence else None,
+        )
+
+    def problem(self, job: EditJob, z_source: Tensor, draws: PairDraws | None = None) -> Problem:
+        """What `distill` is to solve for `job`, whose encoded picture is `z_source`.
+
+        All randomness comes from one generator with the job's seed. `draws` replaces the (t, eps) pairs that it would
+        draw.
+        """
+        size = (z_source.shape[2], z_source.shape[3])
+        method = self.method(size)
+        terms = self.terms(job, size, method.step_size)
+        generator = torch.Generator().manual_seed(job.seed)
+        if draws is None:
+            options = self.options
+            if options.t_range[1] >= len(self.model.schedule):
+                raise UsageError(
+                    f"t_range {options.t_range} goes beyond the model's {len(self.model.schedule)} times",
+                    f"use at most {len(self.model.schedule) - 1}",
+                )
+            draws = Draws(
+                generator,
+                tuple(z_source.shape),
+                method.draws_needed(len(terms)),
+                options.t_range,
+                options.t_schedule,
+                options.bank,
+            )
+        return Problem(z_source, terms, draws, generator)
+
+    def edit(self, job: EditJob) -> Edited:
+        return self.edit_together([job])[0]
+
+    def edit_together(self, jobs: Sequence[EditJob], draws: Sequence[PairDraws] | None = None) -> list[Edited]:
+        """The edited pictures of several jobs of one size, which share every network call; the first job's `watch` is
+        used.
+
+        `draws` gives each job its (t, eps) pairs from outside.
+        """
+        watch = jobs[0].watch
+        model = self.model
+        latents = [self._encode(model, job) for job in jobs]
+        given: Sequence[PairDraws | None] = draws or [None] * len(jobs)
+        problems = [self.problem(job, z, one) for job, z, one in zip(jobs, latents, given, strict=True)]
+        method = self.method((latents[0].shape[2], latents[0].shape[3]))
+        maps = watch.save_map is not None
+        results = distill(model, problems, method, watch=watch, decode=model.decode, maps=maps)
+        edited = []
+        for job, problem, result in zip(jobs, problems, results, strict=True):
+            log = {"model": self.options.model, **result.log, "prompts_cut": _prompts_cut(model, problem.terms)}
+            if watch.save_map is not None:
+                log["maps_scale"] = _save_maps(job.watch, problem.terms, result, job.image.shape[:2])
+            image = model.decode(result.z)
+            edited.append(Edited(image=image, mask=self.paste_mask(job), stopped=result.stopped, log=log))
+        return edited
+
+    def time_weight(self, factor: float = 1.0) -> Callable[[int], float]:
+        """`factor * alpha_t^a * sigma_t^b` as a function of t, with the options' exponents."""
+        a, b = self.options.alpha_exp, self.options.sigma_exp
+        kept = self.model.schedule.alphas_cumprod.double().cpu()
+        return lambda t: factor * float(kept[t]) ** (a / 2) * float(1 - kept[t]) ** (b / 2)
+
+    def _encode(self, model: StableDiffusion, job: EditJob) -> Tensor:
+        z = model.encode(job.image)
+        refuse_foreign(model, job, self.options.accept_db, z)
+        return z
+
+
+def whole_prompts(job: EditJob, *, source: bool = True) -> tuple[str, str]:
+    """The plan's whole sentences (before, after). InputRefused (exit 3) when one that is needed is empty."""
+    plan = job.plan
+    for name, text in (("source", plan.source_prompt), ("target", plan.target_prompt)):
+        if not text.strip() and (source or name == "target"):
+            raise InputRefused(
+                f"the plan has no {name} prompt, a sentence for the whole picture",
+                f"give --source and --target, or --caption, or write {name}_prompt into the plan",
+            )
+    return plan.source_prompt, plan.target_prompt
+
+
+def union_mask(job: EditJob, size: tuple[int, int]) -> Tensor:
+    """`(1, 1, h, w)`: the union of the masks of all regions. InputRefused when there are none."""
+    if not job.regions:
+        raise InputRefused(
+            "the mask is to be the regions' union, but there are no regions", "give --box, --mask or --masks"
+        )
+    return torch.stack([latent_mask(region_mask(region), size) for region in job.regions]).amax(0)
+
+
+def subtask_regions(job: EditJob, index: int) -> list[Region]:
+    """The regions of the subtask `index`. InputRefused (exit 3) when it has none."""
+    regions = [region for region in job.regions if region.subtask == index]
+    if not regions:
+        phrase = job.plan.subtasks[index].region_phrase
+        raise InputRefused(f"subtask {index + 1} ({phrase!r}) has no region", f"give --box '{phrase}=x0,y0,x1,y1'")
+    return regions
+
+
+def region_mask(region: Region) -> np.ndarray:
+    """The region's mask `(H, W)`. InputRefused when it has none."""
+    if region.mask is None:
+        raise InputRefused(f"the region of {region.phrase!r} has no mask", "give --mask or --box")
+    return region.mask
+
+
+def whole_picture_mask(editor: ScoreDistillationEditor, job: EditJob, size: tuple[int, int]) -> Tensor | None:
+    """The mask that the option `mask` of a whole-picture editor asks for; None is everywhere."""
+    return union_mask(job, size) if editor.options.mask == "union" else None
+
+
+def _prompts_cut(model: StableDiffusion, terms: Sequence[Term]) -> dict[str, str]:
+    """Each prompt that is too long for the text encoder, with the words that it does not see."""
+    prompts = {prompt for term in terms for prompt in (term.source, term.target) if prompt}
+    return {prompt: words for prompt in sorted(prompts) if (words := model.dropped_words(prompt))}
+
+
+def _save_maps(watch: Watch, terms: Sequence[Term], result: Distilled, size: tuple[int, int]) -> float:
+    """The value that stands for 1 in the saved maps, which share one scale so that they can be compared."""
+    assert watch.save_map is not None
+    peak = max(float(one.max()) for one in result.maps)
+    scale = peak if math.isfinite(peak) and peak > 0 else 1.0
+    for number, (term, one) in enumerate(zip(terms, result.maps, strict=True), start=1):
+        large = F.interpolate((one / scale)[None, None].float(), size=size, mode="bilinear", align_corners=False)
+        watch.save_map(f"{number}-{slug(term.target, empty='nothing')}", large[0, 0].cpu().numpy())
+    return scale

@@ -1,0 +1,34 @@
+"""Delta Denoising Score (Hertz et al. 2023, arXiv 2304.07090)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from gas.diffusion.distill.loop import Term
+from gas.types import EditJob
+from gas_editors.distillation.base import (
+    LOOP,
+    ScoreDistillationEditor,
+    WholePictureOptions,
+    whole_picture_mask,
+    whole_prompts,
+)
+
+
+class DDSOptions(WholePictureOptions):
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {**LOOP, "steps": 200, "mask": "none"},
+        "official-code": {**LOOP, "steps": 200, "mask": "none", "official_hw_scaling": True},
+        "fast": {**LOOP, "steps": 200, "mask": "none", "bank": 64},
+    }
+
+
+class DDSEditor(ScoreDistillationEditor):
+    """`g = eps_w(z_t, y) - eps_w(z0_t, x)`, same t and eps on both sides (DDS, eq. 3)."""
+
+    options_type = DDSOptions
+
+    def terms(self, job: EditJob, size: tuple[int, int], step_size: float) -> tuple[Term, ...]:
+        source, target = whole_prompts(job)
+        return (Term(target, source, whole_picture_mask(self, job, size), self.time_weight(), name="whole"),)

@@ -1,0 +1,50 @@
+"""InstructPix2Pix (Brooks et al. 2022, arXiv 2211.09800), and with other weights MagicBrush (Zhang et al. 2023, arXiv
+2306.10012): the picture is made anew, told the old one and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gas.diffusion.attention.control import AttentionMaps, attention_layers, layers_near
+from gas.diffusion.instruct import TEXT_ROW, text_positions
+from gas.types import EditJob
+from gas_editors.instruction.base import Finished, InstructionEditor, InstructionOptions, Turn, save_tokens
+
+if TYPE_CHECKING:
+    from gas.types import Image
+
+
+class InstructPix2PixOptions(InstructionOptions):
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"steps": 20, "guidance_scale": 7.5, "image_guidance_scale": 1.5, "wording": "request"},
+        "ground-a-score": {"steps": 20, "guidance_scale": 7.5, "image_guidance_scale": 1.5, "wording": "template"},
+    }
+
+
+class InstructPix2PixEditor(InstructionEditor):
+    """Carries out each subtask as an instruction, in turn: each turn works on the picture that the last one made.
+
+    What it makes is pasted where the job's regions are, or everywhere when there are none.
+    """
+
+    options_type = InstructPix2PixOptions
+
+    def start(self, job: EditJob, number: int, instruction: str, picture: Image) -> Turn:
+        model = self.model
+        maps = []
+        if job.watch.save_map is not None:
+            size = picture.shape[0] // model.parts.factor, picture.shape[1] // model.parts.factor
+            # A quarter of the latent's side, 16 x 16 cells at 512 pixels: where Stable Diffusion's words show best.
+            layers = layers_near(attention_layers(model.network, "cross"), size, (size[0] * size[1]) ** 0.5 / 4)
+            maps = [(layers, AttentionMaps(size, [TEXT_ROW], text_positions(model.parts, instruction)))]
+        return Turn([model], picture, instruction, job.seed + number, self.options, maps=maps)
+
+    def finish(self, job: EditJob, number: int, turn: Turn, before: Image, stopped: bool) -> Finished:
+        if not stopped:
+            for _, maps in turn.maps:
+                size = before.shape[:2]
+                save_tokens(
+                    job.watch, self.model.parts, turn.instruction, maps.mean()[0], size, f"{number + 1}-attention"
+                )
+        return Finished(turn.decode(), None)

@@ -1,0 +1,317 @@
+"""ZONE (Li et al. 2023, arXiv 2312.16794): edits one region from one instruction and leaves every other pixel alone.
+
+An instruction model makes the whole picture anew; its attention to the instruction and the segments of the picture say
+where the edit belongs; a filter finds the edit's own edge; only that is pasted back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from gas.diffusion.attention.control import AttentionLayer, AttentionMaps, attention_layers, layers_near
+from gas.diffusion.instruct import IMAGE_ROW, NULL_ROW, TEXT_ROW, InstructionModel, text_positions
+from gas.errors import ObjectNotFound
+from gas.masks import union
+from gas.types import EditJob, Subtask
+from gas_editors.instruction import zone_mask as steps
+from gas_editors.instruction.actions import Decode, classifier
+from gas_editors.instruction.base import (
+    Finished,
+    InstructionEditor,
+    InstructionOptions,
+    Turn,
+    save_picture,
+    save_tokens,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gas.types import Image
+
+_PUBLISHED_SIDE = 512
+"""Shorter side in pixels of the pictures that the published lengths were chosen on."""
+
+
+class ZONEOptions(InstructionOptions):
+    """Defaults are the reference code's numbers. Lengths are in pixels of a picture whose shorter side has 512."""
+
+    second_model: str | None = Field(
+        None, description="a second instruction model that helps (ZONE: MagicBrush); none: the first one alone"
+    )
+    beta: float = Field(0.01, ge=0, le=10, description="weight of the second model to change or add (ZONE: 0.01)")
+    beta_remove: float = Field(0.2, ge=0, le=10, description="weight of the second model to remove (ZONE: 0.2)")
+    skip_below: float = Field(
+        0.05, ge=0, le=10, description="a second model of less weight is not run: half the time; 0: always run (papers)"
+    )
+    action: Literal["plan", "classifier"] = Field(
+        "plan", description="who says whether to change, add or remove: the plan, or ZONE's classifier"
+    )
+    classifier: str | None = Field(
+        None, description="file of a trained classifier (fc1, fc2); none: one is trained in seconds at first use"
+    )
+    classifier_decode: Decode = Field(
+        "class", description="how a file's outputs are read: greatest class, or by token as ZONE's code does"
+    )
+    attention: Literal["null", "instruction", "prediction"] = Field(
+        "null",
+        description="which rows' attention is used: those without the instruction (ZONE's code), or with it; or, not "
+        "attention, what the instruction adds to the prediction (Watch Your Steps)",
+    )
+    maps: Literal["nearest", "blocks"] = Field(
+        "nearest",
+        description="which layers: those of one size (ZONE's code: 16x16), or of the first three up and last three "
+        "down blocks (paper)",
+    )
+    map_scale: float = Field(32, gt=0, le=512, description="maps nearest to 1/32 of the picture's side (ZONE's code)")
+    least_cells: int = Field(8, ge=1, le=1024, description="maps of fewer cells on a side are not used")
+    threshold: float = Field(
+        54, ge=0, le=255, description="largest difference of attention inside the region (code: 54; paper: 128)"
+    )
+    least_effect: float = Field(
+        0.02,
+        ge=0,
+        le=10,
+        description="attention=prediction: an instruction that adds less than this everywhere to the "
+        "predicted noise, on average over steps, names nothing in the picture (ours)",
+    )
+    min_area: float = Field(64, ge=0, description="parts of fewer square pixels are dropped (ZONE's code: 64)")
+    segments: Literal["iou", "none"] = Field(
+        "iou", description="whether the segment that overlaps the rough region best replaces it (ZONE, eq. 6)"
+    )
+    least_iou: float = Field(
+        0.0, ge=0, lt=1, description="a segment must overlap more than this, else the rough region stays"
+    )
+    dilation: float = Field(
+        4, ge=0, le=512, description="growth of the region before its edge is found (ZONE's code: 4)"
+    )
+    smoother: bool = Field(True, description="find the edit's own edge (ZONE, section 3.4); false: paste the region")
+    cutoff: float = Field(
+        200, gt=0, description="D0 of the low-pass filter, in bins of the spectrum (ZONE's code: 200)"
+    )
+    edge_threshold: float = Field(30, ge=0, le=255, description="least filtered difference in grey (ZONE's code: 30)")
+    closing: float = Field(21, ge=0, le=512, description="side of the closing's square (ZONE's code: 21)")
+    alpha: float = Field(0.6, ge=0, le=1, description="strength where region and edge disagree (ZONE's code: 0.6)")
+    brightness: float = Field(1.0, gt=0, le=4, description="factor on the edited picture (ZONE's code: 1)")
+    scale_lengths: bool = Field(True, description="lengths grow with the picture; false: as published, at any size")
+    map_model: str | None = Field(
+        None, description="a text-to-image model whose attention --save-maps shows beside (ZONE, fig. 2)"
+    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+
+_PUBLISHED: dict[str, Any] = {
+    name: field.default
+    for name, field in ZONEOptions.model_fields.items()
+    if name not in {"model", "second_model", "map_model", "variant", "allow_pickle", "accept_db", "classifier"}
+}
+ZONEOptions.presets = {
+    "paper": {**_PUBLISHED, "skip_below": 0.0, "threshold": 128, "maps": "blocks", "attention": "instruction"},
+    "official-code": {**_PUBLISHED, "skip_below": 0.0, "scale_lengths": False},
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an instruction is at work: the rough region, bool `(H, W)`; `drawn` by the user, or from attention. `found`
+    says what there is where that is nothing."""
+
+    rough: np.ndarray
+    drawn: bool
+    found: str = ""
+
+
+class ZONEEditor(InstructionEditor):
+    """One turn for each subtask: a region of its own, and nothing else of the picture changes.
+
+    It finds regions itself; what the user drew for a subtask is taken instead.
+    """
+
+    options_type = ZONEOptions
+    finds_regions = True
+
+    def start(self, job: EditJob, number: int, instruction: str, picture: Image) -> Turn:
+        model, options = self.model, self.options
+        beta = self._beta(self._action(job.plan.subtasks[number], instruction))
+        models = [model]
+        if options.second_model and beta and beta >= options.skip_below:
+            models.append(self._load(options.second_model))
+        size = picture.shape[0] // model.parts.factor, picture.shape[1] // model.parts.factor
+        positions = text_positions(model.parts, instruction)
+        rows = [NULL_ROW, IMAGE_ROW] if options.attention == "null" else [TEXT_ROW]
+        layers = self._layers(model, size)
+        maps = [(layers, AttentionMaps(size, rows, [positions[0], positions[-1]]))]
+        if job.watch.save_map is not None:
+            maps.append((layers, AttentionMaps(size, [TEXT_ROW], positions)))
+        return Turn(models, picture, instruction, job.seed + number, options, beta, maps)
+
+    def finish(self, job: EditJob, number: int, turn: Turn, before: Image, stopped: bool) -> Finished:
+        options = self.options
+        after = turn.decode()
+        if options.brightness != 1:
+            after = np.clip(np.rint(after.astype(np.float32) * options.brightness), 0, 255).astype(np.uint8)
+        action = self._action(job.plan.subtasks[number], turn.instruction)
+        log: dict[str, Any] = {"action": action, "beta": turn.beta if len(turn.models) > 1 else 0.0, "notes": []}
+        place = self._place(job, number, turn, before)
+        if stopped:
+            return Finished(after, place.rough.astype(np.float32), log)
+        if not place.rough.any():
+            raise ObjectNotFound(
+                f"nothing in the picture answers to {turn.instruction!r}: {place.found}",
+                "name the thing differently, draw it with --box or --mask, or raise -o threshold",
+            )
+        region, segments = place.rough, []
+        if options.segments == "iou" and not place.drawn:
+            region, segments = self._segment(job, before if action == "remove" else after, place.rough, log)
+        smoothed = None
+        if options.smoother:
+            grown = steps.dilate(region, round(self._length(options.dilation, before)))
+            response = steps.edge_response(before, after, grown, self._length(options.cutoff, before))
+            closing = round(self._length(options.closing, before))
+            smoothed = steps.smoothed_mask(response, options.edge_threshold, closing)
+        alpha = steps.layer_strength(region, smoothed, options.alpha)
+        if place.drawn:
+            alpha = np.where(place.rough, alpha, 0).astype(np.float32)
+        log |= {
+            "rough_share": float(place.rough.mean()),
+            "region_share": float(region.mean()),
+            "pasted_share": float((alpha > 0).mean()),
+        }
+        self._save_maps(job, number, turn, before, place.rough, segments, region, smoothed, alpha)
+        return Finished(after, alpha, log)
+
+    # --- what is asked ------------------------------------------------------------------------------------------------
+
+    def _action(self, subtask: Subtask, instruction: str) -> Literal["change", "add", "remove"]:
+        options = self.options
+        if options.action == "plan":
+            return subtask.action
+        judge = classifier(self.runtime, options.model, self.model.parts, options.classifier, options.classifier_decode)
+        return judge.actions([instruction])[0]
+
+    def _beta(self, action: str) -> float:
+        return self.options.beta_remove if action == "remove" else self.options.beta
+
+    def _length(self, published: float, picture: Image) -> float:
+        """A published length in pixels of `picture`."""
+        side = min(picture.shape[:2])
+        return published * side / _PUBLISHED_SIDE if self.options.scale_lengths else published
+
+    # --- where --------------------------------------------------------------------------------------------------------
+
+    def _layers(self, model: InstructionModel, size: tuple[int, int]) -> Sequence[AttentionLayer]:
+        options = self.options
+        layers = attention_layers(model.network, "cross")
+        if options.maps == "blocks":
+            down = len(model.parts.unet.down_blocks)
+            wanted = [f"down_blocks.{i}." for i in range(max(down - 3, 0), down)] + [
+                f"up_blocks.{i}." for i in range(3)
+            ]
+            chosen = tuple(layer for layer in layers if layer.name.startswith(tuple(wanted)))
+            return chosen or layers
+        side = math.sqrt(size[0] * size[1]) * model.parts.factor / options.map_scale
+        # A picture of fewer cells than that gives what it has.
+        return layers_near(layers, size, side, min(options.least_cells, *size))
+
+    def difference(self, first: Tensor, last: Tensor, size: tuple[int, int]) -> np.ndarray:
+        """`(H, W)` float32 in [0, 255] from the maps of the first and the last token: see `attention_difference`."""
+        return steps.attention_difference(first, last, size)
+
+    def lack(self, relevance: Tensor, size: tuple[int, int]) -> np.ndarray:
+        """The same from what the instruction adds to the prediction: see `relevance_difference`."""
+        return steps.relevance_difference(relevance, size)
+
+    def rough(self, difference: np.ndarray, threshold: float | None = None) -> np.ndarray:
+        """The rough region, bool `(H, W)`: where the difference is at most `threshold` (default: the option), without
+        small parts."""
+        threshold = self.options.threshold if threshold is None else threshold
+        return steps.drop_small(difference <= threshold, self._least_area(difference))
+
+    def choose(self, rough: np.ndarray, segments: Sequence[np.ndarray]) -> tuple[int | None, float]:
+        """Which of the `segments` becomes the region, if any, and its overlap with the rough one."""
+        return steps.choose_segment(rough, segments, self.options.least_iou)
+
+    def _place(self, job: EditJob, number: int, turn: Turn, before: Image) -> Place:
+        drawn = [r.mask for r in job.regions if r.subtask == number and r.given and r.mask is not None]
+        if drawn:
+            return Place(union(drawn) > 0, True)
+        options = self.options
+        if options.attention == "prediction":
+            difference = self.lack(turn.relevance, before.shape[:2])
+        else:
+            first, last = turn.maps[0][1].mean().mean(0)
+            difference = self.difference(first, last, before.shape[:2])
+        rough = self.rough(difference)
+        save_picture(job.watch, f"{number + 1}-difference", difference / 255, before.shape[:2])
+        if options.attention == "prediction":
+            effect = float(turn.relevance.max()) / max(turn.done, 1)
+            if effect < options.least_effect:
+                found = (
+                    f"it adds {effect:.3f} at most to the prediction, {options.least_effect:g} at least is asked for"
+                )
+                return Place(np.zeros_like(rough), False, found)
+        found = (
+            f"the smallest difference of attention is {difference.min():.0f} of 255, {options.threshold:g} at most is "
+            "asked for, in a part that is large enough"
+        )
+        return Place(rough, False, found)
+
+    def _least_area(self, picture: Image) -> float:
+        return self._length(math.sqrt(self.options.min_area), picture) ** 2
+
+    def _segment(
+        self, job: EditJob, picture: Image, rough: np.ndarray, log: dict[str, Any]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The region that is edited, and all segments. What was chosen, or why nothing was, goes into `log`."""
+        if job.segmenter is None:
+            log["notes"].append(
+                "no segmenter is chosen, so the region is the attention's rough one; --grounder sam outlines things"
+            )
+            return rough, []
+        found = job.segmenter.ground(picture, [])
+        segments = [region.mask > 0.5 for region in found if region.mask is not None]
+        chosen, overlap = self.choose(rough, segments)
+        log |= {"segments": len(segments), "segment": chosen, "iou": overlap}
+        region = rough if chosen is None else steps.drop_small(segments[chosen], self._least_area(picture))
+        if chosen is None or not region.any():
+            log["notes"].append("no segment overlaps the attention's rough region, which is edited as it is")
+            return rough, segments
+        return region, segments
+
+    # --- looking inside -----------------------------------------------------------------------------------------------
+
+    def _save_maps(
+        self,
+        job: EditJob,
+        number: int,
+        turn: Turn,
+        before: Image,
+        rough: np.ndarray,
+        segments: Sequence[np.ndarray],
+        region: np.ndarray,
+        smoothed: np.ndarray | None,
+        alpha: np.ndarray,
+    ) -> None:
+        watch, options, size = job.watch, self.options, before.shape[:2]
+        if watch.save_map is None:
+            return
+        what = f"{number + 1}"
+        save_tokens(watch, self.model.parts, turn.instruction, turn.maps[1][1].mean()[0], size, f"{what}-attention")
+        if options.map_model:
+            from gas_editors.instruction.zone_maps import text_attention
+
+            model, maps = text_attention(self, options.map_model, before, turn.instruction, job.seed + number)
+            save_tokens(watch, model, turn.instruction, maps, size, f"{what}-text-to-image")
+        levels = np.zeros(size, np.float32)
+        for shade, segment in enumerate(segments, 1):  # the largest come first, so that small ones lie on top
+            levels[segment] = shade / len(segments)
+        pictures = {"rough": rough, "segments": levels, "chosen": region, "smoothed": smoothed, "pasted": alpha}
+        for name, one in pictures.items():
+            if one is not None:
+                save_picture(watch, f"{what}-{name}", one.astype(np.float32), size)

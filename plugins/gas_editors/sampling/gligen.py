@@ -1,0 +1,150 @@
+"""GLIGEN inpainting (Li et al. 2023, arXiv 2301.07093): each subtask's box is filled anew, by a model that is told
+which phrase belongs into which box."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from gas.diffusion.gligen import GLIGEN, MOST_THINGS, RelativeBox, Things
+from gas.diffusion.masks import box_cells, box_mask
+from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, sample, times
+from gas.diffusion.sample.targets import Targets
+from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.errors import InputRefused, UsageError
+from gas.masks import box_mask as pixel_box
+from gas.masks import mask_box
+from gas.types import Box, EditJob, Region, Subtask
+from gas_editors.distillation.base import region_mask, subtask_regions
+from gas_editors.sampling.base import SamplingEditor, SamplingOptions, save_latent_map
+
+MODEL = "masterful/gligen-1-4-inpainting-text-box"
+"""The inpainting model that was published in diffusers' layout; its newest revision. It is not in a profile, since
+profiles name safetensors and this one has none."""
+REVISION = "d6d957f8d27c40889c0d570a616571a5645c8be3"
+
+
+class GLIGENOptions(SamplingOptions):
+    """Settings of GLIGEN inpainting. Defaults are those of diffusers' own pipeline for it, which agree with the
+    authors' code."""
+
+    model: str | None = Field(
+        None,
+        description=f"hub id, id@revision, or folder of a GLIGEN model, such as {MODEL}@{REVISION} with "
+        "allow_pickle=true (its weights are .bin files)",
+    )
+    scheduled_sampling: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="share of the steps, from the noisiest on, in which the boxes are told (paper: tau; 0.3 to 1)",
+    )
+
+
+class GLIGENEditor(SamplingEditor):
+    """Fills the boxes of all regions anew and keeps the rest: outside them the source's latent of the same time is put
+    back after each step.
+
+    A subtask's target belongs into its boxes; of a removal the anchor does, what lies behind it, if the plan names it.
+    A grounded run fills the regions themselves, one row for each subtask beside the whole prompt's (docs/methods.md).
+    """
+
+    options_type = GLIGENOptions
+    needs_regions = True
+    needs_source = False
+
+    @property
+    def model(self) -> StableDiffusion:
+        options = self.options
+        if not options.model:
+            raise UsageError(
+                "no GLIGEN model is named", f"use -o model=FOLDER, or -o model={MODEL} -o allow_pickle=true"
+            )
+        return StableDiffusion.load(
+            options.model, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle, gated=True
+        )
+
+    def planned(self, job: EditJob) -> int:
+        return len(times(self.model.schedule, self.options.steps))
+
+    def run(
+        self, job: EditJob, phases: Phases, predictor: Predictor, z_source: Tensor, targets: Targets
+    ) -> tuple[Tensor, Mapping[str, Any]]:
+        model, options = GLIGEN.of(self.model), self.options
+        keep = self._kept(job, targets, z_source)
+        described, things = self._things(job, model)
+        beside = model.keeping(z_source, keep)
+        told, untold = Predictor(model.told(described, beside)), Predictor(model.told(None, beside))
+        embeddings = predictor.embed(["", *(target for _, target in targets.prompts)])
+        ordered = times(model.schedule, options.steps)
+        last_told = math.ceil(options.scheduled_sampling * len(ordered))  # up, so that of few steps one is told too
+        # One noise for all times, for then what is put back outside is one path, as what is made inside is; the authors
+        # draw it anew for each step, with a sampler that forgives it.
+        noise = torch.randn(z_source.shape, generator=torch.Generator().manual_seed(job.seed)).to(z_source)
+
+        def predict(z: Tensor, t: int, i: int) -> Tensor:
+            rows = (told if i < last_told else untold).predict(z, t, embeddings)
+            predictor.rows += len(rows)
+            return targets.guided(rows, t, options.guidance_scale)
+
+        def source_at(s: int) -> Tensor:
+            return z_source if s == CLEAN else model.schedule.add_noise(z_source, noise, torch.tensor([s]))
+
+        def blend(z: Tensor, s: int, i: int) -> Tensor:
+            return keep * source_at(s) + (1 - keep) * z
+
+        z = sample(phases, "inpainting", model.schedule, blend(noise, ordered[0], 0), ordered, predict, blend)
+        save_latent_map(job.watch, "filled", 1 - keep[0, 0], job.image.shape[:2])
+        texts = {thing["phrase"] for thing in things} | {text for _, text in targets.prompts}
+        cut = {text: words for text in sorted(texts) if (words := model.dropped_words(text))}
+        return z, {"things": things, "steps_told": last_told, "prompts_cut": cut}
+
+    def paste_mask(self, job: EditJob) -> np.ndarray | None:
+        if job.grounded:
+            return None
+        height, width = job.image.shape[:2]
+        return np.maximum.reduce([pixel_box(_box(region), (width, height)) for region in job.regions])
+
+    def _kept(self, job: EditJob, targets: Targets, like: Tensor) -> Tensor:
+        """`(1, 1, h, w)`: 1 where the picture stays: outside the boxes, or outside the regions of a grounded run."""
+        if (region := targets.region) is not None:
+            return (region <= 0).to(like)
+        for index in range(len(job.plan.subtasks)):
+            subtask_regions(job, index)
+        size = (like.shape[2], like.shape[3])
+        boxes = [box_mask(box_cells(_box(region), job.image.shape[:2], size), size) for region in job.regions]
+        return 1 - torch.stack(boxes).amax(0).to(like)
+
+    def _things(self, job: EditJob, model: GLIGEN) -> tuple[list[Things], list[dict[str, Any]]]:
+        """What each row is told: the null prompt's nothing; grounded, each subtask's its own; the whole prompt's all.
+        And all of it in plain values."""
+        height, width = job.image.shape[:2]
+        own: list[list[tuple[str, RelativeBox]]] = []
+        for index, subtask in enumerate(job.plan.subtasks):
+            boxes = [_box(region) for region in job.regions if region.subtask == index]
+            phrase = phrase_of(subtask)
+            own.append([(phrase, (b[0] / width, b[1] / height, b[2] / width, b[3] / height)) for b in boxes if phrase])
+        every = [thing for things in own for thing in things]
+        if len(every) > MOST_THINGS:
+            raise InputRefused(
+                f"the plan has {len(every)} boxes with phrases; GLIGEN was trained with at most {MOST_THINGS}",
+                "make the edit in several runs",
+            )
+        rows = [[], *(own if job.grounded else ()), every]
+        return [model.describe(row) for row in rows], [{"phrase": phrase, "box": list(box)} for phrase, box in every]
+
+
+def phrase_of(subtask: Subtask) -> str:
+    """What shall be in a subtask's box: its target; of a removal the anchor, what lies behind it ("" if not known)."""
+    return (subtask.anchor or "").strip() if subtask.action == "remove" else subtask.target
+
+
+def _box(region: Region) -> Box:
+    """The region's box in pixels, or the one around its mask."""
+    return region.box or mask_box(region_mask(region))

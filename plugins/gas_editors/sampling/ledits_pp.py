@@ -1,0 +1,208 @@
+"""LEDITS++ (Brack et al. 2023, arXiv 2311.16711): several concepts at once added to and taken from an inverted picture,
+each where the model itself sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from gas.diffusion.attention.control import AttentionLayer, attention_layers, collect_attention, layers_near
+from gas.diffusion.instruct import text_positions
+from gas.diffusion.sample.edit_friendly import invert_edit_friendly
+from gas.diffusion.sample.phases import Phases, Predictor, State, clean, times
+from gas.diffusion.sample.targets import Targets
+from gas.diffusion.schedule import SNR_EDGES
+from gas.files import slug
+from gas.types import EditJob, Subtask
+from gas_editors.distillation.base import whole_prompts
+from gas_editors.sampling.base import SamplingEditor, SamplingOptions, save_latent_map, subtask_mask
+
+_LEAST_CELLS = 8
+"""A coarser attention map than 8 x 8 says next to nothing about a place."""
+
+
+class LEditsPPOptions(SamplingOptions):
+    """Settings of LEDITS++. Defaults are those of its authors' example of replacing one thing by another (diffusers,
+    `LEditsPPPipelineStableDiffusionXL`: "tennis ball" out, "tomato" in)."""
+
+    steps: int = Field(50, ge=1, le=1000, description="steps of the inversion, and as many of the edit")
+    skip: float = Field(
+        0.2,
+        ge=0,
+        le=5,
+        description="steps left out at the noisy end, as a share of steps; more of them keep more of the picture",
+    )
+    guidance_scale: float = Field(10.0, ge=0, le=100, description="s_e of a concept that is to be there")
+    remove_scale: float = Field(5.0, ge=0, le=100, description="s_e of a concept that is to go, in the other direction")
+    threshold: float = Field(
+        0.85,
+        ge=0,
+        le=1,
+        description="lambda of a concept that is to be there: the quantile of cells that its masks leave out",
+    )
+    remove_threshold: float = Field(0.9, ge=0, le=1, description="lambda of a concept that is to go")
+    mask: Literal["both", "attention", "noise", "none"] = Field(
+        "both",
+        description="where a concept acts: M1 and M2 (paper), M1 from attention alone, M2 from the noise estimates "
+        "alone, or everywhere; a grounded run takes the regions instead",
+    )
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A phrase and how it acts: `scale` is negative for one that is to go; `row` is the target's that it is part of;
+    `tokens` how many tokens the model sees of it."""
+
+    phrase: str
+    scale: float
+    threshold: float
+    row: int
+    tokens: int
+
+
+class LEditsPPEditor(SamplingEditor):
+    """Edits by guiding the sampler that remakes the picture towards and away from concepts.
+
+    A subtask's target is added and its source taken away, each with the subtask's `strength`. The whole sentences are
+    used only by a grounded run, which keeps every concept to its region (docs/methods.md).
+    """
+
+    options_type = LEditsPPOptions
+
+    def times(self) -> tuple[int, ...]:
+        """The descending times of both ways."""
+        steps = self.options.steps
+        every = round(steps * (1 + self.options.skip))
+        return times(self.model.schedule, every, steps / every)
+
+    def planned(self, job: EditJob) -> int:
+        return 2 * len(self.times())
+
+    def targets(self, job: EditJob, size: tuple[int, int]) -> Targets:
+        pairs = tuple(concepts_of(subtask) for subtask in job.plan.subtasks)
+        if not job.grounded:
+            return Targets(pairs)
+        masks = [subtask_mask(job, index, size) for index in range(len(pairs))]
+        options, schedule = self.options, self.model.schedule
+        return Targets.grounded(pairs, whole_prompts(job), masks, schedule, overlap=options.overlap, beta=options.beta)
+
+    def run(
+        self, job: EditJob, phases: Phases, predictor: Predictor, z_source: Tensor, targets: Targets
+    ) -> tuple[Tensor, Mapping[str, Any]]:
+        inversion = invert_edit_friendly(phases, predictor, z_source, self.times(), job.seed, runtime=self.runtime)
+        concepts = self._concepts(job, targets)
+        embeddings = predictor.embed(["", *(concept.phrase for concept in concepts)])
+        layers = self._layers((z_source.shape[2], z_source.shape[3]))
+
+        def step(i: int, state: State) -> State:
+            z, t = state["z"], inversion.solver.times[i]
+            with ExitStack() as seen:
+                maps = None
+                if targets.masks is None and self.options.mask in ("both", "attention"):
+                    rows = range(1, 1 + len(concepts))
+                    tokens = range(1, 1 + max(concept.tokens for concept in concepts))
+                    size = (z.shape[2], z.shape[3])
+                    maps = seen.enter_context(
+                        collect_attention(self.model.unet, layers, size, rows=rows, tokens=tokens)
+                    )
+                null, *noises = predictor.predict(z, t, embeddings).split(1)
+            guidance = torch.cat([concept.scale * (one - null) for concept, one in zip(concepts, noises, strict=True)])
+            attention = None if maps is None else maps.mean()
+            masks = self._masks(targets, concepts, guidance, attention, t)
+            eps = null + (masks * guidance).sum(0, keepdim=True)
+            estimate = clean(self.model.schedule, z, eps, t)
+            return {
+                "z": targets.blend(inversion.step(i, z, estimate, state["before"]), inversion.at(i + 1)),
+                "before": estimate,
+                "estimate": targets.blend(estimate, z_source),
+                "masks": state["masks"] + masks,
+            }
+
+        count = len(inversion.solver.times)
+        state = {
+            "z": inversion.at(0),
+            "before": torch.zeros_like(z_source),
+            "masks": z_source.new_zeros(len(concepts), 1, *z_source.shape[2:]),
+        }
+        state = phases.run("edit", count, state, step)
+        self._save(job, concepts, state["masks"] / count)
+        return state["z"], {"concepts": [_described(concept) for concept in concepts]}
+
+    def _concepts(self, job: EditJob, targets: Targets) -> list[Concept]:
+        options, model = self.options, self.model
+        strengths = [subtask.strength for subtask in job.plan.subtasks]
+        if job.grounded:
+            strengths.append(1.0)  # of the whole sentences, which come last
+        found = []
+        for row, (pair, strength) in enumerate(zip(targets.prompts, strengths, strict=True)):
+            scales = (-options.remove_scale, options.guidance_scale)
+            for phrase, scale, threshold in zip(
+                pair, scales, (options.remove_threshold, options.threshold), strict=True
+            ):
+                if phrase.strip():
+                    tokens = max(1, len(text_positions(model, phrase)) - 2)
+                    found.append(Concept(phrase, scale * strength, threshold, row, tokens))
+        return found
+
+    def _layers(self, size: tuple[int, int]) -> Sequence[AttentionLayer]:
+        """The layers nearest to a quarter of the latent's sides (16 x 16 at 512 pixels, as in the paper)."""
+        every = attention_layers(self.model.unet, "cross")
+        return layers_near(every, size, (size[0] * size[1]) ** 0.5 / 4, min(_LEAST_CELLS, *size))
+
+    def _masks(
+        self, targets: Targets, concepts: Sequence[Concept], guidance: Tensor, attention: Tensor | None, t: int
+    ) -> Tensor:
+        """`(n, 1, h, w)`: where each concept's guidance `(n, C, h, w)` acts. `attention` is `(n, tokens, rows,
+        columns)`, where it is looked at."""
+        if (region := targets.region) is not None:
+            shares = targets.shares(t, guidance)[[concept.row for concept in concepts]]
+            return shares * (region > 0).to(guidance)
+        masks = guidance.new_ones(len(concepts), 1, *guidance.shape[2:])
+        kind = self.options.mask
+        for index, concept in enumerate(concepts):
+            if attention is not None:
+                masks[index] *= attention_mask(attention[index, : concept.tokens].sum(0), concept.threshold, masks)
+            # At the noisiest times the estimates say little about a place: M1 is alone there (LEDITS++'s own code).
+            if kind == "noise" or (kind == "both" and self.model.schedule.snr_bin(t) < len(SNR_EDGES)):
+                masks[index] *= above_quantile(guidance[index].abs().sum(0), concept.threshold)
+        return masks
+
+    def _save(self, job: EditJob, concepts: Sequence[Concept], masks: Tensor) -> None:
+        for number, (concept, mask) in enumerate(zip(concepts, masks, strict=True), start=1):
+            sign = "to" if concept.scale > 0 else "from"
+            save_latent_map(job.watch, f"{number}-{sign}-{slug(concept.phrase)}", mask[0], job.image.shape[:2])
+
+
+def concepts_of(subtask: Subtask) -> tuple[str, str]:
+    """The phrase that `subtask` moves away from and the one that it moves towards; "" where there is none.
+
+    The things themselves, without the anchor that `Subtask.prompts` adds: that is there already and shall stay.
+    """
+    return subtask.source * (subtask.action != "add"), subtask.target * (subtask.action != "remove")
+
+
+def attention_mask(attention: Tensor, threshold: float, like: Tensor) -> Tensor:
+    """M1 `(1, h, w)` on the cells of `like` `(..., h, w)`: 1 where a concept's attention `(rows, columns)`, smoothed,
+    is not below its quantile `threshold` (LEDITS++, eq. 9 and 10)."""
+    # A 3 x 3 Gaussian with the variance of the reference code, whose exponent is squared once more than a Gaussian's.
+    side = torch.exp(-(torch.tensor([-1.0, 0.0, 1.0]) ** 2)).to(attention)
+    kernel = torch.outer(side, side) / side.sum() ** 2
+    padded = F.pad(attention[None, None], (1, 1, 1, 1), mode="replicate")
+    smooth = F.conv2d(padded, kernel[None, None])
+    return F.interpolate(above_quantile(smooth, threshold), like.shape[-2:], mode="nearest")[0]
+
+
+def above_quantile(values: Tensor, threshold: float) -> Tensor:
+    """1 where `values` are not below their quantile `threshold`, else 0."""
+    return (values >= torch.quantile(values.float(), threshold)).to(values)
+
+
+def _described(concept: Concept) -> dict[str, Any]:
+    return {"phrase": concept.phrase, "scale": concept.scale}

@@ -1,0 +1,250 @@
+"""The segmenter `sam`: masks for boxes, or all segments of a picture (Segment Anything, Kirillov et al. 2023, arXiv
+2304.02643).
+
+Two loaders, one behaviour: a folder or hub id goes through transformers (Sam; Sam 2 and 3 where torchvision is there),
+a `.pth` file of the original authors through their own code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from gas.errors import ObjectNotFound, ResultRefused
+from gas.interfaces import Grounder, Options
+from gas.masks import box_mask, check_box, mask_box
+from gas.types import Region
+from gas_grounders.grounding_dino import pad_thin
+
+if TYPE_CHECKING:
+    import torch
+
+    from gas.types import Box, Image, Mask
+
+PUBLISHED = "facebook/sam-vit-base@70c1a07f894ebb5b307fd9eaaee97b9dfc16068f"
+KEPT_PICTURES = 4
+LOGITS_AT_ONCE = 2**27
+"""How many numbers of logits at native size are held at once: half a gigabyte."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What the image encoder made of a picture of `size` (height, width): float32 tensors for its own network."""
+
+    features: Any
+    size: tuple[int, int]
+
+
+class Network(Protocol):
+    """What a loader gives. Boxes `(n, 4)` and points `(n, 2)` are in pixels of the picture."""
+
+    def encode(self, image: Image) -> Embedding:
+        """The picture's embedding: the slow part, done once for a picture."""
+
+    def predict(
+        self, embedding: Embedding, boxes: np.ndarray | None, points: np.ndarray | None, several: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits `(n, 1 or 3, H, W)` at the picture's size, and the IoU expected of each, `(n, 1 or 3)`.
+
+        With both boxes and points, prompt n is box n and point n together. `several` asks for the three masks of an
+        ambiguous prompt."""
+
+    def segments(self, image: Image, embedding: Embedding, options: SamOptions) -> list[tuple[np.ndarray, float]]:
+        """All segments of the picture, in any order: masks, bool `(H, W)`, with the IoU expected of each."""
+
+
+class SamOptions(Options):
+    """Defaults for whole pictures are those of the authors' SamAutomaticMaskGenerator."""
+
+    model: str = Field(
+        PUBLISHED,
+        description="hub id, local folder or package:PACKAGE/FOLDER in transformers' layout, or an original .pth file",
+    )
+    decoder_heads: int = Field(
+        8, ge=1, description="of a .pth file: attention heads of its mask decoder, which the file does not tell"
+    )
+    prompt: Literal["box", "point", "both"] = Field("box", description="what is asked: a box, its middle, or both")
+    choose: Literal["single", "iou", "fit", "smallest", "largest"] = Field(
+        "single",
+        description="which mask: the network's one for clear prompts, or of its three the one with the best expected "
+        "IoU, the one whose outline fits the box best, the smallest, the largest",
+    )
+    mask_threshold: float = Field(0.0, ge=-20, le=20, description="logit above which a pixel belongs to the mask")
+    points_per_side: int = Field(32, ge=1, le=128, description="whole picture: points asked along each side")
+    iou_threshold: float = Field(0.88, ge=0, le=1, description="whole picture: lowest expected IoU of a segment")
+    stability_threshold: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="whole picture: lowest IoU between a segment's masks at a higher and a lower logit",
+    )
+    stability_offset: float = Field(1.0, ge=0, le=10, description="whole picture: how much higher and lower")
+    nms: float = Field(0.7, gt=0, le=1, description="whole picture: segments whose boxes overlap more are the same")
+    smallest_area: int = Field(0, ge=0, description="whole picture: smaller islands and holes are removed, in pixels")
+
+
+class EmbeddingCache:
+    """The last pictures' embeddings, by network and content."""
+
+    def __init__(self, limit: int = KEPT_PICTURES) -> None:
+        self.limit = limit
+        self._kept: OrderedDict[tuple[Any, ...], Embedding] = OrderedDict()
+
+    def get(self, key: tuple[Any, ...], make: Callable[[], Embedding]) -> Embedding:
+        """The embedding under `key`, made when it is not there; the one that was used longest ago makes room."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        while len(self._kept) > self.limit:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+
+class Sam(Grounder):
+    """Turns boxes into masks, and a picture into segments.
+
+    A region's box stays as it was found, and so does its score if it has one (else it gets the IoU that the network
+    expects). A region with a mask but no box is asked with the mask's box.
+    """
+
+    options_type = SamOptions
+    segments = True
+    detects = False
+
+    def ground(self, image: Image, regions: Sequence[Region]) -> list[Region]:
+        """The regions, each with a mask of zeros and ones; for no regions all segments, the largest first.
+
+        ObjectNotFound (exit 5) for a region without a place. A mask that is empty, or wholly outside its box, is
+        replaced by the box with a warning: the detector did find the thing there, the papers' own masks are boxes, and
+        an error would lose the other regions too.
+        """
+        if not regions:
+            return self._segments(image)
+        answer = list(regions)
+        size = image.shape[1], image.shape[0]
+        boxes: dict[int, Box] = {}
+        for index, region in enumerate(regions):
+            if region.given:
+                continue
+            if region.box is None and (region.mask is None or not region.mask.any()):
+                raise ObjectNotFound(
+                    f"there is no box for {region.phrase!r}, and sam does not look for words",
+                    "put a detector before it: --grounder grounding-dino --grounder sam",
+                )
+            box = mask_box(region.mask) if region.box is None else region.box  # type: ignore[arg-type]
+            boxes[index] = check_box(box, size, name=f"region {region.phrase!r}", sure=True)
+        if not boxes:
+            return answer
+        masks = self._masks(image, np.array(list(boxes.values())))
+        for (index, box), (mask, score) in zip(boxes.items(), masks, strict=True):
+            region = regions[index]
+            whole = box_mask(box, size)
+            if not (mask * whole).any():
+                warnings.warn(
+                    f"sam found nothing in the box of {region.phrase!r}; its mask is the whole box", stacklevel=2
+                )
+                mask, score = whole, 0.0
+            answer[index] = replace(
+                region,
+                box=box if region.box is None else region.box,
+                mask=mask,
+                score=score if region.score is None else region.score,
+            )
+        return answer
+
+    def _masks(self, image: Image, boxes: np.ndarray) -> list[tuple[Mask, float]]:
+        """For each box `(n, 4)` the chosen mask and the IoU expected of it, from 0 to 1."""
+        network, options = self._network(), self.options
+        embedding = self._embedding(network, image)
+        several = options.choose != "single"
+        points = (boxes[:, :2] + boxes[:, 2:]) / 2
+        height, width = image.shape[:2]
+        at_once = max(LOGITS_AT_ONCE // (embedding.size[0] * embedding.size[1] * (3 if several else 1)), 1)
+        found: list[tuple[Mask, float]] = []
+        for start in range(0, len(boxes), at_once):
+            part = slice(start, start + at_once)
+            logits, quality = network.predict(
+                embedding,
+                boxes[part] if options.prompt != "point" else None,
+                points[part] if options.prompt != "box" else None,
+                several,
+            )
+            _check_finite(logits, quality, options.model)
+            masks = (logits[..., :height, :width] > options.mask_threshold).cpu().numpy()
+            for box, candidates, scores in zip(boxes[part], masks, quality.cpu().numpy(), strict=True):
+                best = choose(candidates, scores, box, options.choose)
+                found.append((candidates[best].astype(np.float32), float(np.clip(scores[best], 0, 1))))
+        return found
+
+    def _segments(self, image: Image) -> list[Region]:
+        network = self._network()
+        height, width = image.shape[:2]
+        found = network.segments(pad_thin(image), self._embedding(network, image), self.options)
+        cut = [(mask[:height, :width], score) for mask, score in found]
+        kept = sorted(((m, s) for m, s in cut if m.any()), key=lambda one: -int(one[0].sum()))
+        return [
+            Region(
+                f"segment {number}",
+                mask_box(mask.astype(np.float32)),
+                mask.astype(np.float32),
+                float(np.clip(score, 0, 1)),
+            )
+            for number, (mask, score) in enumerate(kept, 1)
+        ]
+
+    def _embedding(self, network: Network, image: Image) -> Embedding:
+        content = hashlib.blake2b(np.ascontiguousarray(image), digest_size=20).digest()
+        cache = self.runtime.shared(("sam-embeddings",), EmbeddingCache)
+        key = (*self._key(), self.runtime.torch_dtype(), image.shape, content)
+        return cache.get(key, lambda: network.encode(pad_thin(image)))
+
+    def _key(self) -> tuple[Any, ...]:
+        return ("sam", self.options.model, self.options.decoder_heads, str(self.runtime.torch_device()))
+
+    def _network(self) -> Network:
+        model = self.options.model
+
+        def load() -> Network:
+            if Path(model).suffix in {".pth", ".pt"}:
+                from gas_grounders.sam.original import OriginalSam
+
+                return OriginalSam.load(model, self.options.decoder_heads, self.runtime)
+            from gas_grounders.sam.transformers import TransformersSam
+
+            return TransformersSam.load(model, self.runtime)
+
+        return self.runtime.shared((*self._key(), self.runtime.torch_dtype()), load)
+
+
+def choose(masks: np.ndarray, scores: np.ndarray, box: np.ndarray, how: str) -> int:
+    """The index of one of `masks` (bool `(k, H, W)`) with the expected IoUs `scores` `(k,)`; an empty one only when all
+    are.
+
+    "single" and "iou" take the best score, "fit" the mask whose own box has the greatest IoU with `box`, "smallest" and
+    "largest" go by area.
+    """
+    areas = masks.sum(axis=(1, 2))
+    full = np.flatnonzero(areas) if areas.any() else np.arange(len(masks))
+    if how == "smallest":
+        return int(full[np.argmin(areas[full])])
+    if how == "largest":
+        return int(full[np.argmax(areas[full])])
+    if how == "fit" and areas.any():
+        from gas_grounders.detector import iou
+
+        own = np.array([mask_box(masks[i].astype(np.float32)) for i in full])
+        return int(full[np.argmax(iou(np.asarray(box, np.float64), own))])
+    return int(full[np.argmax(scores[full])])
+
+
+def _check_finite(logits: torch.Tensor, quality: torch.Tensor, model: str) -> None:
+    if not (bool(logits.isfinite().all()) and bool(quality.isfinite().all())):
+        raise ResultRefused(f"the masks of {model} are not finite numbers", "try --dtype fp32, or name another model")

@@ -1,0 +1,274 @@
+"""Bounded calls of a service: how many, how long, how much, where to, and what may be said about it afterwards.
+
+A plan costs at most three calls and five minutes, its corrections and fallbacks included; a connection is waited for
+10 s, a silent service 120 s, a reply is read up to 4 MB. A refused login is not tried again. The clients' own retries
+are off.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from gas.errors import ServiceUnavailable
+from gas.settings import keys
+
+MAX_CALLS = 3
+TOTAL_SECONDS = 300.0
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 120.0
+MAX_REPLY_BYTES = 4_000_000
+_PAUSES = (1.0, 3.0)
+_TRY_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+
+# Below warnings they log what is sent and received: pictures, and headers, in which a service may quote the key.
+_TALKATIVE = ("httpcore", "httpcore2", "httpx", "httpx2", "openai")
+
+T = TypeVar("T")
+pause = time.sleep
+
+
+class CallFailed(Exception):
+    """A call that brought no reply: in words, with what to do about it, and whether trying again may help."""
+
+    def __init__(
+        self, message: str, remedy: str = "", *, status: int | None = None, again: bool = False, body: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message, self.remedy, self.status, self.again, self.body = message, remedy, status, again, body
+
+
+class Unsupported(CallFailed):
+    """The service does not know `part` of the request (the schema, a parameter); it can be asked without it."""
+
+    def __init__(self, part: str, message: str, remedy: str = "", *, status: int | None = None) -> None:
+        super().__init__(message, remedy, status=status)
+        self.part = part
+
+
+class Line:
+    """The calls that one plan may make. `secrets` never appear in what it raises.
+
+    `seconds` bounds everything together, `silence` the wait for a sign of life.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        seconds: float = TOTAL_SECONDS,
+        silence: float = READ_SECONDS,
+        secrets: Sequence[SecretStr] = (),
+    ) -> None:
+        self.service = service
+        self.secrets = list(secrets)
+        self.silence = silence
+        self.seconds = seconds
+        self.calls = 0
+        self._end = time.monotonic() + seconds
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._retry_after: str | None = None
+        self._broken: CallFailed | None = None
+
+    @property
+    def remaining(self) -> float:
+        """Seconds that are left."""
+        return self._end - time.monotonic()
+
+    @property
+    def calls_left(self) -> int:
+        """Calls that are left."""
+        return MAX_CALLS - self.calls
+
+    def call(self, send: Callable[[float], T]) -> T:
+        """What `send(seconds without a sign of life)` returns, tried again where that may help and is allowed.
+
+        ServiceUnavailable (8) when nothing came; Unsupported passes.
+        """
+        while True:
+            if self.calls_left < 1:
+                raise self.failure(
+                    CallFailed(f"{self.service} gave no usable reply in {MAX_CALLS} calls", "try again later")
+                )
+            if self.remaining <= 0:
+                raise self.failure(self._too_late())
+            self.calls += 1
+            self._retry_after = self._broken = None
+            try:
+                return self._within(send)
+            except Unsupported:
+                raise
+            except CallFailed as failure:
+                wait = self._wait(failure)
+                if wait is None:
+                    raise self.failure(failure) from None
+                pause(wait)
+
+    def look(self, send: Callable[[float], T]) -> T:
+        """What `send` returns, tried once: for questions about the service that carry no picture and are not counted.
+
+        ServiceUnavailable (8) when nothing came.
+        """
+        self._retry_after = self._broken = None
+        try:
+            return self._within(send)
+        except CallFailed as failure:
+            raise self.failure(failure) from None
+
+    def failure(self, failed: CallFailed) -> ServiceUnavailable:
+        """The error for the user, without secrets."""
+        return ServiceUnavailable(self.redact(failed.message)[:500], self.redact(failed.remedy)[:500])
+
+    def redact(self, text: str) -> str:
+        """`text` without the secrets: a service may quote the key that it was given."""
+        return keys.redact(text, self.secrets)
+
+    def hook(self, httpx: Any) -> Callable[[Any], None]:
+        """A response hook for a client of the module `httpx`: notes Retry-After, bounds the body while it is read."""
+        line = self
+
+        class Bounded(httpx.SyncByteStream):  # type: ignore[misc,name-defined]
+            def __init__(self, stream: Any) -> None:
+                self.stream, self.size = stream, 0
+
+            def __iter__(self) -> Any:
+                for chunk in self.stream:
+                    self.size += len(chunk)
+                    if self.size > MAX_REPLY_BYTES:
+                        raise line._break(f"{line.service} sent more than {MAX_REPLY_BYTES} bytes")
+                    if line.remaining <= 0:
+                        raise line._break(line._too_late().message)
+                    yield chunk
+
+            def close(self) -> None:
+                self.stream.close()
+
+        def received(response: Any) -> None:
+            line._retry_after = response.headers.get("retry-after")
+            packed = response.headers.get("content-encoding", "identity").strip().lower()
+            if packed not in ("", "identity"):  # was not asked for, and a few bytes could unpack to gigabytes
+                raise line._break(f"{line.service} sent a reply packed as {packed[:20]!r}, unasked")
+            response.stream = Bounded(response.stream)
+
+        return received
+
+    def explain(self, error: BaseException, hint: str) -> CallFailed:
+        """The failure behind an exception of a client's transport, by the kinds that httpx and its successor share."""
+        if self._broken is not None:
+            return self._broken
+        kinds = {cls.__name__ for part in _chain(error) for cls in type(part).__mro__}
+        if isinstance(error, CallFailed):
+            return error
+        if "ConnectTimeout" in kinds:
+            return CallFailed(f"{self.service} did not answer within {CONNECT_SECONDS:g} s", hint)
+        if "ProxyError" in kinds:
+            return CallFailed(f"the proxy on the way to {self.service} refused", "check HTTPS_PROXY and NO_PROXY")
+        if "ConnectError" in kinds or "ConnectionError" in kinds:
+            return CallFailed(f"{self.service} cannot be reached", hint)
+        if "TimeoutException" in kinds:
+            return CallFailed(
+                f"{self.service} was silent for {min(self.silence, self.seconds):g} s", "try again, or a smaller model"
+            )
+        if "TransportError" in kinds:
+            return CallFailed(f"{self.service} broke the connection off", "try again", again=True)
+        return CallFailed(f"{self.service} sent something that is not a reply ({type(error).__name__})", hint)
+
+    def _break(self, message: str) -> CallFailed:
+        self._broken = CallFailed(message, "check the address of the service")
+        return self._broken
+
+    def _too_late(self) -> CallFailed:
+        return CallFailed(
+            f"{self.service} gave no reply within {self.seconds:g} s in all", "try again, or a smaller model"
+        )
+
+    def _wait(self, failure: CallFailed) -> float | None:
+        """Seconds to wait before the next call; None: there is to be none."""
+        if not (failure.again or failure.status in _TRY_AGAIN) or self.calls_left < 1:
+            return None
+        asked = retry_after(self._retry_after)
+        if asked is None:
+            asked = _PAUSES[min(self.calls, len(_PAUSES)) - 1]
+        elif asked >= self.remaining:
+            failure.remedy = f"it asks to wait {asked:.0f} s: try again then"
+            return None
+        return asked if asked < self.remaining else None
+
+    def _within(self, send: Callable[[float], T]) -> T:
+        """The result of `send` in a thread of its own, which is left behind when the time is over.
+
+        Clients bound the wait for each byte and not the whole: a service that sends a byte a minute would hold them
+        for ever.
+        """
+        done: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+        silence = min(self.silence, max(0.1, self.remaining))
+
+        def work() -> None:
+            try:
+                done.put((True, send(silence)))
+            except BaseException as error:  # noqa: BLE001 (carried over to the caller's thread)
+                done.put((False, error))
+
+        thread = threading.Thread(target=work, daemon=True, name="planner call")
+        thread.start()
+        while thread.is_alive() and self.remaining > 0:
+            thread.join(min(0.2, max(0.01, self.remaining)))  # short waits: Ctrl-C gets through on every system
+        try:
+            good, result = done.get_nowait()
+        except queue.Empty:
+            raise self._break(self._too_late().message) from None
+        if not good:
+            raise result
+        return result  # type: ignore[no-any-return]
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks to wait (a number or a date); None when it says nothing sensible."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return None if math.isnan(seconds) else max(0.0, seconds)
+
+
+def is_local(url: str) -> bool:
+    """Whether `url` names this machine itself, by a loopback address or the name localhost."""
+    host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback
+
+
+def address(url: str) -> str:
+    """`url` as it may be shown: scheme, host, port and path, without user, password, query and fragment."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path.rstrip('/')}"
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and len(found) < 10:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found

@@ -1,0 +1,412 @@
+"""What a model is asked to return, and how its reply becomes an EditPlan: in this file alone.
+
+The schema is smaller than EditPlan, and every field is required, as the strict modes of the services want it. A reply
+is data: it is parsed within bounds (`lenient`), checked, cleaned of hidden characters, and only ever becomes prompt
+strings.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gas.errors import PlanUnreadable
+from gas.plan.phrases import content_words
+from gas.types import MAX_SUBTASKS, EditPlan, Subtask
+from gas.validation import explain
+from gas_planners.chat.lenient_json import Unreadable, check_size, objects_in, shown, value_at
+
+MAX_REASONING = 20_000
+MAX_PHRASE = 500
+MAX_SENTENCE = 2_000
+CLIP_PIECES = 75
+"""What fits into CLIP's 77 tokens, of which two mark begin and end."""
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SubtaskReply(_Reply):
+    """One request, as the model splits it."""
+
+    action: Literal["change", "add", "remove"]
+    source: str = Field(description="phrase for what is there now; empty for add")
+    target: str = Field(description="phrase for what shall be there; empty for remove")
+    anchor: str = Field(description="add: the thing it is added to; remove: what is behind it; else empty")
+    preserve_shape: bool = Field(description="true: the outline stays as it is; false when unsure")
+
+    @model_validator(mode="after")
+    def _fits_its_action(self) -> SubtaskReply:
+        for name in ("source", "target", "anchor"):
+            if len(getattr(self, name)) > MAX_PHRASE:
+                raise ValueError(f"the {name} is longer than {MAX_PHRASE} characters")
+        spare = {"add": self.source, "remove": self.target, "change": ""}[self.action].strip()
+        if spare and spare != self.anchor.strip():
+            raise ValueError(
+                f"to {self.action} something takes no {'source' if self.action == 'add' else 'target'}, but an anchor"
+            )
+        return self
+
+
+class PlanReply(_Reply):
+    """The whole reply."""
+
+    reasoning: str = Field(description="step by step: what is there, what touches what, what keeps its shape")
+    subtasks: list[SubtaskReply] = Field(description="one for each request, in the order asked")
+    source_prompt: str = Field(description="one sentence for the whole picture as it is")
+    target_prompt: str = Field(description="one sentence for the whole picture as it shall be")
+    preserve_shape: bool = Field(description="true only if nothing in the picture changes its outline")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> PlanReply:
+        if not self.subtasks:
+            raise ValueError("there are no subtasks")
+        if len(self.subtasks) > MAX_SUBTASKS:
+            raise ValueError(f"there are {len(self.subtasks)} subtasks; at most {MAX_SUBTASKS} are allowed")
+        for name in ("source_prompt", "target_prompt"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"{name} is empty")
+            if len(getattr(self, name)) > MAX_SENTENCE:
+                raise ValueError(f"{name} is longer than {MAX_SENTENCE} characters")
+        if self.source_prompt.split() == self.target_prompt.split():
+            raise ValueError("source_prompt and target_prompt are the same sentence")
+        return self
+
+
+def reply_schema(model: type[BaseModel] = PlanReply) -> dict[str, Any]:
+    """The JSON schema of a reply as strict modes want it: no references, every field required, no others allowed."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def inlined(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return inlined(definitions[node["$ref"].rpartition("/")[2]])
+            # Titles say nothing, and the classes' descriptions are for us.
+            kept = {k: v for k, v in node.items() if not (k == "title" and isinstance(v, str))}
+            if kept.get("type") == "object":
+                kept.pop("description", None)
+            return {k: inlined(v) for k, v in kept.items()}
+        return [inlined(item) for item in node] if isinstance(node, list) else node
+
+    return dict(inlined(schema))
+
+
+@dataclass
+class Reading:
+    """A reply while it is read: `warnings` says what was salvaged and how."""
+
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+
+def read_plan_reply(text: str) -> EditPlan:
+    """The plan in a model's reply `text`, without provenance; its `warnings` say what was salvaged.
+
+    PlanUnreadable (4) names what is wrong and keeps `text` as its `reply`. Nothing in it is executed.
+    """
+    reading = Reading()
+    try:
+        content = _plan_content(text, reading)
+        reply = PlanReply.model_validate(_completed(content, reading))
+        return _to_plan(reply, reading)
+    except ValidationError as error:
+        raise refused(explain_reply(error), text) from None
+    except Unreadable as error:
+        raise refused(str(error), text) from None
+
+
+def refused(reason: str, text: str) -> PlanUnreadable:
+    """The error for a reply that cannot be used."""
+    return PlanUnreadable(
+        f"the planner's reply cannot be read: {reason}",
+        "try again, name another model or planner, or write the plan by hand; --save-reply FILE keeps the reply",
+        reply=text,
+    )
+
+
+def explain_reply(error: ValidationError) -> str:
+    """The first complaint about a reply, in one line of printable characters."""
+    text = explain(error).removeprefix("value error, ")
+    return clean(text, Reading(), "")[:300]
+
+
+def one_object(text: str, key: str, reading: Reading) -> dict[str, Any] | None:
+    """The one object in `text` that has `key`, itself or as the only value of a wrapper; None if there is none.
+
+    Unreadable when there are two different ones, or text that no reading is certain for.
+    """
+    check_size(text)
+    body = text.lstrip("\ufeff \t\r\n")
+    if not body:
+        raise Unreadable("it is empty")
+    if re.match(r"(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype\s+html|html|head|body)\b", body, re.IGNORECASE):
+        raise Unreadable("it is an HTML page, not an answer")
+    body = _without_thoughts(body)
+    found: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for candidate in objects_in(body):
+        inner = candidate if key in candidate else next((v for v in candidate.values() if _has(v, key)), None)
+        if inner is not candidate and inner is not None and len(candidate) > 1:
+            raise Unreadable(f"the answer is one of several values in an object: {_keys(candidate)}")
+        if inner is not None and inner not in found:
+            found.append(inner)
+        elif inner is None:
+            others.append(candidate)
+    if len(found) > 1:
+        raise Unreadable(f"it holds {len(found)} different answers")
+    if found:
+        return found[0]
+    for other in others:
+        if "error" in other:
+            raise Unreadable(f"it is an error message: {shown(other['error'])}")
+    if others:
+        raise Unreadable(f"its object has no {key!r}, but {_keys(others[0])}")
+    return None
+
+
+def clean(text: str, reading: Reading, where: str) -> str:
+    """`text` on one line, with single spaces and without control, bidirectional and other invisible characters."""
+    if text.isprintable():
+        return " ".join(text.split())
+    kept = []
+    for character in text:
+        category = unicodedata.category(character)
+        if character in _SPACES:
+            kept.append(" ")
+        elif category in _HIDDEN and character not in _JOINERS:
+            reading.warn(f"hidden characters were removed from the reply's {where}")
+        else:
+            kept.append(character)
+    return " ".join("".join(kept).split())
+
+
+def clip_pieces(text: str) -> list[str]:
+    """The pieces of `text` that CLIP's tokenizer begins with; each becomes at least one token."""
+    return _CLIP.findall(text.lower())
+
+
+_SPACES = "\t\n\r\v\f\u0085\u2028\u2029"
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"  # scripts and emoji need them
+_CLIP = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|[^\s\w]+|_+")
+_REFUSAL = re.compile(
+    r"\W*(?:i['’]?m |i am |we are )?(?:very |so )?"
+    r"(?:sorry|unable to|i can['’]t|i cannot|i can not|i won['’]t|as an ai)\b",
+    re.IGNORECASE,
+)
+_SYNONYMS = {
+    "change": "change", "replace": "change", "modify": "change", "edit": "change", "swap": "change",
+    "transform": "change", "add": "add", "insert": "add", "remove": "remove", "delete": "remove", "erase": "remove",
+}  # fmt: skip
+_LISTS = ("source_list", "target_list", "preserve_form")
+_SUBTASK_KEYS = tuple(SubtaskReply.model_fields)
+_PLAN_KEYS = tuple(PlanReply.model_fields)
+
+
+def _plan_content(text: str, reading: Reading) -> dict[str, Any]:
+    """The reply's content in the shape of PlanReply, checks aside."""
+    body = text
+    try:
+        found = one_object(body, "subtasks", reading)
+    except Unreadable as error:
+        if error.cut or "source_list" not in text[: 4 * MAX_REASONING]:
+            raise
+        found = one_object(body, "source_list", reading)
+    if found is not None and "subtasks" in found:
+        return found
+    if found is None:
+        found = _labelled_lists(_without_thoughts(text))
+    if found is None:
+        if _REFUSAL.match(text[:200].lstrip()):
+            raise Unreadable(f"the model refused: {shown(clean(text[:200], reading, 'text'))}")
+        raise Unreadable(f"there is no plan in it: {shown(clean(text[:200], reading, 'text'))}")
+    return _from_lists(found, reading)
+
+
+def _labelled_lists(text: str) -> dict[str, Any] | None:
+    """The lists `source_list: [...]`, `target_list: [...]`, `preserve_form: [...]` in prose; None if there are none.
+
+    They are the answer's form in the paper's prompt; its explanation may name them too, with the same content.
+    """
+    found: dict[str, Any] = {}
+    for name in _LISTS:
+        # Begins with the name as it stands, which is searched for much faster than a word boundary.
+        label = rf"{name}(?<!\w{name})\b[\"'*`]{{0,3}}\s{{0,9}}(?::|=|\bis\b)\s{{0,9}}[*`]{{0,3}}\s{{0,9}}(?=\[)"
+        for count, match in enumerate(re.finditer(label, text)):
+            if count >= 4:
+                raise Unreadable(f"it holds {name} more than four times")
+            value, _ = value_at(text, match.end())
+            if name in found and found[name] != value and _loosely(found[name]) != _loosely(value):
+                raise Unreadable(f"it holds two different answers for {name}")
+            found[name] = value
+    return found or None
+
+
+def _from_lists(found: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
+    """The paper's three lists, whose last entries stand for the whole picture, in the shape of PlanReply."""
+    missing = [name for name in _LISTS[:2] if name not in found]
+    if missing:
+        raise Unreadable(f"there is no {missing[0]}")
+    sources, targets = found["source_list"], found["target_list"]
+    shapes = found.get("preserve_form")
+    if shapes is None:
+        reading.warn("the reply did not say which shapes are kept; all are free")
+        shapes = [0] * len(sources) if isinstance(sources, list) else []
+    lists = {"source_list": sources, "target_list": targets, "preserve_form": shapes}
+    for name, value in lists.items():
+        if not isinstance(value, list):
+            raise Unreadable(f"{name} is not a list")
+    lengths = {len(value) for value in lists.values()}
+    if len(lengths) > 1:
+        raise Unreadable("the lists differ in length: " + ", ".join(f"{n} has {len(v)}" for n, v in lists.items()))
+    if len(sources) < 2:
+        raise Unreadable("the lists need an entry for each request and one for the whole picture")
+    reading.warn("the reply was in the form of lists; each entry is taken as a change")
+    rows = list(zip(sources, targets, shapes, strict=True))
+    return {
+        "subtasks": [{"action": None, "source": s, "target": t, "preserve_shape": p} for s, t, p in rows[:-1]],
+        "source_prompt": rows[-1][0],
+        "target_prompt": rows[-1][1],
+        "preserve_shape": rows[-1][2],
+    }
+
+
+def _completed(content: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
+    """`content` with what may be left out filled in, and keys that nobody asked for dropped with a warning."""
+    plan = _known(content, _PLAN_KEYS, "the reply", reading)
+    plan["reasoning"] = _text(plan.get("reasoning"))
+    plan["preserve_shape"] = _flag(plan.get("preserve_shape"))
+    subtasks = plan.get("subtasks")
+    if isinstance(subtasks, list):
+        plan["subtasks"] = [_completed_subtask(item, n, reading) for n, item in enumerate(subtasks, 1)]
+    return plan
+
+
+def _completed_subtask(item: Any, number: int, reading: Reading) -> Any:
+    if not isinstance(item, dict):
+        return item
+    subtask = _known(item, _SUBTASK_KEYS, f"subtask {number}", reading)
+    for name in ("source", "target", "anchor"):
+        subtask[name] = _text(subtask.get(name))
+    subtask["preserve_shape"] = _flag(subtask.get("preserve_shape"))
+    action = subtask.get("action")
+    if action is None:  # certain only because one side is empty or both are there
+        has = tuple(isinstance(v, str) and bool(v.strip()) for v in (subtask["source"], subtask["target"]))
+        action = {(True, True): "change", (False, True): "add", (True, False): "remove"}.get(has)
+    if isinstance(action, str):
+        subtask["action"] = _SYNONYMS.get(action.strip().lower(), action)
+    return subtask
+
+
+def _known(content: Mapping[str, Any], known: tuple[str, ...], where: str, reading: Reading) -> dict[str, Any]:
+    for key in content:
+        if key not in known:
+            reading.warn(f"{where} had a key that was not asked for, and it was left out: {shown(key)}")
+    return {key: value for key, value in content.items() if key in known}
+
+
+def _text(value: Any) -> Any:
+    return "" if value is None else value
+
+
+def _flag(value: Any) -> Any:
+    return False if value is None else value
+
+
+def _to_plan(reply: PlanReply, reading: Reading) -> EditPlan:
+    subtasks = []
+    for number, item in enumerate(reply.subtasks, 1):
+        where = f"subtask {number}"
+        source, target, anchor = (clean(text, reading, where) for text in (item.source, item.target, item.anchor))
+        source = "" if item.action == "add" else source
+        target = "" if item.action == "remove" else target
+        try:
+            subtasks.append(
+                Subtask(
+                    action=item.action,
+                    source=source,
+                    target=target,
+                    instruction=instruction(item.action, source, target, anchor),
+                    anchor=anchor or None if item.action != "change" else None,
+                    preserve_shape=item.preserve_shape,
+                )
+            )
+        except ValidationError as error:
+            raise Unreadable(f"{where}: {explain_reply(error)}") from None
+    sentences = {
+        name: clean(getattr(reply, name), reading, name.replace("_", " "))
+        for name in ("source_prompt", "target_prompt")
+    }
+    for number, subtask in enumerate(subtasks, 1):
+        _warn_of_missing(subtask, number, sentences, reading)
+    for name, text in sentences.items():
+        pieces = clip_pieces(text)
+        if len(pieces) > CLIP_PIECES:
+            dropped = " ".join(pieces[CLIP_PIECES:])
+            reading.warn(
+                f"{name} has at least {len(pieces)} tokens and CLIP reads {CLIP_PIECES}; "
+                f"it drops at least: {dropped[:200]}"
+            )
+    reasoning = reply.reasoning
+    if len(reasoning) > MAX_REASONING:
+        reading.warn(f"the reasoning was cut to {MAX_REASONING} of {len(reasoning)} characters")
+    return EditPlan(
+        subtasks=tuple(subtasks),
+        source_prompt=sentences["source_prompt"],
+        target_prompt=sentences["target_prompt"],
+        preserve_shape=reply.preserve_shape,
+        reasoning=clean(reasoning[:MAX_REASONING], reading, "reasoning"),
+        warnings=tuple(reading.warnings),
+    )
+
+
+def instruction(action: str, source: str, target: str, anchor: str) -> str:
+    """The request that a subtask stands for, in the form that every planner understands."""
+    if action == "add":
+        return f"add {target} to {anchor}" if anchor else f"add {target}"
+    return f"remove {source}" if action == "remove" else f"change {source} into {target}"
+
+
+def _warn_of_missing(subtask: Subtask, number: int, sentences: Mapping[str, str], reading: Reading) -> None:
+    """Warns where a phrase is not part of the whole sentence that it should be part of (Ground-A-Score, Table 6)."""
+    for phrase, name in ((subtask.source, "source_prompt"), (subtask.target, "target_prompt")):
+        lacking = set(content_words(phrase)) - set(content_words(sentences[name]))
+        if lacking:
+            reading.warn(f"subtask {number}: {name} does not mention all of {phrase!r}: {', '.join(sorted(lacking))}")
+
+
+def _has(value: Any, key: str) -> bool:
+    return isinstance(value, dict) and key in value
+
+
+def _keys(value: Mapping[str, Any]) -> str:
+    return ", ".join(shown(key) for key in list(value)[:6]) or "no keys"
+
+
+def _loosely(value: Any) -> Any:
+    """Lists compared as people do: punctuation before a closing quote, articles and case do not count."""
+    return (
+        [" ".join(content_words(v)) if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
+    )
+
+
+def _without_thoughts(text: str) -> str:
+    """`text` without the block of thoughts that some models begin with."""
+    body = text.lstrip("\ufeff \t\r\n")
+    for name in ("think", "thinking"):
+        if body.startswith(f"<{name}>"):
+            end = body.find(f"</{name}>")
+            if end < 0:
+                raise Unreadable("the reply is cut off in its thoughts", cut=True)
+            return body[end + len(name) + 3 :].lstrip()
+    return body

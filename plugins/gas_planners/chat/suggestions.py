@@ -1,0 +1,203 @@
+"""Three changes that suit a picture, as requests that every planner understands (Ground-A-Score, Table 5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gas.errors import PlanUnreadable, UsageError
+from gas.interfaces import Planner
+from gas.plan.phrases import normalise_phrase, words
+from gas_planners.auto import AutoPlanner
+from gas_planners.chat.lenient_json import Unreadable, shown
+from gas_planners.chat.planner import ModelPlanner
+from gas_planners.chat.reply import Reading, clean, explain_reply, instruction, one_object, refused, reply_schema
+from gas_planners.rules.grammar import read as read_request
+
+if TYPE_CHECKING:
+    from gas.types import Image
+
+COUNT = 3
+MAX_WORDS = 8
+_LETTERING = frozenset(
+    (
+        "letter",
+        "letters",
+        "lettering",
+        "text",
+        "texts",
+        "word",
+        "words",
+        "writing",
+        "logo",
+        "logos",
+        "caption",
+        "captions",
+    )
+)
+_REPLY = ConfigDict(frozen=True, extra="forbid")
+
+
+class SuggestionReply(BaseModel):
+    """One change, as the model proposes it."""
+
+    model_config = _REPLY
+    source: str = Field(description="phrase for a thing of medium size in the picture")
+    target: str = Field(description="phrase for what it becomes")
+
+
+class SuggestReply(BaseModel):
+    """The whole reply."""
+
+    model_config = _REPLY
+    reasoning: str = Field(description="step by step: what is there, how large, what overlaps")
+    suggestions: list[SuggestionReply] = Field(description="exactly three")
+
+    @model_validator(mode="after")
+    def _three(self) -> SuggestReply:
+        if len(self.suggestions) != COUNT:
+            raise ValueError(f"there are {len(self.suggestions)} suggestions, not {COUNT}")
+        return self
+
+
+class Suggestion(BaseModel):
+    """A change: its two phrases, and the request that asks for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    source: str
+    target: str
+    request: str
+
+
+class Suggestions(BaseModel):
+    """What a model proposed for one picture. `request` asks for all at once; `gas plan` reads it, and each alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    version: Literal[1] = 1
+    suggestions: tuple[Suggestion, ...]
+    request: str
+    reasoning: str = ""
+    warnings: tuple[str, ...] = ()
+    planner: str
+    model: str | None = None
+    service: str | None = None
+    prompt_tokens: int | None = None
+    reply_tokens: int | None = None
+
+
+def suggest(planner: Planner, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
+    """Three changes for `image` (`(H, W, 3)` uint8 upright RGB), from a planner that sees; `avoid` are requests to
+    leave out.
+
+    UsageError (2) for a planner that cannot see; PlanUnreadable (4) when two replies were of no use;
+    ServiceUnavailable (8) when none came.
+    """
+    if isinstance(planner, AutoPlanner):
+        why = planner.choice().why
+        planner = planner.chosen()
+    else:
+        why = f"{getattr(planner, 'name', type(planner).__name__)} sees no pictures"
+    if not isinstance(planner, ModelPlanner) or not planner.options.picture:
+        raise UsageError(
+            f"suggestions need a planner that sees: {why}",
+            "start Ollama, or name one: --planner ollama or --planner openai",
+        )
+    (reply, warnings), answer = planner.propose(image, caption, avoid, reply_schema(SuggestReply), read_suggest_reply)
+    made = tuple(
+        Suggestion(source=s.source, target=s.target, request=instruction("change", s.source, s.target, ""))
+        for s in reply.suggestions
+    )
+    return Suggestions(
+        suggestions=made,
+        request=joined(made),
+        reasoning=reply.reasoning,
+        warnings=warnings,
+        planner=planner.name,
+        model=answer.model,
+        service=planner.address,
+        prompt_tokens=answer.prompt_tokens,
+        reply_tokens=answer.reply_tokens,
+    )
+
+
+def joined(suggestions: Sequence[Suggestion]) -> str:
+    """One request for all of the suggestions."""
+    return ", ".join(suggestion.request for suggestion in suggestions)
+
+
+def read_suggest_reply(text: str) -> tuple[SuggestReply, tuple[str, ...]]:
+    """The suggestions in a reply, cleaned, with warnings of what was salvaged. PlanUnreadable (4) keeps `text`."""
+    reading = Reading()
+    try:
+        content = one_object(text, "suggestions", reading)
+        if content is None:
+            raise Unreadable(f"there are no suggestions in it: {shown(clean(text[:200], reading, 'text'))}")
+        content = {k: v for k, v in content.items() if k in SuggestReply.model_fields}
+        content["reasoning"] = content.get("reasoning") or ""
+        if isinstance(items := content.get("suggestions"), list):
+            content["suggestions"] = [_pair(item) for item in items]
+        reply = SuggestReply.model_validate(content)
+        kept = [_checked(item, number, reading) for number, item in enumerate(reply.suggestions, 1)]
+        sources = [normalise_phrase(item.source) for item in kept]
+        for number, source in enumerate(sources, 1):
+            if source in sources[: number - 1]:
+                raise Unreadable(f"two suggestions are about the same thing: {shown(source)}")
+        _check_understood(
+            ", ".join(instruction("change", i.source, i.target, "") for i in kept), kept, "the suggestions together"
+        )
+        result = SuggestReply(reasoning=clean(reply.reasoning[:20_000], reading, "reasoning"), suggestions=kept)
+    except ValidationError as error:
+        raise refused(explain_reply(error), text) from None
+    except Unreadable as error:
+        raise refused(str(error), text) from None
+    return result, tuple(reading.warnings)
+
+
+_CHANGE = re.compile(r"change (?P<source>.{1,100}?) into (?P<target>.{1,100}?)\.?", re.IGNORECASE)
+
+
+def _pair(item: Any) -> Any:
+    """The two phrases of a suggestion that was written as "change A into B", or the object as it is."""
+    if isinstance(item, str) and (match := _CHANGE.fullmatch(item.strip())) is not None:
+        return match.groupdict()
+    if isinstance(item, dict):
+        return {k: v for k, v in item.items() if k in SuggestionReply.model_fields}
+    return item
+
+
+def _checked(item: SuggestionReply, number: int, reading: Reading) -> SuggestionReply:
+    """The suggestion cleaned; Unreadable when `gas plan` would understand something else, or it is about lettering."""
+    where = f"suggestion {number}"
+    if max(len(item.source), len(item.target)) > 200:
+        raise Unreadable(f"{where}: a phrase is longer than 200 characters")
+    source, target = (clean(text, reading, where).strip(" .;,") for text in (item.source, item.target))
+    for phrase in (source, target):
+        if not phrase:
+            raise Unreadable(f"{where}: a phrase is empty")
+        if len(phrase.split()) > MAX_WORDS:
+            raise Unreadable(f"{where}: {shown(phrase)} has more than {MAX_WORDS} words")
+        if _LETTERING & set(words(phrase)):
+            raise Unreadable(f"{where}: {shown(phrase)} is about lettering, which is not to be changed")
+    if normalise_phrase(source) == normalise_phrase(target):
+        raise Unreadable(f"{where}: source and target are the same phrase: {shown(source)}")
+    suggestion = SuggestionReply(source=source, target=target)
+    _check_understood(instruction("change", source, target, ""), [suggestion], where)
+    return suggestion
+
+
+def _check_understood(request: str, meant: Sequence[SuggestionReply], where: str) -> None:
+    """Raises Unreadable unless `gas plan` reads `request` as just what is meant."""
+    try:
+        items = read_request(request)
+    except PlanUnreadable as error:
+        raise Unreadable(f"{where}: {shown(request)} is not a plain request: {error.message}") from None
+    read = [(i.action, _plain(i.source), _plain(i.target)) for i in items]
+    if read != [("change", normalise_phrase(m.source), normalise_phrase(m.target)) for m in meant]:
+        raise Unreadable(f"{where}: {shown(request)} would be understood as something else; use simpler phrases")
+
+
+def _plain(phrase: Any) -> str:
+    return normalise_phrase(phrase.plain) if phrase is not None else ""

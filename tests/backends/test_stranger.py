@@ -1,0 +1,188 @@
+"""A stranger's editor, from the guide's first listing to a picture, in an environment of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+from places import DATA, DOCS, ROOT
+
+import gas as gas_package
+from gas import BackendSpec, Editor, EditRequest, Grounder, Planner, Profile, Runtime
+from gas.backends import hookspecs
+from gas.errors import PlanUnreadable
+from gas.testing import EditorContract, GrounderContract, PlannerContract
+from gas.testing.contracts import sample_image
+from gas.types import Provenance
+
+STRANGER = DATA / "stranger"
+GUIDE = DOCS / "write-a-backend.md"
+
+
+def module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gas_tint", STRANGER / "gas_tint.py")
+    assert spec is not None and spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+class TestStrangersEditor(EditorContract):
+    @pytest.fixture
+    def editor(self) -> Editor:
+        kind = module().TintEditor
+        return kind(kind.options_type(), Runtime())
+
+
+def listings(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_guide_begins_with_the_stranger() -> None:
+    first = re.search(r"^```(\w+)", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert first is not None and first[1] == "python"
+    assert listings("python")[0] == (STRANGER / "gas_tint.py").read_text(encoding="utf-8")
+    assert listings("toml")[0] == (STRANGER / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_stranger_needs_two_tables_and_one_file() -> None:
+    assert len(re.findall(r"^\[", (STRANGER / "pyproject.toml").read_text(), re.MULTILINE)) == 2
+    assert {path.name for path in STRANGER.iterdir() if path.name != "__pycache__"} == {"gas_tint.py", "pyproject.toml"}
+
+
+def from_guide(number: int, name: str) -> type:
+    """The class `name` of the guide's listing `number`, run with the imports that its text takes for granted."""
+    namespace = {
+        "gas": gas_package,
+        "dataclasses": dataclasses,
+        "PlanUnreadable": PlanUnreadable,
+        "Provenance": Provenance,
+    }
+    exec(compile(listings("python")[number], str(GUIDE), "exec"), namespace)
+    return namespace[name]  # type: ignore[return-value]
+
+
+class TestGuidesGrounder(GrounderContract):
+    @pytest.fixture
+    def grounder(self) -> Grounder:
+        kind = from_guide(1, "WholePicture")
+        return kind(kind.options_type(), Runtime())
+
+
+class TestGuidesPlanner(PlannerContract):
+    @pytest.fixture
+    def planner(self) -> Planner:
+        kind = from_guide(2, "Verbatim")
+        return kind(kind.options_type(), Runtime())
+
+    @pytest.fixture
+    def edit_request(self) -> EditRequest:
+        return EditRequest(sample_image(32, 32), "the red box -> a blue ball")
+
+
+def test_guides_profile_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "hurry.toml").write_text(listings("toml")[1], encoding="utf-8")
+    profile = Profile.from_toml(tmp_path / "hurry.toml")
+    assert profile.options["tint"] == {"amount": 0.9}
+    assert profile.models[0].licence == "MIT"
+
+
+def test_guides_test_is_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gas_tint", module())
+    namespace: dict[str, object] = {}
+    exec(compile(listings("python")[3], str(GUIDE), "exec"), namespace)
+    assert issubclass(namespace["TestTint"], EditorContract)  # type: ignore[arg-type]
+
+
+def test_guide_names_every_hook_and_every_field() -> None:
+    text = GUIDE.read_text(encoding="utf-8")
+    hooks = [name for name in vars(hookspecs) if name.startswith("gas_register_")]
+    fields = [field.name for field in dataclasses.fields(BackendSpec)]
+    assert len(hooks) == 4
+    for name in [*hooks, *fields]:
+        assert f"`{name}`" in text, f"the guide does not speak of {name}"
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of a fresh environment that sees this one's packages, with the stranger's wheel installed in it."""
+    folder = tmp_path_factory.mktemp("stranger")
+    # pip would leave its build folder beside the source
+    source = folder / "source"
+    source.mkdir()
+    for path in (STRANGER / "gas_tint.py", STRANGER / "pyproject.toml"):
+        (source / path.name).write_bytes(path.read_bytes())
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    quiet = {**os.environ, "PIP_NO_INDEX": "1"}
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)],
+        check=True,
+        env=quiet,
+    )
+    (wheel,) = folder.glob("gas_tint-*.whl")
+    fresh = folder / "fresh"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(fresh)], check=True)
+    executable = fresh / ("Scripts" if os.name == "nt" else "bin") / "python"
+    asked = [str(executable), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    site = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
+    others = [entry for entry in sys.path if entry and Path(entry).is_dir() and Path(entry) != ROOT / "tests"]
+    (site / "packages-of-the-tests.pth").write_text("\n".join(others) + "\n")
+    subprocess.run([*pip, "--python", str(executable), "install", "--no-deps", str(wheel)], check=True, env=quiet)
+    return executable
+
+
+def gas(python: Path, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "GAS_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    env.pop("PYTHONPATH", None)
+    return subprocess.run(
+        [str(python), "-m", "gas_cli", *arguments], cwd=home, env=env, capture_output=True, text=True, timeout=240
+    )
+
+
+def test_stranger_is_listed(python: Path, tmp_path: Path) -> None:
+    result = gas(python, "backends", "editors", "--json", home=tmp_path)
+    assert result.returncode == 0, result.stderr
+    data = json.loads(result.stdout)["data"]
+    (tint,) = [backend for backend in data["backends"] if backend["name"] == "tint"]
+    assert (tint["distribution"], tint["version"], tint["builtin"]) == ("gas-tint", "0.1", False)
+    assert data["broken"] == []
+    shown = gas(python, "backends", "show", "tint", home=tmp_path)
+    assert "share of the colour in the result" in shown.stdout
+
+
+def test_stranger_edits_a_photograph(python: Path, tmp_path: Path) -> None:
+    before = sample_image(200, 150)
+    Image.fromarray(before).save(tmp_path / "in.png")
+    result = gas(
+        python, "edit", "in.png", "change the red box into a blue ball", "--editor", "tint", "--box",
+        "red box=60,30,140,120", "-o", "out.png", "-o", "colour=0,0,255", "-o", "amount=1", home=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    after = np.asarray(Image.open(tmp_path / "out.png").convert("RGB"))
+    assert after.shape == before.shape
+    outside = np.ones(before.shape[:2], bool)
+    outside[30:120, 60:140] = False
+    assert (after[outside] == before[outside]).all(), "outside the box every pixel stays as it was"
+    middle = after[60:90, 85:115].astype(int)
+    assert np.abs(middle - (0, 0, 255)).max() <= 8, "inside the box there is the colour"
+
+
+def test_strangers_wrong_option_is_refused_by_name(python: Path, tmp_path: Path) -> None:
+    Image.fromarray(sample_image(64, 64)).save(tmp_path / "in.png")
+    result = gas(
+        python, "edit", "in.png", "change the red box into a blue ball", "--editor", "tint", "--box",
+        "red box=10,10,50,50", "-o", "out.png", "-o", "amuont=1", home=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "did you mean 'amount'" in result.stderr
+    assert not (tmp_path / "out.png").exists()

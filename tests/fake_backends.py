@@ -1,0 +1,28 @@
+"""Backends without models under names of their own, so that each has an options table to itself."""
+
+from __future__ import annotations
+
+from gas.backends.hookspecs import hookimpl
+from gas.backends.registry import BackendSpec, Registry
+
+
+@hookimpl
+def gas_register_planners() -> tuple[BackendSpec, ...]:
+    return (BackendSpec("arrows", "gas.testing.fakes:FakePlanner", "reads source -> target"),)
+
+
+@hookimpl
+def gas_register_grounders() -> tuple[BackendSpec, ...]:
+    return (BackendSpec("places", "gas.testing.fakes:FakeGrounder", "knows some places by heart"),)
+
+
+@hookimpl
+def gas_register_editors() -> tuple[BackendSpec, ...]:
+    return (BackendSpec("painter", "gas.testing.fakes:FakeEditor", "paints the regions"),)
+
+
+def registry() -> Registry:
+    """The toolkit's own backends and these."""
+    import sys
+
+    return Registry(plugins="none").add(sys.modules[__name__])
