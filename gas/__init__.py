@@ -8,15 +8,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from gas.version import __version__ as __version__
 
 _HOME = {
-    "BackendSpec": "gas.backends.registry",
-    "EditJob": "gas.types",
+    "BackendSpec": "gas.backends.spec",
+    "EditJob": "gas.interfaces",
     "EditPlan": "gas.types",
     "EditRequest": "gas.types",
-    "EditResult": "gas.types",
-    "Edited": "gas.types",
+    "EditResult": "gas.run.result",
+    "Edited": "gas.interfaces",
     "Editor": "gas.interfaces",
     "GasError": "gas.errors",
     "Grounder": "gas.interfaces",
@@ -27,9 +27,9 @@ _HOME = {
     "Registry": "gas.backends.registry",
     "Runtime": "gas.runtime",
     "Session": "gas.run.session",
-    "Step": "gas.types",
+    "Step": "gas.interfaces",
     "Subtask": "gas.types",
-    "Watch": "gas.types",
+    "Watch": "gas.interfaces",
     "edit": "gas.run.session",
     "hookimpl": "gas.backends.hookspecs",
 }
@@ -60,12 +60,14 @@ __all__ = [
 if TYPE_CHECKING:
     from gas.backends.hookspecs import hookimpl
     from gas.backends.profiles import Profile
-    from gas.backends.registry import BackendSpec, Registry
+    from gas.backends.registry import Registry
+    from gas.backends.spec import BackendSpec
     from gas.errors import GasError
-    from gas.interfaces import Editor, Grounder, Options, Planner
+    from gas.interfaces import Edited, EditJob, Editor, Grounder, Options, Planner, Step, Watch
+    from gas.run.result import EditResult
     from gas.run.session import Session, edit
     from gas.runtime import Runtime
-    from gas.types import Edited, EditJob, EditPlan, EditRequest, EditResult, Region, Step, Subtask, Watch
+    from gas.types import EditPlan, EditRequest, Region, Subtask
 
 
 def __getattr__(name: str) -> Any:

@@ -1,16 +1,19 @@
-"""What a backend is: a class with a model of its options and one method."""
+"""What a backend is: a class with a model of its options and one method; and what an editor is given and gives back."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from gas.types import EditPlan, Region
+
 if TYPE_CHECKING:
     from gas.runtime import Runtime
-    from gas.types import Edited, EditJob, EditPlan, EditRequest, Image, Region
+    from gas.types import EditRequest, Image, Mask
 
 
 class Options(BaseModel):
@@ -97,3 +100,72 @@ class Editor(Backend):
     @abstractmethod
     def edit(self, job: EditJob) -> Edited:
         """The edited image, at the size of `job.image`, with what was measured on the way."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress of a long run. `preview()` decodes the present state to an image; call it only when it is shown."""
+
+    index: int
+    total: int
+    values: Mapping[str, float] = field(default_factory=dict)
+    preview: Callable[[], Image] | None = None
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a run reports to and listens to. All of it may be left out.
+
+    * `on_step(step)` is called after every step;
+    * `should_stop()` is asked before every step: True ends the run, which then returns its latest state;
+    * `checkpoint(state)` is given, at least every 25 steps, all that is needed to go on bit for bit: a flat mapping of
+      names to tensors and plain numbers;
+    * `resume` is such a state to go on from;
+    * `save_map(name, array)` takes `(H, W)` float32 pictures of what the editor sees inside (`--save-maps`).
+    """
+
+    on_step: Callable[[Step], None] | None = None
+    should_stop: Callable[[], bool] = _never
+    checkpoint: Callable[[Mapping[str, Any]], None] | None = None
+    resume: Mapping[str, Any] | None = None
+    save_map: Callable[[str, Mask], None] | None = None
+
+
+@dataclass(frozen=True)
+class EditJob:
+    """All that an editor gets. `image` and the regions' masks and boxes are at the working resolution.
+
+    Every region has a mask that is finite and not empty. `options` is an instance of the editor's own Options class.
+    `segmenter` is the user's chosen segmenter, for editors that want segments of a picture of their own making.
+    `grounded` says that the editor is to confine each subtask to its region itself; it is set only for editors that
+    say that they can (`Editor.confines`), and every subtask then has a region. `intermediate` says that the image is
+    one that a turn before has edited: an editor that refuses pictures of another kind than its own must take it.
+    """
+
+    image: Image
+    plan: EditPlan
+    regions: tuple[Region, ...]
+    seed: int
+    options: Options
+    segmenter: Grounder | None = None
+    watch: Watch = Watch()
+    grounded: bool = False
+    intermediate: bool = False
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What an editor returns: the raw edited image, same size as the job's, before anything is pasted back.
+
+    `mask` is where the edit is to be pasted (None: the union of the job's regions, or everywhere when there are none).
+    `stopped` says that the run was interrupted before its end. `log` holds plain JSON values: what was measured.
+    """
+
+    image: Image
+    mask: Mask | None = None
+    stopped: bool = False
+    log: Mapping[str, Any] = field(default_factory=dict)

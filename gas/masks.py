@@ -1,4 +1,4 @@
-"""Regions: boxes and masks, checked, matched to a plan, grown, feathered, saved, and brought to working size.
+"""The geometry of boxes and masks: covered, joined, grown, feathered.
 
 Units are those of `gas.types`: boxes in pixels of the upright picture, masks `(H, W)` float32 in [0, 1], 1 = edit
 here. `size` is always `(width, height)`. Everything that comes from a user or a file passes `check_box` or
@@ -7,37 +7,21 @@ here. `size` is always `(width, height)`. Everything that comes from a user or a
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from numbers import Real
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gas import files
-from gas.errors import InputRefused
-from gas.plan.file import load_json
-from gas.plan.phrases import content_words, main_noun
-from gas.types import Box, EditPlan, Region
-from gas.validation import explain
+from gas.types import Box, Region
 
 if TYPE_CHECKING:
     from gas.types import Mask
 
 Size = tuple[int, int]
-Warn = Callable[[str], object]
 
-MAX_REGIONS = 1000
 GROW_PIXELS = 2_000_000
-MAX_JSON_BYTES = 64 * 2**20
-_NUMBER = re.compile(r"\s*([^,%]+?)\s*(%?)\s*$")
-_ARTICLES = {"a", "an", "the"}
 
 
 class Frame(Protocol):
@@ -48,90 +32,6 @@ class Frame(Protocol):
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
-
-
-def check_box(
-    box: Sequence[float], size: Size, *, name: str = "box", sure: bool = False, warn: Warn = warnings.warn
-) -> Box:
-    """The box `(x0, y0, x1, y1)` clipped to the picture, in pixels.
-
-    A box that is partly outside is clipped and `warn` says so. InputRefused: not four finite numbers, inverted or
-    without area, wholly outside, or all four values within 0..1 in a larger picture (those are fractions, not pixels)
-    unless one is `sure` that they are pixels.
-    """
-    width, height = size
-    shown = ",".join(f"{v:g}" if isinstance(v, Real) else repr(v) for v in box)
-    if len(box) != 4 or not all(isinstance(v, Real) and math.isfinite(v) for v in box):
-        raise InputRefused(f"{name}: {shown} is not four finite numbers", "write x0,y0,x1,y1 in pixels")
-    x0, y0, x1, y1 = (float(v) for v in box)
-    if x1 <= x0 or y1 <= y0:
-        raise InputRefused(
-            f"{name}: {shown} is inverted or has no area",
-            "write x0,y0,x1,y1 with x0 < x1 and y0 < y1, origin at the top left",
-        )
-    if not sure and max(width, height) > 1 and all(0 <= v <= 1 for v in (x0, y0, x1, y1)):
-        percent = ",".join(f"{v * 100:g}%" for v in (x0, y0, x1, y1))
-        raise InputRefused(
-            f"{name}: {shown} looks like fractions of the picture, but boxes are in pixels",
-            f"write pixels of {width}x{height}, or percentages: {percent}",
-        )
-    clipped = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
-    if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
-        raise InputRefused(
-            f"{name}: {shown} lies outside the picture", f"the upright picture is {width}x{height} pixels"
-        )
-    if clipped != (x0, y0, x1, y1):
-        now = ",".join(f"{v:g}" for v in clipped)
-        warn(f"{name}: {shown} reaches beyond the picture ({width}x{height}) and was clipped to {now}")
-    return clipped
-
-
-def check_mask(mask: np.ndarray, size: Size, *, name: str = "mask") -> Mask:
-    """The mask as `(H, W)` float32 in [0, 1], rounded to steps of 1/255 so that a record can hold it exactly.
-
-    Booleans and uint8 (0..255) are converted. InputRefused: not two-dimensional, another size than the picture, values
-    that are not finite or not in [0, 1], nothing set.
-    """
-    array = np.asarray(mask)
-    width, height = size
-    if array.ndim != 2:
-        raise InputRefused(
-            f"{name}: has {array.ndim} dimensions {array.shape}", f"a mask is ({height}, {width}): height, width"
-        )
-    if array.shape != (height, width):
-        raise InputRefused(
-            f"{name}: is {array.shape[1]}x{array.shape[0]} pixels, the upright picture {width}x{height}",
-            "save the mask at the picture's own size, turned the way the picture is shown",
-        )
-    if array.dtype == np.uint8:
-        array = array.astype(np.float32) / 255
-    array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise InputRefused(f"{name}: holds NaN or infinite values", "a mask holds numbers from 0 to 1")
-    low, high = float(array.min()), float(array.max())
-    if low < 0 or high > 1:
-        raise InputRefused(f"{name}: values run from {low:g} to {high:g}", "a mask holds numbers from 0 to 1")
-    array = np.round(array * 255) / np.float32(255)
-    if not array.any():
-        raise InputRefused(f"{name}: is empty: no pixel is set", "paint the part to be edited white, the rest black")
-    return array
-
-
-def check_region(region: Region, size: Size, *, warn: Warn = warnings.warn) -> Region:
-    """The region with both a checked box and a checked mask: each is made from the other where it is missing.
-
-    InputRefused as `check_box` and `check_mask`, and when it has neither.
-    """
-    name = f"region {region.phrase!r}"
-    if region.mask is not None:
-        mask = check_mask(region.mask, size, name=name)
-        box = mask_box(mask) if region.box is None else check_box(region.box, size, name=name, warn=warn)
-    elif region.box is not None:
-        box = check_box(region.box, size, name=name, warn=warn)
-        mask = box_mask(box, size)
-    else:
-        raise InputRefused(f"{name} has neither box nor mask", "give --box or --mask, or name a grounder")
-    return replace(region, box=box, mask=mask)
 
 
 # --- boxes and masks --------------------------------------------------------------------------------------------------
@@ -286,318 +186,13 @@ def fill_holes(mask: Mask) -> Mask:
     return np.where(holes, np.float32(1), mask)
 
 
-def to_working(regions: Sequence[Region], frame: Frame) -> tuple[Region, ...]:
-    """The regions at working resolution, every mask finite and not empty: what an editor may be given.
-
-    Masks are averaged over area; one that would all but vanish keeps the working pixel that holds most of it, at its
-    full strength. Every region must have a mask. InputRefused when one lies outside the frame.
-    """
-    out = []
-    for region in regions:
-        if region.mask is None:
-            raise InputRefused(f"region {region.phrase!r} has no mask", "give --box or --mask, or name a grounder")
-        mask = frame.cut_mask(region.mask)
-        if not mask.any():
-            raise InputRefused(
-                f"region {region.phrase!r} lies outside the part of the picture that is worked on", "use --work full"
-            )
-        peak, full = float(mask.max()), float(region.mask.max())
-        if peak < full / 2:
-            mask = mask.copy()
-            mask[np.unravel_index(int(mask.argmax()), mask.shape)] = full
-        box = mask_box(mask) if region.box is None else frame.cut_box(region.box)
-        out.append(replace(region, box=box, mask=mask))
-    return tuple(out)
-
-
 # --- given by hand ----------------------------------------------------------------------------------------------------
-
-
-def parse_box(text: str, size: Size, *, warn: Warn = warnings.warn) -> Region:
-    """The region of a command-line box `phrase=x0,y0,x1,y1`, in pixels of the upright picture or percentages.
-
-    `sky=0%,0%,100%,40%` is the upper part; bare fractions are refused, since 0,0,1,1 could be one pixel or everything.
-    InputRefused names the text and what is wrong with it.
-    """
-    phrase, values = _split(text, "--box", "x0,y0,x1,y1")
-    numbers = []
-    sides = (size[0], size[1]) * 2
-    parts = values.split(",")
-    for part, side in zip(parts, sides, strict=False):
-        match = _NUMBER.match(part)
-        try:
-            number = float(match.group(1)) if match else math.nan
-        except ValueError:
-            number = math.nan
-        numbers.append(number * side / 100 if match and match.group(2) else number)
-    if len(parts) != 4 or not all(math.isfinite(n) for n in numbers):
-        raise InputRefused(
-            f"--box {text!r}: {values!r} is not four finite numbers",
-            f"write --box {phrase!r}=x0,y0,x1,y1 in pixels of {size[0]}x{size[1]}, or with % signs",
-        )
-    box = check_box(numbers, size, name=f"--box {text!r}", sure="%" in values, warn=warn)
-    return Region(phrase, box, box_mask(box, size), given=True)
-
-
-def parse_mask(text: str, size: Size, *, warn: Warn = warnings.warn) -> Region:
-    """The region of a command-line mask `phrase=FILE`. InputRefused names the file and what is wrong with it."""
-    phrase, path = _split(text, "--mask", "FILE")
-    mask = read_mask(Path(path), size, warn=warn)
-    return Region(phrase, mask_box(mask), mask, given=True)
-
-
-def read_mask(path: Path, size: Size, *, warn: Warn = warnings.warn) -> Mask:
-    """The mask of a picture file: white = edit here, colours by their strongest channel, transparent = 0.
-
-    A file that holds only the levels 0 and 1 is taken as 0 and 255. InputRefused as `gas.picture.photo.read` and `check_mask`.
-    """
-    from gas.picture import photo
-
-    picture = photo.read(path)
-    levels = picture.pixels.max(axis=2)
-    if picture.alpha is not None:
-        levels = np.minimum(levels, picture.alpha)
-    if levels.max() == 1:
-        warn(f"mask {path.name}: holds only the levels 0 and 1; 1 is taken as white")
-        levels = levels * np.uint8(255)
-    return check_mask(levels, size, name=f"mask {path.name}")
-
-
-def match(regions: Sequence[Region], plan: EditPlan) -> list[Region]:
-    """The given regions, each with the index of its subtask, in the order of the subtasks.
-
-    A region's phrase may be the subtask's source or, for an addition, its anchor or its target; case, articles and
-    punctuation do not matter, and words may be missing where only one phrase can be meant ("car" for "a red car").
-    Where several subtasks have the same phrase, the regions of that phrase are dealt out in order, one each; where one
-    has, it gets them all. InputRefused: a phrase that is not in the plan (the nearest one is named), more regions than
-    the plan's repeated phrase has subtasks.
-    """
-    wanted: dict[str, list[int]] = {}
-    shown: dict[str, str] = {}
-    for index, subtask in enumerate(plan.subtasks):
-        phrases = (subtask.anchor or "", subtask.target) if subtask.action == "add" else (subtask.source,)
-        for phrase in phrases:
-            key = phrase_key(phrase)
-            if key and index not in wanted.setdefault(key, []):
-                wanted[key].append(index)
-                shown.setdefault(key, phrase)
-    given: dict[str, list[Region]] = {}
-    out: list[Region] = []
-    for region in regions:
-        key = phrase_key(region.phrase)
-        if key not in wanted:
-            key = _shorter_for(region.phrase, shown) or key
-        if key not in wanted:
-            near = difflib.get_close_matches(key, wanted, n=1, cutoff=0.5)
-            hint = f"did you mean {shown[near[0]]!r}? " if near else ""
-            raise InputRefused(
-                f"no subtask of the plan is about {region.phrase!r}",
-                f"{hint}the plan's phrases are: {', '.join(repr(p) for p in shown.values())}",
-            )
-        if region.subtask is not None and region.subtask in wanted[key]:
-            out.append(region)
-        else:
-            given.setdefault(key, []).append(region)
-    for key, group in given.items():
-        indices = wanted[key]
-        if len(indices) == 1:
-            out += [replace(region, subtask=indices[0]) for region in group]
-        elif len(group) > len(indices):
-            raise InputRefused(
-                f"{len(group)} regions for {shown[key]!r}, but the plan names it {len(indices)} times",
-                "give one region for each, in the order of the plan",
-            )
-        else:
-            out += [replace(region, subtask=index) for region, index in zip(group, indices, strict=False)]
-    return sorted(out, key=lambda region: region.subtask if region.subtask is not None else -1)
-
-
-def _shorter_for(phrase: str, shown: Mapping[str, str]) -> str | None:
-    """The key of the only phrase in `shown` that speaks of the same thing in more words; None if there are several."""
-    words, noun = set(content_words(phrase)), main_noun(phrase)
-    fitting = [k for k, full in shown.items() if main_noun(full) == noun and words <= set(content_words(full))]
-    return fitting[0] if noun is not None and len(fitting) == 1 else None
-
-
-def phrase_key(phrase: str) -> str:
-    """The phrase as a key for comparison: its slug without articles; empty for an empty phrase."""
-    words = [w for w in files.slug(phrase, empty="").split("-") if w and w not in _ARTICLES]
-    return "-".join(words)
 
 
 # --- run lengths ------------------------------------------------------------------------------------------------------
 
 
-class RLE(BaseModel):
-    """A mask as run lengths: COCO's uncompressed form, columns first, the first run (perhaps 0) being unset pixels.
-
-    `size` is `[height, width]`. A soft mask has `levels`: the level (0..255) of each run, one for each of `counts`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    size: tuple[int, int]
-    counts: tuple[int, ...]
-    levels: tuple[int, ...] | None = None
-
-
-def encode_rle(mask: Mask) -> RLE:
-    """The run lengths of a mask with levels in steps of 1/255 (as `check_mask` leaves it)."""
-    height, width = mask.shape
-    flat = np.round(np.asarray(mask, np.float32) * 255).astype(np.uint8).ravel(order="F")
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    counts = np.diff(np.concatenate([starts, [flat.size]]))
-    levels = flat[starts]
-    if np.isin(levels, (0, 255)).all():
-        if levels[0]:
-            counts = np.concatenate([[0], counts])
-        return RLE(size=(height, width), counts=tuple(counts.tolist()))
-    return RLE(size=(height, width), counts=tuple(counts.tolist()), levels=tuple(levels.tolist()))
-
-
-def decode_rle(rle: RLE, *, max_pixels: int = 200_000_000) -> Mask:
-    """The mask `(H, W)` of run lengths. InputRefused when they do not fit their size, or it is beyond `max_pixels`."""
-    height, width = rle.size
-    if height < 1 or width < 1 or height * width > max_pixels:
-        raise InputRefused(f"run lengths of a mask of {width}x{height} pixels", f"at most {max_pixels} pixels are read")
-    if any(c < 0 for c in rle.counts) or sum(rle.counts) != height * width:
-        raise InputRefused(
-            f"run lengths do not add up to {width}x{height} pixels", "make the mask again with gas ground"
-        )
-    if rle.levels is None:
-        levels = np.arange(len(rle.counts), dtype=np.int64) % 2 * 255
-    elif len(rle.levels) == len(rle.counts) and all(0 <= v <= 255 for v in rle.levels):
-        levels = np.asarray(rle.levels)
-    else:
-        raise InputRefused("run lengths need one level from 0 to 255 each", "make the mask again with gas ground")
-    flat = np.repeat(levels.astype(np.uint8), np.asarray(rle.counts, np.int64))
-    return flat.reshape((height, width), order="F").astype(np.float32) / np.float32(255)
-
-
 # --- folders of masks -------------------------------------------------------------------------------------------------
-
-
-class _SavedRegion(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    phrase: str = Field(max_length=500)
-    subtask: int | None = Field(None, ge=0)
-    box: tuple[float, float, float, float] | None = None
-    score: float | None = None
-    mask: str | None = Field(None, max_length=255)
-    given: bool = False
-
-
-class _SavedRegions(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: int = Field(1, ge=1, le=1)
-    size: tuple[int, int]
-    regions: tuple[_SavedRegion, ...] = Field(max_length=MAX_REGIONS)
-
-
-def save_regions(folder: Path, size: Size, regions: Sequence[Region], *, overwrite: bool = False) -> list[Path]:
-    """The files written into `folder` (made if need be): a PNG mask for each region and `regions.json`.
-
-    Masks are named after the phrase (`red-car.png`, `red-car-2.png`); the JSON has phrases, subtask indices, boxes,
-    scores and the mask files' names. OutputExists (exit 2) when a file is there and `overwrite` is not set.
-    """
-    from PIL import Image as Pictures
-
-    files.make_folder(folder)
-    names = files.unique_names([files.slug(region.phrase, empty="region") for region in regions], ".png")
-    targets = [folder / name for name in names] + [folder / "regions.json"]
-    if not overwrite:
-        files.refuse_existing(targets)
-    saved = []
-    for region, name in zip(regions, names, strict=True):
-        entry = {"phrase": region.phrase, "subtask": region.subtask, "box": region.box, "score": region.score}
-        if region.mask is not None:
-            with files.atomic(folder / name, overwrite=overwrite) as stream:
-                levels = np.round(region.mask * 255).astype(np.uint8)
-                Pictures.fromarray(levels).save(stream, "PNG")
-            entry["mask"] = name
-        saved.append(_SavedRegion.model_validate({**entry, "given": region.given}))
-    document = _SavedRegions(version=1, size=size, regions=tuple(saved))
-    files.write_text(folder / "regions.json", document.model_dump_json(indent=2) + "\n", overwrite=overwrite)
-    return [t for t, r in zip(targets, [*regions, None], strict=True) if r is None or r.mask is not None]
-
-
-def load_regions(folder: Path, size: Size, *, warn: Warn = warnings.warn) -> list[Region]:
-    """The regions of a folder, all marked as given: those of its `regions.json`, else one for each PNG file.
-
-    A file `red-car.png` stands for the phrase "red car", and `red-car-2.png` for a second one when `red-car.png` is
-    there too. PNG files that `regions.json` does not name are left alone, and `warn` says so; `overlay.png` is never a
-    mask. InputRefused: no such folder, nothing in it, a file that cannot be used, or regions made for a picture of
-    another size.
-    """
-    if not folder.is_dir():
-        raise InputRefused(f"{folder}: is not a folder", "give a folder of PNG masks, one for each phrase")
-    index = folder / "regions.json"
-    masks = {p.name: p for p in sorted(folder.iterdir()) if p.suffix.lower() == ".png" and p.name != "overlay.png"}
-    if not index.exists():
-        out = [_named_region(path, masks, size, warn) for path in sorted(masks.values(), key=_by_number)]
-        if not out:
-            raise InputRefused(f"{folder}: holds no PNG masks", "name each after its phrase, such as red-car.png")
-        return out
-    document = _read_index(index)
-    if document.size != tuple(size):
-        raise InputRefused(
-            f"{index.name}: regions of a picture of {document.size[0]}x{document.size[1]} pixels, "
-            f"this one is {size[0]}x{size[1]}",
-            "run gas ground on this picture",
-        )
-    used = set()
-    out = []
-    for saved in document.regions:
-        mask = None
-        if saved.mask is not None:
-            if saved.mask not in masks:
-                raise InputRefused(
-                    f"{index.name}: mask {saved.mask!r} is not a PNG file in the folder",
-                    "put it there, or drop the line",
-                )
-            used.add(saved.mask)
-            mask = read_mask(masks[saved.mask], size, warn=warn)
-        region = Region(saved.phrase, saved.box, mask, saved.score, saved.subtask, given=True)
-        out.append(check_region(region, size, warn=warn))
-    for name in sorted(masks.keys() - used):
-        warn(f"{name}: not named in {index.name}, left alone")
-    if not out:
-        raise InputRefused(f"{index}: names no regions", "add some, or remove the file to use the PNG masks alone")
-    return out
-
-
-def _read_index(path: Path) -> _SavedRegions:
-    text = files.read_text(path, max_bytes=MAX_JSON_BYTES)
-    try:
-        return _SavedRegions.model_validate(load_json(text, path.name, max_bytes=MAX_JSON_BYTES, max_depth=8))
-    except InputRefused as error:
-        raise InputRefused(error.message, "write it with gas ground") from None
-    except ValidationError as error:
-        raise InputRefused(f"{path.name}: {explain(error)}", "write it with gas ground") from None
-
-
-def _named_region(path: Path, masks: Mapping[str, Path], size: Size, warn: Warn) -> Region:
-    stem = path.stem
-    numbered = re.fullmatch(r"(.+)-\d+", stem)
-    if numbered and any(Path(name).stem == numbered.group(1) for name in masks):
-        stem = numbered.group(1)
-    mask = read_mask(path, size, warn=warn)
-    return Region(stem.replace("-", " ").replace("_", " "), mask_box(mask), mask, given=True)
-
-
-def _by_number(path: Path) -> tuple[str, int]:
-    numbered = re.fullmatch(r"(.+)-(\d{1,9})", path.stem)
-    return (numbered.group(1), int(numbered.group(2))) if numbered else (path.stem, 0)
-
-
-def _split(text: str, flag: str, form: str) -> tuple[str, str]:
-    # The phrase may hold an equals sign itself ("2+2=4 on the board"); a box cannot, and a file's name hardly does.
-    phrase, equals, value = text.rpartition("=")
-    if not equals or not phrase.strip() or not value.strip():
-        raise InputRefused(f"{flag} {text!r}: a phrase, '=' and {form} are needed", f"write {flag} 'red car={form}'")
-    return phrase.strip(), value.strip()
 
 
 def _pixels(low: float, high: float, side: int) -> tuple[int, int]:

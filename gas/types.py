@@ -11,17 +11,13 @@ in memory is a frozen dataclass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from gas.interfaces import Grounder, Options
-    from gas.picture.frame import Frame
 
     Image: TypeAlias = np.ndarray
     Mask: TypeAlias = np.ndarray
@@ -142,93 +138,6 @@ class Region:
     score: float | None = None
     subtask: int | None = None
     given: bool = False
-
-
-@dataclass(frozen=True)
-class Step:
-    """Progress of a long run. `preview()` decodes the present state to an image; call it only when it is shown."""
-
-    index: int
-    total: int
-    values: Mapping[str, float] = field(default_factory=dict)
-    preview: Callable[[], Image] | None = None
-
-
-def _never() -> bool:
-    return False
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What a run reports to and listens to. All of it may be left out.
-
-    * `on_step(step)` is called after every step;
-    * `should_stop()` is asked before every step: True ends the run, which then returns its latest state;
-    * `checkpoint(state)` is given, at least every 25 steps, all that is needed to go on bit for bit: a flat mapping of
-      names to tensors and plain numbers;
-    * `resume` is such a state to go on from;
-    * `save_map(name, array)` takes `(H, W)` float32 pictures of what the editor sees inside (`--save-maps`).
-    """
-
-    on_step: Callable[[Step], None] | None = None
-    should_stop: Callable[[], bool] = _never
-    checkpoint: Callable[[Mapping[str, Any]], None] | None = None
-    resume: Mapping[str, Any] | None = None
-    save_map: Callable[[str, Mask], None] | None = None
-
-
-@dataclass(frozen=True)
-class EditJob:
-    """All that an editor gets. `image` and the regions' masks and boxes are at the working resolution.
-
-    Every region has a mask that is finite and not empty. `options` is an instance of the editor's own Options class.
-    `segmenter` is the user's chosen segmenter, for editors that want segments of a picture of their own making.
-    `grounded` says that the editor is to confine each subtask to its region itself; it is set only for editors that
-    say that they can (`Editor.confines`), and every subtask then has a region. `intermediate` says that the image is
-    one that a turn before has edited: an editor that refuses pictures of another kind than its own must take it.
-    """
-
-    image: Image
-    plan: EditPlan
-    regions: tuple[Region, ...]
-    seed: int
-    options: Options
-    segmenter: Grounder | None = None
-    watch: Watch = Watch()
-    grounded: bool = False
-    intermediate: bool = False
-
-
-@dataclass(frozen=True)
-class Edited:
-    """What an editor returns: the raw edited image, same size as the job's, before anything is pasted back.
-
-    `mask` is where the edit is to be pasted (None: the union of the job's regions, or everywhere when there are none).
-    `stopped` says that the run was interrupted before its end. `log` holds plain JSON values: what was measured.
-    """
-
-    image: Image
-    mask: Mask | None = None
-    stopped: bool = False
-    log: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class EditResult:
-    """The finished picture at native resolution with everything that led to it.
-
-    `raw` is the editor's own output at working resolution, before anything was pasted back; `frame` says how that
-    working picture was cut from the native one, and `mask` (native) where it was pasted.
-    """
-
-    image: Image
-    plan: EditPlan
-    regions: tuple[Region, ...]
-    raw: Image
-    mask: Mask
-    frame: Frame
-    stopped: bool
-    log: Mapping[str, Any]
 
 
 def _same_words(a: str, b: str) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gas.errors import UsageError
+from pydantic import ValidationError
 
-if TYPE_CHECKING:
-    from pydantic import ValidationError
+from gas.errors import InputRefused, UsageError
 
 MAX_TOML_BYTES = 1_000_000
 
@@ -83,3 +83,69 @@ def refuse_secrets(content: dict[str, Any], path: Path) -> None:
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, dict):
                 refuse_secrets(inner, path)
+
+
+PLAN_REMEDY = "correct it (docs/plan.schema.json says what a plan may hold), or write a new one with `gas plan`"
+
+
+_STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+
+
+class _Refused(ValueError):
+    """Raised inside the JSON parser, with a message for the user."""
+
+
+def load_json(data: bytes | str, origin: str, *, max_bytes: int, max_depth: int) -> Any:
+    """The JSON value in `data`, read as from a stranger. Raises InputRefused (3) naming `origin` and the place.
+
+    Refused besides malformed JSON: more than `max_bytes`, nesting deeper than `max_depth`, repeated keys, NaN.
+    """
+    size = len(data) if isinstance(data, bytes) else len(data.encode("utf-8", "surrogatepass"))
+    if size > max_bytes:
+        raise InputRefused(f"{origin} is larger than {max_bytes} bytes", PLAN_REMEDY)
+    if isinstance(data, bytes):
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InputRefused(f"{origin} is not UTF-8 text (byte {error.start})", PLAN_REMEDY) from None
+    else:
+        text = data.removeprefix("\ufeff")
+    if _depth(text) > max_depth:
+        raise InputRefused(f"{origin} is nested deeper than {max_depth} levels", PLAN_REMEDY)
+    try:
+        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise InputRefused(
+            f"{origin}: malformed JSON: {error.msg.lower()} (line {error.lineno}, column {error.colno})", PLAN_REMEDY
+        ) from None
+    except _Refused as error:
+        raise InputRefused(f"{origin}: {error}", PLAN_REMEDY) from None
+    except ValueError:  # an integer of more digits than Python converts
+        raise InputRefused(f"{origin} holds a number with too many digits", PLAN_REMEDY) from None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Refused(f"the key {shown(key)} is there twice")
+        found[key] = value
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise _Refused(f"{name} is not a number that a plan can hold")
+
+
+def _depth(text: str) -> int:
+    """The deepest nesting of brackets outside strings. Looked at first: the parser itself recurses."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", _STRINGS.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def shown(value: Any) -> str:
+    """A short, printable form of an untrusted value."""
+    return ascii(value) if len(ascii(value)) <= 60 else f"{ascii(value)[:57]}...'"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gas.backends.hookspecs import hookimpl
-from gas.backends.registry import BackendSpec, Registry
+from gas.backends.registry import Registry
+from gas.backends.spec import BackendSpec
 
 
 @hookimpl

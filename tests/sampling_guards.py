@@ -26,9 +26,10 @@ from gas.diffusion.sample.inversion import INVERSIONS
 from gas.diffusion.sample.phases import Phases, Predictor
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, OutOfResources, ResultRefused, UsageError
+from gas.interfaces import EditJob, Watch
 from gas.masks import box_mask
 from gas.runtime import Runtime
-from gas.types import EditJob, EditPlan, Region, Subtask, Watch
+from gas.types import EditPlan, Region, Subtask
 from gas_diorama.world.cases import cases
 from gas_diorama.world.world import render
 

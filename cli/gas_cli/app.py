@@ -23,7 +23,7 @@ Instructions = Annotated[list[str] | None, typer.Argument(metavar="[INSTRUCTION]
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from gas import __version__
+        from gas.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

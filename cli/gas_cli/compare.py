@@ -11,7 +11,7 @@ from gas import files
 from gas.errors import GasError, UsageError
 from gas.picture import overlay
 from gas.picture import photo as photos
-from gas.picture.frame import outside_difference
+from gas.picture.blend import outside_difference
 from gas.run import job as workflow
 from gas.run.session import new_seed
 from gas_cli import flags as f

@@ -15,7 +15,7 @@ from gas.errors import GasError
 from gas_cli.output import people, print_json
 
 if TYPE_CHECKING:
-    from gas.backends.profiles import ModelFiles
+    from gas.models.manifest import ModelFiles
     from gas.runtime import Runtime
     from gas.settings.settings import Settings
 
@@ -186,10 +186,11 @@ def _plugins(registry: Registry) -> Iterable[Finding]:
 def _profiles(registry: Registry) -> Iterable[Finding]:
     """For each profile what it still needs: backends that are not there, packages, and models."""
     from gas.models import cache as models
+    from gas.settings import catalogue
     from gas_cli.models import size
 
     registered = {entry.spec.name: entry for entry in registry.entries("profiles")}
-    for name in models.profile_names(registry):
+    for name in catalogue.profile_names(registry):
         topic = f"profile {name}"
         try:
             profile = registry.profile(name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gas import files
 from gas.errors import Interrupted
 from gas.picture import photo as photos
+from gas.picture import photo_write
 from gas.run import job as workflow
 from gas.run import record as records
 from gas.run.session import new_seed
@@ -20,8 +21,9 @@ from gas_cli.progress import forecast, previews, step_bar, stoppable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gas.interfaces import Step
     from gas.picture.photo import Photo
-    from gas.types import Image, Mask, Step
+    from gas.types import Image, Mask
 
 
 def edit(
@@ -58,7 +60,7 @@ def edit(
         out = out or state.with_name(state.name.removesuffix(workflow.SUFFIX))
         overwrite = True
     warn(console, job.plan.warnings)
-    out = out or photos.default_output(photo, picture)
+    out = out or photo_write.default_output(photo, picture)
     finished, signal = _run(console, job, out, preview_every, save_maps, gps, overwrite, quiet=as_json)
     if save_raw is not None:
         workflow.write_picture(save_raw, finished.result.raw, overwrite=overwrite)

@@ -117,8 +117,8 @@ def open_session(
     in for environment and files. UsageError for an option whose backend is not in use.
     """
     from gas.backends.registry import Registry
-    from gas.models.cache import default_profile
     from gas.run.session import Session
+    from gas.settings.catalogue import default_profile
     from gas.settings.settings import Settings, environment_typos
 
     registry = Registry.discover()
@@ -187,7 +187,8 @@ def asked(instructions: Sequence[str], words: Words) -> Asked:
 
 def given_regions(size: tuple[int, int], drawn: Drawn, warn: Callable[[str], None]) -> list[Region]:
     """The regions that the user drew, for a picture of `size` (width, height)."""
-    from gas.masks import load_regions, parse_box, parse_mask
+    from gas.regions.folder import load_regions
+    from gas_cli.drawn import parse_box, parse_mask
 
     boxes, masks, folder = drawn
     out = [parse_box(text, size, warn=warn) for text in boxes or ()]

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from gas.backends.registry import Registry
 from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.models import cache as models
+from gas.settings import catalogue
 from gas_cli.output import people, print_json, print_table, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gas.models.cache import Checked, Found, KnownModel
+    from gas.models.cache import Checked, Found
     from gas.models.downloads import Download, Report
+    from gas.settings.catalogue import KnownModel
     from gas.settings.settings import Settings
 
 MARKS = {"ok": "ok", "unchecked": "unchecked", "damaged": "DAMAGED", "missing": "MISSING"}
@@ -24,7 +26,7 @@ MARKS = {"ok": "ok", "unchecked": "unchecked", "damaged": "DAMAGED", "missing": 
 def ls(registry: Registry, *, as_json: bool = False) -> None:
     """Prints every model that a profile names: size, licence, gate, revision, and what of it is here."""
     broken: dict[str, GasError] = {}
-    known = [(one, models.look(one.files)) for one in models.known_models(registry, broken.__setitem__)]
+    known = [(one, models.look(one.files)) for one in catalogue.known_models(registry, broken.__setitem__)]
     warn(people(), [f"profile {name}: {error.message}" for name, error in broken.items()])
     if as_json:
         print_json("models ls", [_data(one, found) for one, found in known])
@@ -42,7 +44,9 @@ def ls(registry: Registry, *, as_json: bool = False) -> None:
         for one, found in known
     ]
     print_table("models", ("model", "for", "profiles", "size", "licence", "revision", "here"), rows)
-    short = [name for name in models.profile_names(registry) if any(_needs(name, one, found) for one, found in known)]
+    short = [
+        name for name in catalogue.profile_names(registry) if any(_needs(name, one, found) for one, found in known)
+    ]
     for name in short:
         people().print(f"get what {name} needs: gas models pull {name}", markup=False)
 
@@ -62,9 +66,9 @@ def pull(
 
     if not names:
         raise UsageError(
-            "say what to get: a profile, or a model", f"profiles: {', '.join(models.profile_names(registry))}"
+            "say what to get: a profile, or a model", f"profiles: {', '.join(catalogue.profile_names(registry))}"
         )
-    chosen = models.chosen_models(registry, names)
+    chosen = catalogue.chosen_models(registry, names)
     if repair:
         for one in chosen:
             for name in models.remove_damaged(one.files):
@@ -102,7 +106,11 @@ def verify(registry: Registry, names: Sequence[str], *, as_json: bool = False) -
 
     Without `names` all models are read of which something is here; a named one must be here.
     """
-    chosen = models.chosen_models(registry, names) if names else models.known_models(registry, lambda name, error: None)
+    chosen = (
+        catalogue.chosen_models(registry, names)
+        if names
+        else catalogue.known_models(registry, lambda name, error: None)
+    )
     checked: list[tuple[KnownModel, list[Checked]]] = []
     for one in chosen:
         if names or models.look(one.files).state != "missing":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gas.errors import InputRefused, UsageError
 from gas.picture import photo as photos
+from gas.picture import photo_write
 from gas_cli import flags as f
 from gas_cli.output import people, print_json, warn
 
@@ -37,8 +38,8 @@ def place(
     if pasted.alpha is None:
         raise InputRefused(f"{layer.name} has no transparency, so it is no layer", "gas edit --save-layer writes one")
     image, mask = layers.place(photo.pixels, np.dstack([pasted.pixels, pasted.alpha]), move=by, scale=scale)
-    out = out or photos.default_output(photo, picture)
-    written = photos.write(photo, out, image, mask, gps=gps, overwrite=overwrite)
+    out = out or photo_write.default_output(photo, picture)
+    written = photo_write.write(photo, out, image, mask, gps=gps, overwrite=overwrite)
     warn(console, written.warnings)
     console.print(f"wrote {written.path}", markup=False, soft_wrap=True)
     if as_json:

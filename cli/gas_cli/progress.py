@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from gas.types import Image, Step
+    from gas.interfaces import Step
+    from gas.types import Image
 
 
 class Stop:

@@ -81,8 +81,8 @@ def ground(
 ) -> None:
     """Finds the regions of a plan and writes masks, boxes and an overlay into the folder `out`."""
     from gas import files
-    from gas import masks as regions
     from gas.picture import overlay, photo
+    from gas.regions.folder import save_regions
     from gas.run import job as workflow
 
     console = people()
@@ -97,7 +97,7 @@ def ground(
     look = folder / "overlay.png"
     if not overwrite:
         files.refuse_existing([look])
-    written = regions.save_regions(folder, read.size, found, overwrite=overwrite)
+    written = save_regions(folder, read.size, found, overwrite=overwrite)
     workflow.write_picture(look, overlay.draw_regions(read.pixels, found), overwrite=overwrite)
     console.print(f"wrote {len(written)} files and {look.name} into {folder}", markup=False, soft_wrap=True)
     rows = [{"phrase": r.phrase, "subtask": r.subtask, "box": r.box, "score": r.score, "given": r.given} for r in found]

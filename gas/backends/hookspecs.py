@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from gas.backends.registry import BackendSpec
+    from gas.backends.spec import BackendSpec
 
 hookspec = pluggy.HookspecMarker("gas")
 hookimpl = pluggy.HookimplMarker("gas")

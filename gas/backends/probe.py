@@ -12,176 +12,18 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from gas.backends.spec import ROLES, BackendSpec, BrokenPlugin, Contents, Plugin
 from gas.validation import nearest
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution
     from types import ModuleType
 
-GROUP = "gas"
-OWN_DISTRIBUTION = "gas-edit"
-ROLES = ("planners", "grounders", "editors", "profiles")
 IMPORT_SECONDS = 3.0
 _START_SECONDS = 20.0  # for Python itself to start, on a machine that is busy
-
-_NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
-_TARGET = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<attribute>[A-Za-z_]\w*|[\w./-]+\.toml)")
-
-
-@dataclass(frozen=True)
-class BackendSpec:
-    """Names a backend without importing it.
-
-    * `name`: what is typed after `--editor` and the like: lower-case letters, digits, `-` and `_`;
-    * `target`: `"module:Class"`; for a profile `"package:file.toml"`;
-    * `summary`: one line for the listing;
-    * `extra`: the extra of its distribution that installs what it needs, as in `pip install "gas-edit[openai]"`;
-    * `licence`, `weights`: licences of code and of weights where they differ from the distribution's; for the listing.
-
-    Raises ValueError or TypeError for what cannot be used.
-    """
-
-    name: str
-    target: str
-    summary: str
-    extra: str | None = None
-    licence: str | None = None
-    weights: str | None = None
-
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
-            optional = f.name in {"extra", "licence", "weights"}
-            if not isinstance(value, str) and not (optional and value is None):
-                raise TypeError(f"{f.name} of a BackendSpec must be text, not {value!r}")
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f"backend name {self.name!r} must be lower-case letters, digits, '-' and '_'")
-        if not _TARGET.fullmatch(self.target):
-            raise ValueError(f"target {self.target!r} of {self.name!r} must be 'module:Class' or 'package:file.toml'")
-
-    @property
-    def module(self) -> str:
-        """The module, or package, of the target."""
-        return self.target.partition(":")[0]
-
-    @property
-    def attribute(self) -> str:
-        """The class, or file, of the target."""
-        return self.target.partition(":")[2]
-
-
-@dataclass(frozen=True)
-class BrokenPlugin:
-    """Something wrong with a plugin. `role` and `name` say which backend cannot be used, where it is a single one."""
-
-    distribution: str
-    version: str
-    plugin: str
-    reason: str
-    role: str | None = None
-    name: str | None = None
-
-    def __str__(self) -> str:
-        which = f"{self.role} {self.name!r}: " if self.name else ""
-        return f"plugin {self.plugin!r} of {self.distribution} {self.version}: {which}{self.reason}"
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """An entry point of the group `gas`: the module that it names, and the distribution that it came with."""
-
-    name: str
-    module: str
-    distribution: str
-    version: str
-
-    @property
-    def builtin(self) -> bool:
-        return self.distribution == OWN_DISTRIBUTION
-
-    def broken(self, reason: str, role: str | None = None, name: str | None = None) -> BrokenPlugin:
-        return BrokenPlugin(self.distribution, self.version, self.name, reason, role, name)
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a plugin registers, by role, and what is wrong with it."""
-
-    plugin: Plugin
-    specs: tuple[tuple[str, BackendSpec], ...] = ()
-    broken: tuple[BrokenPlugin, ...] = ()
-
-
-def find_plugins() -> tuple[list[Plugin], list[BrokenPlugin]]:
-    """The installed plugins, sorted by distribution and name, and the entry points that are malformed."""
-    from importlib.metadata import distributions
-
-    plugins: list[Plugin] = []
-    broken: list[BrokenPlugin] = []
-    seen: set[str] = set()
-    for distribution in distributions():
-        text = _entry_points_text(distribution)
-        if not text or not re.search(rf"^\s*\[\s*{GROUP}\s*\]", text, re.MULTILINE):
-            continue
-        name, version = _identity(distribution)
-        if name in seen:  # the first on the path shadows the others, as with imports
-            continue
-        seen.add(name)
-        for line in _lines_of_group(text):
-            key, _, module = (part.strip() for part in line.partition("="))
-            plugin = Plugin(key, module, name, version)
-            if re.fullmatch(r"[\w.-]+", key) and re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", module):
-                plugins.append(plugin)
-            else:
-                broken.append(plugin.broken(f"malformed entry point {line!r}: expected name = module"))
-    plugins.sort(key=lambda p: (not p.builtin, p.distribution, p.name))
-    return plugins, broken
-
-
-def missing_packages(distribution: str, extra: str) -> list[str]:
-    """The packages of an extra of `distribution` that are not installed, from metadata alone.
-
-    Versions are not compared and nothing is imported, so that a listing stays quick; the import has the last word.
-    """
-    from importlib.metadata import PackageNotFoundError, requires, version
-
-    missing = []
-    try:
-        requirements = requires(distribution) or []
-    except PackageNotFoundError:
-        return []
-    for requirement in requirements:
-        wanted, _, marker = requirement.partition(";")
-        if not re.fullmatch(rf"""\s*extra\s*==\s*['"]{re.escape(extra)}['"]\s*""", marker):
-            continue
-        name = re.match(r"[\w.-]+", wanted.strip())
-        if name is not None:
-            try:
-                version(name[0])
-            except PackageNotFoundError:
-                missing.append(name[0])
-    return missing
-
-
-def select(plugins: Iterable[Plugin], chosen: str | None) -> tuple[list[Plugin], list[BrokenPlugin]]:
-    """The plugins that the environment variable GAS_PLUGINS lets in, and the names in it that are not installed.
-
-    None or "" lets all in, "none" or "0" only the toolkit's own, otherwise it is a list of distributions or plugins,
-    separated by commas. The toolkit's own plugins are always in.
-    """
-    plugins = list(plugins)
-    if not chosen or not chosen.strip():
-        return plugins, []
-    wanted = {_normal(n) for n in chosen.split(",") if n.strip()} - {"none", "0"}
-    names = {n for p in plugins for n in (_normal(p.name), p.distribution)}
-    missing = [
-        BrokenPlugin(name, "", name, "named in GAS_PLUGINS but not installed") for name in sorted(wanted - names)
-    ]
-    return [p for p in plugins if p.builtin or {_normal(p.name), p.distribution} & wanted], missing
 
 
 def read_plugin(plugin: Plugin) -> Contents:
@@ -407,36 +249,3 @@ def _reason(error: BaseException) -> str:
         return f"SyntaxError: {error.msg} ({os.path.basename(error.filename or '?')}, line {error.lineno})"
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name.strip()).lower()
-
-
-def _entry_points_text(distribution: Distribution) -> str | None:
-    try:
-        return distribution.read_text("entry_points.txt")
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _identity(distribution: Distribution) -> tuple[str, str]:
-    """Name and version of a distribution, from its folder's name where its metadata is damaged."""
-    try:
-        name, version = distribution.metadata["Name"], distribution.version
-    except Exception:  # noqa: BLE001 - damaged metadata raises differently in every Python version
-        name, version = "", ""
-    if name:
-        return _normal(name), version or "?"
-    folder = getattr(distribution, "_path", None)
-    name, _, version = getattr(folder, "name", "unknown").removesuffix(".dist-info").partition("-")
-    return _normal(name), version or "?"
-
-
-def _lines_of_group(text: str) -> Iterator[str]:
-    group = None
-    for line in (raw.strip() for raw in text.splitlines()):
-        if line.startswith("["):
-            group = line.strip("[] \t")
-        elif line and not line.startswith(("#", ";")) and group == GROUP:
-            yield line

@@ -3,65 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gas.backends.options import Layer
 from gas.errors import ModelUnavailable, PluginBroken, UsageError
-from gas.folders import config_folder, models_folder
+from gas.folders import config_folder
+from gas.models.manifest import ModelFiles, package_path
 from gas.validation import explain, read_toml, refuse_secrets
-
-PACKAGE_PREFIX = "package:"
-CACHE_PREFIX = "cache:"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
-_REVISION = re.compile(r"[\w./-]{1,100}")
-_FILE = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
-
-
-class ModelFiles(BaseModel):
-    """A model that a profile uses: what for, where it comes from, under which licence, and how large it is.
-
-    On the hub (`owner/name`) it is the `files` of a `revision`. A file that is published elsewhere has an `url` and the
-    id `cache:NAME`, its name in the toolkit's own folder, and is believed by its `sha256`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    id: str = Field(min_length=1, description="hub id, cache:NAME, folder, or package:PACKAGE/FOLDER")
-    use: str = Field(default="", description="what for: editor, grounder grounding-dino, ...")
-    revision: str | None = Field(default=None, description="commit of the hub's repository")
-    files: tuple[str, ...] = Field(
-        default=(),
-        description="names of the files that are needed, or patterns; empty: the usual ones",
-    )
-    url: str | None = Field(default=None, pattern=r"^https://[^\s@]+$", description="where cache:NAME comes from")
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="of the file behind `url`")
-    licence: str = ""
-    gated: bool = Field(default=False, description="whether its licence must be accepted on its page first")
-    size_mb: float | None = Field(default=None, gt=0, description="to download, in units of 10^6 bytes")
-
-    @model_validator(mode="after")
-    def _fits(self) -> ModelFiles:
-        cached = self.id.startswith(CACHE_PREFIX)
-        if cached and not _FILE.fullmatch(self.id.removeprefix(CACHE_PREFIX)):
-            raise ValueError(f"{self.id!r} is no plain file name after {CACHE_PREFIX}")
-        if cached != (self.url is not None):
-            raise ValueError(f"an url and an id {CACHE_PREFIX}NAME belong together")
-        if cached and (self.revision or self.files):
-            raise ValueError("a single file has neither revision nor files")
-        if self.sha256 and not cached:
-            raise ValueError("sha256 is for the file behind an url; a hub's revision fixes its files")
-        return self
-
-    @property
-    def model(self) -> str:
-        """What an option `model` says to get this one: `id@revision`, or the id alone."""
-        return f"{self.id}@{self.revision}" if self.revision else self.id
 
 
 class Profile(BaseModel):
@@ -93,7 +45,7 @@ class Profile(BaseModel):
     def from_package(cls, package: str, file: str) -> Profile:
         """The profile in `file` inside `package`, which is not imported. PluginBroken when it cannot be read."""
         try:
-            return cls.from_toml(_package_path(package, file))
+            return cls.from_toml(package_path(package, file))
         except (UsageError, ModelUnavailable) as error:
             raise PluginBroken(f"profile {package}:{file} cannot be used: {error.message}") from error
 
@@ -102,68 +54,7 @@ class Profile(BaseModel):
         return Layer(f"profile {self.name}", self.options.get(backend, {}))
 
 
-class ModelSource(NamedTuple):
-    """Where a model is: `location` is an absolute local path or a hub id; `revision` is the hub's commit, if pinned."""
-
-    location: str
-    revision: str | None
-    local: bool
-
-
-def resolve_model(model: str) -> ModelSource:
-    """Where `model` is. It may say
-
-    * `package:gas_diorama/weights/sd`: a folder or file inside an installed Python package (which is not imported);
-    * `cache:NAME`: a file that `gas models pull` has put into the toolkit's own folder, after checking it;
-    * a path: one that exists, or starts with `/`, `./`, `../` or `~`;
-    * `owner/name` or `owner/name@revision`: a repository of the Hugging Face hub.
-
-    Nothing is downloaded. ModelUnavailable when a local file is not there; UsageError for what is none of these.
-    """
-    text = model.strip()
-    if text.startswith(PACKAGE_PREFIX):
-        package, _, inside = text.removeprefix(PACKAGE_PREFIX).partition("/")
-        return ModelSource(str(_package_path(package, inside)), None, True)
-    if text.startswith(CACHE_PREFIX):
-        name = text.removeprefix(CACHE_PREFIX)
-        if not _FILE.fullmatch(name):
-            raise UsageError(f"{text!r} is malformed", f"write {CACHE_PREFIX}NAME, a plain file name")
-        path = models_folder() / name
-        if not path.is_file():
-            raise ModelUnavailable(
-                f"model {text!r} has not been downloaded",
-                f"gas models pull {text} (if it is none of those that gas models ls names: put it into {path.parent})",
-            )
-        return ModelSource(str(path.resolve()), None, True)
-    path = Path(text).expanduser()
-    if text and (path.exists() or path.is_absolute() or re.match(r"\.{1,2}([/\\]|$)|~", text)):
-        if not path.exists():
-            raise ModelUnavailable(f"model {model!r} is not there", "check the path")
-        return ModelSource(str(path.resolve()), None, True)
-    name, at, revision = text.partition("@")
-    if not _HUB_ID.fullmatch(name) or (at and not _REVISION.fullmatch(revision)):
-        raise UsageError(
-            f"model {model!r} is neither a file that exists nor a hub id",
-            "give a folder, owner/name, or owner/name@revision",
-        )
-    return ModelSource(name, revision or None, False)
-
-
 def user_profiles() -> dict[str, Path]:
     """The user's own profile files by name: `profiles/*.toml` in the folder of the user's settings."""
     folder = config_folder() / "profiles"
     return {path.stem.lower(): path for path in sorted(folder.glob("*.toml"))}
-
-
-def _package_path(package: str, inside: str) -> Path:
-    """The path of a file or folder in an installed package, found without importing the package."""
-    parts = inside.split("/")
-    if not package.isidentifier() or not inside or any(part in {"", ".", ".."} for part in parts):
-        raise UsageError(f"'{PACKAGE_PREFIX}{package}/{inside}' is malformed", "write package:PACKAGE/FOLDER")
-    found = find_spec(package)
-    for folder in (found.submodule_search_locations or ()) if found else ():
-        path = Path(folder, *parts)
-        if path.exists():
-            return path.resolve()
-    missing = f"has no {inside!r}" if found else "is not installed"
-    raise ModelUnavailable(f"package {package!r} {missing}", "reinstall it, or name another model")

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gas.backends.probe import ROLES as ROLES
-from gas.backends.probe import BackendSpec as BackendSpec
-from gas.backends.probe import BrokenPlugin as BrokenPlugin
-from gas.backends.probe import Contents, Plugin, find_plugins, missing_packages, probe, read_module, read_plugin, select
+from gas.backends.entry_points import find_plugins, missing_packages, select
+from gas.backends.probe import probe, read_module, read_plugin
+from gas.backends.spec import ROLES as ROLES
+from gas.backends.spec import BackendSpec as BackendSpec
+from gas.backends.spec import BrokenPlugin as BrokenPlugin
+from gas.backends.spec import Contents, Plugin
 from gas.errors import GasError, ModelUnavailable, PluginBroken, UsageError
 from gas.validation import unknown
 

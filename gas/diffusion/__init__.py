@@ -1,1 +1,1 @@
-"""Score distillation on latent diffusion models. Needs the `diffusion` extra; only editors import it."""
+"""Diffusion models: the seam for a model, distillation, sampling, attention. Needs the `diffusion` extra."""

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gas.backends.profiles import resolve_model
 from gas.diffusion.loading import explained, has_safetensors
 from gas.errors import InputRefused, ModelUnavailable
 from gas.models.hub import snapshot
+from gas.models.manifest import resolve_model
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
@@ -44,7 +44,7 @@ class Clip:
 
     @classmethod
     def load(cls, model: str, runtime: Runtime, *, allow_pickle: bool = False) -> Clip:
-        """The model that `gas.backends.profiles.resolve_model` understands, shared in `runtime`; downloaded when it is a hub id.
+        """The model that `resolve_model` understands, shared in `runtime`; downloaded when it is a hub id.
 
         Weights are safetensors; `.bin` files are read (tensors only) with `allow_pickle`. ModelUnavailable (exit 6):
         missing, gated, offline and not in the cache, or not a CLIP.

@@ -53,7 +53,7 @@ class InstructionModel:
     def load(
         cls, model: str, runtime: Runtime, *, variant: str | None = None, allow_pickle: bool = False
     ) -> InstructionModel:
-        """The model that `gas.backends.profiles.resolve_model` understands; see `StableDiffusion.load`. ModelUnavailable (exit
+        """The model that `resolve_model` understands; see `StableDiffusion.load`. ModelUnavailable (exit
         6), naming the channels, when its UNet does not take two latents."""
         return cls(StableDiffusion.load(model, runtime, variant=variant, allow_pickle=allow_pickle, pictures=1))
 

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gas.backends.profiles import resolve_model
 from gas.diffusion.adapters import adapt_all, find_base
 from gas.diffusion.denoiser import to_epsilon
 from gas.diffusion.loading import explained, has_safetensors
 from gas.diffusion.schedule import Schedule
 from gas.errors import InputRefused, ModelUnavailable, ResultRefused
 from gas.models.hub import snapshot
+from gas.models.manifest import resolve_model
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
@@ -59,7 +59,7 @@ class StableDiffusion:
         pictures: int = 0,
         gated: bool = False,
     ) -> StableDiffusion:
-        """The model that `gas.backends.profiles.resolve_model` understands, shared in `runtime`; downloaded when it is a hub id.
+        """The model that `resolve_model` understands, shared in `runtime`; downloaded when it is a hub id.
 
         Weights are safetensors; `.bin` files are read (tensors only) with `allow_pickle`. `variant` is the middle
         part of the weights' file names ("fp16"). `pictures` is how many latents of pictures the UNet takes beside the

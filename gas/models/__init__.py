@@ -1,0 +1,1 @@
+"""The files that a model needs: which, where, and how they get here."""

@@ -19,12 +19,12 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from gas import __version__
-from gas.backends.profiles import ModelFiles
 from gas.errors import GasError, ModelUnavailable, OutOfResources, ServiceUnavailable, UsageError
 from gas.files import DISK_FULL
 from gas.folders import hub_folder
 from gas.models.cache import cached_file, look, source_of
+from gas.models.manifest import ModelFiles
+from gas.version import __version__
 
 USEFUL = ("*.json", "*.txt", "*.safetensors", "*.model", "tokenizer*", "vocab*")
 SPARE_BYTES = 100_000_000  # that a disk keeps free

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gas.backends.profiles import ModelSource
 from gas.errors import ModelUnavailable
+from gas.models.manifest import ModelSource
 
 
 def snapshot(source: ModelSource, patterns: Sequence[str], offline: bool) -> Path:

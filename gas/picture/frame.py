@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image as Pictures
 
 from gas.errors import InputRefused
 from gas.masks import Size, feather, mask_box
+from gas.picture.blend import ROWS_AT_ONCE
 from gas.types import Box, Region
 
 if TYPE_CHECKING:
     from gas.types import Image, Mask
+
 
 WorkMode: TypeAlias = Literal["full", "crop", "auto"]
 
@@ -32,13 +34,6 @@ WORTH_A_CROP = 1.5
 FEATHER = 1.0
 """Width of the soft edge in working pixels. Wider ones leave a halo of the old background around a thing that stays,
 since nothing outside a region may change and so the edge runs inward."""
-
-
-class Difference(NamedTuple):
-    """The largest and the mean absolute difference of two images, in levels of 255 over all channels."""
-
-    max: float
-    mean: float
 
 
 @dataclass(frozen=True)
@@ -136,8 +131,8 @@ class Frame:
         x0, y0, x1, y1 = self.crop
         edited = self.enlarge(edited)
         # In bands, so that the float copies of a hundred megapixels do not take gigabytes.
-        for top in range(y0, y1, _BAND):
-            rows, here = np.s_[top : min(top + _BAND, y1)], np.s_[top - y0 : min(top + _BAND, y1) - y0]
+        for top in range(y0, y1, ROWS_AT_ONCE):
+            rows, here = np.s_[top : min(top + ROWS_AT_ONCE, y1)], np.s_[top - y0 : min(top + ROWS_AT_ONCE, y1) - y0]
             alpha = mask[rows, x0:x1, None]
             if alpha.any():
                 before = native[rows, x0:x1]
@@ -190,63 +185,6 @@ def work_frame(size: Size, regions: Sequence[Region], mode: WorkMode, resolution
     return full
 
 
-def blend(before: Image, after: Image, alpha: Mask) -> Image:
-    """`before` with `after` blended in by `alpha` `(H, W)`; where that is 0 it is `before`, bit for bit."""
-    mixed = before + alpha[..., None] * (after.astype(np.float32) - before)
-    return np.where(alpha[..., None] > 0, np.rint(mixed), before).astype(np.uint8)
-
-
-def unblend(first: Image, last: Image, kept: Mask, outside: Image) -> tuple[Image, Mask]:
-    """The image and the mask `(H, W)` that, blended once into `first`, give `last`.
-
-    `kept` `(H, W)` in [0, 1] says how much of `first` still shows in `last` after several blends; where that is all,
-    the image is that of `outside`.
-    """
-    share = (1 - kept).astype(np.float32)
-    before = first.astype(np.float32)
-    colour = before + (last - before) / np.maximum(share, 1e-6)[..., None]
-    image = np.where(share[..., None] > 0, np.clip(np.rint(colour), 0, 255), outside).astype(np.uint8)
-    return image, share
-
-
-def outside_difference(before: Image, after: Image, mask: Mask) -> Difference:
-    """The largest and mean difference of two images of one size where the mask is 0; zero when there is no such place.
-
-    Any number of channels and any number format. ValueError when the shapes differ.
-    """
-    if before.shape != after.shape or before.shape[:2] != mask.shape:
-        raise ValueError(f"shapes differ: {before.shape}, {after.shape}, mask {mask.shape}")
-    largest, total, count = 0.0, 0.0, 0
-    for top in range(0, before.shape[0], _BAND):
-        rows = np.s_[top : top + _BAND]
-        outside = mask[rows] == 0
-        if before.ndim == 3:
-            outside = outside[..., None]
-        old, new = before[rows], after[rows]
-        if old.dtype == np.uint8:
-            change = np.maximum(old, new) - np.minimum(old, new)
-        else:
-            same = (old == new) | ((old != old) & (new != new))  # NaN is no number, but unchanged
-            change = np.abs(np.where(same | ~outside, 0.0, new.astype(np.float64) - old))
-        # Multiplied, not indexed: several times faster, and large photographs have hundreds of millions of values.
-        change *= outside
-        largest = max(largest, float(change.max()))
-        total += float(change.sum(dtype=np.float64 if change.dtype == np.float64 else np.int64))
-        count += int(outside.sum()) * (before.shape[2] if before.ndim == 3 else 1)
-    return Difference(largest, total / count if count else 0.0)
-
-
-def inside_change(before: Image, after: Image, mask: Mask) -> float:
-    """The mean absolute difference of two images where the mask is set, in levels of 255; zero if nowhere."""
-    inside = mask > 0
-    if not inside.any():
-        return 0.0
-    return float(np.abs(after[inside].astype(np.float32) - before[inside]).mean())
-
-
-_BAND = 512
-
-
 def _working_size(width: int, height: int, resolution: int, multiple: int) -> Size:
     """Sides divisible by `multiple`, area about resolution², aspect ratio kept as far as that allows.
 
@@ -286,8 +224,8 @@ def _average(mask: Mask, size: Size) -> Mask:
     """
     width, height = size
     rows = np.empty((height, mask.shape[1]))
-    for left in range(0, mask.shape[1], _BAND):
-        rows[:, left : left + _BAND] = _average_rows(mask[:, left : left + _BAND], height)
+    for left in range(0, mask.shape[1], ROWS_AT_ONCE):
+        rows[:, left : left + ROWS_AT_ONCE] = _average_rows(mask[:, left : left + ROWS_AT_ONCE], height)
     return np.clip(_average_rows(rows.T, width).T, 0, 1).astype(np.float32)
 
 
@@ -300,3 +238,27 @@ def _average_rows(values: np.ndarray, count: int) -> np.ndarray:
     np.cumsum(values, axis=0, dtype=np.float64, out=running[1:])
     at_ends = running[whole] + (ends - whole)[:, None] * values[whole]
     return np.diff(at_ends, axis=0) * (count / length)
+
+
+def to_working(regions: Sequence[Region], frame: Frame) -> tuple[Region, ...]:
+    """The regions at working resolution, every mask finite and not empty: what an editor may be given.
+
+    Masks are averaged over area; one that would all but vanish keeps the working pixel that holds most of it, at its
+    full strength. Every region must have a mask. InputRefused when one lies outside the frame.
+    """
+    out = []
+    for region in regions:
+        if region.mask is None:
+            raise InputRefused(f"region {region.phrase!r} has no mask", "give --box or --mask, or name a grounder")
+        mask = frame.cut_mask(region.mask)
+        if not mask.any():
+            raise InputRefused(
+                f"region {region.phrase!r} lies outside the part of the picture that is worked on", "use --work full"
+            )
+        peak, full = float(mask.max()), float(region.mask.max())
+        if peak < full / 2:
+            mask = mask.copy()
+            mask[np.unravel_index(int(mask.argmax()), mask.shape)] = full
+        box = mask_box(mask) if region.box is None else frame.cut_box(region.box)
+        out.append(replace(region, box=box, mask=mask))
+    return tuple(out)

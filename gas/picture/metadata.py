@@ -12,7 +12,7 @@ from html import escape
 from PIL import ExifTags
 from PIL import Image as Pictures
 
-from gas import __version__
+from gas.version import __version__
 
 MAX_EMBEDDED = {"PNG": 700_000, "WEBP": 700_000, "TIFF": 700_000, "JPEG": 48_000, "HEIF": 48_000, "BMP": 0}
 """Longest record, compressed and in base64, that goes into a picture. With the rest of the XMP packet it must fit into

@@ -1,0 +1,1 @@
+"""The plan as a file, and the phrases in it."""

@@ -14,20 +14,14 @@ from gas import files
 from gas.errors import InputRefused
 from gas.plan.phrases import content_words, main_noun
 from gas.types import PLAN_VERSION, EditPlan, Provenance, Subtask
-from gas.validation import explain, nearest
+from gas.validation import PLAN_REMEDY, explain, load_json, nearest, shown
 
 MAX_PLAN_BYTES = 2_000_000
 MAX_PLAN_DEPTH = 16
 SCHEMA_TITLE = "gas edit plan"
 
-_REMEDY = "correct it (docs/plan.schema.json says what a plan may hold), or write a new one with `gas plan`"
 # C0 and C1 controls, zero-width and bidirectional overrides: they hide or reorder what a reader of the plan sees.
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-_STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-
-
-class _Refused(ValueError):
-    """Raised inside the JSON parser, with a message for the user."""
 
 
 def plan_schema() -> dict[str, Any]:
@@ -63,45 +57,16 @@ def parse_plan(data: bytes | str, origin: str = "plan") -> EditPlan:
     """
     plain = load_json(data, origin, max_bytes=MAX_PLAN_BYTES, max_depth=MAX_PLAN_DEPTH)
     if not isinstance(plain, dict):
-        raise InputRefused(f"{origin}: a plan is a JSON object, not {type(plain).__name__}", _REMEDY)
+        raise InputRefused(f"{origin}: a plan is a JSON object, not {type(plain).__name__}", PLAN_REMEDY)
     version = plain.get("version")
     if type(version) is not int or version != PLAN_VERSION:
-        found = f"not {_shown(version)}" if "version" in plain else "but the file has none"
-        raise InputRefused(f"{origin}: version: this gas reads plans of version {PLAN_VERSION}, {found}", _REMEDY)
+        found = f"not {shown(version)}" if "version" in plain else "but the file has none"
+        raise InputRefused(f"{origin}: version: this gas reads plans of version {PLAN_VERSION}, {found}", PLAN_REMEDY)
     _refuse_hidden(plain, origin, "")
     try:
         return EditPlan.model_validate(plain)
     except ValidationError as error:
-        raise InputRefused(f"{origin}: {_complaint(error)}", _REMEDY) from None
-
-
-def load_json(data: bytes | str, origin: str, *, max_bytes: int, max_depth: int) -> Any:
-    """The JSON value in `data`, read as from a stranger. Raises InputRefused (3) naming `origin` and the place.
-
-    Refused besides malformed JSON: more than `max_bytes`, nesting deeper than `max_depth`, repeated keys, NaN.
-    """
-    size = len(data) if isinstance(data, bytes) else len(data.encode("utf-8", "surrogatepass"))
-    if size > max_bytes:
-        raise InputRefused(f"{origin} is larger than {max_bytes} bytes", _REMEDY)
-    if isinstance(data, bytes):
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InputRefused(f"{origin} is not UTF-8 text (byte {error.start})", _REMEDY) from None
-    else:
-        text = data.removeprefix("\ufeff")
-    if _depth(text) > max_depth:
-        raise InputRefused(f"{origin} is nested deeper than {max_depth} levels", _REMEDY)
-    try:
-        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise InputRefused(
-            f"{origin}: malformed JSON: {error.msg.lower()} (line {error.lineno}, column {error.colno})", _REMEDY
-        ) from None
-    except _Refused as error:
-        raise InputRefused(f"{origin}: {error}", _REMEDY) from None
-    except ValueError:  # an integer of more digits than Python converts
-        raise InputRefused(f"{origin} holds a number with too many digits", _REMEDY) from None
+        raise InputRefused(f"{origin}: {_complaint(error)}", PLAN_REMEDY) from None
 
 
 def flag_foreign_phrases(plan: EditPlan, request_text: str) -> EditPlan:
@@ -127,40 +92,18 @@ def flag_foreign_phrases(plan: EditPlan, request_text: str) -> EditPlan:
     return plan.model_copy(update={"warnings": (*plan.warnings, *fresh)}) if fresh else plan
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _Refused(f"the key {_shown(key)} is there twice")
-        found[key] = value
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise _Refused(f"{name} is not a number that a plan can hold")
-
-
-def _depth(text: str) -> int:
-    """The deepest nesting of brackets outside strings. Looked at first: the parser itself recurses."""
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", _STRINGS.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
 def _refuse_hidden(value: Any, origin: str, where: str) -> None:
     """Raises InputRefused for hidden characters, except in what was sent to and came from a model: that is kept raw."""
     if isinstance(value, str):
         hidden = _HIDDEN.search(value)
         if hidden is not None:
             raise InputRefused(
-                f"{origin}: {where}: hidden character U+{ord(hidden[0]):04X} in {_shown(value)}", _REMEDY
+                f"{origin}: {where}: hidden character U+{ord(hidden[0]):04X} in {shown(value)}", PLAN_REMEDY
             )
     elif isinstance(value, dict):
         for key, inner in value.items():
             if where != "provenance" or key not in ("request", "reply"):
-                _refuse_hidden(inner, origin, f"{where}.{_shown(key)[1:-1]}".lstrip("."))
+                _refuse_hidden(inner, origin, f"{where}.{shown(key)[1:-1]}".lstrip("."))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             _refuse_hidden(inner, origin, f"{where}.{index}")
@@ -174,12 +117,7 @@ def _complaint(error: ValidationError) -> str:
     guess = nearest(key, _keys())
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     where = "".join(f"{part}." for part in first["loc"][:-1])
-    return f"{where}{_shown(key)[1:-1]}: a plan has no such key{f'; did you mean {guess!r}?' if guess else ''}{more}"
-
-
-def _shown(value: Any) -> str:
-    """A short, printable form of an untrusted value."""
-    return ascii(value) if len(ascii(value)) <= 60 else f"{ascii(value)[:57]}...'"
+    return f"{where}{shown(key)[1:-1]}: a plan has no such key{f'; did you mean {guess!r}?' if guess else ''}{more}"
 
 
 def _keys() -> set[str]:

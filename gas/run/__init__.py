@@ -1,0 +1,1 @@
+"""From a request to a written file with its record."""

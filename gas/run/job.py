@@ -7,16 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gas import __version__, files
+from gas import files
 from gas.checkpoint import SUFFIX, load_record, load_state, run_digest, save_state
 from gas.errors import InputRefused
-from gas.picture import photo as photos
+from gas.interfaces import Step, Watch
+from gas.picture import photo_write
 from gas.picture.frame import Frame
-from gas.picture.photo import Photo, Written
+from gas.picture.photo import Photo
+from gas.picture.photo_write import Written
 from gas.run import record as records
 from gas.run.record import Asked, Model, Record, Used
+from gas.run.result import EditResult
 from gas.run.session import Session, WorkMode
-from gas.types import EditPlan, EditResult, Region, Step, Watch
+from gas.types import EditPlan, Region
+from gas.version import __version__
 
 if TYPE_CHECKING:
     from gas.interfaces import Options
@@ -60,7 +64,7 @@ class PhotoJob:
     def refuse_existing(self, out: Path) -> None:
         """OutputExists (exit 2) when the output or its record is there already; UsageError for an unusable name."""
         files.check_output_name(out)
-        photos.output_format(out)
+        photo_write.output_format(out)
         files.refuse_existing([out, records.sidecar(out)])
 
     def run(
@@ -92,12 +96,12 @@ class PhotoJob:
             self.photo.pixels, self.plan, self.regions, seed=self.seed, work=self.work, watch=watch
         )
         record = self._record(result)
-        written = photos.write(
+        written = photo_write.write(
             self.photo,
             out,
             result.image,
             result.mask,
-            record=records.embeddable(record, photos.output_format(out)),
+            record=records.embeddable(record, photo_write.output_format(out)),
             gps=gps,
             overwrite=overwrite,
         )
@@ -172,7 +176,7 @@ def again(
 ) -> PhotoJob:
     """The job that a record tells of, for the same picture.
 
-    `open_session` makes a session of flags (see `gas.settings.settings.Values`); it may put the user's own above the record's,
+    `open_session` makes a session of flags (see `Values`); it may put the user's own above the record's,
     e.g. a model folder, of whose place a record says nothing. InputRefused (exit 3) when `photo` has other pixels.
     """
     same = records.same_input(record, photo)
@@ -264,7 +268,7 @@ def write_picture(path: Path, image: Image | Mask, *, overwrite: bool = True) ->
 def _models(options: Mapping[str, Any]) -> list[Model]:
     """The models that a backend's options `model`, `second_model`, ... name; local ones with the hashes of their
     files."""
-    from gas.backends.profiles import CACHE_PREFIX, PACKAGE_PREFIX, resolve_model
+    from gas.models.manifest import CACHE_PREFIX, PACKAGE_PREFIX, resolve_model
 
     models = []
     for option, name in options.items():

@@ -14,7 +14,8 @@ from gas.errors import InputRefused
 from gas.masks import mask_box
 
 if TYPE_CHECKING:
-    from gas.types import EditResult, Image, Mask
+    from gas.run.result import EditResult
+    from gas.types import Image, Mask
 
     Layer: TypeAlias = np.ndarray
 

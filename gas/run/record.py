@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from gas import __version__, files
+from gas import files
 from gas.errors import InputRefused
-from gas.masks import RLE, decode_rle, encode_rle
-from gas.picture.frame import inside_change, outside_difference
-from gas.plan.file import load_json
+from gas.picture.blend import inside_change, outside_difference
+from gas.regions.rle import RLE, decode_rle, encode_rle
 from gas.types import EditPlan, Region
-from gas.validation import explain
+from gas.validation import explain, load_json
+from gas.version import __version__
 
 if TYPE_CHECKING:
-    from gas.picture.photo import Photo, Written
-    from gas.types import EditResult, Image
+    from gas.picture.photo import Photo
+    from gas.picture.photo_write import Written
+    from gas.run.result import EditResult
+    from gas.types import Image
 
 RECORD_VERSION: Literal[1] = 1
 MAX_RECORD_BYTES = 64 * 2**20
@@ -252,7 +254,7 @@ def embeddable(record: Record, container: str) -> str | None:
 
     The log goes first, then the planner's own words; what is left out is named in `left_out`.
     """
-    from gas.picture import photo
+    from gas.picture import photo_write
 
     plan = record.plan
     wordless = plan.provenance.model_copy(update={"request": None, "reply": None})
@@ -261,7 +263,7 @@ def embeddable(record: Record, container: str) -> str | None:
     for changes in steps:
         left_out = tuple({"log": "log", "plan": "the planner's words"}[name] for name in changes)
         text = record.model_copy(update={**changes, "left_out": left_out}).to_json()
-        if photo.fits(text, container):
+        if photo_write.fits(text, container):
             return text
     return None
 
@@ -297,7 +299,7 @@ def read_record(path: Path) -> Record:
     picture. Both are input like any other: InputRefused (exit 3) when there is none, or it is too long, broken, or of
     another version.
     """
-    from gas.picture import photo
+    from gas.picture import photo_write
 
     if path.suffix.lower() == ".json":
         return parse_record(files.read_text(path, max_bytes=MAX_RECORD_BYTES), path.name)
@@ -306,7 +308,7 @@ def read_record(path: Path) -> Record:
         found = parse_record(files.read_text(beside, max_bytes=MAX_RECORD_BYTES), beside.name)
         if found.file is not None and found.file.sha256 == _hash_file(path):
             return found
-    text = photo.read_embedded(path)
+    text = photo_write.read_embedded(path)
     if text is None:
         raise InputRefused(f"{path.name}: holds no record", f"gas writes one into its outputs and into {beside.name}")
     return parse_record(text, path.name)

@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from gas.errors import ObjectNotFound, PluginBroken, ResultRefused, UsageError
+from gas.interfaces import EditJob, Watch
+from gas.run.result import EditResult
 from gas.runtime import Runtime
-from gas.types import EditJob, EditPlan, EditRequest, EditResult, Region, Watch
+from gas.types import EditPlan, EditRequest, Region
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
 
     from gas.backends.options import Settled
     from gas.backends.registry import Registry
-    from gas.interfaces import Editor, Grounder, Planner
+    from gas.interfaces import Edited, Editor, Grounder, Planner
     from gas.settings.settings import Settings
-    from gas.types import Edited, Image, Mask
+    from gas.types import Image, Mask
 
 WorkMode = Literal["auto", "full", "crop"]
 
@@ -49,7 +51,7 @@ class Session:
         `flags` are the names of `gas.settings.settings.Values`. Neither environment nor settings files are read.
         """
         from gas.backends.registry import Registry
-        from gas.models.cache import default_profile
+        from gas.settings.catalogue import default_profile
         from gas.settings.settings import Settings
 
         registry = registry or Registry.discover()
@@ -88,7 +90,7 @@ class Session:
         given ones come back; else UsageError (exit 2) says how to give them. Only given ones, too, for an editor that
         finds its places itself, unless `required` is said or the run is grounded.
         """
-        from gas.masks import match, phrase_key
+        from gas.regions.match import match, phrase_key
 
         matched = match(given, plan)
         open_subtasks = sorted(set(range(len(plan.subtasks))) - {region.subtask for region in matched})
@@ -149,8 +151,8 @@ class Session:
         ResultRefused (exit 11) for a picture that is all black or unchanged; whatever a run that was stopped has
         reached is returned.
         """
-        from gas.masks import to_working, union
-        from gas.picture.frame import work_frame
+        from gas.masks import union
+        from gas.picture.frame import to_working, work_frame
         from gas.run.turns import edit_grounded
 
         editor: Editor = self.backend("editors", self.settings.editor)
@@ -246,7 +248,7 @@ class Session:
 
     def _checked(self, name: str, image: Image, regions: list[Region], subtasks: Sequence[int]) -> list[Region]:
         """What grounder `name` returned, if it speaks of every subtask that was asked for and of no other."""
-        from gas.masks import check_region
+        from gas.regions.check import check_region
 
         if {region.subtask for region in regions} != set(subtasks):
             raise PluginBroken(

@@ -15,9 +15,10 @@ import numpy as np
 
 from gas.checkpoint import of_this_run
 from gas.errors import InputRefused, ResultRefused
+from gas.interfaces import Edited, EditJob, Step, Watch
 from gas.masks import union
-from gas.picture.frame import blend, unblend
-from gas.types import Edited, EditJob, EditPlan, Step, Watch
+from gas.picture.blend import blend, unblend
+from gas.types import EditPlan
 
 if TYPE_CHECKING:
     from gas.interfaces import Editor

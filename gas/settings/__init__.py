@@ -1,0 +1,1 @@
+"""Settings in layers, keys, and the catalogue of known models."""

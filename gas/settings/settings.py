@@ -141,7 +141,7 @@ class Settings:
         """The settings for a run in `folder` (default: the current one); `flags` that are None were not given.
 
         `find_profile` gives the profile of a name, as `Registry.profile` does. Where nobody chose a profile
-        `default_profile` is asked (`gas.models.cache.default_profile`; without it: the diorama). UsageError names the file
+        `default_profile` is asked (that of `catalogue`; without it: the diorama). UsageError names the file
         and its line, the variable or the flag that is wrong.
         """
         return cls(

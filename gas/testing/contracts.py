@@ -23,8 +23,8 @@ import pytest
 from pydantic import ValidationError
 
 from gas.errors import GasError, ObjectNotFound
-from gas.interfaces import Backend, Editor, Grounder, Options, Planner
-from gas.types import Edited, EditJob, EditPlan, EditRequest, Region, Step, Subtask, Watch
+from gas.interfaces import Backend, Edited, EditJob, Editor, Grounder, Options, Planner, Step, Watch
+from gas.types import EditPlan, EditRequest, Region, Subtask
 
 if TYPE_CHECKING:
     from gas.types import Image

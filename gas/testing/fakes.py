@@ -13,10 +13,10 @@ import numpy as np
 from pydantic import Field
 
 from gas.backends.hookspecs import hookimpl
-from gas.backends.registry import BackendSpec
+from gas.backends.spec import BackendSpec
 from gas.errors import ObjectNotFound, PlanUnreadable
-from gas.interfaces import Editor, Grounder, Options, Planner
-from gas.types import Box, Edited, EditJob, EditPlan, EditRequest, Provenance, Region, Step, Subtask
+from gas.interfaces import Edited, EditJob, Editor, Grounder, Options, Planner, Step
+from gas.types import Box, EditPlan, EditRequest, Provenance, Region, Subtask
 
 if TYPE_CHECKING:
     from gas.types import Image

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gas.diffusion.stable_diffusion import StableDiffusion
-    from gas.interfaces import Editor
-    from gas.types import EditJob, Image
+    from gas.interfaces import EditJob, Editor
+    from gas.types import Image
 
 
 class ModelOptions(Options):

@@ -7,8 +7,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-from gas.backends.profiles import resolve_model
 from gas.errors import ModelUnavailable
+from gas.models.manifest import resolve_model
 
 
 def read_tensors(model: str) -> Any:

@@ -81,7 +81,7 @@ class ClipSegNetwork:
 
     @classmethod
     def load(cls, model: str, runtime: Runtime) -> ClipSegNetwork:
-        """The model that `gas.backends.profiles.resolve_model` understands. ModelUnavailable (exit 6) as `model_folder`."""
+        """The model that `resolve_model` understands. ModelUnavailable (exit 6) as `model_folder`."""
         from transformers import AutoTokenizer, CLIPSegForImageSegmentation, ViTImageProcessorPil
 
         device = runtime.torch_device()

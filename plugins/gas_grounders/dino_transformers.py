@@ -27,7 +27,7 @@ class TransformersDino:
 
     @classmethod
     def load(cls, model: str, runtime: Runtime) -> TransformersDino:
-        """The model that `gas.backends.profiles.resolve_model` understands. ModelUnavailable (exit 6) as `model_folder`."""
+        """The model that `resolve_model` understands. ModelUnavailable (exit 6) as `model_folder`."""
         from transformers import AutoTokenizer, GroundingDinoForObjectDetection, GroundingDinoImageProcessorPil
 
         device = runtime.torch_device()

@@ -65,7 +65,7 @@ class Owlv2Network:
 
     @classmethod
     def load(cls, model: str, runtime: Runtime) -> Owlv2Network:
-        """The model that `gas.backends.profiles.resolve_model` understands. ModelUnavailable (exit 6) as `model_folder`."""
+        """The model that `resolve_model` understands. ModelUnavailable (exit 6) as `model_folder`."""
         from transformers import AutoTokenizer, Owlv2ForObjectDetection, Owlv2ImageProcessorPil
 
         device = runtime.torch_device()

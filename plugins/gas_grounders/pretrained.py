@@ -10,9 +10,9 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from gas.backends.profiles import resolve_model
 from gas.errors import ModelUnavailable
 from gas.models.hub import snapshot
+from gas.models.manifest import resolve_model
 from gas.models.quiet import no_bars
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def model_folder(
     weights: bool = True,
     allow_pickle: bool = False,
 ) -> Path:
-    """The local folder of `model`, as `gas.backends.profiles.resolve_model` reads it; a hub id is downloaded unless offline.
+    """The local folder of `model`, as `resolve_model` reads it; a hub id is downloaded unless offline.
 
     `config` is the `model_type` (or several) that its `config.json` must have ("owlv2"). Nothing but settings,
     tokenizer and weights is downloaded; `.bin` weights (of which only tensors are read) with `allow_pickle` where there

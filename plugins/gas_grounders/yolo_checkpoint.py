@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gas.backends.profiles import resolve_model
 from gas.errors import ModelUnavailable
 from gas.folders import models_folder
+from gas.models.manifest import resolve_model
 from gas_grounders.checkpoints import unpickled
 from gas_grounders.pretrained import loading
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gas import Profile, Registry
-from gas.backends.profiles import resolve_model
 from gas.errors import ModelUnavailable, PluginBroken, UsageError
+from gas.models.manifest import resolve_model
 
 TEXT = """
 summary = "mine"

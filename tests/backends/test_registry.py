@@ -18,8 +18,8 @@ from PIL import Image
 import gas.backends.probe
 import gas.backends.registry
 from gas import BackendSpec, Registry, Runtime, hookimpl
+from gas.backends.entry_points import find_plugins, missing_packages
 from gas.backends.options import Layer
-from gas.backends.probe import find_plugins, missing_packages
 from gas.errors import ModelUnavailable, PluginBroken, UsageError
 from gas.interfaces import Editor, Options, Planner
 from gas.testing.contracts import sample_image

@@ -20,8 +20,8 @@ from PIL import Image as Pictures
 
 from gas import errors
 from gas.backends.registry import Registry
+from gas.interfaces import Edited, EditJob
 from gas.testing import fakes
-from gas.types import Edited, EditJob
 from gas_cli import flags
 from gas_cli.app import app
 from gas_cli.run import run
@@ -317,7 +317,7 @@ def test_backends_and_doctor_as_data(gas: Callable[..., Said]) -> None:
 
 
 def test_version_and_help(gas: Callable[..., Said]) -> None:
-    from gas import __version__
+    from gas.version import __version__
 
     assert gas("--version").out.strip() == __version__
     assert "edit" in gas("--help").out

@@ -13,7 +13,7 @@ from pydantic import Field
 
 import gas.backends.registry
 from gas import BackendSpec, Options, Registry, Runtime
-from gas.backends.probe import BrokenPlugin, Contents, Plugin
+from gas.backends.spec import BrokenPlugin, Contents, Plugin
 from gas.errors import PluginBroken, UsageError
 from gas.settings.settings import Settings
 from gas.testing import FakeEditor

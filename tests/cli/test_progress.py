@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gas.types import Step
+from gas.interfaces import Step
 from gas_cli.progress import count_bar, forecast, previews, step_bar, stoppable
 
 

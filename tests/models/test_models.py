@@ -19,11 +19,12 @@ from fake_hub import COMMIT, FakeHub
 from pydantic import ValidationError
 
 from gas import folders
-from gas.backends.profiles import ModelFiles, resolve_model
 from gas.backends.registry import Registry
 from gas.errors import GasError, ModelUnavailable, OutOfResources, ServiceUnavailable, UsageError
 from gas.models import cache as models
 from gas.models import downloads
+from gas.models.manifest import ModelFiles, resolve_model
+from gas.settings import catalogue
 from gas_cli.app import app
 from gas_cli.run import run
 
@@ -566,13 +567,13 @@ def test_local_models_are_there_or_not(here: Path) -> None:
 
 def test_the_default_profile_depends_on_what_is_here(hub: FakeHub, no_network: None) -> None:
     registry = Registry.discover()
-    name, why = models.default_profile(registry.profile)
+    name, why = catalogue.default_profile(registry.profile)
     assert name == "diorama" and "gas models pull sd15" in why
     folder = pull_all(registry, "sd15")
-    name, why = models.default_profile(registry.profile)
+    name, why = catalogue.default_profile(registry.profile)
     assert name == "sd15" and "are here" in why
     (folder / "model.safetensors").unlink()
-    assert models.default_profile(registry.profile)[0] == "diorama"
+    assert catalogue.default_profile(registry.profile)[0] == "diorama"
 
 
 def test_a_cache_that_cannot_be_read_stops_nothing(
@@ -581,7 +582,7 @@ def test_a_cache_that_cannot_be_read_stops_nothing(
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", "/" + "x" * 5000)
-    name, why = models.default_profile(Registry.discover().profile)
+    name, why = catalogue.default_profile(Registry.discover().profile)
     assert name == "diorama" and "cannot be read" in why
     assert gas("models", "ls").code == 6
     found = {one["topic"]: one for one in data(gas("doctor", "--json"))}
@@ -640,7 +641,7 @@ def test_what_was_pulled_is_enough_to_load_without_network(
                 model_folder(files.model, runtime, config=kind, tokenizer=kind != "sam", weights=kind != "bert")
     assert hub.asked == [], "a pinned model that is here is loaded without asking the hub"
     if name == "sd15":
-        assert models.default_profile(Registry.discover().profile)[0] == "sd15"
+        assert catalogue.default_profile(Registry.discover().profile)[0] == "sd15"
 
 
 # The commands

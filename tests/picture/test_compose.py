@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from pictures import samples, scene
 
 from gas.errors import InputRefused
-from gas.masks import box_mask, check_region, to_working, union
+from gas.masks import box_mask, union
 from gas.picture import photo
-from gas.picture.frame import Frame, inside_change, outside_difference, work_frame
+from gas.picture.blend import inside_change, outside_difference
+from gas.picture.frame import Frame, to_working, work_frame
+from gas.regions.check import check_region
 from gas.types import Region
 
 

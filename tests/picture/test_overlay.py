@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from pictures import scene
 
-from gas.masks import box_mask, check_region
+from gas.masks import box_mask
 from gas.picture import overlay
+from gas.regions.check import check_region
 from gas.types import Region
 
 

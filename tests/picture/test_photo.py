@@ -16,7 +16,7 @@ from PIL import ExifTags, ImageCms
 from PIL import Image as Pictures
 
 from gas.errors import GasError, InputRefused, UsageError
-from gas.picture import photo
+from gas.picture import photo, photo_write
 
 SCENE = pictures.scene()
 MASK = np.zeros(SCENE.shape[:2], np.float32)
@@ -102,7 +102,7 @@ def test_pictures_are_read_and_written_upright_with_no_second_turn(tmp_path, ori
     assert read.pixels.shape == SCENE.shape
     assert np.abs(read.pixels.astype(int) - SCENE).mean() <= 2
     out = tmp_path / f"out.{suffix}"
-    photo.write(read, out, edit(read.pixels), MASK)
+    photo_write.write(read, out, edit(read.pixels), MASK)
     with Pictures.open(out) as again:
         assert again.size == (96, 64)
         assert again.getexif().get(ExifTags.Base.Orientation, 1) == 1
@@ -131,7 +131,7 @@ def test_a_profile_is_used_and_kept(tmp_path):
     read = photo.read(saved(tmp_path / "a.png", wide, icc_profile=icc))
     assert np.abs(read.pixels.astype(int) - SCENE).mean() <= 2
     target = edit(read.pixels)
-    written = photo.write(read, tmp_path / "out.png", target, MASK)
+    written = photo_write.write(read, tmp_path / "out.png", target, MASK)
     assert written.exact and written.outside == (0, 0)
     again = photo.read(written.path)
     assert again.icc == icc
@@ -145,7 +145,7 @@ def test_colours_outside_srgb_stay_outside_the_mask_and_fade_in_it(tmp_path):
     read = photo.read(saved(tmp_path / "a.png", Pictures.fromarray(wide), icc_profile=pictures.wide_rgb_profile()))
     ramp = np.zeros((64, 96), np.float32)
     ramp[:, 20:80] = np.linspace(0.01, 1, 60)
-    written = photo.write(read, tmp_path / "out.png", grey_edit(read.pixels, ramp), ramp)
+    written = photo_write.write(read, tmp_path / "out.png", grey_edit(read.pixels, ramp), ramp)
     assert written.outside == (0, 0)
     native = photo.read(written.path).native.astype(int)
     assert np.abs(native[:, 20] - native[:, 19]).max() <= 4
@@ -182,7 +182,7 @@ def test_grey_and_cmyk_profiles(tmp_path):
     assert (read.mode, read.icc) == ("CMYK", icc)
     assert np.abs(read.pixels.astype(int) - SCENE).mean() <= 2
     target = edit(read.pixels)
-    written = photo.write(read, tmp_path / "out.tif", target, MASK)
+    written = photo_write.write(read, tmp_path / "out.tif", target, MASK)
     assert (written.mode, written.outside, written.exact) == ("CMYK", (0, 0), True)
     assert np.abs(photo.read(written.path).pixels.astype(int) - target)[MASK > 0].mean() <= 3
 
@@ -216,7 +216,7 @@ def test_lossless_outputs_are_the_input_outside_the_mask(tmp_path, mode, suffix,
     options = {"lossless": True, "exact": True} if suffix == "webp" else {}
     read = photo.read(saved(tmp_path / f"a.{suffix}", picture, **options))
     target = edit(read.pixels)
-    written = photo.write(read, tmp_path / f"out.{suffix}", target, MASK)
+    written = photo_write.write(read, tmp_path / f"out.{suffix}", target, MASK)
     assert (written.mode, written.exact, written.outside) == (becomes, True, (0, 0))
     again = photo.read(written.path)
     if becomes == read.mode:
@@ -240,7 +240,7 @@ def test_grey_stays_grey_at_its_depth_when_the_edit_is(tmp_path, mode, suffix):
     if mode == "LA":
         picture.putalpha(77)
     read = photo.read(saved(tmp_path / f"a.{suffix}", picture))
-    written = photo.write(read, tmp_path / f"out.{suffix}", grey_edit(read.pixels), MASK)
+    written = photo_write.write(read, tmp_path / f"out.{suffix}", grey_edit(read.pixels), MASK)
     again = photo.read(written.path)
     assert written.mode == again.mode == read.mode
     assert again.native.dtype == read.native.dtype
@@ -253,7 +253,7 @@ def test_not_a_number_stays_where_it_was_and_goes_where_the_edit_is(tmp_path):
     values = np.asarray(in_mode("F")).copy()
     values[5, 5] = values[30, 40] = np.nan
     read = photo.read(saved(tmp_path / "a.tif", Pictures.fromarray(values)))
-    written = photo.write(read, tmp_path / "out.tif", grey_edit(read.pixels), MASK)
+    written = photo_write.write(read, tmp_path / "out.tif", grey_edit(read.pixels), MASK)
     again = photo.read(written.path).native
     assert np.isnan(again[5, 5]) and written.outside == (0, 0)
     assert again[30, 40] == pytest.approx(200)
@@ -263,7 +263,7 @@ def test_jpeg_keeps_its_tables_and_its_pixels_nearly(tmp_path):
     for options in ({"quality": 71, "subsampling": 2}, {"quality": 93, "subsampling": 0, "progressive": True}):
         path = saved(tmp_path / "a.jpg", Pictures.fromarray(SCENE), **options)
         read = photo.read(path)
-        written = photo.write(read, tmp_path / "out.jpg", edit(read.pixels), MASK, overwrite=True)
+        written = photo_write.write(read, tmp_path / "out.jpg", edit(read.pixels), MASK, overwrite=True)
         with Pictures.open(path) as before, Pictures.open(written.path) as after:
             assert after.quantization == before.quantization
             assert after.layer == before.layer
@@ -283,8 +283,8 @@ def test_heif_goes_in_and_out(tmp_path):
     path = saved(tmp_path / "a.heic", Pictures.fromarray(SCENE), quality=95)
     read = photo.read(path)
     assert np.abs(read.pixels.astype(int) - SCENE).mean() <= 3
-    written = photo.write(read, tmp_path / "out.heic", edit(read.pixels), MASK, record="{}")
-    assert written.format == "HEIF" and written.outside.mean < 2 and photo.read_embedded(written.path) == "{}"
+    written = photo_write.write(read, tmp_path / "out.heic", edit(read.pixels), MASK, record="{}")
+    assert written.format == "HEIF" and written.outside.mean < 2 and photo_write.read_embedded(written.path) == "{}"
 
 
 @pytest.mark.parametrize("path", pictures.samples(), ids=lambda p: p.name)
@@ -293,8 +293,8 @@ def test_real_photographs(tmp_path, path):
     width, height = read.size
     mask = np.zeros((height, width), np.float32)
     mask[height // 3 : height // 2 + 1, width // 4 : width // 2 + 1] = 1
-    out = photo.default_output(read, tmp_path / path.name)
-    written = photo.write(read, out, grey_edit(read.pixels, mask), mask)
+    out = photo_write.default_output(read, tmp_path / path.name)
+    written = photo_write.write(read, out, grey_edit(read.pixels, mask), mask)
     again = photo.read(out)
     assert again.size == read.size
     assert again.icc == read.icc
@@ -313,13 +313,13 @@ def test_the_position_is_dropped_unless_asked_for(tmp_path):
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (12.0, 34.0, 56.0)
     read = photo.read(saved(tmp_path / "a.jpg", Pictures.fromarray(SCENE), exif=exif))
     for gps, suffix in itertools.product((False, True), ("png", "jpg", "webp", "tif")):
-        out = photo.write(read, tmp_path / f"{gps}.{suffix}", SCENE, MASK, gps=gps, record="{}").path
+        out = photo_write.write(read, tmp_path / f"{gps}.{suffix}", SCENE, MASK, gps=gps, record="{}").path
         with Pictures.open(out) as again:
             found = again.getexif()
             assert bool(found.get_ifd(ExifTags.IFD.GPSInfo)) == gps
             assert found[ExifTags.Base.Make] == "Maker"
             assert found.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] == b"hello"
-        assert photo.read_embedded(out) == "{}"
+        assert photo_write.read_embedded(out) == "{}"
         assert b"secret place" not in out.read_bytes()
 
 
@@ -327,10 +327,10 @@ def test_the_position_is_dropped_unless_asked_for(tmp_path):
 def test_the_output_says_that_it_is_an_edit_and_holds_the_record(tmp_path, suffix):
     read = photo.read(saved(tmp_path / "a.png", Pictures.fromarray(SCENE), dpi=(300, 300)))
     record = '{"phrase": "<ré & \\"ñ\\">"}' * 20
-    written = photo.write(read, tmp_path / f"out.{suffix}", edit(read.pixels), MASK, record=record)
+    written = photo_write.write(read, tmp_path / f"out.{suffix}", edit(read.pixels), MASK, record=record)
     data = written.path.read_bytes()
     assert b"digitalsourcetype/compositeWithTrainedAlgorithmicMedia" in data
-    assert written.embedded and photo.read_embedded(written.path) == record
+    assert written.embedded and photo_write.read_embedded(written.path) == record
     with Pictures.open(written.path) as again:
         packet = again.tag_v2[700] if suffix == "tif" else again.info["xmp"]
         (description,) = ElementTree.fromstring(packet)[0]
@@ -338,39 +338,39 @@ def test_the_output_says_that_it_is_an_edit_and_holds_the_record(tmp_path, suffi
         assert kind.endswith("digitalsourcetype/compositeWithTrainedAlgorithmicMedia")
         if suffix != "webp":
             assert again.info["dpi"] == pytest.approx((300, 300), abs=0.1)
-    twice = photo.write(read, tmp_path / f"twice.{suffix}", edit(read.pixels), MASK, record=record)
+    twice = photo_write.write(read, tmp_path / f"twice.{suffix}", edit(read.pixels), MASK, record=record)
     assert twice.path.read_bytes() == data, "the same run gives the same bytes"
 
 
 def test_a_record_too_long_for_the_picture_is_left_out_and_that_is_known(tmp_path):
     read = photo.read(saved(tmp_path / "a.png", Pictures.fromarray(SCENE)))
     long = random.Random(0).randbytes(100_000).hex()
-    assert not photo.fits(long, "JPEG") and photo.fits(long, "PNG")
-    written = photo.write(read, tmp_path / "out.jpg", SCENE, MASK, record=long)
-    assert not written.embedded and photo.read_embedded(written.path) is None
-    written = photo.write(read, tmp_path / "out.png", SCENE, MASK, record=long)
-    assert written.embedded and photo.read_embedded(written.path) == long
+    assert not photo_write.fits(long, "JPEG") and photo_write.fits(long, "PNG")
+    written = photo_write.write(read, tmp_path / "out.jpg", SCENE, MASK, record=long)
+    assert not written.embedded and photo_write.read_embedded(written.path) is None
+    written = photo_write.write(read, tmp_path / "out.png", SCENE, MASK, record=long)
+    assert written.embedded and photo_write.read_embedded(written.path) == long
 
 
 def test_output_names(tmp_path):
     path = saved(tmp_path / "a.JPEG", Pictures.fromarray(SCENE), format="JPEG")
     read = photo.read(path)
-    first = photo.default_output(read, path)
+    first = photo_write.default_output(read, path)
     assert first.name == "a-edited.JPEG"
-    photo.write(read, first, SCENE, MASK)
-    assert photo.default_output(read, path).name == "a-edited-2.JPEG"
+    photo_write.write(read, first, SCENE, MASK)
+    assert photo_write.default_output(read, path).name == "a-edited-2.JPEG"
     with pytest.raises(UsageError, match="is there already"):
-        photo.write(read, first, SCENE, MASK)
+        photo_write.write(read, first, SCENE, MASK)
     with pytest.raises(UsageError, match="unknown extension"):
-        photo.write(read, tmp_path / "a.xyz", SCENE, MASK)
+        photo_write.write(read, tmp_path / "a.xyz", SCENE, MASK)
     with pytest.raises(UsageError, match="256 colours"):
-        photo.write(read, tmp_path / "a.gif", SCENE, MASK)
+        photo_write.write(read, tmp_path / "a.gif", SCENE, MASK)
     gif = saved(tmp_path / "b.gif", Pictures.fromarray(SCENE))
-    assert photo.default_output(photo.read(gif), gif).name == "b-edited.png"
+    assert photo_write.default_output(photo.read(gif), gif).name == "b-edited.png"
     clear = Pictures.fromarray(SCENE).convert("RGBA")
     clear.putalpha(100)
     with pytest.raises(UsageError, match="transparency"):
-        photo.write(photo.read(saved(tmp_path / "c.png", clear)), tmp_path / "c.jpg", SCENE, MASK)
+        photo_write.write(photo.read(saved(tmp_path / "c.png", clear)), tmp_path / "c.jpg", SCENE, MASK)
 
 
 def test_what_reads_back_otherwise_is_not_kept(tmp_path, monkeypatch):
@@ -382,10 +382,10 @@ def test_what_reads_back_otherwise_is_not_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Pictures.Image, "save", careless)
     with pytest.raises(GasError, match="reads back otherwise"):
-        photo.write(read, tmp_path / "out.png", SCENE, MASK)
+        photo_write.write(read, tmp_path / "out.png", SCENE, MASK)
     monkeypatch.setattr(Pictures.Image, "save", lambda self, stream, *a, **k: stream.write(b"not a picture"))
     with pytest.raises(GasError, match="cannot be read"):
-        photo.write(read, tmp_path / "out.png", SCENE, MASK)
+        photo_write.write(read, tmp_path / "out.png", SCENE, MASK)
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -435,7 +435,7 @@ def test_tiny_and_thin_pictures(tmp_path, size, suffix):
     path = saved(tmp_path / f"a.{suffix}", Pictures.new("RGB", size, (200, 100, 50)))
     read = photo.read(path)
     assert read.size == size
-    written = photo.write(read, photo.default_output(read, path), 255 - read.pixels)
+    written = photo_write.write(read, photo_write.default_output(read, path), 255 - read.pixels)
     assert photo.read(written.path).size == size
 
 

@@ -11,7 +11,9 @@ from PIL import Image as Pictures
 from gas import masks as r
 from gas.errors import InputRefused
 from gas.picture.frame import work_frame
+from gas.regions import check, folder, match, rle
 from gas.types import EditPlan, Region, Subtask
+from gas_cli import drawn
 
 SIZE = (40, 30)
 
@@ -46,32 +48,32 @@ def warned():
 )
 def test_bad_boxes_are_refused_by_value(box, complaint):
     with pytest.raises(InputRefused, match=complaint) as error:
-        r.check_box(box, SIZE, name="box", warn=silent)
+        check.check_box(box, SIZE, name="box", warn=silent)
     assert error.value.remedy
 
 
 def test_a_box_partly_outside_is_clipped_and_that_is_said(warned):
     found, warn = warned
-    assert r.check_box((-5, 2, 10, 99), SIZE, warn=warn) == (0, 2, 10, 30)
+    assert check.check_box((-5, 2, 10, 99), SIZE, warn=warn) == (0, 2, 10, 30)
     assert "clipped" in found[0]
-    assert r.check_box(np.float32([1, 2, 3, 4]), SIZE, warn=warn) == (1, 2, 3, 4)
+    assert check.check_box(np.float32([1, 2, 3, 4]), SIZE, warn=warn) == (1, 2, 3, 4)
     assert len(found) == 1
 
 
 def test_extreme_boxes_that_are_fine():
-    assert r.box_mask(r.check_box((0, 0, 40, 30), SIZE), SIZE).all()
-    assert r.box_mask(r.check_box((5, 5, 6, 6), SIZE), SIZE).sum() == 1
+    assert r.box_mask(check.check_box((0, 0, 40, 30), SIZE), SIZE).all()
+    assert r.box_mask(check.check_box((5, 5, 6, 6), SIZE), SIZE).sum() == 1
     assert r.box_mask((5.3, 2, 5.4, 9), SIZE).sum() == 7
-    assert r.check_box((0, 0, 1, 1), (1, 1)) == (0, 0, 1, 1)
+    assert check.check_box((0, 0, 1, 1), (1, 1)) == (0, 0, 1, 1)
 
 
 def test_boxes_from_the_command_line(warned):
     found, warn = warned
-    region = r.parse_box("a=b = 1, 2 ,30,20.5", SIZE, warn=warn)
+    region = drawn.parse_box("a=b = 1, 2 ,30,20.5", SIZE, warn=warn)
     assert (region.phrase, region.box, region.given) == ("a=b", (1, 2, 30, 20.5), True)
     assert region.mask.shape == (30, 40)
-    assert r.parse_box("sky=0%,0%,100%,40%", SIZE, warn=warn).box == (0, 0, 40, 12)
-    assert r.parse_box("dot=0%,0%,1%,1%", SIZE, warn=warn).mask.sum() == 1
+    assert drawn.parse_box("sky=0%,0%,100%,40%", SIZE, warn=warn).box == (0, 0, 40, 12)
+    assert drawn.parse_box("dot=0%,0%,1%,1%", SIZE, warn=warn).mask.sum() == 1
     assert not found
 
 
@@ -92,7 +94,7 @@ def test_boxes_from_the_command_line(warned):
 )
 def test_unreadable_boxes_name_the_text(text):
     with pytest.raises(InputRefused) as error:
-        r.parse_box(text, SIZE, warn=silent)
+        drawn.parse_box(text, SIZE, warn=silent)
     assert text in error.value.message
     assert error.value.exit_code == 3
 
@@ -115,23 +117,23 @@ def test_unreadable_boxes_name_the_text(text):
 )
 def test_bad_masks_are_refused(mask, complaint):
     with pytest.raises(InputRefused, match=complaint):
-        r.check_mask(mask, SIZE)
+        check.check_mask(mask, SIZE)
 
 
 def test_masks_of_any_number_format_become_floats_in_steps():
-    assert r.check_mask(np.ones((30, 40), bool), SIZE).dtype == np.float32
-    assert r.check_mask(np.full((30, 40), 51, np.uint8), SIZE)[0, 0] == np.float32(0.2)
-    third = r.check_mask(np.full((30, 40), 1 / 3), SIZE)
+    assert check.check_mask(np.ones((30, 40), bool), SIZE).dtype == np.float32
+    assert check.check_mask(np.full((30, 40), 51, np.uint8), SIZE)[0, 0] == np.float32(0.2)
+    third = check.check_mask(np.full((30, 40), 1 / 3), SIZE)
     assert np.array_equal(third, np.full((30, 40), np.float32(85) / np.float32(255)))
 
 
 def test_a_region_gets_what_it_lacks_and_needs_something():
-    boxed = r.check_region(Region("a", (2, 3, 8, 9)), SIZE)
+    boxed = check.check_region(Region("a", (2, 3, 8, 9)), SIZE)
     assert boxed.mask.sum() == 36
-    masked = r.check_region(Region("a", mask=boxed.mask), SIZE)
+    masked = check.check_region(Region("a", mask=boxed.mask), SIZE)
     assert masked.box == (2, 3, 8, 9)
     with pytest.raises(InputRefused, match="neither box nor mask"):
-        r.check_region(Region("a"), SIZE)
+        check.check_region(Region("a"), SIZE)
 
 
 def test_mask_files(tmp_path, warned):
@@ -140,21 +142,21 @@ def test_mask_files(tmp_path, warned):
     levels[5:9, 6:16] = 255
     levels[6, 7] = 128
     Pictures.fromarray(levels).save(tmp_path / "m.png")
-    region = r.parse_mask(f"red car={tmp_path / 'm.png'}", SIZE, warn=warn)
+    region = drawn.parse_mask(f"red car={tmp_path / 'm.png'}", SIZE, warn=warn)
     assert region.box == (6, 5, 16, 9)
     assert region.mask[6, 7] == np.float32(128) / np.float32(255)
     Pictures.fromarray((levels > 0).astype(np.uint8)).save(tmp_path / "classes.png")
-    assert r.read_mask(tmp_path / "classes.png", SIZE, warn=warn).sum() == 40
+    assert folder.read_mask(tmp_path / "classes.png", SIZE, warn=warn).sum() == 40
     assert "levels 0 and 1" in found[0]
     painted = np.zeros((30, 40, 4), np.uint8)
     painted[..., 0] = 255
     painted[5:9, 6:16, 3] = 255
     Pictures.fromarray(painted).save(tmp_path / "red.png")
-    assert r.mask_box(r.read_mask(tmp_path / "red.png", SIZE)) == (6, 5, 16, 9)
+    assert r.mask_box(folder.read_mask(tmp_path / "red.png", SIZE)) == (6, 5, 16, 9)
     with pytest.raises(InputRefused, match="no such file"):
-        r.parse_mask(f"car={tmp_path / 'none.png'}", SIZE)
+        drawn.parse_mask(f"car={tmp_path / 'none.png'}", SIZE)
     with pytest.raises(InputRefused, match="40x30 pixels, the upright picture 20x30"):
-        r.read_mask(tmp_path / "m.png", (20, 30))
+        folder.read_mask(tmp_path / "m.png", (20, 30))
 
 
 # --- algebra ---
@@ -246,12 +248,12 @@ def test_no_box_whatever_becomes_an_empty_or_non_finite_mask(seed, width, height
         box[odd] = draw.choice([np.nan, np.inf, -np.inf, 1e300, -1e300, 0, 1, width, height, 5e-324], odd.sum())
         box = np.round(box) if draw.random() < 0.3 else box
         try:
-            region = r.check_region(Region("x", tuple(box)), (width, height), warn=silent)
+            region = check.check_region(Region("x", tuple(box)), (width, height), warn=silent)
         except InputRefused:
             continue
         accepted += 1
         frame = work_frame((width, height), [region], mode, 32, 8)
-        (working,) = r.to_working([region], frame)
+        (working,) = frame.to_working([region], frame)
         assert working.mask.shape == (frame.size[1], frame.size[0])
         assert np.isfinite(working.mask).all()
         assert 0.5 <= working.mask.max() <= 1
@@ -266,7 +268,7 @@ def test_a_speck_in_a_large_picture_reaches_the_editor_at_full_strength():
     mask = np.zeros((2000, 3000), np.float32)
     mask[1234, 777] = 1
     frame = work_frame((3000, 2000), [], "full", 64, 8)
-    (working,) = r.to_working([Region("x", mask=mask)], frame)
+    (working,) = frame.to_working([Region("x", mask=mask)], frame)
     assert working.mask.max() == 1
     assert np.count_nonzero(working.mask) == 1
 
@@ -275,7 +277,7 @@ def test_a_region_outside_the_frame_is_refused():
     inside = Region("a", mask=r.box_mask((0, 0, 10, 10), (1000, 1000)))
     frame = work_frame((1000, 1000), [inside], "crop", 64, 8)
     with pytest.raises(InputRefused, match="outside the part"):
-        r.to_working([Region("b", mask=r.box_mask((900, 900, 950, 950), (1000, 1000)))], frame)
+        frame.to_working([Region("b", mask=r.box_mask((900, 900, 950, 950), (1000, 1000)))], frame)
 
 
 # --- matching ---
@@ -293,7 +295,7 @@ PLAN = EditPlan(
 
 def test_regions_find_their_subtasks():
     given = [Region(p) for p in ("sign", "CAT", "red-car", "a cat", "red hat", "Red Car")]
-    found = r.match(given, PLAN)
+    found = match.match(given, PLAN)
     assert [(g.phrase, g.subtask) for g in found] == [
         ("red-car", 0),
         ("Red Car", 0),
@@ -302,24 +304,24 @@ def test_regions_find_their_subtasks():
         ("red hat", 3),
         ("sign", 4),
     ]
-    assert r.match([Region("womans head")], PLAN)[0].subtask == 3
-    assert r.match([Region("cat", subtask=2)], PLAN)[0].subtask == 2
+    assert match.match([Region("womans head")], PLAN)[0].subtask == 3
+    assert match.match([Region("cat", subtask=2)], PLAN)[0].subtask == 2
 
 
 def test_an_unknown_phrase_names_the_nearest_and_all():
     with pytest.raises(InputRefused, match="'red cart'") as error:
-        r.match([Region("red cart")], PLAN)
+        match.match([Region("red cart")], PLAN)
     assert "did you mean 'the red car'" in error.value.remedy
     assert "'Sign'" in error.value.remedy
     with pytest.raises(InputRefused):
-        r.match([Region("a blue house")], PLAN)
+        match.match([Region("a blue house")], PLAN)
     with pytest.raises(InputRefused):
-        r.match([Region("wall")], PLAN)
+        match.match([Region("wall")], PLAN)
 
 
 def test_too_many_regions_for_a_repeated_phrase():
     with pytest.raises(InputRefused, match="3 regions for 'a cat', but the plan names it 2 times"):
-        r.match([Region("cat")] * 3, PLAN)
+        match.match([Region("cat")] * 3, PLAN)
 
 
 # --- run lengths ---
@@ -329,18 +331,18 @@ def test_too_many_regions_for_a_repeated_phrase():
 def test_run_lengths_come_back_exactly(height, width, seed, levels):
     drawn = np.random.default_rng(seed).integers(0, levels, (height, width))
     mask = (drawn * (255 // (levels - 1))).astype(np.float32) / np.float32(255)
-    rle = r.RLE.model_validate_json(r.encode_rle(mask).model_dump_json())
-    assert np.array_equal(r.decode_rle(rle), mask)
+    written = rle.RLE.model_validate_json(rle.encode_rle(mask).model_dump_json())
+    assert np.array_equal(rle.decode_rle(written), mask)
 
 
 def test_run_lengths_are_cocos_columns_first():
     mask = np.array([[0, 1], [1, 1]], np.float32)
-    assert r.encode_rle(mask) == r.RLE(size=(2, 2), counts=(1, 3))
-    assert r.encode_rle(np.ones((2, 2), np.float32)).counts == (0, 4)
+    assert rle.encode_rle(mask) == rle.RLE(size=(2, 2), counts=(1, 3))
+    assert rle.encode_rle(np.ones((2, 2), np.float32)).counts == (0, 4)
 
 
 @pytest.mark.parametrize(
-    "rle",
+    "lie",
     [
         {"size": (2, 2), "counts": (1, 2)},
         {"size": (2, 2), "counts": (-1, 5)},
@@ -350,10 +352,10 @@ def test_run_lengths_are_cocos_columns_first():
         {"size": (2, 2), "counts": (2, 2), "levels": (1, 300)},
     ],
 )
-def test_run_lengths_that_lie_are_refused_at_once(rle):
+def test_run_lengths_that_lie_are_refused_at_once(lie):
     started = time.monotonic()
     with pytest.raises(InputRefused):
-        r.decode_rle(r.RLE(**rle))
+        rle.decode_rle(rle.RLE(**lie))
     assert time.monotonic() - started < 1
 
 
@@ -368,9 +370,9 @@ def test_saved_regions_come_back(tmp_path, warned):
         Region("cat", (20, 3, 30, 9), r.box_mask((20, 3, 30, 9), SIZE), None, 2),
         Region("../con", (20, 3, 30, 9)),
     ]
-    written = r.save_regions(tmp_path / "out", SIZE, regions)
+    written = folder.save_regions(tmp_path / "out", SIZE, regions)
     assert [p.name for p in written] == ["the-red-car.png", "cat.png", "cat-2.png", "regions.json"]
-    back = r.load_regions(tmp_path / "out", SIZE, warn=warn)
+    back = folder.load_regions(tmp_path / "out", SIZE, warn=warn)
     for a, b in zip(regions, back, strict=True):
         assert (a.phrase, a.box, a.score, a.subtask) == (b.phrase, b.box, b.score, b.subtask)
         assert b.given
@@ -378,18 +380,18 @@ def test_saved_regions_come_back(tmp_path, warned):
     assert not found
     (tmp_path / "out" / "overlay.png").write_bytes(b"no mask")
     (tmp_path / "out" / "stray.png").write_bytes(b"no mask")
-    r.load_regions(tmp_path / "out", SIZE, warn=warn)
+    folder.load_regions(tmp_path / "out", SIZE, warn=warn)
     assert len(found) == 1 and "stray.png" in found[0]
     with pytest.raises(Exception, match="is there already"):
-        r.save_regions(tmp_path / "out", SIZE, regions)
+        folder.save_regions(tmp_path / "out", SIZE, regions)
     with pytest.raises(InputRefused, match="40x30"):
-        r.load_regions(tmp_path / "out", (30, 40))
+        folder.load_regions(tmp_path / "out", (30, 40))
 
 
 def test_a_folder_of_masks_made_by_hand(tmp_path):
     for number, name in enumerate(("red-car.png", "cat.png", "cat-2.png", "cat-10.png", "route-66.PNG")):
         Pictures.fromarray((r.box_mask((number, 0, number + 5, 9), SIZE) * 255).astype(np.uint8)).save(tmp_path / name)
-    found = r.load_regions(tmp_path, SIZE)
+    found = folder.load_regions(tmp_path, SIZE)
     assert [(f.phrase, f.box[0]) for f in found] == [
         ("cat", 1),
         ("cat", 2),
@@ -401,9 +403,9 @@ def test_a_folder_of_masks_made_by_hand(tmp_path):
 
 def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(InputRefused, match="not a folder"):
-        r.load_regions(tmp_path / "none", SIZE)
+        folder.load_regions(tmp_path / "none", SIZE)
     with pytest.raises(InputRefused, match="holds no PNG masks"):
-        r.load_regions(tmp_path, SIZE)
+        folder.load_regions(tmp_path, SIZE)
     good = {"version": 1, "size": list(SIZE), "regions": [{"phrase": "a", "box": [1, 2, 9, 9]}]}
     bad = {
         "99x99": {**good, "size": [99, 99]},
@@ -414,25 +416,25 @@ def test_folders_that_cannot_be_used(tmp_path):
         "inverted": {**good, "regions": [{"phrase": "a", "box": [9, 9, 1, 1]}]},
     }
     (tmp_path / "regions.json").write_text(json.dumps(good))
-    assert r.load_regions(tmp_path, SIZE)[0].box == (1, 2, 9, 9)
+    assert folder.load_regions(tmp_path, SIZE)[0].box == (1, 2, 9, 9)
     for complaint, content in bad.items():
         (tmp_path / "regions.json").write_text(json.dumps(content))
         with pytest.raises(InputRefused, match=complaint):
-            r.load_regions(tmp_path, SIZE)
+            folder.load_regions(tmp_path, SIZE)
     for text in ("", "{", "[" * 100_000, '{"version": NaN}', '{"size": 1, "size": 2}'):
         (tmp_path / "regions.json").write_text(text)
         with pytest.raises(InputRefused, match="regions"):
-            r.load_regions(tmp_path, SIZE)
+            folder.load_regions(tmp_path, SIZE)
 
 
 def test_shorter_phrase_will_do_where_only_one_can_be_meant() -> None:
     plan = EditPlan(subtasks=(Subtask(source="a red car", target="x"), Subtask(source="the old house", target="y")))
-    assert [one.subtask for one in r.match([Region("car"), Region("House")], plan)] == [0, 1]
+    assert [one.subtask for one in match.match([Region("car"), Region("House")], plan)] == [0, 1]
     with pytest.raises(InputRefused):
-        r.match([Region("blue car")], plan)
+        match.match([Region("blue car")], plan)
     two = EditPlan(subtasks=(Subtask(source="a red car", target="x"), Subtask(source="a blue car", target="y")))
     with pytest.raises(InputRefused):
-        r.match([Region("car")], two)
+        match.match([Region("car")], two)
 
 
 def found(mask, box=None, phrase="dog"):

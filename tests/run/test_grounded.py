@@ -15,6 +15,7 @@ from PIL import Image as Pictures
 
 from gas.backends.registry import Registry
 from gas.errors import InputRefused, ObjectNotFound, PluginBroken, ResultRefused, UsageError
+from gas.interfaces import Edited, EditJob, Step, Watch
 from gas.picture import photo
 from gas.run import job as workflow
 from gas.run import record
@@ -22,7 +23,7 @@ from gas.run.session import Session
 from gas.run.turns import edit_grounded, single_plan, turn_order
 from gas.runtime import Runtime
 from gas.testing import fakes
-from gas.types import Edited, EditJob, EditPlan, Region, Step, Subtask, Watch
+from gas.types import EditPlan, Region, Subtask
 
 PLAN = EditPlan(
     subtasks=(Subtask(source="dog", target="tiger"), Subtask(source="grass", target="snow", preserve_shape=True)),

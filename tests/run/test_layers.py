@@ -14,7 +14,8 @@ from gas.backends.registry import Registry
 from gas.errors import InputRefused
 from gas.picture.frame import Frame
 from gas.run.layer import edit_layer, place
-from gas.types import EditPlan, EditResult, Subtask
+from gas.run.result import EditResult
+from gas.types import EditPlan, Subtask
 from gas_cli.app import app
 from gas_cli.run import run
 

@@ -12,10 +12,10 @@ import pytest
 import gas
 from gas.backends.registry import Registry
 from gas.errors import InputRefused, ObjectNotFound, PluginBroken, ResultRefused, UsageError
-from gas.interfaces import Editor, Grounder
+from gas.interfaces import Edited, EditJob, Editor, Grounder, Watch
 from gas.run.session import Session, new_seed
 from gas.testing import fakes
-from gas.types import Edited, EditJob, EditPlan, EditRequest, Region, Subtask, Watch
+from gas.types import EditPlan, EditRequest, Region, Subtask
 
 PLAN = EditPlan(subtasks=(Subtask(source="dog", target="tiger"), Subtask(source="grass", target="snow")))
 BOXES = {"dog": (0.1, 0.1, 0.4, 0.4), "grass": (0.5, 0.5, 1.0, 1.0)}

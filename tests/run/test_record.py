@@ -7,11 +7,12 @@ from pictures import scene
 from PIL import Image as Pictures
 
 from gas.errors import InputRefused
-from gas.masks import check_region, to_working
-from gas.picture import photo
-from gas.picture.frame import work_frame
+from gas.picture import photo, photo_write
+from gas.picture.frame import to_working, work_frame
+from gas.regions.check import check_region
 from gas.run import record
-from gas.types import EditPlan, EditResult, Provenance, Region, Subtask
+from gas.run.result import EditResult
+from gas.types import EditPlan, Provenance, Region, Subtask
 
 SIZE = (96, 64)
 PLAN = EditPlan(
@@ -49,9 +50,9 @@ def made(source, **more):
 
 
 def written(source, made_record, path):
-    text = record.embeddable(made_record, photo.output_format(path))
+    text = record.embeddable(made_record, photo_write.output_format(path))
     result = finished(source)
-    return photo.write(source, path, result.image, result.mask, record=text)
+    return photo_write.write(source, path, result.image, result.mask, record=text)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
@@ -74,7 +75,7 @@ def test_the_sidecar_says_more_and_must_belong_to_the_picture(tmp_path, source):
     found = record.read_record(out.path)
     assert found.file is not None and found.file.exact and found.file.outside_max == 0
     assert record.read_record(path) == found
-    other = photo.write(source, tmp_path / "other.png", source.pixels)
+    other = photo_write.write(source, tmp_path / "other.png", source.pixels)
     path.rename(record.sidecar(other.path))
     with pytest.raises(InputRefused, match="holds no record"):
         record.read_record(other.path)
@@ -112,7 +113,7 @@ def test_no_path_and_no_secret_gets_in(tmp_path, source, monkeypatch):
     )
     out = written(source, one, tmp_path / "out.png")
     beside = record.write_sidecar(one, out)
-    for text in (one.to_json(), photo.read_embedded(out.path), beside.read_text()):
+    for text in (one.to_json(), photo_write.read_embedded(out.path), beside.read_text()):
         assert "canary" not in text and "somebody" not in text and str(tmp_path) not in text
     assert json.loads(one.to_json())["editor"]["options"] == {
         "model": "sd15",
@@ -188,9 +189,9 @@ def test_an_embedded_record_that_unpacks_to_too_much_is_refused(tmp_path, monkey
     from gas.picture import metadata
 
     monkeypatch.setattr(metadata, "MAX_RECORD", 1000)
-    read = photo.read_embedded
+    read = photo_write.read_embedded
     Pictures.fromarray(scene()).save(tmp_path / "in.png")
     source = photo.read(tmp_path / "in.png")
-    out = photo.write(source, tmp_path / "out.png", source.pixels, record="x" * 2000)
+    out = photo_write.write(source, tmp_path / "out.png", source.pixels, record="x" * 2000)
     with pytest.raises(InputRefused, match="its record is broken: too long"):
         read(out.path)

@@ -14,13 +14,14 @@ from PIL import Image as Pictures
 from gas.checkpoint import SUFFIX
 from gas.errors import InputRefused, ResultRefused
 from gas.files import OutputExists
+from gas.interfaces import Edited, EditJob
 from gas.picture import photo
 from gas.run import job as workflow
 from gas.run import record
 from gas.run.record import Asked
 from gas.run.session import Session
 from gas.testing import fakes
-from gas.types import Edited, EditJob, EditPlan, Region, Subtask
+from gas.types import EditPlan, Region, Subtask
 
 PLAN = EditPlan(subtasks=(Subtask(source="dog", target="tiger"),))
 FLAGS: dict[str, Any] = {"planner": "arrows", "editor": "painter", "profile": "diorama"}

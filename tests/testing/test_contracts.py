@@ -14,9 +14,10 @@ from pydantic import ConfigDict, Field
 
 from gas import EditPlan, EditRequest, Options, Region, Registry, Runtime, Watch
 from gas.errors import GasError, InputRefused, ObjectNotFound, PlanUnreadable
+from gas.interfaces import Step
 from gas.testing import EditorContract, FakeEditor, FakeGrounder, FakePlanner, GrounderContract, PlannerContract, fakes
 from gas.testing.contracts import sample_image, sample_job
-from gas.types import Provenance, Step, Subtask
+from gas.types import Provenance, Subtask
 
 pytest_plugins = ["pytester"]
 

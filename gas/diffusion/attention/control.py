@@ -290,7 +290,7 @@ class Replace:
     """A control of cross-attention: target rows look at their words where the source row looks at the words that
     these stand for (Prompt-to-Prompt: "word swap" and "adding a new phrase", Hertz et al. 2022, sec. 3.2).
 
-    `maps` says for each target row which tokens stand for which (`gas.diffusion.attention.alignment`): its probabilities become
+    `maps` says for each target row which tokens stand for which (see `alignment`): its probabilities become
     `source @ map.carried`, plus its own for the tokens that are its own.
     """
 

@@ -1,0 +1,1 @@
+"""Sampling, inversion, and the phases of an edit by sampling."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from gas.checkpoint import of_this_run
 from gas.diffusion.memory import memory_named
 from gas.errors import InputRefused, OutOfResources, ResultRefused
-from gas.types import Step, Watch
+from gas.interfaces import Step, Watch
 
 if TYPE_CHECKING:
     from gas.diffusion.schedule import Schedule

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gas.errors import GasError, InputRefused, ObjectNotFound, ResultRefused, UsageError
 from gas.files import make_folder, slug, write_bytes, write_text
-from gas.types import Edited, EditJob
+from gas.interfaces import Edited, EditJob
 from gas.validation import unknown
 from gas_diorama.bench.judge import Judge
 from gas_diorama.bench.picture_scores import CLIP, find_clip, picture_scores
@@ -184,7 +184,7 @@ def run(
       them (`chosen` and `seeds` say it otherwise), and all of them for every row.
     * resume: go on with what is in `out`; without it a folder that holds results is refused.
     * batch: how many edits share one batch where the editor can.
-    * clip: whose scores are given, as `gas.backends.profiles.resolve_model` understands it; none where it is not there. Finished
+    * clip: whose scores are given, as `resolve_model` understands it; none where it is not there. Finished
       pictures are kept in `out` and scored anew in each run, so another CLIP needs no edit again.
 
     UsageError (exit 2) for an unknown editor, and where `out` holds results that were made with other weights, options
@@ -671,7 +671,7 @@ def _recipe(entrant: Entrant) -> dict[str, Any]:
 
 def _weights(model: str) -> str:
     """What tells one model's weights from another's: a hash of local ones, the hub's name and revision of others."""
-    from gas.backends.profiles import resolve_model
+    from gas.models.manifest import resolve_model
 
     source = resolve_model(model)
     return _hash_of_weights(Path(source.location)) if source.local else f"{source.location}@{source.revision}"
@@ -679,8 +679,8 @@ def _weights(model: str) -> str:
 
 def _autoencodes(model: str) -> bool:
     """Whether an editor's own output comes through the model's autoencoder; CLIP, which Text2LIVE asks, has none."""
-    from gas.backends.profiles import resolve_model
     from gas.diffusion.adapters import find_base
+    from gas.models.manifest import resolve_model
 
     source = resolve_model(model)
     return not source.local or (find_base(Path(source.location))[0] / "vae").is_dir()

@@ -5,8 +5,8 @@ A subtask is done when, inside its region (`world.regions`),
     ground, or every sky), each shifted by up to 4 pixels and scaled by up to 10 %, the target is nearest to the output,
 (b) and the output is nearer to the exact result than half the way: |out - exact| <= 0.5 |source - exact|, over RGB.
 
-Where something is added or removed, "nothing there" is one more rendering. `python -m gas_diorama.bench.judge` measures the
-judge itself.
+Where something is added or removed, "nothing there" is one more rendering.
+`python -m gas_diorama.bench.judge` measures the judge itself.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ class PictureScores:
 
 
 def find_clip(name: str, runtime: Runtime) -> Clip | None:
-    """The CLIP that `gas.backends.profiles.resolve_model` finds under `name`; None where there is none. ModelUnavailable (exit
+    """The CLIP that `resolve_model` finds under `name`; None where there is none. ModelUnavailable (exit
     6) when what is there is not one."""
-    from gas.backends.profiles import resolve_model
+    from gas.models.manifest import resolve_model
 
     try:
         resolve_model(name)

@@ -26,7 +26,7 @@ class Result:
     * pasted_outside: the same between the picture after paste-back and the source itself.
     * seconds: wall time of the batch that the edit was in, over its edits; network_rows: rows the denoiser was given,
       clip_rows and generator_rows: pictures that CLIP and a layer generator were, where an edit uses them.
-    * l1 ... clip_region: `gas_diorama.bench.picture_scores.PictureScores` of the finished picture, None where they were not
+    * l1 ... clip_region: `PictureScores` of the finished picture, None where they were not
       made. They are made from kept pictures for each report, and not kept with the result.
     """
 

@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gas.errors import ResultRefused, UsageError
-from gas.types import EditJob, EditPlan, Region, Step, Subtask, Watch
+from gas.interfaces import EditJob, Step, Watch
+from gas.types import EditPlan, Region, Subtask
 from gas.validation import unknown
 from gas_diorama import folders
+from gas_diorama.bench.memory import peak_memory
 
 if TYPE_CHECKING:
     import torch
@@ -404,8 +406,8 @@ def demo_cost(runtime: Runtime, *, steps: int = STEPS, profile: str = "diorama")
 
 def _demo(task: Mapping[str, Any]) -> dict[str, Any]:
     """Does the demo's edit; seconds without imports and loading, and the most memory in use."""
-    from gas.masks import load_regions
     from gas.picture.photo import read
+    from gas.regions.folder import load_regions
     from gas.run.session import Session
     from gas.types import EditRequest
 
@@ -425,16 +427,6 @@ def _demo(task: Mapping[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     session.edit(image, plan, regions, seed=1)
     return {"editing": time.perf_counter() - began, "peak_bytes": peak_memory()}
-
-
-def peak_memory() -> int | None:
-    """The most memory that this process ever had resident, in bytes; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 # --- in and out -------------------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def _measure(task: Mapping[str, Any]) -> dict[str, Any]:
     """Seconds and memory of one grounder in this process."""
     from gas.backends.registry import Registry
     from gas.runtime import Runtime
-    from gas_diorama.bench.speed import peak_memory
+    from gas_diorama.bench.memory import peak_memory
 
     side, rng = task["side"], np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(2)]

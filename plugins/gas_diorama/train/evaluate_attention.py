@@ -1,6 +1,7 @@
-"""`python -m gas_diorama.train.evaluate_attention`: where an instruction model's attention says that an edit belongs, against
-the exact region, for both branches that ZONE may use, each size of maps, a sweep of thresholds and each action; and the
-same for what the instruction adds to the prediction."""
+"""`python -m gas_diorama.train.evaluate_attention`: where an instruction model's attention says that an edit belongs.
+
+Against the exact region, for both branches that ZONE may use, each size of maps, a sweep of thresholds and each action;
+and the same for what the instruction adds to the prediction."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`python -m gas_diorama.train.evaluate_grounding`: how well the grounders find things in held-out scenes, as a table and as
-JSON."""
+"""`python -m gas_diorama.train.evaluate_grounding`: how well the grounders find things in held-out scenes, as a table
+and as JSON."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`python -m gas_diorama.train.evaluate_instruct`: how many held-out instructions an instruction model follows, as a line
-and as JSON."""
+"""`python -m gas_diorama.train.evaluate_instruct`: how many held-out instructions an instruction model follows, as a
+line and as JSON."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from gas.backends.profiles import Profile
 from gas.backends.registry import Registry
+from gas.interfaces import EditJob
 from gas.runtime import Runtime
-from gas.types import EditJob
 from gas_diorama.bench.bench import Row, run
 from gas_diorama.bench.scores import Result, estimate
 from gas_diorama.world.cases import Case, cases

@@ -5,37 +5,26 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
 from gas.diffusion.distill.convergence import Convergence
 from gas.diffusion.distill.draws import Draw, Draws, TSchedule
-from gas.diffusion.distill.loop import STEP_SIZE, Distilled, Method, Problem, Term, distill
+from gas.diffusion.distill.loop import distill
+from gas.diffusion.distill.terms import STEP_SIZE, Distilled, Method, Problem, Term
 from gas.diffusion.masks import latent_mask
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, UsageError
 from gas.files import slug
-from gas.interfaces import Options
-from gas.types import Edited, EditJob, Region, Watch
-from gas_editors.model_options import ModelOptions, one_or_several, refuse_foreign
+from gas.interfaces import Edited, EditJob, Options, Watch
+from gas_editors.job_regions import region_mask
+from gas_editors.model_options import ModelOptions, refuse_foreign
 from gas_editors.text_to_image import TextToImageEditor
-
-
-def _five_or_one(value: tuple[float, ...]) -> tuple[float, ...]:
-    if len(value) not in (1, 5) or any(one < 0 for one in value):
-        raise ValueError("it is one number or five, none below 0")
-    return value
-
-
-NoiseWeights = Annotated[
-    tuple[float, ...], Field(min_length=1, max_length=5), BeforeValidator(one_or_several), AfterValidator(_five_or_one)
-]
-"""A weight for each of five ranges of signal-to-noise ratio, the clearest first, or one number for all."""
 
 PairDraws = Iterable[tuple[int, Tensor] | Draw]
 
@@ -192,18 +181,6 @@ class ScoreDistillationEditor(TextToImageEditor):
         return z
 
 
-def whole_prompts(job: EditJob, *, source: bool = True) -> tuple[str, str]:
-    """The plan's whole sentences (before, after). InputRefused (exit 3) when one that is needed is empty."""
-    plan = job.plan
-    for name, text in (("source", plan.source_prompt), ("target", plan.target_prompt)):
-        if not text.strip() and (source or name == "target"):
-            raise InputRefused(
-                f"the plan has no {name} prompt, a sentence for the whole picture",
-                f"give --source and --target, or --caption, or write {name}_prompt into the plan",
-            )
-    return plan.source_prompt, plan.target_prompt
-
-
 def union_mask(job: EditJob, size: tuple[int, int]) -> Tensor:
     """`(1, 1, h, w)`: the union of the masks of all regions. InputRefused when there are none."""
     if not job.regions:
@@ -211,22 +188,6 @@ def union_mask(job: EditJob, size: tuple[int, int]) -> Tensor:
             "the mask is to be the regions' union, but there are no regions", "give --box, --mask or --masks"
         )
     return torch.stack([latent_mask(region_mask(region), size) for region in job.regions]).amax(0)
-
-
-def subtask_regions(job: EditJob, index: int) -> list[Region]:
-    """The regions of the subtask `index`. InputRefused (exit 3) when it has none."""
-    regions = [region for region in job.regions if region.subtask == index]
-    if not regions:
-        phrase = job.plan.subtasks[index].region_phrase
-        raise InputRefused(f"subtask {index + 1} ({phrase!r}) has no region", f"give --box '{phrase}=x0,y0,x1,y1'")
-    return regions
-
-
-def region_mask(region: Region) -> np.ndarray:
-    """The region's mask `(H, W)`. InputRefused when it has none."""
-    if region.mask is None:
-        raise InputRefused(f"the region of {region.phrase!r} has no mask", "give --mask or --box")
-    return region.mask
 
 
 def whole_picture_mask(editor: ScoreDistillationEditor, job: EditJob, size: tuple[int, int]) -> Tensor | None:

@@ -8,16 +8,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gas.diffusion.distill.loop import Method, Term
-from gas.types import EditJob
-from gas_editors.distillation.base import (
-    LOOP,
-    ScoreDistillationEditor,
-    WholePictureOptions,
-    whole_picture_mask,
-    whole_prompts,
-)
+from gas.diffusion.distill.terms import Method, Term
+from gas.interfaces import EditJob
+from gas_editors.distillation.base import LOOP, ScoreDistillationEditor, WholePictureOptions, whole_picture_mask
 from gas_editors.distillation.contrast import CONTRAST, ContrastOptions, contrast
+from gas_editors.job_regions import whole_prompts
 
 _PAPER = {**LOOP, **CONTRAST, "steps": 200, "mask": "none", "w_dds": 1.0, "w_cut": 3.0, "latents": "fp32"}
 

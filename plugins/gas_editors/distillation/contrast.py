@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from gas.diffusion.distill.contrastive import Query
-from gas.diffusion.distill.loop import STEP_SIZE, Contrast
+from gas.diffusion.distill.terms import STEP_SIZE, Contrast
 from gas.diffusion.masks import Cells
 from gas.interfaces import Options
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from gas.diffusion.distill.loop import Term
-from gas.types import EditJob
-from gas_editors.distillation.base import (
-    LOOP,
-    ScoreDistillationEditor,
-    WholePictureOptions,
-    whole_picture_mask,
-    whole_prompts,
-)
+from gas.diffusion.distill.terms import Term
+from gas.interfaces import EditJob
+from gas_editors.distillation.base import LOOP, ScoreDistillationEditor, WholePictureOptions, whole_picture_mask
+from gas_editors.job_regions import whole_prompts
 
 
 class DDSOptions(WholePictureOptions):

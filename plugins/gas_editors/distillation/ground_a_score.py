@@ -12,21 +12,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gas.diffusion.distill.loop import Contrast, Method, Penalty, Term
+from gas.diffusion.distill.terms import Contrast, Method, Penalty, Term
 from gas.diffusion.masks import Cells, bounding_cells, box_cells, box_mask, latent_mask, weaken_overlaps
 from gas.errors import InputRefused, UsageError
-from gas.types import Edited, EditJob, Region
-from gas_editors.distillation.base import (
-    LOOP,
-    NoiseWeights,
-    PairDraws,
-    ScoreDistillationEditor,
-    ScoreDistillationOptions,
-    region_mask,
-    subtask_regions,
-    whole_prompts,
-)
+from gas.interfaces import Edited, EditJob
+from gas.types import Region
+from gas_editors.distillation.base import LOOP, PairDraws, ScoreDistillationEditor, ScoreDistillationOptions
 from gas_editors.distillation.contrast import CONTRAST, ContrastOptions, contrast
+from gas_editors.job_regions import NoiseWeights, region_mask, subtask_regions, whole_prompts
 
 _PAPER = {
     **LOOP,

@@ -1,0 +1,1 @@
+"""Editors by instruction."""

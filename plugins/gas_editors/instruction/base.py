@@ -20,9 +20,9 @@ from gas.diffusion.instruct import InstructionModel, InstructionNoise, Sampler, 
 from gas.diffusion.memory import memory_named
 from gas.errors import ModelUnavailable, OutOfResources, UsageError
 from gas.files import slug
-from gas.interfaces import Editor
-from gas.picture.frame import blend, unblend
-from gas.types import Edited, EditJob, Step, Subtask, Watch
+from gas.interfaces import Edited, EditJob, Editor, Step, Watch
+from gas.picture.blend import blend, unblend
+from gas.types import Subtask
 from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
 
 if TYPE_CHECKING:

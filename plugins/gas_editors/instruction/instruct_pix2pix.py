@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gas.diffusion.attention.control import AttentionMaps, attention_layers, layers_near
 from gas.diffusion.instruct import TEXT_ROW, text_positions
-from gas.types import EditJob
+from gas.interfaces import EditJob
 from gas_editors.instruction.base import Finished, InstructionEditor, InstructionOptions, Turn, save_tokens
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from pydantic import Field
 from gas.diffusion.attention.control import AttentionLayer, AttentionMaps, attention_layers, layers_near
 from gas.diffusion.instruct import IMAGE_ROW, NULL_ROW, TEXT_ROW, InstructionModel, text_positions
 from gas.errors import ObjectNotFound
+from gas.interfaces import EditJob
 from gas.masks import union
-from gas.types import EditJob, Subtask
+from gas.types import Subtask
 from gas_editors.instruction import zone_mask as steps
 from gas_editors.instruction.actions import Decode, classifier
 from gas_editors.instruction.base import (

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from gas.diffusion.masks import latent_mask
 from gas.diffusion.sample.phases import NoiseAt, Phases, Predictor, Stopped
 from gas.diffusion.sample.targets import Targets
-from gas.types import Edited, EditJob, Watch
-from gas_editors.distillation.base import NoiseWeights, region_mask, subtask_regions, whole_prompts
+from gas.interfaces import Edited, EditJob, Watch
+from gas_editors.job_regions import NoiseWeights, region_mask, subtask_regions, whole_prompts
 from gas_editors.model_options import ModelOptions, refuse_foreign
 from gas_editors.text_to_image import TextToImageEditor
 

@@ -21,7 +21,7 @@ from gas_editors.sampling.base import SamplingEditor, SamplingOptions, guided, s
 if TYPE_CHECKING:
     from gas.diffusion.sample.phases import Phases, Predictor, State
     from gas.diffusion.sample.targets import Targets
-    from gas.types import EditJob
+    from gas.interfaces import EditJob
 
 
 class DiffEditOptions(SamplingOptions):

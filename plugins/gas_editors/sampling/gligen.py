@@ -18,10 +18,11 @@ from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, sample, times
 from gas.diffusion.sample.targets import Targets
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, UsageError
+from gas.interfaces import EditJob
 from gas.masks import box_mask as pixel_box
 from gas.masks import mask_box
-from gas.types import Box, EditJob, Region, Subtask
-from gas_editors.distillation.base import region_mask, subtask_regions
+from gas.types import Box, Region, Subtask
+from gas_editors.job_regions import region_mask, subtask_regions
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions, save_latent_map
 
 MODEL = "masterful/gligen-1-4-inpainting-text-box"

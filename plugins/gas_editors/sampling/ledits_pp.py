@@ -20,8 +20,9 @@ from gas.diffusion.sample.phases import Phases, Predictor, State, clean, times
 from gas.diffusion.sample.targets import Targets
 from gas.diffusion.schedule import SNR_EDGES
 from gas.files import slug
-from gas.types import EditJob, Subtask
-from gas_editors.distillation.base import whole_prompts
+from gas.interfaces import EditJob
+from gas.types import Subtask
+from gas_editors.job_regions import whole_prompts
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions, save_latent_map, subtask_mask
 
 _LEAST_CELLS = 8

@@ -15,8 +15,9 @@ from gas.diffusion.sample.inversion import invert
 from gas.diffusion.sample.phases import Phases, Predictor, sample, times
 from gas.diffusion.sample.targets import Targets
 from gas.errors import UsageError
-from gas.types import EditJob
-from gas_editors.distillation.base import union_mask, whole_prompts
+from gas.interfaces import EditJob
+from gas_editors.distillation.base import union_mask
+from gas_editors.job_regions import whole_prompts
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions
 
 

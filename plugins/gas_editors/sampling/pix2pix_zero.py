@@ -19,7 +19,7 @@ from gas.diffusion.sample.noise_regularisation import NoiseRegularisation
 from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, State, clean, ddim, times
 from gas.diffusion.sample.targets import Targets
 from gas.errors import InputRefused, OutOfResources
-from gas.types import EditJob
+from gas.interfaces import EditJob
 from gas_editors.model_options import one_or_several
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions
 

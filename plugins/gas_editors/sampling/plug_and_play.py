@@ -16,7 +16,7 @@ from gas.diffusion.sample.inversion import invert
 from gas.diffusion.sample.phases import Phases, Predictor, sample, times
 from gas.diffusion.sample.targets import Targets
 from gas.errors import UsageError
-from gas.types import EditJob
+from gas.interfaces import EditJob
 from gas_editors.model_options import one_or_several
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions
 

@@ -28,7 +28,7 @@ from gas.diffusion.attention.phrase_tokens import phrase_tokens
 from gas.diffusion.sample.inversion import Inversion, invert, null_text
 from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, State, clean, ddim, times
 from gas.diffusion.sample.targets import Targets
-from gas.types import EditJob
+from gas.interfaces import EditJob
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions, save_latent_map
 
 BLEND_FROM = 0.2

@@ -17,9 +17,9 @@ from gas.diffusion.memory import memory_named
 from gas.diffusion.sample.phases import Phases, Stopped
 from gas.errors import InputRefused, OutOfResources, UsageError
 from gas.files import slug
-from gas.interfaces import Editor, Options
-from gas.types import Edited, EditJob, Subtask, Watch
-from gas_editors.distillation.base import whole_prompts
+from gas.interfaces import Edited, EditJob, Editor, Options, Watch
+from gas.types import Subtask
+from gas_editors.job_regions import whole_prompts
 from gas_editors.sampling.base import subtask_mask
 from gas_editors.text2live.losses import Criterion
 from gas_editors.text2live.training import PARTS, Painted, Training

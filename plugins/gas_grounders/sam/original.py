@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from gas.errors import ModelUnavailable
 from gas_grounders.checkpoints import read_tensors
-from gas_grounders.sam.grounder import LOGITS_AT_ONCE, Embedding
+from gas_grounders.sam.network import LOGITS_AT_ONCE, Embedding
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
     from gas.types import Image
-    from gas_grounders.sam.grounder import SamOptions
+    from gas_grounders.sam.network import SamOptions
 
 
 @dataclass(frozen=True)

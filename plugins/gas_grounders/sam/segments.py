@@ -13,7 +13,7 @@ from torch import Tensor
 from gas_grounders.detector import iou
 
 if TYPE_CHECKING:
-    from gas_grounders.sam.grounder import SamOptions
+    from gas_grounders.sam.network import SamOptions
 
 POINTS_AT_ONCE = 64
 LOGITS_AT_ONCE = 2**27

@@ -12,13 +12,13 @@ from torch.nn import functional as F
 
 from gas.errors import ModelUnavailable
 from gas_grounders.pretrained import load_network, loading, model_folder, quiet
-from gas_grounders.sam.grounder import Embedding
+from gas_grounders.sam.network import Embedding
 from gas_grounders.sam.segments import all_segments
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
     from gas.types import Image
-    from gas_grounders.sam.grounder import SamOptions
+    from gas_grounders.sam.network import SamOptions
 
 KINDS = ("sam", "sam2", "sam2_video", "sam3_tracker", "sam3_video")
 
@@ -38,7 +38,7 @@ class TransformersSam:
 
     @classmethod
     def load(cls, model: str, runtime: Runtime) -> TransformersSam:
-        """The model that `gas.backends.profiles.resolve_model` understands. ModelUnavailable (exit 6) as `model_folder`."""
+        """The model that `resolve_model` understands. ModelUnavailable (exit 6) as `model_folder`."""
         from transformers import AutoConfig, AutoImageProcessor, AutoModelForMaskGeneration
         from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 

@@ -16,8 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from gas.errors import InputRefused, UsageError
 from gas.files import read_text
-from gas.plan.file import load_json
-from gas.validation import explain
+from gas.validation import explain, load_json
 from gas_planners.chat.reply import PlanReply, reply_schema
 
 if TYPE_CHECKING:

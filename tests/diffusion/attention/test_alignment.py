@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
-from gas.backends.profiles import resolve_model
 from gas.diffusion.attention.alignment import TokenMap, refined_words, replaced_words, word_factors
 from gas.errors import InputRefused
+from gas.models.manifest import resolve_model
 
 N = 24
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from transformers import CLIPTokenizer
 
-from gas.backends.profiles import resolve_model
 from gas.diffusion.attention.phrase_tokens import phrase_spans, phrase_tokens
+from gas.models.manifest import resolve_model
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,12 @@ from gas.diffusion.distill.contrastive import patch_nce
 from gas.diffusion.distill.convergence import Convergence
 from gas.diffusion.distill.draws import Draws
 from gas.diffusion.distill.features import capture_self_attention, feature_grid
-from gas.diffusion.distill.loop import STEP_SIZE, Contrast, Distilled, Method, Penalty, Problem, Term, distill
+from gas.diffusion.distill.loop import distill
+from gas.diffusion.distill.terms import STEP_SIZE, Contrast, Distilled, Method, Penalty, Problem, Term
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, OutOfResources, ResultRefused
+from gas.interfaces import Step, Watch
 from gas.testing.gaussian import GaussianDenoiser
-from gas.types import Step, Watch
 
 SHAPE = (1, 4, 6, 8)
 

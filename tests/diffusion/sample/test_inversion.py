@@ -14,9 +14,9 @@ from gas.diffusion.sample.inversion import Inversion, fingerprint, invert, null_
 from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, Stopped, ddim, sample, times
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import ResultRefused
+from gas.interfaces import Step, Watch
 from gas.runtime import Runtime
 from gas.testing.gaussian import GaussianDenoiser
-from gas.types import Step, Watch
 from gas_diorama.world.cases import cases
 from gas_diorama.world.world import render
 

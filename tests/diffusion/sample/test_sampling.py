@@ -13,8 +13,8 @@ from torch import Tensor
 
 from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, State, Stopped, clean, ddim, sample, times
 from gas.errors import InputRefused, OutOfResources, ResultRefused
+from gas.interfaces import Step, Watch
 from gas.testing.gaussian import GaussianDenoiser, stable_diffusion_schedule
-from gas.types import Step, Watch
 
 SCHEDULE = stable_diffusion_schedule()
 Z = torch.randn(1, 4, 6, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -17,8 +17,9 @@ from gas import BackendSpec, Editor, Grounder, Options, hookimpl
 from gas.backends.profiles import Profile
 from gas.backends.registry import Registry
 from gas.errors import ObjectNotFound, ResultRefused, UsageError
+from gas.interfaces import Edited, EditJob
 from gas.runtime import Runtime
-from gas.types import Edited, EditJob, Region, Subtask
+from gas.types import Region, Subtask
 from gas_diorama.bench import bench
 from gas_diorama.bench.report import tables
 from gas_diorama.bench.scores import Result, by_grounding, difference, estimate, summarise

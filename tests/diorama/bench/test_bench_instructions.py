@@ -18,9 +18,10 @@ from gas import BackendSpec, Editor, Grounder, Options, hookimpl
 from gas.backends.profiles import Profile
 from gas.backends.registry import Registry
 from gas.errors import ObjectNotFound, UsageError
+from gas.interfaces import Edited, EditJob
 from gas.runtime import Runtime
 from gas.testing.tiny import build_tiny_instruct_pix2pix, build_tiny_stable_diffusion
-from gas.types import Edited, EditJob, Region
+from gas.types import Region
 from gas_diorama.bench import bench
 from gas_diorama.bench.report import tables
 from gas_diorama.bench.scores import by_action, summarise

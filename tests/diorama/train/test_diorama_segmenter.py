@@ -34,7 +34,8 @@ from gas_diorama.train.training import load_checkpoint, save_checkpoint
 from gas_diorama.world.bank import SceneBank
 from gas_diorama.world.drawing import render
 from gas_diorama.world.scene import SIZE, Scene, Thing
-from gas_grounders.sam.grounder import Sam, SamOptions
+from gas_grounders.sam.grounder import Sam
+from gas_grounders.sam.network import SamOptions
 
 TINY = SegmenterSettings(
     patch=16,

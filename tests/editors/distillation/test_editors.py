@@ -12,14 +12,16 @@ import pytest
 import torch
 
 from gas.backends.options import Layer, settle
-from gas.diffusion.distill.loop import STEP_SIZE, Term, distill
+from gas.diffusion.distill.loop import distill
+from gas.diffusion.distill.terms import STEP_SIZE, Term
 from gas.diffusion.masks import latent_mask
 from gas.errors import InputRefused, UsageError
+from gas.interfaces import EditJob, Watch
 from gas.masks import box_mask
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image
 from gas.testing.tiny import build_tiny_stable_diffusion
-from gas.types import EditJob, EditPlan, Region, Subtask, Watch
+from gas.types import EditPlan, Region, Subtask
 from gas_editors.distillation.base import ScoreDistillationEditor
 from gas_editors.distillation.cds import CDSEditor
 from gas_editors.distillation.dds import DDSEditor

@@ -24,10 +24,11 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from gas.backends.options import Layer, settle
 from gas.diffusion.distill.loop import distill
+from gas.interfaces import EditJob
 from gas.masks import box_mask
 from gas.runtime import Runtime
 from gas.testing.tiny import build_tiny_stable_diffusion
-from gas.types import EditJob, EditPlan, Region, Subtask
+from gas.types import EditPlan, Region, Subtask
 from gas_editors.distillation.base import ScoreDistillationEditor
 from gas_editors.distillation.cds import CDSEditor
 from gas_editors.distillation.dds import DDSEditor

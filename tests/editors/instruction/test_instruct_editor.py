@@ -19,10 +19,11 @@ from PIL import Image as Pictures
 from gas import Registry
 from gas.backends.options import Layer, settle
 from gas.errors import InputRefused, ModelUnavailable, OutOfResources, ResultRefused, UsageError
+from gas.interfaces import EditJob, Watch
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image
 from gas.testing.tiny import build_tiny_instruct_pix2pix
-from gas.types import EditJob, EditPlan, Subtask, Watch
+from gas.types import EditPlan, Subtask
 from gas_editors.instruction.base import instruction_of
 from gas_editors.instruction.instruct_pix2pix import InstructPix2PixEditor, InstructPix2PixOptions
 

@@ -19,15 +19,16 @@ from gas.backends.options import Layer, settle
 from gas.backends.registry import Registry
 from gas.checkpoint import load_state, save_state
 from gas.errors import ModelUnavailable, ObjectNotFound
+from gas.interfaces import EditJob, Watch
 from gas.masks import box_mask
-from gas.picture.frame import blend
+from gas.picture.blend import blend
 from gas.run.session import Session
 from gas.runtime import Runtime
 from gas.settings.settings import Settings
 from gas.testing.contracts import EditorContract, sample_image
 from gas.testing.fakes import FakeGrounder, FakeGrounderOptions
 from gas.testing.tiny import build_tiny_instruct_pix2pix
-from gas.types import EditJob, EditPlan, Region, Subtask, Watch
+from gas.types import EditPlan, Region, Subtask
 from gas_editors.instruction import zone_mask
 from gas_editors.instruction.zone import ZONEEditor, ZONEOptions
 

@@ -19,10 +19,11 @@ from gas.diffusion.sample.inversion import invert
 from gas.diffusion.sample.phases import Phases, Predictor, times
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, ResultRefused, UsageError
+from gas.interfaces import EditJob, Watch
 from gas.masks import box_mask
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image, sample_job
-from gas.types import EditJob, Subtask, Watch
+from gas.types import Subtask
 from gas_diorama.world.cases import cases
 from gas_diorama.world.world import render
 from gas_editors.sampling.diffedit import DiffEditEditor, DiffEditOptions, scaled_difference

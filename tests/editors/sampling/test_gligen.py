@@ -18,10 +18,11 @@ from gas.backends.options import Layer, settle
 from gas.diffusion.gligen import GLIGEN, MOST_THINGS, Things
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, ModelUnavailable
+from gas.interfaces import EditJob, Watch
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image
 from gas.testing.tiny import build_tiny_gligen, build_tiny_stable_diffusion
-from gas.types import EditJob, EditPlan, Region, Subtask, Watch
+from gas.types import EditPlan, Region, Subtask
 from gas_editors.sampling.gligen import MODEL, GLIGENEditor, GLIGENOptions, phrase_of
 
 WIDTH, HEIGHT = 96, 64

@@ -20,10 +20,11 @@ from gas.diffusion.sample.phases import Phases, Predictor, clean, times
 from gas.diffusion.schedule import Schedule
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused
+from gas.interfaces import EditJob, Watch
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image, sample_job
 from gas.testing.tiny import build_tiny_stable_diffusion
-from gas.types import EditJob, EditPlan, Subtask, Watch
+from gas.types import EditPlan, Subtask
 from gas_editors.sampling.ledits_pp import (
     LEditsPPEditor,
     LEditsPPOptions,

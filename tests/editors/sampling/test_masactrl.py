@@ -19,9 +19,10 @@ from gas import Registry
 from gas.backends.options import Layer, settle
 from gas.diffusion.sample.phases import Predictor
 from gas.errors import InputRefused, UsageError
+from gas.interfaces import EditJob
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image, sample_job
-from gas.types import EditJob, EditPlan, Region
+from gas.types import EditPlan, Region
 from gas_editors.sampling.masactrl import MasaCtrlEditor, MasaCtrlOptions
 
 WIDTH, HEIGHT = 96, 64

@@ -19,9 +19,10 @@ from gas.diffusion.attention.control import attention_layers
 from gas.diffusion.sample.phases import Predictor
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, OutOfResources, UsageError
+from gas.interfaces import EditJob, Watch
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image
-from gas.types import EditJob, EditPlan, Subtask, Watch
+from gas.types import EditPlan, Subtask
 from gas_diorama.world.cases import cases
 from gas_diorama.world.world import render
 from gas_editors.sampling.pix2pix_zero import (

@@ -17,9 +17,10 @@ from gas.backends.options import Layer, settle
 from gas.diffusion.attention.control import inject_attention, inject_features
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, OutOfResources, UsageError
+from gas.interfaces import EditJob, Watch
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image
-from gas.types import EditJob, EditPlan, Subtask, Watch
+from gas.types import EditPlan, Subtask
 from gas_diorama.world.cases import cases
 from gas_diorama.world.world import render
 from gas_editors.sampling.plug_and_play import PlugAndPlayEditor, PlugAndPlayOptions, decoder_attention, feature_modules

@@ -19,9 +19,10 @@ from gas.backends.options import Layer, settle
 from gas.diffusion.masks import latent_mask
 from gas.diffusion.sample.phases import Predictor
 from gas.errors import InputRefused, UsageError
+from gas.interfaces import EditJob, Watch
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image, sample_job
-from gas.types import EditJob, EditPlan, Region, Subtask, Watch
+from gas.types import EditPlan, Region, Subtask
 from gas_editors.sampling.prompt_to_prompt import PromptToPromptEditor, PromptToPromptOptions, Words
 
 WIDTH, HEIGHT = 96, 64

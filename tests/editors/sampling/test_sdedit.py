@@ -16,10 +16,10 @@ from gas import Registry
 from gas.backends.options import Layer, settle
 from gas.diffusion.masks import latent_mask
 from gas.errors import InputRefused, UsageError
+from gas.interfaces import EditJob, Watch
 from gas.masks import box_mask
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image
-from gas.types import EditJob, Watch
 from gas_diorama.world.cases import cases
 from gas_diorama.world.world import render
 from gas_editors.sampling.sdedit import SDEditEditor, SDEditOptions

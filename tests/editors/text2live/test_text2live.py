@@ -17,11 +17,12 @@ from gas import Registry
 from gas.backends.options import Layer, settle
 from gas.diffusion.clip import Clip, to_pixels
 from gas.errors import InputRefused, ModelUnavailable, OutOfResources, ResultRefused, UsageError
+from gas.interfaces import EditJob, Watch
 from gas.masks import mask_box
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image
 from gas.testing.tiny import build_tiny_clip
-from gas.types import EditJob, EditPlan, Region, Subtask, Watch
+from gas.types import EditPlan, Region, Subtask
 from gas_editors.text2live import losses as losses
 from gas_editors.text2live.editor import Text2LiveEditor, Text2LiveOptions
 from gas_editors.text2live.generator import Generators, LayerGenerator, levels_for, madgrad, madgrad_start

@@ -18,13 +18,14 @@ from transformers import Sam2Config, Sam2Model, SamConfig, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from gas import Region, Runtime
-from gas.backends.profiles import resolve_model
 from gas.errors import InputRefused, ModelUnavailable, ObjectNotFound, ResultRefused
+from gas.models.manifest import resolve_model
 from gas.testing.contracts import GrounderContract
 from gas_diorama.shipped import shipped
 from gas_diorama.world.drawing import render
 from gas_grounders.sam import transformers as sam_transformers
-from gas_grounders.sam.grounder import Embedding, EmbeddingCache, Sam, SamOptions, choose
+from gas_grounders.sam.grounder import EmbeddingCache, Sam, choose
+from gas_grounders.sam.network import Embedding, SamOptions
 from gas_grounders.sam.original import OriginalSam
 from gas_grounders.sam.segments import grid, suppress, without_small
 from gas_grounders.sam.transformers import TransformersSam

@@ -1,0 +1,1 @@
+"""Regions: checked, matched to a plan, kept."""

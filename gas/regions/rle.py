@@ -1,0 +1,59 @@
+"""Masks as run-length code, for records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from gas.errors import InputRefused
+
+if TYPE_CHECKING:
+    from gas.types import Mask
+
+
+class RLE(BaseModel):
+    """A mask as run lengths: COCO's uncompressed form, columns first, the first run (perhaps 0) being unset pixels.
+
+    `size` is `[height, width]`. A soft mask has `levels`: the level (0..255) of each run, one for each of `counts`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: tuple[int, int]
+    counts: tuple[int, ...]
+    levels: tuple[int, ...] | None = None
+
+
+def encode_rle(mask: Mask) -> RLE:
+    """The run lengths of a mask with levels in steps of 1/255 (as `check_mask` leaves it)."""
+    height, width = mask.shape
+    flat = np.round(np.asarray(mask, np.float32) * 255).astype(np.uint8).ravel(order="F")
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    counts = np.diff(np.concatenate([starts, [flat.size]]))
+    levels = flat[starts]
+    if np.isin(levels, (0, 255)).all():
+        if levels[0]:
+            counts = np.concatenate([[0], counts])
+        return RLE(size=(height, width), counts=tuple(counts.tolist()))
+    return RLE(size=(height, width), counts=tuple(counts.tolist()), levels=tuple(levels.tolist()))
+
+
+def decode_rle(rle: RLE, *, max_pixels: int = 200_000_000) -> Mask:
+    """The mask `(H, W)` of run lengths. InputRefused when they do not fit their size, or it is beyond `max_pixels`."""
+    height, width = rle.size
+    if height < 1 or width < 1 or height * width > max_pixels:
+        raise InputRefused(f"run lengths of a mask of {width}x{height} pixels", f"at most {max_pixels} pixels are read")
+    if any(c < 0 for c in rle.counts) or sum(rle.counts) != height * width:
+        raise InputRefused(
+            f"run lengths do not add up to {width}x{height} pixels", "make the mask again with gas ground"
+        )
+    if rle.levels is None:
+        levels = np.arange(len(rle.counts), dtype=np.int64) % 2 * 255
+    elif len(rle.levels) == len(rle.counts) and all(0 <= v <= 255 for v in rle.levels):
+        levels = np.asarray(rle.levels)
+    else:
+        raise InputRefused("run lengths need one level from 0 to 255 each", "make the mask again with gas ground")
+    flat = np.repeat(levels.astype(np.uint8), np.asarray(rle.counts, np.int64))
+    return flat.reshape((height, width), order="F").astype(np.float32) / np.float32(255)
