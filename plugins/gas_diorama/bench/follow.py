@@ -19,11 +19,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from gas.diffusion.adapters import adapt_all, find_base
 from gas_diorama.bench.judge import Judge
-from gas_diorama.train.train_text import token_ids
-from gas_diorama.train.train_unet import scheduler
-from gas_diorama.train.train_vae import to_pictures, to_tensor
-from gas_diorama.train.training import cpu_generator
 from gas_diorama.world.drawing import grow, regions, render
+from gas_diorama.world.networks import cpu_generator, scheduler, to_pictures, to_tensor, token_ids
 from gas_diorama.world.pairs import Pair
 from gas_diorama.world.scene import SIZE, Edit, Scene, Thing, apply
 

@@ -294,8 +294,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import torch
     from diffusers import AutoencoderKL
 
-    from gas_diorama.train.train_vae import round_trip
     from gas_diorama.world.cases import cases
+    from gas_diorama.world.networks import round_trip
 
     parser = argparse.ArgumentParser(prog="python -m gas_diorama.bench.judge", description=main.__doc__)
     parser.add_argument("--vae", default=str(folders.WEIGHTS / "sd" / "vae"), help="its folder")

@@ -12,9 +12,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from gas_diorama.train.train_vae import round_trip, to_tensor
-from gas_diorama.train.training import cpu_generator, learning_rate, load_checkpoint, log, save_checkpoint
+from gas_diorama.train.training import learning_rate, load_checkpoint, log, save_checkpoint
 from gas_diorama.world.bank import SceneBank
+from gas_diorama.world.networks import cpu_generator, round_trip, to_tensor
 from gas_diorama.world.scene import COLOURS, GROUNDS, KINDS, SKIES, Scene
 
 

@@ -13,10 +13,11 @@ from diffusers import StableDiffusionPipeline
 
 from gas_diorama.train.classifier import ClassifierSettings, judge, train_classifier
 from gas_diorama.train.export import WEIGHTS
-from gas_diorama.train.train_vae import psnr, round_trip
+from gas_diorama.train.train_vae import psnr
 from gas_diorama.train.training import log_to
 from gas_diorama.world.bank import SceneBank
 from gas_diorama.world.language import caption
+from gas_diorama.world.networks import round_trip
 
 
 def text_to_image(

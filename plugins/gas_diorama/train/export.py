@@ -10,8 +10,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from gas_diorama import folders
-from gas_diorama.train.train_unet import networks, scheduler
+from gas_diorama.train.train_unet import networks
 from gas_diorama.train.training import log
+from gas_diorama.world.networks import scheduler
 
 WEIGHTS = folders.WEIGHTS / "sd"
 

@@ -23,9 +23,10 @@ from torch.func import functional_call
 from gas.diffusion.adapters import adapt, factors_of, merge, write_adapter
 from gas_diorama.bench.follow import Guidance, Parts, answers, followed, load_parts, shares, sheet
 from gas_diorama.train.export import WEIGHTS
-from gas_diorama.train.train_unet import GRID, cell_weights, scheduler, velocity_weights
-from gas_diorama.train.training import cpu_generator, fit, load_checkpoint, log
+from gas_diorama.train.train_unet import GRID, cell_weights, velocity_weights
+from gas_diorama.train.training import fit, load_checkpoint, log
 from gas_diorama.world.drawing import render
+from gas_diorama.world.networks import cpu_generator, scheduler
 from gas_diorama.world.pairs import Pair, held_out, inverse, sample_pair, training_instruction
 from gas_diorama.world.scene import CELL
 

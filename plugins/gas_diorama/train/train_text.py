@@ -13,6 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from gas_diorama.train.training import learning_rate, load_checkpoint, log, save_checkpoint
 from gas_diorama.world.language import caption, instruction, short_phrase
+from gas_diorama.world.networks import token_ids
 from gas_diorama.world.scene import COLOURS, EDIT_FORMS, GROUNDS, KINDS, SKIES, Scene, sample_edits, sample_scene
 from gas_diorama.world.tokenizer import MAX_LENGTH, train_tokenizer
 
@@ -52,11 +53,6 @@ def build_text_encoder(settings: TextSettings, tokenizer: CLIPTokenizer) -> CLIP
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-
-
-def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
-    """int64 (n, 77), padded and cut as Stable Diffusion's pipelines do."""
-    return tokenizer(texts, padding="max_length", max_length=MAX_LENGTH, truncation=True, return_tensors="pt").input_ids
 
 
 def spoken_of(text: str) -> list[float]:

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from gas_diorama.train.train_text import TextSettings, build_text_encoder, load_tokenizer, token_ids, train_text
-from gas_diorama.train.train_vae import averaged_vae, to_pictures, to_tensor
-from gas_diorama.train.training import Average, cpu_generator, learning_rate, load_checkpoint, log, save_checkpoint
+from gas_diorama.train.train_text import TextSettings, build_text_encoder, load_tokenizer, train_text
+from gas_diorama.train.train_vae import averaged_vae
+from gas_diorama.train.training import Average, learning_rate, load_checkpoint, log, save_checkpoint
 from gas_diorama.world.drawing import render, silhouette
 from gas_diorama.world.language import caption, training_text
+from gas_diorama.world.networks import cpu_generator, scheduler, to_pictures, to_tensor, token_ids
 from gas_diorama.world.scene import CELL, SIZE, Scene, sample_scene
 
 GRID = SIZE // CELL
@@ -47,20 +48,6 @@ class UNetSettings:
     save_every: int = 250
     preview_every: int = 500
     previews: int = 24
-
-
-def scheduler() -> DDIMScheduler:
-    """Stable Diffusion's noise schedule, told that the network predicts v."""
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
 
 
 def build_unet(settings: UNetSettings, latent_channels: int, text_width: int) -> UNet2DConditionModel:

@@ -10,16 +10,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from gas_diorama.train.training import (
-    Average,
-    cpu_generator,
-    learning_rate,
-    load_checkpoint,
-    log,
-    save_checkpoint,
-)
+from gas_diorama.train.training import Average, learning_rate, load_checkpoint, log, save_checkpoint
 from gas_diorama.world.bank import SceneBank
 from gas_diorama.world.drawing import silhouette
+from gas_diorama.world.networks import cpu_generator, round_trip, to_tensor
 from gas_diorama.world.scene import SIZE, Scene
 
 
@@ -60,30 +54,10 @@ def build_vae(settings: VAESettings) -> AutoencoderKL:
     )
 
 
-def to_tensor(pictures: np.ndarray) -> torch.Tensor:
-    """uint8 (n, h, w, 3) to float32 (n, 3, h, w) in [-1, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-
-
-def to_pictures(tensor: torch.Tensor) -> np.ndarray:
-    """(n, 3, h, w) in [-1, 1] to uint8 (n, h, w, 3)."""
-    return tensor.float().add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
 def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Peak signal-to-noise ratio in dB of each picture of two uint8 batches (n, h, w, 3)."""
     error = ((a.astype(np.float32) - b.astype(np.float32)) ** 2).mean(axis=(1, 2, 3))
     return 10 * np.log10(255**2 / np.maximum(error, 1e-6))
-
-
-@torch.no_grad()
-def round_trip(vae: AutoencoderKL, pictures: np.ndarray, batch: int = 16) -> np.ndarray:
-    """The pictures after encoding (posterior mean) and decoding: uint8, same shape."""
-    done = []
-    for start in range(0, len(pictures), batch):
-        x = to_tensor(pictures[start : start + batch]).to(vae.device)
-        done.append(to_pictures(vae.decode(vae.encode(x).latent_dist.mean).sample))
-    return np.concatenate(done)
 
 
 def _edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

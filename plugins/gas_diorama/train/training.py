@@ -35,11 +35,6 @@ def learning_rate(step: int, steps: int, peak: float, warm_up: int) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
-def cpu_generator(seed: int, step: int) -> torch.Generator:
-    """A generator for one step: the noise of step n is the same whether or not the run was stopped before it."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)
-
-
 class Average:
     """An exponential mean of a network's weights, warmed up so that early steps do not linger."""
 

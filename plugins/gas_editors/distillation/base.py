@@ -17,12 +17,11 @@ from gas.diffusion.distill.convergence import Convergence
 from gas.diffusion.distill.draws import Draw, Draws, TSchedule
 from gas.diffusion.distill.loop import distill
 from gas.diffusion.distill.terms import STEP_SIZE, Distilled, Method, Problem, Term
-from gas.diffusion.masks import latent_mask
 from gas.diffusion.stable_diffusion import StableDiffusion
-from gas.errors import InputRefused, UsageError
+from gas.errors import UsageError
 from gas.files import slug
 from gas.interfaces import Edited, EditJob, Options, Watch
-from gas_editors.job_regions import region_mask
+from gas_editors.latent_masks import union_mask
 from gas_editors.model_options import ModelOptions, refuse_foreign
 from gas_editors.text_to_image import TextToImageEditor
 
@@ -179,15 +178,6 @@ class ScoreDistillationEditor(TextToImageEditor):
         z = model.encode(job.image)
         refuse_foreign(model, job, self.options.accept_db, z)
         return z
-
-
-def union_mask(job: EditJob, size: tuple[int, int]) -> Tensor:
-    """`(1, 1, h, w)`: the union of the masks of all regions. InputRefused when there are none."""
-    if not job.regions:
-        raise InputRefused(
-            "the mask is to be the regions' union, but there are no regions", "give --box, --mask or --masks"
-        )
-    return torch.stack([latent_mask(region_mask(region), size) for region in job.regions]).amax(0)
 
 
 def whole_picture_mask(editor: ScoreDistillationEditor, job: EditJob, size: tuple[int, int]) -> Tensor | None:

@@ -12,11 +12,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from gas.diffusion.masks import latent_mask
 from gas.diffusion.sample.phases import NoiseAt, Phases, Predictor, Stopped
 from gas.diffusion.sample.targets import Targets
 from gas.interfaces import Edited, EditJob, Watch
-from gas_editors.job_regions import NoiseWeights, region_mask, subtask_regions, whole_prompts
+from gas_editors.job_regions import NoiseWeights, whole_prompts
+from gas_editors.latent_masks import subtask_mask
 from gas_editors.model_options import ModelOptions, refuse_foreign
 from gas_editors.text_to_image import TextToImageEditor
 
@@ -108,13 +108,6 @@ class SamplingEditor(TextToImageEditor):
             beta=options.beta,
             strengths=[subtask.strength for subtask in subtasks],
         )
-
-
-def subtask_mask(job: EditJob, index: int, size: tuple[int, int]) -> Tensor:
-    """`(1, 1, h, w)`: where the subtask `index` acts on a latent of `size`: the union of its regions. InputRefused
-    (exit 3) when it has none."""
-    regions = subtask_regions(job, index)
-    return torch.stack([latent_mask(region_mask(region), size) for region in regions]).amax(0)
 
 
 def guided(predictor: Predictor, targets: Targets, guidance_scale: float) -> NoiseAt:

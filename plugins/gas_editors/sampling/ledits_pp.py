@@ -23,7 +23,8 @@ from gas.files import slug
 from gas.interfaces import EditJob
 from gas.types import Subtask
 from gas_editors.job_regions import whole_prompts
-from gas_editors.sampling.base import SamplingEditor, SamplingOptions, save_latent_map, subtask_mask
+from gas_editors.latent_masks import subtask_mask
+from gas_editors.sampling.base import SamplingEditor, SamplingOptions, save_latent_map
 
 _LEAST_CELLS = 8
 """A coarser attention map than 8 x 8 says next to nothing about a place."""

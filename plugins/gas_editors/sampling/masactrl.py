@@ -16,8 +16,8 @@ from gas.diffusion.sample.phases import Phases, Predictor, sample, times
 from gas.diffusion.sample.targets import Targets
 from gas.errors import UsageError
 from gas.interfaces import EditJob
-from gas_editors.distillation.base import union_mask
 from gas_editors.job_regions import whole_prompts
+from gas_editors.latent_masks import union_mask
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions
 
 

@@ -20,7 +20,7 @@ from gas.files import slug
 from gas.interfaces import Edited, EditJob, Editor, Options, Watch
 from gas.types import Subtask
 from gas_editors.job_regions import whole_prompts
-from gas_editors.sampling.base import subtask_mask
+from gas_editors.latent_masks import subtask_mask
 from gas_editors.text2live.losses import Criterion
 from gas_editors.text2live.training import PARTS, Painted, Training
 

@@ -20,10 +20,10 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from gas_diorama.train import train, train_clip, training
 from gas_diorama.train.export import WEIGHTS
 from gas_diorama.train.train_clip import ClipSettings, build_clip, contrast, export_clip, false_neighbours, measure_clip
-from gas_diorama.train.train_vae import to_tensor
 from gas_diorama.train.training import load_checkpoint, save_checkpoint
 from gas_diorama.world.bank import SceneBank
 from gas_diorama.world.language import caption, phrase
+from gas_diorama.world.networks import to_tensor
 from gas_diorama.world.scene import Scene, Thing, sample_scene
 
 TINY = ClipSettings(

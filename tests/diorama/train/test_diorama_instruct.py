@@ -20,7 +20,7 @@ from torch.func import functional_call
 from gas.diffusion.adapters import adapt, find_base, merge
 from gas_diorama.bench import bench
 from gas_diorama.bench.follow import Guidance, answers, edited_latents, followed, load_parts, locate, shares, sheet
-from gas_diorama.train import evaluate_instruct, export, train, train_instruct, train_unet, training
+from gas_diorama.train import evaluate_instruct, export, train, train_instruct, training
 from gas_diorama.train.train_instruct import (
     Adapter,
     InstructSettings,
@@ -35,6 +35,7 @@ from gas_diorama.train.train_instruct import (
 )
 from gas_diorama.train.train_unet import cell_weights
 from gas_diorama.train.training import load_checkpoint, save_checkpoint
+from gas_diorama.world import networks
 from gas_diorama.world.drawing import render
 from gas_diorama.world.pairs import Pair, held_out, inverse, sample_pair, training_instruction
 from gas_diorama.world.scene import EDIT_FORMS, Edit, Scene, Thing, apply, roomiest, split
@@ -273,8 +274,8 @@ def test_a_start_of_sampling_asks_for_what_leads_to_the_result(
     noise, noisy = (one[:, :4] for one in seen)
     assert abs(float(noise.std()) - 1) < 0.1
     alpha, sigma = (
-        train_unet.scheduler().alphas_cumprod[-1].sqrt(),
-        (1 - train_unet.scheduler().alphas_cumprod[-1]).sqrt(),
+        networks.scheduler().alphas_cumprod[-1].sqrt(),
+        (1 - networks.scheduler().alphas_cumprod[-1]).sqrt(),
     )
     assert not torch.allclose(noisy, noise) and float(((noisy - sigma * noise) / alpha).std()) < 5
 

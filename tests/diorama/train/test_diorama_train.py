@@ -16,7 +16,7 @@ from gas_diorama.train.train_text import TextSettings
 from gas_diorama.train.train_unet import UNetSettings
 from gas_diorama.train.train_vae import DecoderSettings, VAESettings
 from gas_diorama.train.training import learning_rate, load_checkpoint, save_checkpoint
-from gas_diorama.world import tokenizer
+from gas_diorama.world import networks, tokenizer
 from gas_diorama.world.bank import SceneBank
 from gas_diorama.world.scene import Scene, Thing
 
@@ -97,7 +97,7 @@ def test_a_polished_decoder_leaves_every_latent_and_resumes(
     before = train_vae.averaged_vae(tmp_path)
     settings = DecoderSettings(steps=4, batch=2, scenes=6, save_every=2)
     whole = train_vae.train_decoder(tmp_path, settings)
-    x = train_vae.to_tensor(SceneBank(4).pictures(np.arange(4)))
+    x = networks.to_tensor(SceneBank(4).pictures(np.arange(4)))
     with torch.no_grad():
         latents = before.encode(x).latent_dist.mean
         assert torch.equal(whole.encode(x).latent_dist.mean, latents)
@@ -163,7 +163,7 @@ def test_latents_are_standardised_and_decode_as_before(trained: Path) -> None:
     plain = train_vae.build_vae(VAESettings(**state["settings"]))
     plain.load_state_dict(state["average"])
     folded = train_vae.averaged_vae(trained)
-    x = train_vae.to_tensor(SceneBank(VAE.measured, VAE.seed).pictures(np.arange(VAE.measured)))
+    x = networks.to_tensor(SceneBank(VAE.measured, VAE.seed).pictures(np.arange(VAE.measured)))
     with torch.no_grad():
         latents = folded.encode(x).latent_dist.mean
         assert latents.mean(dim=(0, 2, 3)).abs().max() < 1e-3
@@ -223,7 +223,7 @@ def test_tokenizer_round_trip_and_special_ids(words: CLIPTokenizer) -> None:
 
 def test_text_encoder_pools_at_the_end_token(words: CLIPTokenizer) -> None:
     encoder = train_text.build_text_encoder(TEXT, words).eval()
-    ids = train_text.token_ids(words, ["a red car", ""])
+    ids = networks.token_ids(words, ["a red car", ""])
     assert ids.shape == (2, 77)
     with torch.no_grad():
         out = encoder(ids)
@@ -264,7 +264,7 @@ def test_a_calibrated_classifier_sees_as_many_things_as_there_are() -> None:
     bank = SceneBank(12, seed=2, part="validation")
     pictures = bank.pictures(np.arange(12))
     with torch.no_grad():
-        things = network(train_vae.to_tensor(train_vae.round_trip(vae, pictures)))[2]
+        things = network(networks.to_tensor(networks.round_trip(vae, pictures)))[2]
     assert (things > 0).sum() == classifier.truth([bank.scene(n) for n in range(12)])[2].sum()
 
 

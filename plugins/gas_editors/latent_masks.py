@@ -1,0 +1,27 @@
+"""The regions of a job as masks at latent resolution."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gas.diffusion.masks import latent_mask
+from gas.errors import InputRefused
+from gas.interfaces import EditJob
+from gas_editors.job_regions import region_mask, subtask_regions
+
+
+def union_mask(job: EditJob, size: tuple[int, int]) -> Tensor:
+    """`(1, 1, h, w)`: the union of the masks of all regions. InputRefused when there are none."""
+    if not job.regions:
+        raise InputRefused(
+            "the mask is to be the regions' union, but there are no regions", "give --box, --mask or --masks"
+        )
+    return torch.stack([latent_mask(region_mask(region), size) for region in job.regions]).amax(0)
+
+
+def subtask_mask(job: EditJob, index: int, size: tuple[int, int]) -> Tensor:
+    """`(1, 1, h, w)`: where the subtask `index` acts on a latent of `size`: the union of its regions. InputRefused
+    (exit 3) when it has none."""
+    regions = subtask_regions(job, index)
+    return torch.stack([latent_mask(region_mask(region), size) for region in regions]).amax(0)
