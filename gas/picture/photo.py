@@ -37,6 +37,7 @@ from PIL import (  # the plugins by name: Pillow would otherwise look for decode
     ImageCms,
     JpegImagePlugin,
     MpoImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
     TiffImagePlugin,  # noqa: F401
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401

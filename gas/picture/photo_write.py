@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import (  # the plugins by name: Pillow would otherwise look for decoders only when it meets a file
-    BmpImagePlugin,  # noqa: F401
     ExifTags,
-    GifImagePlugin,  # noqa: F401
-    MpoImagePlugin,  # noqa: F401
     PngImagePlugin,
-    TiffImagePlugin,  # noqa: F401
-    WebPImagePlugin,  # noqa: F401
 )
 from PIL import Image as Pictures
 

@@ -190,7 +190,7 @@ def test_local_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_resolving_imports_neither_torch_nor_the_package() -> None:
     code = (
-        "import sys; from gas.backends.profiles import resolve_model; resolve_model('package:gas_editors/sd15.toml');"
+        "import sys; from gas.models.manifest import resolve_model; resolve_model('package:gas_editors/sd15.toml');"
         "print([m for m in ('torch', 'numpy', 'diffusers', 'huggingface_hub', 'gas_editors') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

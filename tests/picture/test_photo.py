@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pictures
+import PIL
 import pytest
 from PIL import ExifTags, ImageCms
 from PIL import Image as Pictures
@@ -57,6 +58,18 @@ def in_mode(mode):
     return rgb.convert(mode)
 
 
+def refuse_unreadable(mode, suffix):
+    """Pillow 12.3 cannot read the YCbCr TIFF that it writes itself."""
+    if (mode, suffix) != ("YCbCr", "tif"):
+        return
+    stream = io.BytesIO()
+    in_mode(mode).save(stream, "TIFF")
+    try:
+        Pictures.open(stream).load()
+    except OSError:
+        pytest.skip(f"Pillow {PIL.__version__} cannot read its own YCbCr TIFF")
+
+
 @pytest.mark.parametrize(
     ("mode", "suffix"),
     [
@@ -73,6 +86,7 @@ def in_mode(mode):
     ],
 )
 def test_every_mode_is_seen_in_its_colours(tmp_path, mode, suffix):
+    refuse_unreadable(mode, suffix)
     options = {"quality": 95} if suffix == "jpg" else {"lossless": True} if suffix == "webp" else {}
     picture = in_mode(mode)
     read = photo.read(saved(tmp_path / f"a.{suffix}", picture, **options))
@@ -210,6 +224,7 @@ def test_grey_and_cmyk_profiles(tmp_path):
     ],
 )
 def test_lossless_outputs_are_the_input_outside_the_mask(tmp_path, mode, suffix, becomes):
+    refuse_unreadable(mode, suffix)
     picture = in_mode(mode)
     if mode == "RGBA":
         picture.putalpha(Pictures.fromarray((np.arange(64 * 96).reshape(64, 96) % 256).astype(np.uint8)))
@@ -506,7 +521,7 @@ def limited(code, *arguments):
     head = (
         "import sys, time, resource\n"
         "from pathlib import Path\n"
-        "from gas import photo\n"
+        "from gas.picture import photo\n"
         "from gas.errors import GasError\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2**30 + 2**28, 2**30 + 2**28))\n"
         "started = time.process_time()\n"

@@ -10,7 +10,7 @@ from PIL import Image as Pictures
 
 from gas import masks as r
 from gas.errors import InputRefused
-from gas.picture.frame import work_frame
+from gas.picture.frame import to_working, work_frame
 from gas.regions import check, folder, match, rle
 from gas.types import EditPlan, Region, Subtask
 from gas_cli import drawn
@@ -253,7 +253,7 @@ def test_no_box_whatever_becomes_an_empty_or_non_finite_mask(seed, width, height
             continue
         accepted += 1
         frame = work_frame((width, height), [region], mode, 32, 8)
-        (working,) = frame.to_working([region], frame)
+        (working,) = to_working([region], frame)
         assert working.mask.shape == (frame.size[1], frame.size[0])
         assert np.isfinite(working.mask).all()
         assert 0.5 <= working.mask.max() <= 1
@@ -268,7 +268,7 @@ def test_a_speck_in_a_large_picture_reaches_the_editor_at_full_strength():
     mask = np.zeros((2000, 3000), np.float32)
     mask[1234, 777] = 1
     frame = work_frame((3000, 2000), [], "full", 64, 8)
-    (working,) = frame.to_working([Region("x", mask=mask)], frame)
+    (working,) = to_working([Region("x", mask=mask)], frame)
     assert working.mask.max() == 1
     assert np.count_nonzero(working.mask) == 1
 
@@ -277,7 +277,7 @@ def test_a_region_outside_the_frame_is_refused():
     inside = Region("a", mask=r.box_mask((0, 0, 10, 10), (1000, 1000)))
     frame = work_frame((1000, 1000), [inside], "crop", 64, 8)
     with pytest.raises(InputRefused, match="outside the part"):
-        frame.to_working([Region("b", mask=r.box_mask((900, 900, 950, 950), (1000, 1000)))], frame)
+        to_working([Region("b", mask=r.box_mask((900, 900, 950, 950), (1000, 1000)))], frame)
 
 
 # --- matching ---

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import backends
+import fake_backends
 import numpy as np
 import pytest
 from PIL import Image as Pictures
@@ -315,7 +315,7 @@ def test_a_turn_that_changes_nothing_is_noted() -> None:
 def session(*, grounded: bool = True, boxes: Mapping[str, Any] = BOXES, **flags: Any) -> Session:
     flags = {"planner": "arrows", "grounders": ("places",), "editor": "painter", "profile": "diorama", **flags}
     return Session.of(
-        registry=backends.registry(), options={"places": {"boxes": dict(boxes)}}, grounded=grounded, **flags
+        registry=fake_backends.registry(), options={"places": {"boxes": dict(boxes)}}, grounded=grounded, **flags
     )
 
 
@@ -375,7 +375,7 @@ def test_a_turn_that_breaks_the_contract_is_named() -> None:
 
 
 def open_session(flags: Mapping[str, Any]) -> Session:
-    return Session.of(registry=backends.registry(), **{"planner": "arrows", **flags})
+    return Session.of(registry=fake_backends.registry(), **{"planner": "arrows", **flags})
 
 
 @pytest.fixture

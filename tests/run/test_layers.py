@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import backends
+import fake_backends
 import numpy as np
 import pytest
 from PIL import Image as Pictures
@@ -94,7 +94,7 @@ def test_a_layer_is_saved_and_placed_again(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GAS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(Registry, "discover", classmethod(lambda cls: backends.registry()))
+    monkeypatch.setattr(Registry, "discover", classmethod(lambda cls: fake_backends.registry()))
     Pictures.fromarray(IMAGE).save("dog.png")
 
     def gas(*arguments: str) -> int:

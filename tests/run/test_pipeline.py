@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import backends
+import fake_backends
 import numpy as np
 import pytest
 
@@ -27,7 +27,7 @@ def image(width: int = 160, height: int = 120) -> np.ndarray:
 
 def session(*, boxes: dict[str, Any] = BOXES, masks: bool = True, **flags: Any) -> Session:
     flags = {"planner": "arrows", "grounders": ("places",), "editor": "painter", "profile": "diorama", **flags}
-    return Session.of(registry=backends.registry(), options={"places": {"boxes": boxes, "masks": masks}}, **flags)
+    return Session.of(registry=fake_backends.registry(), options={"places": {"boxes": boxes, "masks": masks}}, **flags)
 
 
 def test_plan_ground_edit_compose_change_the_regions_and_nothing_else() -> None:
@@ -87,7 +87,7 @@ class Asked(Grounder):
 
 
 def test_additions_share_the_place_that_they_name() -> None:
-    registry = backends.registry()
+    registry = fake_backends.registry()
     registry.add(type("P", (), {"gas_register_grounders": staticmethod(_asked_spec)}))
     chosen = Session.of(registry=registry, planner="arrows", grounders=("asked",), editor="painter", profile="diorama")
     plan = EditPlan(
@@ -123,7 +123,7 @@ class Picky(Editor):
 
 
 def test_what_is_not_found_in_a_picture_that_the_editor_refuses_is_refused() -> None:
-    registry = backends.registry()
+    registry = fake_backends.registry()
     registry.add(type("P", (), {"gas_register_editors": staticmethod(_picky_spec)}))
     flags: dict[str, Any] = {"planner": "arrows", "grounders": ("places",), "profile": "diorama"}
     tables = {"places": {"boxes": {"grass": (0, 0, 1, 1)}}}
@@ -279,7 +279,7 @@ def test_one_call_takes_a_path_or_pixels(tmp_path: Any, monkeypatch: pytest.Monk
 
     before = image(64, 64)
     Pictures.fromarray(before).save(tmp_path / "in.png")
-    monkeypatch.setattr(Registry, "discover", classmethod(lambda cls: backends.registry()))
+    monkeypatch.setattr(Registry, "discover", classmethod(lambda cls: fake_backends.registry()))
     flags: dict[str, Any] = {"planner": "arrows", "grounders": (), "editor": "painter", "profile": "diorama"}
     one = gas.edit(tmp_path / "in.png", "dog -> tiger", seed=3, **flags)
     two = gas.edit(before, "dog -> tiger", seed=3, **flags)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import backends
+import fake_backends
 import numpy as np
 import pytest
 from PIL import Image as Pictures
@@ -28,7 +28,7 @@ FLAGS: dict[str, Any] = {"planner": "arrows", "editor": "painter", "profile": "d
 
 
 def open_session(flags: Mapping[str, Any]) -> Session:
-    return Session.of(registry=backends.registry(), **{**FLAGS, **flags})
+    return Session.of(registry=fake_backends.registry(), **{**FLAGS, **flags})
 
 
 @pytest.fixture
