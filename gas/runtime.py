@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from gas.errors import UsageError
+from gas.process import loading
 
 if TYPE_CHECKING:
     import torch
@@ -25,12 +26,14 @@ class Runtime:
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def shared(self, key: Hashable, load: Callable[[], T]) -> T:
-        """The object under `key`, loaded by `load()` the first time.
+        """The object under `key`, loaded by `load()` the first time, by one thread at a time (`gas.process`).
 
         Networks in here are frozen: change one only inside a context manager that restores it.
         """
         if key not in self._shared:
-            self._shared[key] = load()
+            with loading():
+                if key not in self._shared:
+                    self._shared[key] = load()
         return self._shared[key]
 
     def forget(self, key: Hashable | None = None) -> None:

@@ -14,6 +14,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models are many times fast
 os.environ["HF_HUB_CACHE"] = str(Path(tempfile.gettempdir()) / "gas-tests-have-no-hub-cache")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    from random_state import RandomStateGuard
+
+    config.pluginmanager.register(RandomStateGuard(), "random-state-guard")
+
+
 @pytest.fixture(scope="session")
 def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in Stable Diffusion's layout with random weights (factor 8, 128 pixels). Do not change it: copy it."""

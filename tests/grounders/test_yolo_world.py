@@ -71,14 +71,14 @@ def network() -> Any:
     with restricted_ultralytics() as tasks, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = tasks.WorldModel(ARCHITECTURE, ch=3, nc=4, verbose=False)
-    for name, parameter in network.named_parameters():
-        if name.endswith("logit_scale"):
-            parameter.data.fill_(1.0)
-        elif re.search(r"cv4\.\d\.bias", name):
-            parameter.data.fill_(-1.0)
-        elif parameter.dim() > 1 and "dfl" not in name:
-            # Distances from nearly equal shares: boxes of many sizes that overlap.
-            torch.nn.init.normal_(parameter, std=0.01 if re.search(r"cv2\.\d\.2", name) else 0.3)
+        for name, parameter in network.named_parameters():
+            if name.endswith("logit_scale"):
+                parameter.data.fill_(1.0)
+            elif re.search(r"cv4\.\d\.bias", name):
+                parameter.data.fill_(-1.0)
+            elif parameter.dim() > 1 and "dfl" not in name:
+                # Distances from nearly equal shares: boxes of many sizes that overlap.
+                torch.nn.init.normal_(parameter, std=0.01 if re.search(r"cv2\.\d\.2", name) else 0.3)
     return network.eval()
 
 

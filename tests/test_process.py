@@ -1,0 +1,77 @@
+"""What gas borrows from the process, and gives back."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from gas.process import loading, random_states_kept
+from gas.runtime import Runtime
+
+
+def test_random_states_are_put_back_whatever_a_loader_does() -> None:
+    torch = pytest.importorskip("torch")
+    before = random.getstate(), np.random.get_state()[1].tobytes(), torch.random.get_rng_state()
+    with random_states_kept():
+        random.seed(3)
+        np.random.seed(4)
+        torch.manual_seed(5)
+        random.random(), np.random.rand(), torch.rand(1)
+    assert random.getstate() == before[0]
+    assert np.random.get_state()[1].tobytes() == before[1]
+    assert torch.equal(torch.random.get_rng_state(), before[2])
+
+
+def test_a_library_that_a_loader_imports_first_is_left_as_imported() -> None:
+    pytest.importorskip("torch")
+    code = (
+        "from gas.runtime import Runtime\n"
+        "def load():\n    import torch\n    return torch.rand(3)\n"
+        "Runtime().shared('network', load)\n"
+        "import torch\nfirst = torch.rand(3)\n"
+        "torch.default_generator.manual_seed(torch.default_generator.initial_seed())\n"
+        "print(torch.equal(first, torch.rand(3)))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "True"
+
+
+def test_one_thread_loads_at_a_time_and_each_thing_once() -> None:
+    runtimes, inside, most, loads = [Runtime(), Runtime()], [], [], []
+
+    def load() -> str:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        loads.append(1)
+        inside.pop()
+        return "network"
+
+    def work(runtime: Runtime) -> None:
+        for key in range(5):
+            assert runtime.shared(key, load) == "network"
+
+    threads = [threading.Thread(target=work, args=(runtime,)) for runtime in runtimes for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+    assert len(loads) == 10
+
+
+def test_a_loader_may_load_what_it_needs_itself() -> None:
+    runtime = Runtime()
+    assert runtime.shared("outer", lambda: runtime.shared("inner", lambda: 1) + 1) == 2
+
+
+def test_an_error_while_loading_leaves_the_next_load_free() -> None:
+    with pytest.raises(ValueError, match="broken"), loading():
+        raise ValueError("broken")
+    assert Runtime().shared("x", lambda: 1) == 1
