@@ -18,7 +18,7 @@ _one_at_a_time = threading.RLock()
 
 
 @contextmanager
-def loading() -> Iterator[None]:
+def loading_models() -> Iterator[None]:
     """Within it models may be loaded: no other thread loads, and the random states are afterwards what they were."""
     with _one_at_a_time, random_states_kept():
         yield

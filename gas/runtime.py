@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from gas.errors import UsageError
-from gas.process import loading
+from gas.process import loading_models
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ class Runtime:
         Networks in here are frozen: change one only inside a context manager that restores it.
         """
         if key not in self._shared:
-            with loading():
+            with loading_models():
                 if key not in self._shared:
                     self._shared[key] = load()
         return self._shared[key]

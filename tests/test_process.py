@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from gas.process import loading, random_states_kept
+from gas.process import loading_models, random_states_kept
 from gas.runtime import Runtime
 
 
@@ -72,6 +72,6 @@ def test_a_loader_may_load_what_it_needs_itself() -> None:
 
 
 def test_an_error_while_loading_leaves_the_next_load_free() -> None:
-    with pytest.raises(ValueError, match="broken"), loading():
+    with pytest.raises(ValueError, match="broken"), loading_models():
         raise ValueError("broken")
     assert Runtime().shared("x", lambda: 1) == 1

@@ -171,7 +171,6 @@ def build_tiny_sam(folder: Path) -> Path:
     """`folder` with an untrained Sam for pictures of 64 pixels, in transformers' layout."""
     from transformers import SamConfig, SamImageProcessorPil, SamModel
 
-    torch.manual_seed(0)
     size = {"image_size": 64, "patch_size": 8}
     vision = {"hidden_size": 16, "output_channels": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = SamConfig(
@@ -179,6 +178,9 @@ def build_tiny_sam(folder: Path) -> Path:
         prompt_encoder_config={"hidden_size": 16, **size},
         mask_decoder_config={"hidden_size": 16, "mlp_dim": 24, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
     )
-    SamModel(config).save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = SamModel(config)
+    network.save_pretrained(folder)
     SamImageProcessorPil(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64}).save_pretrained(folder)
     return folder

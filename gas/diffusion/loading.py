@@ -9,6 +9,7 @@ from pickle import UnpicklingError
 
 from gas.errors import ModelUnavailable
 from gas.models.quiet import no_bars
+from gas.process import loading_models
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def explained(name: str) -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     try:
-        with no_bars(diffusers_logging, transformers_logging):
+        with loading_models(), no_bars(diffusers_logging, transformers_logging):
             yield
     except UnpicklingError:
         raise ModelUnavailable(

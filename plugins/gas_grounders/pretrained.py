@@ -14,6 +14,7 @@ from gas.errors import ModelUnavailable
 from gas.models.hub import snapshot
 from gas.models.manifest import resolve_model
 from gas.models.quiet import no_bars
+from gas.process import loading_models
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +86,7 @@ def loading(name: str) -> Iterator[None]:
     from safetensors import SafetensorError
     from transformers.utils import logging
 
-    with quiet(), no_bars(logging):
+    with loading_models(), quiet(), no_bars(logging):
         try:
             yield
         except UnpicklingError:

@@ -17,6 +17,9 @@ from gas.diffusion.instruct import InstructionModel
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import ModelUnavailable
 
+pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
+
+
 LAYERS = (
     "down_blocks.0.resnets.0.conv1",
     "mid_block.attentions.0.transformer_blocks.0.attn2.to_k",

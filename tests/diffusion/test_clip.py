@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from random_state import generator
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -65,7 +66,7 @@ def test_the_models_own_settings_count(folder: Path, tmp_path: Path) -> None:
 def test_embeddings_are_those_of_transformers(clip: Clip, folder: Path) -> None:
     network, tokenizer = CLIPModel.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder)
     texts = ["a red car", "a much longer text about grass"]
-    pixels = clip.square(torch.cat([to_pixels(sample_image(96, 64)), torch.rand(1, 3, 64, 96)]))
+    pixels = clip.square(torch.cat([to_pixels(sample_image(96, 64)), torch.rand(1, 3, 64, 96, generator=generator(1))]))
     with torch.no_grad():
         found = network(
             **tokenizer(texts, padding=True, return_tensors="pt"), pixel_values=(pixels - clip.mean) / clip.std
@@ -91,7 +92,7 @@ def test_words_that_do_not_fit_are_warned_of(clip: Clip) -> None:
     ("size", "made"), [((64, 96), (32, 48)), ((96, 64), (48, 32)), ((64, 64), (32, 32)), ((10, 99), (32, 56))]
 )
 def test_whole_pictures_keep_their_shape_in_patches(clip: Clip, size: tuple[int, int], made: tuple[int, int]) -> None:
-    pixels = torch.rand(2, 3, *size)
+    pixels = torch.rand(2, 3, *size, generator=generator(2))
     whole = clip.whole(pixels)
     assert tuple(whole.shape) == (2, 3, *made) and whole.min() >= 0 and whole.max() <= 1
     assert torch.isfinite(clip.images(whole)).all()
@@ -100,7 +101,7 @@ def test_whole_pictures_keep_their_shape_in_patches(clip: Clip, size: tuple[int,
 
 
 def test_gradients_reach_the_picture_and_no_parameter(clip: Clip) -> None:
-    pixels = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    pixels = torch.rand(1, 3, 48, 64, generator=generator(0))
     text = clip.texts(["a red car"])[0]
     scores = []
     for _ in range(20):
@@ -119,7 +120,7 @@ def test_self_similarity_is_of_what_goes_into_the_last_layer(clip: Clip) -> None
     hook = last.register_forward_pre_hook(
         lambda _, args, kwargs: seen.append(kwargs.get("hidden_states", args[0] if args else None)), with_kwargs=True
     )
-    pixels = torch.rand(1, 3, 32, 32)
+    pixels = torch.rand(1, 3, 32, 32, generator=generator(4))
     found = clip.self_similarity(pixels)
     hook.remove()
     tokens = F.normalize(seen[0], dim=-1)
@@ -132,7 +133,7 @@ def test_self_similarity_is_of_what_goes_into_the_last_layer(clip: Clip) -> None
 
 def test_relevance_is_where_the_score_comes_from(clip: Clip) -> None:
     """Chefer's rule by hand for one layer: the class token's attention, times its gradient, where positive."""
-    pixels, text = torch.rand(1, 3, 32, 32), clip.texts(["a red car"])[0]
+    pixels, text = torch.rand(1, 3, 32, 32, generator=generator(5)), clip.texts(["a red car"])[0]
     found = clip.relevance(pixels, text)
     outputs = clip.network.get_image_features(
         pixel_values=((pixels - clip.mean) / clip.std).requires_grad_(True), output_attentions=True
@@ -148,7 +149,7 @@ def test_relevance_is_where_the_score_comes_from(clip: Clip) -> None:
 
 
 def test_relevance_depends_on_text_and_layers_and_works_without_gradients(clip: Clip) -> None:
-    pixels, texts = torch.rand(2, 3, 32, 48), clip.texts(["a red car", "grass"])
+    pixels, texts = torch.rand(2, 3, 32, 48, generator=generator(6)), clip.texts(["a red car", "grass"])
     with torch.no_grad():
         first = clip.relevance(pixels, texts[0])
     assert first.shape == (2, 1, 32, 48) and not first.requires_grad

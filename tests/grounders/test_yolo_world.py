@@ -326,6 +326,7 @@ def test_a_bare_pickle_is_refused(clip: Path, tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.seeded
 def test_classes_that_look_familiar_are_not_called_either(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,6 +379,7 @@ def test_architectures_that_are_something_else(
     assert not (tmp_path / "marker").exists()
 
 
+@pytest.mark.seeded
 def test_other_files_are_refused(network: Any, clip: Path, tmp_path: Path) -> None:
     file = tmp_path / "other.pt"
     for content, message in [

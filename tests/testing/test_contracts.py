@@ -572,6 +572,7 @@ def test_guards_catch_bad_grounders(guard: str, kind: type[FakeGrounder]) -> Non
         check(make(kind, boxes=BOXES), image, *([list(QUESTION)] if asks else []))
 
 
+@pytest.mark.seeded
 def test_contract_without_its_backend_says_what_to_override(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("from gas.testing import EditorContract\nclass TestMine(EditorContract): pass")
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider")

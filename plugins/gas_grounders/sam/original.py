@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gas.errors import ModelUnavailable
+from gas.process import loading_models
 from gas_grounders.checkpoints import read_tensors
 from gas_grounders.sam.network import LOGITS_AT_ONCE, Embedding
 
@@ -47,8 +48,9 @@ class OriginalSam:
                 'pip install "gas-edit[sam]", or name a model in transformers\' layout, such as facebook/sam-vit-base',
             ) from None
         try:
-            network = build(weights, decoder_heads)
-            network.load_state_dict(weights)
+            with loading_models():
+                network = build(weights, decoder_heads)
+                network.load_state_dict(weights)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
             first = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ModelUnavailable(

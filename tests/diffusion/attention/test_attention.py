@@ -22,6 +22,9 @@ from gas.diffusion.attention.control import (
     layers_near,
 )
 
+pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
+
+
 TOKENS = 7
 
 

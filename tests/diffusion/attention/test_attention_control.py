@@ -134,6 +134,7 @@ def test_a_row_that_is_not_there_is_refused(unet: Any, batch: Any, block: str) -
         run(unet, (batch[0][:2], batch[1][:2]))
 
 
+@pytest.mark.seeded
 @pytest.mark.parametrize("block", ["attention", "share"])
 def test_attention_that_is_computed_in_another_way_is_refused(tiny_sd: Path, block: str) -> None:
     unet = UNet2DConditionModel.from_pretrained(tiny_sd / "unet")

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from gas.diffusion.distill.features import capture_self_attention, feature_grid, in_up_blocks
 
+pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
+
 
 @pytest.fixture(scope="module")
 def unet(tiny_sd: Path) -> UNet2DConditionModel:

@@ -67,6 +67,7 @@ def test_every_number_counts(change: dict[str, float]) -> None:
     assert not torch.equal(plain(smooth(), 500), replace(plain, **change)(smooth(), 500))
 
 
+@pytest.mark.seeded
 def test_the_distances_depend_on_the_seed_and_the_time_alone() -> None:
     plain = NoiseRegularisation()
     torch.manual_seed(1)

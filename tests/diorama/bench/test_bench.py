@@ -286,6 +286,7 @@ def test_network_rows_are_counted_by_a_hook(model: Path) -> None:
     assert counted.rows == 8
 
 
+@pytest.mark.seeded
 def test_what_clip_and_layer_generators_are_given_is_counted_by_name(clip: Path) -> None:
     import torch
     from transformers import CLIPModel

@@ -74,6 +74,7 @@ def test_time_outside_is_a_share_of_the_step(report: Report) -> None:
         assert cost.outside is None or 0 < cost.outside < 1
 
 
+@pytest.mark.seeded
 def test_a_slow_network_leaves_less_time_outside(folder: str, runtime: Runtime, report: Report) -> None:
     network = StableDiffusion.load(folder, runtime).unet
     slow = network.conv_out.register_forward_hook(lambda *_: time.sleep(0.5))
@@ -112,6 +113,7 @@ def test_the_demos_edit_is_measured_in_its_own_process(folder: str, tmp_path: Pa
         speed.demo_cost(runtime, steps=2, profile=str(tmp_path / "nowhere.toml"))
 
 
+@pytest.mark.seeded
 def test_large_model_has_stable_diffusions_form(tmp_path: Path) -> None:
     folder = build_model(tmp_path / "large", torch.bfloat16, channels=(32, 64, 96, 96))
     with torch.device("meta"):
@@ -122,6 +124,7 @@ def test_large_model_has_stable_diffusions_form(tmp_path: Path) -> None:
     assert bool(eps.isfinite().all()) and float(eps.std()) > 0
 
 
+@pytest.mark.seeded
 def test_grounders_are_measured_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> None:
     small = speed_grounding.Kind("sam", "a small one", build_tiny_sam, {"mask_threshold": -20})
     monkeypatch.setattr(speed_grounding, "KINDS", (small,))

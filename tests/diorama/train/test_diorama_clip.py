@@ -26,6 +26,9 @@ from gas_diorama.world.language import caption, phrase
 from gas_diorama.world.networks import to_tensor
 from gas_diorama.world.scene import Scene, Thing, sample_scene
 
+pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
+
+
 TINY = ClipSettings(
     patch=32, width=16, layers=1, heads=2, text_width=16, text_layers=1, text_heads=2, projection=8,
     steps=4, batch=4, wrong=2, warm_up=2, save_every=2, measured=0, peak=3e-3,

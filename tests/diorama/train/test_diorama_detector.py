@@ -40,6 +40,9 @@ from gas_diorama.world.drawing import masks, render
 from gas_diorama.world.language import name
 from gas_diorama.world.scene import SIZE, Scene, Thing
 
+pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
+
+
 TINY = DetectorSettings(
     patch=16,
     swin=(16, 32),

@@ -40,6 +40,9 @@ from gas_diorama.world.drawing import render
 from gas_diorama.world.pairs import Pair, held_out, inverse, sample_pair, training_instruction
 from gas_diorama.world.scene import EDIT_FORMS, Edit, Scene, Thing, apply, roomiest, split
 
+pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
+
+
 TINY = InstructSettings(
     rank=2, steps=4, batch=4, warm_up=2, pairs=8, first_pairs=8, save_every=2, measured=0, peak=3e-3, average=0.9
 )

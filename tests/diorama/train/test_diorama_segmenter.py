@@ -37,6 +37,9 @@ from gas_diorama.world.scene import SIZE, Scene, Thing
 from gas_grounders.sam.grounder import Sam
 from gas_grounders.sam.network import SamOptions
 
+pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
+
+
 TINY = SegmenterSettings(
     patch=16,
     width=16,

@@ -20,6 +20,9 @@ from gas_diorama.world import networks, tokenizer
 from gas_diorama.world.bank import SceneBank
 from gas_diorama.world.scene import Scene, Thing
 
+pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
+
+
 VAE = VAESettings(channels=(8, 8, 16, 16), latent_channels=4, steps=4, batch=2, scenes=8, save_every=2, measured=16)
 TEXT = TextSettings(width=24, layers=1, heads=2, vocabulary=700, steps=2, batch=4)
 UNET = UNetSettings(

@@ -16,6 +16,9 @@ from torch import nn
 from gas_diorama.train import train
 from gas_diorama.train.training import fit, load_checkpoint
 
+pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
+
+
 STEPS = 3
 
 

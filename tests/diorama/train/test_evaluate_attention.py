@@ -20,6 +20,9 @@ from gas_diorama.world.drawing import mask, render, silhouette
 from gas_diorama.world.pairs import Pair, held_out
 from gas_diorama.world.scene import Edit, Scene, Thing, apply
 
+pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
+
+
 pytestmark = pytest.mark.filterwarnings("ignore:the prompt")
 
 CAR, TREE = Thing("car", "red", 34, 110, 44), Thing("tree", "green", 96, 104, 44)

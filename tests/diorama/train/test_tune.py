@@ -9,6 +9,9 @@ import pytest
 from gas_diorama.bench.scores import Result
 from gas_diorama.train import tune
 
+pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
+
+
 pytest.importorskip("torch")
 
 

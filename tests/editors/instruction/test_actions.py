@@ -79,6 +79,7 @@ def test_the_network_is_the_papers(classifier: actions.ActionClassifier, model: 
     assert shapes == [(128, model.text_encoder.config.hidden_size), (128,), (3, 128), (3,)]
 
 
+@pytest.mark.seeded
 def test_training_is_repeatable_and_leaves_random_numbers_alone(
     model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:

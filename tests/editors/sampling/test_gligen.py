@@ -293,6 +293,7 @@ def test_a_model_of_another_kind_is_refused(kind: dict[str, Any], match: str, ru
     assert caught.value.exit_code == 6 and MODEL in caught.value.remedy
 
 
+@pytest.mark.seeded
 def test_a_model_that_takes_pictures_of_things_is_refused(runtime: Runtime, folder: Path, tmp_path: Path) -> None:
     from shutil import copytree
 

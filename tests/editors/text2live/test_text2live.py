@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from random_state import generator
 from torch import Tensor
 
 from gas import Registry
@@ -95,7 +96,7 @@ class TestContract(EditorContract):
 @pytest.mark.parametrize(("size", "levels"), [((40, 48), 2), ((31, 17), 2), ((64, 96), 4), ((16, 16), 2)])
 def test_a_layer_has_the_pictures_size_and_is_between_0_and_1(size: tuple[int, int], levels: int) -> None:
     layer = Generators(1, 4, levels, seed=0)
-    made = layer.layer(layer.start[0], torch.rand(1, 3, *size))
+    made = layer.layer(layer.start[0], torch.rand(1, 3, *size, generator=generator(1)))
     assert made.shape == (1, 4, *size) and made.min() > 0 and made.max() < 1
 
 
@@ -113,6 +114,7 @@ def test_generators_differ_by_number_and_seed_and_leave_the_global_dice_alone() 
     assert torch.equal(one.start, Generators(2, 4, 2, seed=0).start)
 
 
+@pytest.mark.seeded
 def test_published_size() -> None:
     """128 channels at seven levels: 2 (9 * 128 * 128) down and 132 * 9 * 128 + 128 * 128 up, about 3.2 million."""
     count = sum(one.numel() for one in LayerGenerator(128, 7).parameters())
@@ -139,7 +141,7 @@ def test_madgrad_goes_downhill_and_leaves_its_state_alone() -> None:
 
 
 def test_a_view_of_the_whole_is_the_picture() -> None:
-    picture = torch.rand(1, 3, 20, 30)
+    picture = torch.rand(1, 3, 20, 30, generator=generator(2))
     whole = Views(np.eye(3)[None], np.ones(1), np.ones(1), np.eye(3)[None])
     assert torch.allclose(whole.recolour(whole.look(picture, (20, 30))), picture, atol=1e-5)
     flip = replace(whole, places=np.diag([-1.0, 1, 1])[None])
@@ -177,7 +179,7 @@ def test_turns_keep_the_pictures_aspect_ratio() -> None:
 
 def test_colours_change_as_said() -> None:
     grey = Views(np.eye(3)[None], np.ones(1), np.ones(1), np.tile([0.299, 0.587, 0.114], (1, 3, 1)))
-    picture = torch.rand(1, 3, 4, 4)
+    picture = torch.rand(1, 3, 4, 4, generator=generator(3))
     assert torch.allclose(grey.recolour(picture).std(1), torch.zeros(1, 4, 4), atol=1e-6)
     dark = Views(np.eye(3)[None], np.full(1, 0.5), np.ones(1), np.eye(3)[None])
     assert torch.allclose(dark.recolour(picture), picture / 2, atol=1e-6)
@@ -196,7 +198,7 @@ def test_crops_are_of_the_sizes_that_were_published() -> None:
 
 def test_a_clear_layer_is_the_picture_bit_for_bit() -> None:
     picture = to_pixels(IMAGE)
-    layer = torch.cat([torch.rand(1, 3, 40, 48), torch.zeros(1, 1, 40, 48)], 1)
+    layer = torch.cat([torch.rand(1, 3, 40, 48, generator=generator(4)), torch.zeros(1, 1, 40, 48)], 1)
     assert torch.equal(losses.over(layer, picture), picture)
     solid = torch.cat([layer[:, :3], torch.ones(1, 1, 40, 48)], 1)
     assert torch.allclose(losses.over(solid, picture), layer[:, :3])

@@ -30,6 +30,9 @@ from gas_grounders.sam.original import OriginalSam
 from gas_grounders.sam.segments import grid, suppress, without_small
 from gas_grounders.sam.transformers import TransformersSam
 
+pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
+
+
 SIDE = 64
 ALL = {"iou_threshold": 0.0, "stability_threshold": 0.0, "points_per_side": 4}
 
