@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gas.errors import InputRefused
+from gas.remedies import Remedy, Setting
 
 SUFFIX = ".gas-state"
 _VERSION = 1
@@ -71,14 +72,17 @@ def load_state(path: Path, *, digest: str) -> dict[str, Any]:
     if header.get("version") != _VERSION:
         raise InputRefused(
             f"{path.name} was written by another version of gas (state version {header.get('version')!r})",
-            "start the edit again without --resume",
+            _ANEW,
         )
     if header.get("digest") != digest:
         raise InputRefused(
             f"{path.name} belongs to another run: the picture, plan, regions, editor, options or seed differ",
-            "start the edit again without --resume",
+            _ANEW,
         )
     return {**load_file(path), **header["plain"]}
+
+
+_ANEW = Remedy("start_anew", "start the edit again without {resume}", resume=Setting("resume"))
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -88,7 +92,9 @@ def _metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise InputRefused(f"cannot read the saved state {path.name}: {error}", "check the --resume file") from None
+        raise InputRefused(
+            f"cannot read the saved state {path.name}: {error}", "check the file that is to be resumed"
+        ) from None
     if not {"gas", "record"} <= metadata.keys():
         raise InputRefused(f"{path.name} is not a saved state of gas", "give the file that ends in " + SUFFIX)
     return metadata

@@ -5,20 +5,28 @@ The codes are the command line's contract (docs/cli.md); an error that is none o
 
 from __future__ import annotations
 
+from gas.remedies import Remedy, remedy_of
+
 
 class GasError(Exception):
     """An error with what went wrong, what to do next, and the process exit code that stands for it.
 
-    `message` says what and which value; `remedy` (may be empty) says what to type or change next. Neither may hold a
-    secret or a traceback.
+    `message` says what and which value; `remedy` (may be empty) what to do next. Neither may hold a secret or a
+    traceback. A remedy that names settings, options or commands is a `gas.remedies.Remedy`, kept as `hint`: Python
+    words it with arguments, the command line with flags. A plain sentence is enough where it names none.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    def __init__(self, message: str, remedy: str | Remedy = "") -> None:
         super().__init__(message)
         self.message = message
-        self.remedy = remedy
+        self.hint = remedy_of(remedy)
+
+    @property
+    def remedy(self) -> str:
+        """What to do next, in the words of a Python program."""
+        return str(self.hint)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.remedy}" if self.remedy else self.message
@@ -41,7 +49,7 @@ class PlanUnreadable(GasError):
 
     exit_code = 4
 
-    def __init__(self, message: str, remedy: str = "", *, reply: str | None = None) -> None:
+    def __init__(self, message: str, remedy: str | Remedy = "", *, reply: str | None = None) -> None:
         super().__init__(message, remedy)
         self.reply = reply
 
@@ -93,6 +101,6 @@ class Interrupted(GasError):
 
     exit_code = 130
 
-    def __init__(self, message: str, remedy: str = "", *, signal: int = 2) -> None:
+    def __init__(self, message: str, remedy: str | Remedy = "", *, signal: int = 2) -> None:
         super().__init__(message, remedy)
         self.exit_code = 128 + signal

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gas.errors import GasError, InputRefused, OutOfResources, UsageError
+from gas.remedies import Remedy, Setting
 
 MAX_SLUG = 60
 # Names that Windows gives to devices, whatever follows the first full stop.
@@ -189,11 +190,16 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
+_OVERWRITE = Remedy(
+    "overwrite", "choose another name, or allow it with {overwrite}", overwrite=Setting("overwrite", True)
+)
+
+
 def refuse_existing(paths: Sequence[Path]) -> None:
     """Raises OutputExists (exit 2) naming the first of `paths` that is there."""
     for path in paths:
         if os.path.lexists(path):
-            raise OutputExists(f"{path}: is there already", "choose another name with -o, or allow it with --overwrite")
+            raise OutputExists(f"{path}: is there already", _OVERWRITE)
 
 
 def _target(path: Path) -> Path:
@@ -208,9 +214,7 @@ def _move_to_new(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        raise OutputExists(
-            f"{path}: is there already", "choose another name with -o, or allow it with --overwrite"
-        ) from None
+        raise OutputExists(f"{path}: is there already", _OVERWRITE) from None
     except OSError as error:
         # File systems without hard links (FAT, some network shares): a look and a rename, with a small gap between.
         if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}:

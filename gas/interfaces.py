@@ -125,7 +125,7 @@ class Watch:
     * `checkpoint(state)` is given, at least every 25 steps, all that is needed to go on bit for bit: a flat mapping of
       names to tensors and plain numbers;
     * `resume` is such a state to go on from;
-    * `save_map(name, array)` takes `(H, W)` float32 pictures of what the editor sees inside (`--save-maps`).
+    * `save_map(name, array)` takes `(H, W)` float32 pictures of what the editor sees inside.
     """
 
     on_step: Callable[[Step], None] | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from gas.errors import UsageError
 from gas.process import loading_models
+from gas.remedies import USE_CPU
 
 if TYPE_CHECKING:
     import torch
@@ -64,10 +65,10 @@ class Runtime:
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             raise UsageError(
                 f"device {name!r} is not there: {torch.cuda.device_count()} CUDA devices are visible",
-                "use --device cpu",
+                USE_CPU,
             )
         if device.type == "mps" and not torch.backends.mps.is_available():
-            raise UsageError("device 'mps' is not there", "use --device cpu")
+            raise UsageError("device 'mps' is not there", USE_CPU)
         return device
 
     def torch_dtype(self) -> torch.dtype:

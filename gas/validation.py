@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gas.errors import InputRefused, UsageError
+from gas.remedies import Command, Remedy
 
 MAX_TOML_BYTES = 1_000_000
 
@@ -78,14 +79,22 @@ def refuse_secrets(content: dict[str, Any], path: Path) -> None:
         if _SECRET_WORDS & set(words):
             raise UsageError(
                 f"{path}: {key!r} looks like a secret, and settings files are shared and recorded",
-                "remove it; keep keys with: gas keys set NAME, or in the environment",
+                Remedy(
+                    "keep_key",
+                    "remove it; keep keys with: {keys}, or in the environment",
+                    keys=Command("keys set", "NAME"),
+                ),
             )
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, dict):
                 refuse_secrets(inner, path)
 
 
-PLAN_REMEDY = "correct it (docs/plan.schema.json says what a plan may hold), or write a new one with `gas plan`"
+PLAN_REMEDY = Remedy(
+    "new_plan",
+    "correct it (docs/plan.schema.json says what a plan may hold), or write a new one with {plan}",
+    plan=Command("plan"),
+)
 
 
 _STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)

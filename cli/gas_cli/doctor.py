@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gas.backends.registry import Registered, Registry
 from gas.errors import GasError
+from gas_cli import wording
 from gas_cli.output import people, print_json
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _device(runtime: Runtime) -> Iterable[Finding]:
         yield Finding("device", "missing", f"torch cannot be imported: {error}", 'pip install "gas-edit[diffusion]"')
         return
     except GasError as error:
-        yield Finding("device", "broken", error.message, error.remedy)
+        yield Finding("device", "broken", error.message, wording.remedy(error))
         return
     import torch
 
@@ -201,7 +202,7 @@ def _profiles(registry: Registry) -> Iterable[Finding]:
             ]
             absent = [files for files in profile.models if models.look(files).state != "there"]
         except GasError as error:
-            yield Finding(topic, "broken", error.message, error.remedy)
+            yield Finding(topic, "broken", error.message, wording.remedy(error))
             continue
         complete = True
         for package in dict.fromkeys(_missing_packages([*used, *filter(None, [registered.get(name)])])):

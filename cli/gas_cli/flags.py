@@ -120,6 +120,7 @@ def open_session(
     from gas.run.session import Session
     from gas.settings.catalogue import default_profile
     from gas.settings.settings import Settings, environment_typos
+    from gas_cli.wording import setting_words
 
     registry = Registry.discover()
     given = {name: value for name, value in flags.items() if value is not None}
@@ -129,7 +130,9 @@ def open_session(
     def settle(more: Mapping[str, Any]) -> Settings:
         if recorded is not None:
             return Settings.of({**recorded, **more}, find_profile=registry.profile)
-        return Settings.load(more, find_profile=registry.profile, default_profile=default_profile)
+        return Settings.load(
+            more, find_profile=registry.profile, default_profile=default_profile, written=setting_words
+        )
 
     if recorded is None:
         for sentence in environment_typos():

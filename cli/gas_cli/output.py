@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from gas.errors import GasError
+from gas_cli import wording
 
 ENVELOPE_VERSION = 1
 
@@ -56,10 +57,17 @@ def print_error(error: GasError, *, as_json: bool) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print("[red]error:[/] ", end="")
     console.print(error.message, markup=False)
-    if error.remedy:
-        console.print(error.remedy, markup=False)
+    remedy = wording.remedy(error)
+    if remedy:
+        console.print(remedy, markup=False)
     if as_json:
-        problem = {"exit_code": error.exit_code, "message": error.message, "remedy": error.remedy}
+        problem = {
+            "exit_code": error.exit_code,
+            "message": error.message,
+            "remedy": remedy,
+            "remedy_code": error.hint.code,
+            "remedy_arguments": error.hint.arguments(),
+        }
         _print({"gas": ENVELOPE_VERSION, "error": problem})
 
 

@@ -18,6 +18,7 @@ from gas.backends.spec import BackendSpec as BackendSpec
 from gas.backends.spec import BrokenPlugin as BrokenPlugin
 from gas.backends.spec import Contents, Plugin
 from gas.errors import GasError, ModelUnavailable, PluginBroken, UsageError
+from gas.remedies import Remedy, install
 from gas.validation import unknown
 
 if TYPE_CHECKING:
@@ -38,7 +39,13 @@ class Registered:
     @property
     def install(self) -> str | None:
         """The command that installs what the backend needs beyond its own distribution; None if it needs nothing."""
-        return f'pip install "{self.plugin.distribution}[{self.spec.extra}]"' if self.spec.extra else None
+        return str(remedy) if (remedy := self.remedy()) else None
+
+    def remedy(self, *, upgrade: bool = False) -> Remedy | None:
+        """The same as a remedy, or to bring what the backend needs to its newest version."""
+        if not self.spec.extra:
+            return None
+        return install(f"{self.plugin.distribution}[{self.spec.extra}]", upgrade=upgrade)
 
     @property
     def missing(self) -> list[str]:
@@ -205,23 +212,25 @@ class Registry:
 
         A missing package becomes ModelUnavailable with the command that installs it. Any other exception that is not a
         GasError becomes PluginBroken for a third party's backend, and while importing for every backend; otherwise it
-        passes, being a bug of ours. The cause stays attached for `--debug`.
+        passes, being a bug of ours. The cause stays attached, and a remedy that names options names the backend too.
         """
         entry = self.find(role, name)
         try:
             yield
-        except GasError:
+        except GasError as error:
+            error.hint = error.hint.of(name)  # options that it names are this backend's
             raise
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if not package or package == entry.spec.module.partition(".")[0]:
                 raise _fault(entry, f"cannot be imported: {error}") from error
-            remedy = entry.install or f"pip install what provides {package!r}, or reinstall {entry.plugin.distribution}"
-            raise ModelUnavailable(f"{name} needs the Python package {package!r}, which is missing", remedy) from error
+            raise ModelUnavailable(
+                f"{name} needs the Python package {package!r}, which is missing",
+                entry.remedy() or f"pip install what provides {package!r}, or reinstall {entry.plugin.distribution}",
+            ) from error
         except (Exception, SystemExit) as error:  # a backend may fail in any way; the cause stays attached
             if isinstance(error, ImportError):
-                remedy = f"{entry.install} --upgrade" if entry.install else ""
-                raise _fault(entry, f"cannot be imported: {error}", remedy) from error
+                raise _fault(entry, f"cannot be imported: {error}", entry.remedy(upgrade=True)) from error
             if importing or not entry.plugin.builtin:
                 raise _fault(entry, f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
             raise
@@ -261,7 +270,7 @@ def _check_role(role: str) -> None:
         raise unknown("role", role, ROLES)
 
 
-def _fault(entry: Registered, reason: str, remedy: str = "") -> PluginBroken:
+def _fault(entry: Registered, reason: str, remedy: Remedy | None = None) -> PluginBroken:
     plugin = entry.plugin
     fault = plugin.broken(reason, entry.role, entry.spec.name)
     return PluginBroken(str(fault), remedy or f"repair or reinstall {plugin.distribution}")

@@ -24,7 +24,7 @@ _TARGET = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<attribute
 class BackendSpec:
     """Names a backend without importing it.
 
-    * `name`: what is typed after `--editor` and the like: lower-case letters, digits, `-` and `_`;
+    * `name`: what users type to choose it: lower-case letters, digits, `-` and `_`;
     * `target`: `"module:Class"`; for a profile `"package:file.toml"`;
     * `summary`: one line for the listing;
     * `extra`: the extra of its distribution that installs what it needs, as in `pip install "gas-edit[openai]"`;

@@ -15,6 +15,7 @@ from gas.diffusion.denoiser import to_epsilon
 from gas.diffusion.schedule import Schedule
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import ResultRefused
+from gas.remedies import USE_FP32
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,9 +133,7 @@ class Sampler:
         or what it leads to, is not finite."""
         where = f"step {self.done + 1} of {self.steps}, t = {self.t}"
         if not bool(torch.isfinite(eps).all()):
-            raise ResultRefused(
-                f"the network's prediction is not a finite number ({where})", "try --dtype fp32, or another model"
-            )
+            raise ResultRefused(f"the network's prediction is not a finite number ({where})", USE_FP32)
         self.z = self._scheduler.step(eps, self._scheduler.timesteps[self.done], self.z, return_dict=False)[0]
         if not bool(torch.isfinite(self.z).all()):
             raise ResultRefused(f"the latent is not a finite number any more ({where})", "use a smaller guidance_scale")

@@ -10,6 +10,7 @@ from pickle import UnpicklingError
 from gas.errors import ModelUnavailable
 from gas.models.quiet import no_bars
 from gas.process import loading_models
+from gas.remedies import Option, Remedy
 
 
 @contextmanager
@@ -47,6 +48,10 @@ def has_safetensors(folder: Path, safe: str, pickle: str, name: str, allow_pickl
     if not allow_pickle:
         raise ModelUnavailable(
             f"{name}: {place} has weights as .bin only, a format that can hide programs",
-            "use a model with .safetensors files, or set -o allow_pickle=true (only tensors are read)",
+            Remedy(
+                "allow_pickle",
+                "use a model with .safetensors files, or set {allow} (only tensors are read)",
+                allow=Option({"allow_pickle": True}),
+            ),
         )
     return False

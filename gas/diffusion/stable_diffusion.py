@@ -22,6 +22,7 @@ from gas.diffusion.schedule import Schedule
 from gas.errors import InputRefused, ModelUnavailable, ResultRefused
 from gas.models.hub import snapshot
 from gas.models.manifest import resolve_model
+from gas.remedies import USE_FP32
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
@@ -220,7 +221,7 @@ class StableDiffusion:
         shift, scale = self._latent_scale(z)
         pixels = self.vae.decode((z / scale + shift).to(self.vae.dtype), return_dict=False)[0][0]
         if not bool(torch.isfinite(pixels).all()):
-            raise ResultRefused("the decoder's picture is not finite numbers", "try --dtype fp32, or another model")
+            raise ResultRefused("the decoder's picture is not finite numbers", USE_FP32)
         image = ((pixels + 1) * 127.5).clamp(0, 255).round().byte()
         return image.permute(1, 2, 0).cpu().numpy()
 

@@ -24,6 +24,7 @@ from gas.files import DISK_FULL
 from gas.folders import hub_folder
 from gas.models.cache import cached_file, look, source_of
 from gas.models.manifest import ModelFiles
+from gas.remedies import Remedy, Setting, install
 from gas.version import __version__
 
 USEFUL = ("*.json", "*.txt", "*.safetensors", "*.model", "tokenizer*", "vocab*")
@@ -84,7 +85,9 @@ def prepare(files: ModelFiles, *, variant: str | None = None) -> Download | None
     if absent or not names:
         raise ModelUnavailable(
             f"model {files.model!r} has no files {', '.join(absent or _as_variant(USEFUL, variant))}",
-            "it has no such variant: leave --variant out" if variant else "correct `files` in the profile",
+            Remedy("no_variant", "it has no such variant: leave {variant} out", variant=Setting("variant"))
+            if variant
+            else "correct `files` in the profile",
         )
     coming = [one for one in listed if one.filename in names and one.will_download]
     if not coming and look(files).state == "there":
@@ -254,7 +257,7 @@ def _snapshot_download() -> Callable[..., Any]:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise ModelUnavailable(
-            f"models of the hub need the Python package huggingface_hub: {error}", 'pip install "gas-edit[diffusion]"'
+            f"models of the hub need the Python package huggingface_hub: {error}", install("gas-edit[diffusion]")
         ) from error
     return snapshot_download
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gas.errors import ModelUnavailable
 from gas.models.manifest import ModelSource
+from gas.remedies import Command, Remedy
 
 
 def snapshot(source: ModelSource, patterns: Sequence[str], offline: bool) -> Path:
@@ -23,7 +24,7 @@ def snapshot(source: ModelSource, patterns: Sequence[str], offline: bool) -> Pat
 
     name = source.location
     full = f"{name}@{source.revision}" if source.revision else name
-    pull = f"gas models pull {full}"
+    pull = Command("models pull", full)
     try:
         return Path(
             snapshot_download(name, revision=source.revision, allow_patterns=list(patterns), local_files_only=offline)
@@ -31,7 +32,9 @@ def snapshot(source: ModelSource, patterns: Sequence[str], offline: bool) -> Pat
     except GatedRepoError:
         raise ModelUnavailable(
             f"model {name!r} is gated: its licence has to be accepted first",
-            f"accept it on the page of {name}, set HF_TOKEN, then: {pull}",
+            Remedy(
+                "accept_licence", "accept it on the page of {name}, set HF_TOKEN, then: {pull}", name=name, pull=pull
+            ),
         ) from None
     except RevisionNotFoundError:
         raise ModelUnavailable(f"model {name!r} has no revision {source.revision!r}", "check what follows @") from None
@@ -42,10 +45,12 @@ def snapshot(source: ModelSource, patterns: Sequence[str], offline: bool) -> Pat
     except LocalEntryNotFoundError:
         why = "downloads are switched off" if offline else "the hub cannot be reached"
         raise ModelUnavailable(
-            f"model {full!r} is not in the cache and {why}", f"while online: {pull}; or name a local folder"
+            f"model {full!r} is not in the cache and {why}",
+            Remedy("pull_online", "while online: {pull}; or name a local folder", pull=pull),
         ) from None
     except (HfHubHTTPError, OSError) as error:
         first = str(error).strip().partition("\n")[0]
         raise ModelUnavailable(
-            f"model {name!r} cannot be downloaded: {first}", f"try again: {pull}; or name a local folder"
+            f"model {name!r} cannot be downloaded: {first}",
+            Remedy("pull_again", "try again: {pull}; or name a local folder", pull=pull),
         ) from None

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gas.errors import ModelUnavailable, UsageError
 from gas.folders import models_folder
+from gas.remedies import Command, Remedy
 
 PACKAGE_PREFIX = "package:"
 
@@ -98,7 +99,13 @@ def resolve_model(model: str) -> ModelSource:
         if not path.is_file():
             raise ModelUnavailable(
                 f"model {text!r} has not been downloaded",
-                f"gas models pull {text} (if it is none of those that gas models ls names: put it into {path.parent})",
+                Remedy(
+                    "pull_or_put",
+                    "{pull} (if it is none of those that {ls} names: put it into {folder})",
+                    pull=Command("models pull", text),
+                    ls=Command("models ls"),
+                    folder=str(path.parent),
+                ),
             )
         return ModelSource(str(path.resolve()), None, True)
     path = Path(text).expanduser()

@@ -17,6 +17,7 @@ from PIL import Image as Pictures
 from gas.errors import InputRefused
 from gas.masks import Size, feather, mask_box
 from gas.picture.blend import ROWS_AT_ONCE
+from gas.remedies import GIVE_OR_GROUND, Given, Remedy, Setting
 from gas.types import Box, Region
 
 if TYPE_CHECKING:
@@ -173,7 +174,15 @@ def work_frame(size: Size, regions: Sequence[Region], mode: WorkMode, resolution
     if mode == "full" or (mode == "auto" and not known):
         return full
     if not known:
-        raise InputRefused("--work crop needs regions to crop around", "give --box or --mask, or use --work full")
+        raise InputRefused(
+            "a crop needs regions to crop around",
+            Remedy(
+                "give_or_work_full",
+                "give {regions}, or use {work}",
+                regions=Given(how=("box", "mask")),
+                work=Setting("work", "full"),
+            ),
+        )
     left, top = min(b[0] for b in known), min(b[1] for b in known)
     right, bottom = max(b[2] for b in known), max(b[3] for b in known)
     side = max(math.ceil(CONTEXT * max(right - left, bottom - top)), resolution)
@@ -249,11 +258,12 @@ def to_working(regions: Sequence[Region], frame: Frame) -> tuple[Region, ...]:
     out = []
     for region in regions:
         if region.mask is None:
-            raise InputRefused(f"region {region.phrase!r} has no mask", "give --box or --mask, or name a grounder")
+            raise InputRefused(f"region {region.phrase!r} has no mask", GIVE_OR_GROUND)
         mask = frame.cut_mask(region.mask)
         if not mask.any():
             raise InputRefused(
-                f"region {region.phrase!r} lies outside the part of the picture that is worked on", "use --work full"
+                f"region {region.phrase!r} lies outside the part of the picture that is worked on",
+                Remedy("work_full", "use {work}", work=Setting("work", "full")),
             )
         peak, full = float(mask.max()), float(region.mask.max())
         if peak < full / 2:

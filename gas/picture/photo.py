@@ -48,6 +48,7 @@ from gas import files
 from gas.errors import GasError, InputRefused, OutOfResources
 from gas.picture.colour import BAND, Space, level_range
 from gas.picture.metadata import read_exif
+from gas.remedies import install
 
 if TYPE_CHECKING:
     from gas.types import Image
@@ -140,7 +141,7 @@ def open_formats(stream: BinaryIO, name: str) -> list[str]:
         try:
             import pillow_heif
         except ImportError:
-            raise InputRefused(f"{name}: is HEIF, which needs pillow-heif", "pip install 'gas-edit[heif]'") from None
+            raise InputRefused(f"{name}: is HEIF, which needs pillow-heif", install("gas-edit[heif]")) from None
         pillow_heif.register_heif_opener(thumbnails=False)
         return ["HEIF"]
     if head.startswith(b"\x89PNG\r\n\x1a\n"):

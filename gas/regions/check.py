@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gas.errors import InputRefused
+from gas.remedies import GIVE_OR_GROUND
 from gas.types import Box, Region
 
 if TYPE_CHECKING:
@@ -101,5 +102,5 @@ def check_region(region: Region, size: Size, *, warn: Warn = warnings.warn) -> R
         box = check_box(region.box, size, name=name, warn=warn)
         mask = box_mask(box, size)
     else:
-        raise InputRefused(f"{name} has neither box nor mask", "give --box or --mask, or name a grounder")
+        raise InputRefused(f"{name} has neither box nor mask", GIVE_OR_GROUND)
     return replace(region, box=box, mask=mask)

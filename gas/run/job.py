@@ -15,6 +15,7 @@ from gas.picture import photo_write
 from gas.picture.frame import Frame
 from gas.picture.photo import Photo
 from gas.picture.photo_write import Written
+from gas.remedies import Remedy, Setting
 from gas.run import record as records
 from gas.run.record import Asked, Model, Record, Used
 from gas.run.result import EditResult
@@ -183,7 +184,7 @@ def again(
     if not (same.file or same.pixels):
         raise InputRefused(
             f"{photo.name} is not the picture that was edited, {record.input.name}: their pixels differ",
-            "give the original with --input",
+            Remedy("give_original", "give the original with {input}", input=Setting("input", python="photo")),
         )
     options = {one.name: dict(one.options) for one in (record.editor, *record.grounders)}
     session = open_session(

@@ -12,12 +12,15 @@ from PIL import Image as Pictures
 
 from gas.errors import InputRefused
 from gas.masks import mask_box
+from gas.remedies import Remedy, Setting
 
 if TYPE_CHECKING:
     from gas.run.result import EditResult
     from gas.types import Image, Mask
 
     Layer: TypeAlias = np.ndarray
+
+_MAKE = Setting("save_layer", python="gas.run.layer.edit_layer(result)")
 
 
 def edit_layer(result: EditResult) -> Layer:
@@ -45,24 +48,30 @@ def place(image: Image, layer: Layer, *, move: tuple[int, int] = (0, 0), scale: 
         raise InputRefused(
             f"the layer is {layer.shape[1]}x{layer.shape[0]} with {layer.shape[2] if layer.ndim == 3 else 1} channels, "
             f"the picture {width}x{height}",
-            "give a layer that gas edit --save-layer wrote for a picture of this size",
+            Remedy("layer_of_this_size", "give a layer of a picture of this size, made with {make}", make=_MAKE),
         )
     if not layer[..., 3].any():
-        raise InputRefused("the layer shows nothing", "make it again with gas edit --save-layer")
+        raise InputRefused("the layer shows nothing", Remedy("make_layer", "make it again with {make}", make=_MAKE))
     x0, y0, x1, y1 = (int(v) for v in mask_box(layer[..., 3].astype(np.float32)))
     part = layer[y0:y1, x0:x1]
     left, top = x0 + move[0], y0 + move[1]
     if scale != 1:
         wide, high = max(round((x1 - x0) * scale), 1), max(round((y1 - y0) * scale), 1)
         if wide * high > 16 * width * height:
-            raise InputRefused(f"scale {scale:g} makes a layer of {wide}x{high} pixels", "use a smaller --scale")
+            raise InputRefused(
+                f"scale {scale:g} makes a layer of {wide}x{high} pixels",
+                Remedy("smaller_scale", "use a smaller {scale}", scale=Setting("scale")),
+            )
         part = _resized(part, (wide, high))
         left, top = left + round((x1 - x0 - wide) / 2), top + round((y1 - y0 - high) / 2)
     mask = np.zeros((height, width), np.float32)
     inside = np.s_[max(top, 0) : max(top + part.shape[0], 0), max(left, 0) : max(left + part.shape[1], 0)]
     room = mask[inside].shape
     if not all(room):
-        raise InputRefused(f"moved by {move[0]},{move[1]} the layer leaves the picture", "use a smaller --move")
+        raise InputRefused(
+            f"moved by {move[0]},{move[1]} the layer leaves the picture",
+            Remedy("smaller_move", "use a smaller {move}", move=Setting("move")),
+        )
     seen = part[max(-top, 0) :, max(-left, 0) :][: room[0], : room[1]]
     mask[inside] = seen[..., 3].astype(np.float32) / 255
     out = image.copy()

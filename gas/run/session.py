@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gas.errors import ObjectNotFound, PluginBroken, ResultRefused, UsageError
 from gas.interfaces import EditJob, Watch
+from gas.remedies import OTHER_SEED, Given, Option, Remedy, Setting
 from gas.run.result import EditResult
 from gas.runtime import Runtime
 from gas.types import EditPlan, EditRequest, Region
@@ -75,7 +76,12 @@ class Session:
             raise UsageError(
                 f"planner {self.settings.planner!r} sends the picture to another machine, and it was chosen by "
                 f"{self.settings.origin('planner')}, not by you",
-                f"name it to allow that: --planner {self.settings.planner}; or stay here: --planner rules",
+                Remedy(
+                    "allow_planner",
+                    "name it to allow that: {planner}; or stay here: {rules}",
+                    planner=Setting("planner", self.settings.planner),
+                    rules=Setting("planner", "rules"),
+                ),
             )
         return planner
 
@@ -191,7 +197,12 @@ class Session:
             if (finished == image).all():
                 raise ResultRefused(
                     "the result is the same as the input",
-                    "raise the steps (-o steps=…) or the guidance (-o guidance_scale=…), or name the thing differently",
+                    Remedy(
+                        "stronger_edit",
+                        "raise the steps ({steps}) or the guidance ({guidance}), or name the thing differently",
+                        steps=Option({"steps": None}, self.settings.editor),
+                        guidance=Option({"guidance_scale": None}, self.settings.editor),
+                    ),
                 )
         return EditResult(
             image=finished,
@@ -229,11 +240,17 @@ class Session:
     def _refuse_unfindable(self, plan: EditPlan, region: Region) -> None:
         subtask = plan.subtasks[region.subtask or 0]
         phrase = region.phrase or subtask.target
-        how = f"give --box '{phrase}=x0,y0,x1,y1', --mask '{phrase}=FILE' or --masks DIR"
+        given = Given(phrase)
         if not self.settings.grounders:
-            raise UsageError(f"no region is given for {phrase!r}, and no grounder is chosen", how)
+            raise UsageError(
+                f"no region is given for {phrase!r}, and no grounder is chosen",
+                Remedy("give_region", "give {region}", region=given),
+            )
         if not region.phrase:
-            raise UsageError(f"the plan does not say where to add {phrase!r}", f"{how}, or name an anchor in the plan")
+            raise UsageError(
+                f"the plan does not say where to add {phrase!r}",
+                Remedy("give_region_or_anchor", "give {region}, or name an anchor in the plan", region=given),
+            )
 
     def _refuse_missing_regions(self, plan: EditPlan, regions: Sequence[Region]) -> None:
         there = {region.subtask for region in regions if region.mask is not None}
@@ -264,7 +281,11 @@ class Session:
             if region.box is None:
                 raise PluginBroken(
                     f"the grounders {', '.join(self.settings.grounders)} returned no place for {region.phrase!r}",
-                    "put a detector first, e.g. --grounder grounding-dino",
+                    Remedy(
+                        "detector_first",
+                        "put a detector first, e.g. {grounders}",
+                        grounders=Setting("grounders", ("grounding-dino", *self.settings.grounders)),
+                    ),
                 )
             region = replace(region, mask=box_mask(region.box, (image.shape[1], image.shape[0])))
         subtask = plan.subtasks[region.subtask or 0]
@@ -330,4 +351,4 @@ def _refuse_black(before: Image, after: Image, mask: np.ndarray) -> None:
     """A working picture that is black inside its mask, where it was not, is not a success."""
     inside = mask > 0
     if not after[inside].any() and before[inside].any():
-        raise ResultRefused("the edited part of the result is all black", "try another seed, or --dtype fp32")
+        raise ResultRefused("the edited part of the result is all black", OTHER_SEED)

@@ -18,6 +18,7 @@ from gas.errors import InputRefused, ResultRefused
 from gas.interfaces import Edited, EditJob, Step, Watch
 from gas.masks import union
 from gas.picture.blend import blend, unblend
+from gas.remedies import OTHER_SEED, Given, Remedy, Setting
 from gas.types import EditPlan
 
 if TYPE_CHECKING:
@@ -85,7 +86,12 @@ def _masks(job: EditJob) -> list[Mask]:
             phrase = subtask.region_phrase or subtask.target
             raise InputRefused(
                 f"subtask {index + 1} ({phrase!r}) has no region, which a grounded run needs",
-                f"give --box '{phrase}=x0,y0,x1,y1', or leave --grounded out",
+                Remedy(
+                    "give_region_or_ungrounded",
+                    "give {region}, or leave {grounded} out",
+                    region=Given(phrase, ("box",)),
+                    grounded=Setting("grounded", True),
+                ),
             )
         out.append(union(own))
     return out
@@ -237,7 +243,7 @@ class _Turns:
         if inside.any() and not after[inside].any() and before[inside].any():
             raise ResultRefused(
                 f"subtask {index + 1} ({self._name(index)!r}): the edited part is all black",
-                "try another seed, or --dtype fp32",
+                OTHER_SEED,
             )
 
     def _name(self, index: int) -> str:

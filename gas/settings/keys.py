@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from gas.errors import UsageError
 from gas.folders import config_folder
+from gas.remedies import Command, Remedy
 
 FILE = "keys.json"
 MAX_FILE_BYTES = 100_000
@@ -101,7 +102,10 @@ def _read(environ: Mapping[str, str]) -> dict[str, SecretStr]:
         return {}
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}", "repair or remove that file") from None
-    broken = UsageError(f"{path} is not a key file", "remove it and use `gas keys set NAME` again")
+    broken = UsageError(
+        f"{path} is not a key file",
+        Remedy("set_key_again", "remove it and use {keys} again", keys=Command("keys set", "NAME")),
+    )
     try:
         content = json.loads(data) if len(data) <= MAX_FILE_BYTES else None
     except (ValueError, RecursionError):  # the parser's message would quote the file
@@ -140,7 +144,8 @@ def _write(keys: Mapping[str, SecretStr], environ: Mapping[str, str]) -> Path:
 def _checked(name: str) -> str:
     if len(name) > 40 or not _NAME.fullmatch(name):
         raise UsageError(
-            "the name of a key is lower-case letters and digits, at most 40, e.g. openai", "usage: gas keys set NAME"
+            "the name of a key is lower-case letters and digits, at most 40, e.g. openai",
+            Remedy("name_key", "usage: {keys}", keys=Command("keys set", "NAME")),
         )  # the name is not shown: it may be the key, typed in the wrong place
     return name
 

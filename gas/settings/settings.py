@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gas.backends.options import Layer
 from gas.errors import UsageError
 from gas.folders import config_folder
+from gas.remedies import Option, Remedy
 from gas.validation import explain, nearest, read_toml, refuse_secrets
 
 if TYPE_CHECKING:
@@ -137,12 +138,14 @@ class Settings:
         environ: Mapping[str, str] = os.environ,
         folder: Path | None = None,
         default_profile: DefaultProfile | None = None,
+        written: Callable[[str], str] = str,
     ) -> Settings:
         """The settings for a run in `folder` (default: the current one); `flags` that are None were not given.
 
         `find_profile` gives the profile of a name, as `Registry.profile` does. Where nobody chose a profile
-        `default_profile` is asked (that of `catalogue`; without it: the diorama). UsageError names the file
-        and its line, the variable or the flag that is wrong.
+        `default_profile` is asked (that of `catalogue`; without it: the diorama). `written` says how the user wrote the
+        setting of a name, for `origin` and errors. UsageError names the file and its line, the variable or the flag
+        that is wrong.
         """
         return cls(
             [
@@ -150,7 +153,7 @@ class Settings:
                 _from_file(config_folder(environ) / USER_FILE),
                 _from_file((folder or Path.cwd()) / PROJECT_FILE, shared=True),
                 _from_environment(environ),
-                _Source(_flag, _check({k: v for k, v in flags.items() if v is not None}, _flag)),
+                _Source(written, _check({k: v for k, v in flags.items() if v is not None}, written)),
             ],
             find_profile,
             default_profile,
@@ -178,7 +181,7 @@ class Settings:
             if role == "editors" and source.values.model is not None:
                 values.setdefault("model", source.values.model)
             if values:
-                layers.append(Layer(source.name("model" if list(values) == ["model"] else "o"), values))
+                layers.append(Layer(source.name("model" if list(values) == ["model"] else "options"), values))
         return layers
 
     def describe(self) -> list[tuple[str, Any, str]]:
@@ -220,7 +223,12 @@ def _refuse_addresses(content: Mapping[str, Any], path: Path) -> None:
             if _ADDRESSES & set(name.lower().split("_")):
                 raise UsageError(
                     f"{path}: options.{backend}.{name} is the address of a service, which a folder may not choose",
-                    f"set it in {config_folder() / USER_FILE}, or with -o {name}=...",
+                    Remedy(
+                        "address_by_hand",
+                        "set it in {file}, or with {option}",
+                        file=str(config_folder() / USER_FILE),
+                        option=Option({name: None}, backend),
+                    ),
                 )
 
 
@@ -259,7 +267,3 @@ def _check(given: Mapping[str, Any], source: Callable[[str], str]) -> Values:
 
 def _variable(name: str) -> str:
     return f"GAS_{name.upper()}"
-
-
-def _flag(name: str) -> str:
-    return "-o" if name in {"o", "options"} else f"--{name}"

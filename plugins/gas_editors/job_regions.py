@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from gas.errors import InputRefused
 from gas.interfaces import EditJob
+from gas.remedies import Given, Remedy, Setting, give_region
 from gas.types import Region
 from gas_editors.model_options import one_or_several
 
@@ -32,7 +33,14 @@ def whole_prompts(job: EditJob, *, source: bool = True) -> tuple[str, str]:
         if not text.strip() and (source or name == "target"):
             raise InputRefused(
                 f"the plan has no {name} prompt, a sentence for the whole picture",
-                f"give --source and --target, or --caption, or write {name}_prompt into the plan",
+                Remedy(
+                    "whole_prompts",
+                    "give {source} and {target}, or {caption}, or write {field} into the plan",
+                    source=Setting("source"),
+                    target=Setting("target"),
+                    caption=Setting("caption"),
+                    field=f"{name}_prompt",
+                ),
             )
     return plan.source_prompt, plan.target_prompt
 
@@ -42,12 +50,15 @@ def subtask_regions(job: EditJob, index: int) -> list[Region]:
     regions = [region for region in job.regions if region.subtask == index]
     if not regions:
         phrase = job.plan.subtasks[index].region_phrase
-        raise InputRefused(f"subtask {index + 1} ({phrase!r}) has no region", f"give --box '{phrase}=x0,y0,x1,y1'")
+        raise InputRefused(f"subtask {index + 1} ({phrase!r}) has no region", give_region(phrase))
     return regions
 
 
 def region_mask(region: Region) -> np.ndarray:
     """The region's mask `(H, W)`. InputRefused when it has none."""
     if region.mask is None:
-        raise InputRefused(f"the region of {region.phrase!r} has no mask", "give --mask or --box")
+        raise InputRefused(
+            f"the region of {region.phrase!r} has no mask",
+            Remedy("give_mask", "give {region}", region=Given(region.phrase, ("mask", "box"))),
+        )
     return region.mask

@@ -8,15 +8,14 @@ from torch import Tensor
 from gas.diffusion.masks import latent_mask
 from gas.errors import InputRefused
 from gas.interfaces import EditJob
+from gas.remedies import GIVE_REGIONS
 from gas_editors.job_regions import region_mask, subtask_regions
 
 
 def union_mask(job: EditJob, size: tuple[int, int]) -> Tensor:
     """`(1, 1, h, w)`: the union of the masks of all regions. InputRefused when there are none."""
     if not job.regions:
-        raise InputRefused(
-            "the mask is to be the regions' union, but there are no regions", "give --box, --mask or --masks"
-        )
+        raise InputRefused("the mask is to be the regions' union, but there are no regions", GIVE_REGIONS)
     return torch.stack([latent_mask(region_mask(region), size) for region in job.regions]).amax(0)
 
 

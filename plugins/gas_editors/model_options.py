@@ -9,6 +9,7 @@ from pydantic import Field
 from gas.errors import InputRefused
 from gas.interfaces import Options
 from gas.picture.frame import work_frame
+from gas.remedies import Command, Remedy, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,5 +58,10 @@ def _refuse_below(least: float, found: float) -> None:
         raise InputRefused(
             f"this picture is not from this model's world: {found:.1f} dB are left after encoding and decoding, "
             f"{least:g} are needed",
-            "for photographs use --profile sd15, whose models come with: gas models pull sd15",
+            Remedy(
+                "use_sd15",
+                "for photographs use {profile}, whose models come with: {pull}",
+                profile=Setting("profile", "sd15"),
+                pull=Command("models pull", "sd15"),
+            ),
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import UsageError
 from gas.interfaces import Editor
+from gas.remedies import Option, Remedy, Setting
 from gas_editors.model_options import check_world
 
 if TYPE_CHECKING:
@@ -23,7 +24,15 @@ class TextToImageEditor(Editor):
         """The shared model; loaded when first asked for. UsageError (exit 2) when none is named."""
         options = self.options
         if not options.model:
-            raise UsageError("no model is named", "use --profile sd15, or -o model=FOLDER or -o model=OWNER/NAME")
+            raise UsageError(
+                "no model is named",
+                Remedy(
+                    "name_model",
+                    "use {profile}, or {model} (a folder, or OWNER/NAME of the hub)",
+                    profile=Setting("profile", "sd15"),
+                    model=Option({"model": "NAME"}),
+                ),
+            )
         return StableDiffusion.load(
             options.model, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle
         )

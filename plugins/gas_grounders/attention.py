@@ -29,6 +29,7 @@ from gas.errors import InputRefused, ResultRefused, UsageError
 from gas.masks import mask_box
 from gas.picture.frame import Frame, work_frame
 from gas.plan.phrases import main_noun, singular, words
+from gas.remedies import USE_FP32, Option, Remedy
 from gas.types import MAX_SUBTASKS
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
 
@@ -124,7 +125,11 @@ class AttentionGrounder(Detector):
         if not options.model:
             raise UsageError(
                 "no model is named for the grounder attention",
-                "use -o attention.model=FOLDER or -o attention.model=OWNER/NAME, best the editor's own",
+                Remedy(
+                    "name_attention_model",
+                    "use {model} (a folder, or OWNER/NAME of the hub), best the editor's own",
+                    model=Option({"model": "NAME"}, "attention"),
+                ),
             )
         return StableDiffusion.load(
             options.model, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle
@@ -160,7 +165,7 @@ class AttentionGrounder(Detector):
             maps = [total + seen.map(place, options.refine) for total, place in zip(maps, places, strict=True)]
         error = torch.stack(errors)
         if not bool(torch.isfinite(error).all()):
-            raise ResultRefused("the model predicts numbers that are not finite", "try --dtype fp32, or another model")
+            raise ResultRefused("the model predicts numbers that are not finite", USE_FP32)
         return [
             self._candidates(query, place, one, error, frame, working)
             for query, place, one in zip(queries, places, maps, strict=True)

@@ -14,6 +14,7 @@ from pydantic import Field
 from gas.errors import ObjectNotFound, ResultRefused
 from gas.interfaces import Grounder, Options
 from gas.plan.phrases import normalise_phrase
+from gas.remedies import Given, Option, Remedy
 from gas.types import Box, Region
 from gas_grounders.choosing import Position, split_position
 
@@ -146,7 +147,8 @@ class Detector(Grounder):
 
     def _not_found(self, phrase: str, candidates: Candidates, there: int, needed: int) -> ObjectNotFound:
         shown = " ".join(phrase.split())[:100]
-        draw = f"name it differently, or draw it: --box '{shown}=x0,y0,x1,y1'"
+        region = Given(shown, ("box",))
+        draw = Remedy("draw_it", "name it differently, or draw it: {region}", region=region)
         if candidates.unread:
             return ObjectNotFound(
                 f"{shown!r} was not found: the model of {self.name} does not know {candidates.unread!r}", draw
@@ -167,7 +169,12 @@ class Detector(Grounder):
             scores += f"; but its main noun scores {_shown(value)}, the text threshold is {threshold:g}"
         lower = math.floor(value * 100) / 100
         if 0 < lower < threshold:
-            draw = f"lower the threshold (-o {self.name}.{option}={lower:g}), {draw}"
+            draw = Remedy(
+                "lower_threshold",
+                "lower the threshold ({option}), name it differently, or draw it: {region}",
+                option=Option({option: lower}, self.name),
+                region=region,
+            )
         return ObjectNotFound(f"{lead}: {scores}", draw)
 
 

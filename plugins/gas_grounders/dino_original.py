@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from gas.errors import ModelUnavailable, UsageError
+from gas.remedies import Install, Option, Remedy
 from gas_grounders.checkpoints import read_tensors
 from gas_grounders.dino_transformers import decode, prepare
 from gas_grounders.pretrained import loading, model_folder, quiet
@@ -133,7 +134,11 @@ class OriginalDino:
             which = f"{missing[0]} is missing" if missing else f"{unknown[0]} has no place in it"
             raise ModelUnavailable(
                 f"{model} does not fit the architecture {architecture!r}: {which}",
-                "name the architecture with -o grounding-dino.architecture=swin-t, swin-b or its config .py",
+                Remedy(
+                    "name_architecture",
+                    "name the architecture: {option}, swin-b or its config .py",
+                    option=Option({"architecture": "swin-t"}, "grounding-dino"),
+                ),
             )
         network = network.to(device).eval().requires_grad_(False)
         return cls(network, tokenizer, GroundingDinoImageProcessorPil(), device)
@@ -186,7 +191,11 @@ def _check_installed() -> None:
     except ImportError as error:
         raise ModelUnavailable(
             f"original .pth checkpoints need the package groundingdino-py: {error}",
-            'pip install "gas-edit[groundingdino]", or name a model in transformers\' layout',
+            Remedy(
+                "install_or_other_layout",
+                "{install}, or name a model in transformers' layout",
+                install=Install("gas-edit[groundingdino]"),
+            ),
         ) from error
 
 
@@ -197,7 +206,11 @@ def _architecture(name: str, tensors: Mapping[str, Tensor], model: str) -> dict[
         if not name:
             raise ModelUnavailable(
                 f"{model} is not a GroundingDINO checkpoint with a Swin-T or Swin-B backbone",
-                "name its config .py with -o grounding-dino.architecture=FILE",
+                Remedy(
+                    "name_config",
+                    "name its config .py: {option}",
+                    option=Option({"architecture": "FILE"}, "grounding-dino"),
+                ),
             )
     if name in ARCHITECTURES:
         return dict(ARCHITECTURES[name])

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from gas.errors import UsageError
+from gas.remedies import Option, Remedy
 from gas_grounders.clip_text import encode
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query, pad_thin
 from gas_grounders.pretrained import load_network, loading, model_folder, quiet
@@ -59,7 +60,11 @@ class YoloWorld(Detector):
         if not options.model:
             raise UsageError(
                 "yolo-world has no weights of its own",
-                "download yolov8s-worldv2.pt from ultralytics (AGPL-3.0), then -o yolo-world.model=FILE",
+                Remedy(
+                    "get_yolo_world",
+                    "download yolov8s-worldv2.pt from ultralytics (AGPL-3.0), then set {model}",
+                    model=Option({"model": "FILE"}, "yolo-world"),
+                ),
             )
         key = (self.name, options.model, options.clip_model, str(self.runtime.torch_device()))
         return self.runtime.shared(key, lambda: YoloWorldNetwork.load(options.model, options.clip_model, self.runtime))

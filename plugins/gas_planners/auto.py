@@ -79,9 +79,7 @@ class AutoPlanner(Planner):
         try:
             plan = _noted(self._rules().plan(request), why)
         except PlanUnreadable as error:
-            raise PlanUnreadable(
-                f"{error.message} ({why})", error.remedy, reply=getattr(failed, "reply", None)
-            ) from None
+            raise PlanUnreadable(f"{error.message} ({why})", error.hint, reply=getattr(failed, "reply", None)) from None
         return plan.model_copy(update={"warnings": (*plan.warnings, why)})
 
     def preview(self, request: EditRequest) -> Preview:
@@ -106,7 +104,7 @@ class AutoPlanner(Planner):
                 return Choice(
                     "rules",
                     None,
-                    f"OLLAMA_HOST names another machine ({ollama.address}): use --planner ollama to send there",
+                    f"OLLAMA_HOST names another machine ({ollama.address}): name the planner ollama to send there",
                 )
             if not _listens(ollama.address, self.options.look_seconds):
                 return Choice("rules", None, f"no Ollama answers at {ollama.address} (`ollama serve` starts it)")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gas.diffusion.attention.phrase_tokens import phrase_tokens
 from gas.errors import InputRefused
+from gas.remedies import Option, Remedy
 
 # A word, or one mark of punctuation.
 _UNIT = re.compile(r"[^\W_]+|[^\w\s]|_")
@@ -49,7 +50,11 @@ def replaced_words(tokenizer: Any, source: str, target: str, max_tokens: int) ->
         raise InputRefused(
             f"words cannot be replaced one by one: {source!r} has {len(words[0])} words, "
             f"{target!r} has {len(words[1])}",
-            "write both prompts with equally many words, or set -o mode=refine, which keeps what both have in common",
+            Remedy(
+                "equal_words_or_refine",
+                "write both prompts with equally many words, or set {mode}, which keeps what both have in common",
+                mode=Option({"mode": "refine"}),
+            ),
         )
     before = _Tokens(tokenizer, source, re.compile(r"\S+"), max_tokens)
     after = _Tokens(tokenizer, target, re.compile(r"\S+"), max_tokens)

@@ -29,6 +29,7 @@ from gas.diffusion.masks import crop_cells
 from gas.diffusion.memory import memory_named
 from gas.errors import OutOfResources, ResultRefused
 from gas.interfaces import Step, Watch
+from gas.remedies import USE_FP32, Option, Remedy, Setting
 
 if TYPE_CHECKING:
     from gas.types import Image
@@ -354,7 +355,7 @@ class _Run:
         for key, eps in [*source.eps.items(), *target.items()]:
             if not bool(torch.isfinite(eps).all()):
                 message = f"the network's prediction for the prompt {key[1]!r} is not a finite number ({where})"
-                return ResultRefused(message, "try --dtype fp32, or another model")
+                return ResultRefused(message, USE_FP32)
         return ResultRefused(
             f"the latent is not a finite number any more ({where})", "use a smaller step_size or guidance_scale"
         )
@@ -446,5 +447,10 @@ def _term_log(term: Term, gamma: Tensor) -> dict[str, Any]:
 def _too_large(network: Network) -> OutOfResources:
     return OutOfResources(
         f"not enough memory for {network.largest} rows in one network call",
-        f"try -o rows_per_call={max(1, network.largest // 2)}, --dtype bf16, or a smaller picture",
+        Remedy(
+            "fewer_rows",
+            "try {rows}, {dtype}, or a smaller picture",
+            rows=Option({"rows_per_call": max(1, network.largest // 2)}),
+            dtype=Setting("dtype", "bf16"),
+        ),
     )

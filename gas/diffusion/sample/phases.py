@@ -13,6 +13,7 @@ from gas.checkpoint import of_this_run
 from gas.diffusion.memory import memory_named
 from gas.errors import InputRefused, OutOfResources, ResultRefused
 from gas.interfaces import Step, Watch
+from gas.remedies import USE_BF16, Remedy, Setting
 
 if TYPE_CHECKING:
     from gas.diffusion.schedule import Schedule
@@ -105,7 +106,7 @@ class Predictor:
 def _too_large(z: Tensor) -> OutOfResources:
     return OutOfResources(
         f"not enough memory for {len(z)} rows of a latent of {z.shape[3]}x{z.shape[2]}",
-        "try --dtype bf16, or a smaller picture",
+        USE_BF16,
     )
 
 
@@ -195,7 +196,11 @@ class Phases:
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise ResultRefused(
                     f"the {name} is not a finite number any more ({key}, step {i + 1})",
-                    "try --dtype fp32, a smaller guidance_scale, or another model",
+                    Remedy(
+                        "use_fp32_or_less_guidance",
+                        "try {dtype}, a smaller guidance_scale, or another model",
+                        dtype=Setting("dtype", "fp32"),
+                    ),
                 )
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from gas.errors import GasError, InputRefused, ObjectNotFound, ResultRefused, UsageError
 from gas.files import make_folder, slug, write_bytes, write_text
 from gas.interfaces import Edited, EditJob
+from gas.remedies import Remedy, Setting
 from gas.validation import unknown
 from gas_diorama.bench.judge import Judge
 from gas_diorama.bench.picture_scores import CLIP, find_clip, picture_scores
@@ -479,7 +480,12 @@ class _Bench:
             return {}
         if not resume:
             raise UsageError(
-                f"{path} holds results already", "go on with them with --resume, or name another folder with -o"
+                f"{path} holds results already",
+                Remedy(
+                    "resume_bench",
+                    "go on with them with {resume}, or name another folder",
+                    resume=Setting("resume", True),
+                ),
             )
         wanted = {
             (entrant.title, case.name, seed): _fingerprint(entrant.recipe, case)

@@ -16,6 +16,7 @@ from gas.diffusion.distill.terms import Contrast, Method, Penalty, Term
 from gas.diffusion.masks import Cells, bounding_cells, box_cells, box_mask, latent_mask, weaken_overlaps
 from gas.errors import InputRefused, UsageError
 from gas.interfaces import Edited, EditJob
+from gas.remedies import Given, Option, Remedy, Setting
 from gas.types import Region
 from gas_editors.distillation.base import LOOP, PairDraws, ScoreDistillationEditor, ScoreDistillationOptions
 from gas_editors.distillation.contrast import CONTRAST, ContrastOptions, contrast
@@ -152,10 +153,15 @@ class GroundAScoreEditor(ScoreDistillationEditor):
         if not options.subtasks and not options.full_prompt:
             raise UsageError("subtasks=false and full_prompt=false leave nothing to do", "set one of them to true")
         if job.grounded and (options.mask == "none" or not options.subtasks):
-            ablation = "mask=none" if options.mask == "none" else "subtasks=false"
+            name, value = ("mask", "none") if options.mask == "none" else ("subtasks", False)
             raise UsageError(
-                f"{ablation} confines no subtask to its region, as a grounded run is to",
-                f"leave out -o {ablation} or --grounded",
+                f"{name}={value} confines no subtask to its region, as a grounded run is to",
+                Remedy(
+                    "leave_out_either",
+                    "leave out {option} or {grounded}",
+                    option=Option({name: value}, "ground-a-score"),
+                    grounded=Setting("grounded", True),
+                ),
             )
         places = [self._place(job, index, size) for index in range(len(job.plan.subtasks))]
         terms = self._subtask_terms(job, places, step_size) if options.subtasks else []
@@ -243,5 +249,13 @@ class GroundAScoreEditor(ScoreDistillationEditor):
 
 def _box(region: Region) -> tuple[float, float, float, float]:
     if region.box is None:
-        raise InputRefused(f"the region of {region.phrase!r} has no box", "use -o mask=region, or give --box")
+        raise InputRefused(
+            f"the region of {region.phrase!r} has no box",
+            Remedy(
+                "mask_region_or_box",
+                "use {mask}, or give {region}",
+                mask=Option({"mask": "region"}),
+                region=Given(region.phrase, ("box",)),
+            ),
+        )
     return region.box

@@ -22,6 +22,7 @@ from gas.errors import ModelUnavailable, OutOfResources, UsageError
 from gas.files import slug
 from gas.interfaces import Edited, EditJob, Editor, Step, Watch
 from gas.picture.blend import blend, unblend
+from gas.remedies import USE_BF16, Option, Remedy, Setting
 from gas.types import Subtask
 from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
 
@@ -73,7 +74,13 @@ class InstructionEditor(Editor):
     def _load(self, name: str | None) -> InstructionModel:
         if not name:
             raise UsageError(
-                "no instruction model is named", "use --profile instruct, or -o model=FOLDER or -o model=OWNER/NAME"
+                "no instruction model is named",
+                Remedy(
+                    "name_model",
+                    "use {profile}, or {model} (a folder, or OWNER/NAME of the hub)",
+                    profile=Setting("profile", "instruct"),
+                    model=Option({"model": "NAME"}),
+                ),
             )
         options = self.options
         return InstructionModel.load(name, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle)
@@ -327,5 +334,5 @@ def save_picture(watch: Watch, name: str, values: Tensor | np.ndarray, size: tup
 def _too_large(latent: Tensor) -> OutOfResources:
     return OutOfResources(
         f"not enough memory for three rows of a latent of {latent.shape[3]}x{latent.shape[2]}",
-        "try --dtype bf16, or a smaller picture",
+        USE_BF16,
     )

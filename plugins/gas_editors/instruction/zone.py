@@ -19,6 +19,7 @@ from gas.diffusion.instruct import IMAGE_ROW, NULL_ROW, TEXT_ROW, InstructionMod
 from gas.errors import ObjectNotFound
 from gas.interfaces import EditJob
 from gas.masks import union
+from gas.remedies import Given, Option, Remedy
 from gas.types import Subtask
 from gas_editors.instruction import zone_mask as steps
 from gas_editors.instruction.actions import Decode, classifier
@@ -102,7 +103,7 @@ class ZONEOptions(InstructionOptions):
     brightness: float = Field(1.0, gt=0, le=4, description="factor on the edited picture (ZONE's code: 1)")
     scale_lengths: bool = Field(True, description="lengths grow with the picture; false: as published, at any size")
     map_model: str | None = Field(
-        None, description="a text-to-image model whose attention --save-maps shows beside (ZONE, fig. 2)"
+        None, description="a text-to-image model whose attention is among the maps that are saved (ZONE, fig. 2)"
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
@@ -165,7 +166,12 @@ class ZONEEditor(InstructionEditor):
         if not place.rough.any():
             raise ObjectNotFound(
                 f"nothing in the picture answers to {turn.instruction!r}: {place.found}",
-                "name the thing differently, draw it with --box or --mask, or raise -o threshold",
+                Remedy(
+                    "draw_or_raise_threshold",
+                    "name the thing differently, draw it ({regions}), or raise the threshold ({threshold})",
+                    regions=Given(how=("box", "mask")),
+                    threshold=Option({"threshold": None}),
+                ),
             )
         region, segments = place.rough, []
         if options.segments == "iou" and not place.drawn:
@@ -272,7 +278,7 @@ class ZONEEditor(InstructionEditor):
         """The region that is edited, and all segments. What was chosen, or why nothing was, goes into `log`."""
         if job.segmenter is None:
             log["notes"].append(
-                "no segmenter is chosen, so the region is the attention's rough one; --grounder sam outlines things"
+                "no segmenter is chosen, so the region is the attention's rough one; the grounder sam outlines things"
             )
             return rough, []
         found = job.segmenter.ground(picture, [])

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from gas.diffusion.sample.inversion import invert
 from gas.diffusion.sample.phases import CLEAN, ddim, sample, times
 from gas.errors import ResultRefused
+from gas.remedies import Remedy, Setting
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions, guided, save_latent_map
 
 if TYPE_CHECKING:
@@ -160,5 +161,9 @@ def _agree(source: str, target: str) -> ResultRefused:
     before = repr(source) if source else "no words"
     return ResultRefused(
         f"{before} and {target!r} mean the same to the model, so that no mask can be made of their difference",
-        "name what is to change in the target sentence, or give the regions and use --grounded",
+        Remedy(
+            "name_change_or_ground",
+            "name what is to change in the target sentence, or give the regions and use {grounded}",
+            grounded=Setting("grounded", True),
+        ),
     )

@@ -21,6 +21,7 @@ from gas.errors import InputRefused, UsageError
 from gas.interfaces import EditJob
 from gas.masks import box_mask as pixel_box
 from gas.masks import mask_box
+from gas.remedies import Option, Remedy
 from gas.types import Box, Region, Subtask
 from gas_editors.job_regions import region_mask, subtask_regions
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions, save_latent_map
@@ -65,7 +66,13 @@ class GLIGENEditor(SamplingEditor):
         options = self.options
         if not options.model:
             raise UsageError(
-                "no GLIGEN model is named", f"use -o model=FOLDER, or -o model={MODEL} -o allow_pickle=true"
+                "no GLIGEN model is named",
+                Remedy(
+                    "name_gligen",
+                    "use {folder}, or {hub}",
+                    folder=Option({"model": "FOLDER"}),
+                    hub=Option({"model": MODEL, "allow_pickle": True}),
+                ),
             )
         return StableDiffusion.load(
             options.model, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle, gated=True

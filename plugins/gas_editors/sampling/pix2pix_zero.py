@@ -20,6 +20,7 @@ from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, State, clean, 
 from gas.diffusion.sample.targets import Targets
 from gas.errors import InputRefused, OutOfResources
 from gas.interfaces import EditJob
+from gas.remedies import Option, Remedy, Setting
 from gas_editors.model_options import one_or_several
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions
 
@@ -109,7 +110,12 @@ class Pix2PixZeroEditor(SamplingEditor):
         if not source.strip():
             raise InputRefused(
                 "the plan has no source prompt, a sentence for the whole picture",
-                "give --source, or --caption, or write source_prompt into the plan",
+                Remedy(
+                    "source_prompt",
+                    "give {source}, or {caption}, or write source_prompt into the plan",
+                    source=Setting("source"),
+                    caption=Setting("caption"),
+                ),
             )
         # The base class asks for a target sentence too, which is not needed here.
         plan = job.plan.model_copy(update={"target_prompt": job.plan.target_prompt or source})
@@ -232,5 +238,10 @@ def _attention(
 def _too_large(z: Tensor) -> OutOfResources:
     return OutOfResources(
         f"not enough memory for the gradient of attention over a latent of {z.shape[3]}x{z.shape[2]}",
-        "try -o cross_attention=0, --dtype bf16, or a smaller picture",
+        Remedy(
+            "less_cross_attention",
+            "try {option}, {dtype}, or a smaller picture",
+            option=Option({"cross_attention": 0}),
+            dtype=Setting("dtype", "bf16"),
+        ),
     )

@@ -18,6 +18,7 @@ from gas.diffusion.sample.phases import Phases, Stopped
 from gas.errors import InputRefused, OutOfResources, UsageError
 from gas.files import slug
 from gas.interfaces import Edited, EditJob, Editor, Options, Watch
+from gas.remedies import Option, Remedy
 from gas.types import Subtask
 from gas_editors.job_regions import whole_prompts
 from gas_editors.latent_masks import subtask_mask
@@ -113,7 +114,12 @@ class Text2LiveEditor(Editor):
         if not self.options.model:
             raise UsageError(
                 "no CLIP is named",
-                "use -o model=openai/clip-vit-base-patch32, or -o model=FOLDER or -o model=OWNER/NAME",
+                Remedy(
+                    "name_clip",
+                    "use {clip}, or {model} (a folder, or OWNER/NAME of the hub)",
+                    clip=Option({"model": "openai/clip-vit-base-patch32"}),
+                    model=Option({"model": "NAME"}),
+                ),
             )
         return Clip.load(self.options.model, self.runtime, allow_pickle=self.options.allow_pickle)
 
@@ -220,5 +226,11 @@ def _save_map(watch: Watch, name: str, values: Tensor) -> None:
 def _too_large(image: Image) -> OutOfResources:
     return OutOfResources(
         f"not enough memory to train a generator on a picture of {image.shape[1]}x{image.shape[0]} pixels",
-        "set a smaller -o resolution, -o width or -o views",
+        Remedy(
+            "smaller_generator",
+            "set {resolution}, {width} or {views} to less",
+            resolution=Option({"resolution": None}),
+            width=Option({"width": None}),
+            views=Option({"views": None}),
+        ),
     )

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from gas.diffusion.clip import Clip, square_around
 from gas.errors import ResultRefused
+from gas.remedies import Option, Remedy
 from gas_editors.text2live.generator import Generators, levels_for, madgrad, madgrad_start
 from gas_editors.text2live.losses import (
     PLAIN,
@@ -106,7 +107,8 @@ class Training:
             loss = losses.sum()
             if not bool(torch.isfinite(loss)):
                 raise ResultRefused(
-                    f"the loss is not a finite number any more (step {i + 1})", "set a smaller -o learning_rate"
+                    f"the loss is not a finite number any more (step {i + 1})",
+                    Remedy("smaller_learning_rate", "set {rate} to less", rate=Option({"learning_rate": None})),
                 )
             (gradient,) = torch.autograd.grad(loss, weights)
         rate = max(LEAST_RATE, options.learning_rate * options.decay**i)

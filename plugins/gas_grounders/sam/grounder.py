@@ -21,6 +21,7 @@ from gas.errors import ObjectNotFound, ResultRefused
 from gas.interfaces import Grounder
 from gas.masks import box_mask, mask_box
 from gas.regions.check import check_box
+from gas.remedies import USE_FP32, Remedy, Setting
 from gas.types import Region
 from gas_grounders.grounding_dino import pad_thin
 from gas_grounders.sam.network import LOGITS_AT_ONCE, Embedding, Network, SamOptions
@@ -79,7 +80,11 @@ class Sam(Grounder):
             if region.box is None and (region.mask is None or not region.mask.any()):
                 raise ObjectNotFound(
                     f"there is no box for {region.phrase!r}, and sam does not look for words",
-                    "put a detector before it: --grounder grounding-dino --grounder sam",
+                    Remedy(
+                        "detector_first",
+                        "put a detector before it: {grounders}",
+                        grounders=Setting("grounders", ("grounding-dino", "sam")),
+                    ),
                 )
             box = mask_box(region.mask) if region.box is None else region.box  # type: ignore[arg-type]
             boxes[index] = check_box(box, size, name=f"region {region.phrase!r}", sure=True)
@@ -189,4 +194,4 @@ def choose(masks: np.ndarray, scores: np.ndarray, box: np.ndarray, how: str) -> 
 
 def _check_finite(logits: torch.Tensor, quality: torch.Tensor, model: str) -> None:
     if not (bool(logits.isfinite().all()) and bool(quality.isfinite().all())):
-        raise ResultRefused(f"the masks of {model} are not finite numbers", "try --dtype fp32, or name another model")
+        raise ResultRefused(f"the masks of {model} are not finite numbers", USE_FP32)

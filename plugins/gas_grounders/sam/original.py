@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gas.errors import ModelUnavailable
 from gas.process import loading_models
+from gas.remedies import Install, Remedy
 from gas_grounders.checkpoints import read_tensors
 from gas_grounders.sam.network import LOGITS_AT_ONCE, Embedding
 
@@ -45,7 +46,11 @@ class OriginalSam:
         except (ImportError, RuntimeError, OSError):
             raise ModelUnavailable(
                 f"{model} needs the packages segment-anything and torchvision",
-                'pip install "gas-edit[sam]", or name a model in transformers\' layout, such as facebook/sam-vit-base',
+                Remedy(
+                    "install_or_other_model",
+                    "{install}, or name a model in transformers' layout, such as facebook/sam-vit-base",
+                    install=Install("gas-edit[sam]"),
+                ),
             ) from None
         try:
             with loading_models():

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas.errors import ModelUnavailable
+from gas.remedies import Install, Remedy
 from gas_grounders.pretrained import load_network, loading, model_folder, quiet
 from gas_grounders.sam.network import Embedding
 from gas_grounders.sam.segments import all_segments
@@ -130,5 +131,9 @@ def _need_torchvision(model: str, kind: str) -> None:
     except (ImportError, RuntimeError, OSError):
         raise ModelUnavailable(
             f"{model} is of the kind {kind!r}, whose pictures are prepared by torchvision, which is not here",
-            'pip install "gas-edit[sam]", or name a model of the first Sam, such as facebook/sam-vit-base',
+            Remedy(
+                "install_or_other_model",
+                "{install}, or name a model of the first Sam, such as facebook/sam-vit-base",
+                install=Install("gas-edit[sam]"),
+            ),
         ) from None

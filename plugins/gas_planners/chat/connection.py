@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from gas.errors import ServiceUnavailable
+from gas.remedies import Remedy, remedy_of
 from gas.settings import keys
 
 MAX_CALLS = 3
@@ -42,7 +43,7 @@ class CallFailed(Exception):
     """A call that brought no reply: in words, with what to do about it, and whether trying again may help."""
 
     def __init__(
-        self, message: str, remedy: str = "", *, status: int | None = None, again: bool = False, body: str = ""
+        self, message: str, remedy: str | Remedy = "", *, status: int | None = None, again: bool = False, body: str = ""
     ) -> None:
         super().__init__(message)
         self.message, self.remedy, self.status, self.again, self.body = message, remedy, status, again, body
@@ -51,7 +52,7 @@ class CallFailed(Exception):
 class Unsupported(CallFailed):
     """The service does not know `part` of the request (the schema, a parameter); it can be asked without it."""
 
-    def __init__(self, part: str, message: str, remedy: str = "", *, status: int | None = None) -> None:
+    def __init__(self, part: str, message: str, remedy: str | Remedy = "", *, status: int | None = None) -> None:
         super().__init__(message, remedy, status=status)
         self.part = part
 
@@ -128,7 +129,10 @@ class Line:
 
     def failure(self, failed: CallFailed) -> ServiceUnavailable:
         """The error for the user, without secrets."""
-        return ServiceUnavailable(self.redact(failed.message)[:500], self.redact(failed.remedy)[:500])
+        return ServiceUnavailable(
+            self.redact(failed.message)[:500],
+            remedy_of(failed.remedy).with_text(lambda text: self.redact(text)[:500]),
+        )
 
     def redact(self, text: str) -> str:
         """`text` without the secrets: a service may quote the key that it was given."""
@@ -163,7 +167,7 @@ class Line:
 
         return received
 
-    def explain(self, error: BaseException, hint: str) -> CallFailed:
+    def explain(self, error: BaseException, hint: str | Remedy) -> CallFailed:
         """The failure behind an exception of a client's transport, by the kinds that httpx and its successor share."""
         if self._broken is not None:
             return self._broken

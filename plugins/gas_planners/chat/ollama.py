@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 
 from gas.errors import ModelUnavailable, ServiceUnavailable, UsageError
+from gas.remedies import Command, Option, Remedy, Setting, install
 from gas.settings import keys
 from gas_planners.chat.connection import CONNECT_SECONDS, CallFailed, Line, Unsupported, address, is_local
 from gas_planners.chat.picture import Picture
@@ -115,13 +116,24 @@ class OllamaPlanner(ModelPlanner):
             if not line.look(lambda wait: self._look_at(line, wanted, wait)) and self.options.picture:
                 raise ServiceUnavailable(
                     f"the model {wanted!r} of {line.service} takes no pictures",
-                    f"name one that sees, e.g. -o model={SUGGESTED}, or -o picture=no",
+                    Remedy(
+                        "model_that_sees",
+                        "name one that sees, e.g. {model}, or set {blind}",
+                        model=Option({"model": SUGGESTED}, self.name),
+                        blind=Option({"picture": False}, self.name),
+                    ),
                 )
             return wanted
         found = self._seeing(line)
         if found is None:
             raise ServiceUnavailable(
-                f"{line.service} has no model that sees", f"ollama pull {SUGGESTED}, or name another with -o model=NAME"
+                f"{line.service} has no model that sees",
+                Remedy(
+                    "pull_or_name",
+                    "{pull}, or name another with {model}",
+                    pull=f"ollama pull {SUGGESTED}",
+                    model=Option({"model": "NAME"}, self.name),
+                ),
             )
         return found
 
@@ -175,7 +187,8 @@ class OllamaPlanner(ModelPlanner):
         note = None
         if used is not None and used >= self.options.context:
             note = (
-                f"the request filled the model's context of {used} tokens, and its beginning was cut: raise -o context"
+                f"the request filled the model's context of {used} tokens, and its beginning was cut: "
+                "raise the option context"
             )
         return Answer(
             text="".join(parts),
@@ -251,7 +264,7 @@ class OllamaPlanner(ModelPlanner):
         if status in (401, 403):
             return CallFailed(
                 f"{where}: login refused: {detail}",
-                f"this Ollama is behind a login: gas keys set {LOGIN}",
+                Remedy("set_login", "this Ollama is behind a login: {keys}", keys=Command("keys set", LOGIN)),
                 status=status,
             )
         if status == 404:
@@ -261,13 +274,28 @@ class OllamaPlanner(ModelPlanner):
                 f"{where}: it wants to redirect, which is not followed", "set host to where it really is", status=status
             )
         if status in (400, 500) and re.search(r"\bformat\b|grammar|schema", detail, re.IGNORECASE):
-            return Unsupported("format", f"{where}: {detail}", "update Ollama, or -o structured=no", status=status)
+            return Unsupported(
+                "format",
+                f"{where}: {detail}",
+                Remedy(
+                    "unstructured", "update Ollama, or set {option}", option=Option({"structured": "no"}, self.name)
+                ),
+                status=status,
+            )
         return CallFailed(f"{where}: {detail}", "see Ollama's log; the model may need more memory", status=status)
 
-    def _hint(self) -> str:
+    def _hint(self) -> Remedy:
         if is_local(self._url):
-            return "start it with `ollama serve` (https://ollama.com/download), or use --planner rules"
-        return "check OLLAMA_HOST or -o host, and that Ollama listens there"
+            return Remedy(
+                "start_ollama",
+                "start it with `ollama serve` (https://ollama.com/download), or use {rules}",
+                rules=Setting("planner", "rules"),
+            )
+        return Remedy(
+            "check_host",
+            "check OLLAMA_HOST or {host}, and that Ollama listens there",
+            host=Option({"host": None}, self.name),
+        )
 
 
 def _package() -> Any:
@@ -276,7 +304,7 @@ def _package() -> Any:
     except ImportError as error:
         raise ModelUnavailable(
             f"ollama needs the Python package {error.name or 'ollama'!r}, which is missing",
-            'pip install "gas-edit[ollama]"',
+            install("gas-edit[ollama]"),
         ) from None
     return ollama
 
@@ -293,7 +321,10 @@ def _host(host: str) -> str:
     except ValueError:
         name, port = "", None
     if parts.scheme not in ("http", "https") or not name:
-        raise UsageError(f"host is not an address: {text!a}", "e.g. -o host=localhost:11434")
+        raise UsageError(
+            f"host is not an address: {text!a}",
+            Remedy("write_host", "e.g. {host}", host=Option({"host": "localhost:11434"}, OllamaPlanner.name)),
+        )
     if parts.username or parts.password:
         raise UsageError("host holds a login, and options are recorded", "put Ollama behind a local tunnel instead")
     if name in ("0.0.0.0", "::"):  # what a server listens on: all of this machine

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 
 from gas.errors import ModelUnavailable, ServiceUnavailable, UsageError
+from gas.remedies import Command, Option, Remedy, install
 from gas.settings import keys
 from gas_planners.chat.connection import CONNECT_SECONDS, CallFailed, Line, Unsupported, address, is_local
 from gas_planners.chat.picture import Picture
@@ -77,7 +78,12 @@ class OpenAIPlanner(ModelPlanner):
         if login and self._key() is None and (self.remote or self.options.login):
             raise ServiceUnavailable(
                 f"there is no key {login!r} for {self.address}",
-                f"run `gas keys set {login}`, or set {keys.variable(login)}",
+                Remedy(
+                    "set_key",
+                    "run {keys}, or set {variable}",
+                    keys=Command("keys set", login),
+                    variable=keys.variable(login),
+                ),
             )
 
     def _shown_model(self) -> str:
@@ -91,7 +97,7 @@ class OpenAIPlanner(ModelPlanner):
             return known[0]
         raise ServiceUnavailable(
             f"{self.name} needs the name of a model: {self.address} has {len(known)}",
-            f"-o model=NAME; {_listed(known)}",
+            Remedy("name_model", "{model}; {known}", model=self._named_model(), known=_listed(known)),
         )
 
     def _ask(
@@ -180,13 +186,25 @@ class OpenAIPlanner(ModelPlanner):
         if status in (401, 403):
             login = self._login()
             remedy = (
-                f"set the right key: gas keys set {login}"
+                Remedy("set_key", "set the right key: {keys}", keys=Command("keys set", login))
                 if login
-                else "say which key to send: -o login=NAME (gas keys set NAME)"
+                else Remedy(
+                    "name_login",
+                    "say which key to send: {login} ({keys})",
+                    login=Option({"login": "NAME"}, self.name),
+                    keys=Command("keys set", "NAME"),
+                )
             )
             return CallFailed(f"{where}: login refused: {detail}", remedy, status=status)
         if status in (400, 404, 415, 422) and (part := _complained_of(detail, body, sent)):
-            return Unsupported(part, f"{where}: {detail}", "try -o structured=no, or another service", status=status)
+            return Unsupported(
+                part,
+                f"{where}: {detail}",
+                Remedy(
+                    "unstructured", "try {option}, or another service", option=Option({"structured": "no"}, self.name)
+                ),
+                status=status,
+            )
         if 300 <= status < 400:
             return CallFailed(
                 f"{where}: it wants to redirect, which is not followed",
@@ -194,25 +212,57 @@ class OpenAIPlanner(ModelPlanner):
                 status=status,
             )
         if status == 404:
-            return CallFailed(f"{where}: {detail}", _ASK_FOR_MODELS, status=status)
-        remedy = "try again later" if status == 429 or status >= 500 else "check -o model and -o base_url"
-        return CallFailed(f"{where}: {detail}", remedy, status=status)
+            return CallFailed(
+                f"{where}: {detail}",
+                Remedy(_OTHER_MODEL, "name another model with {model}", model=self._named_model()),
+                status=status,
+            )
+        if status == 429 or status >= 500:
+            return CallFailed(f"{where}: {detail}", "try again later", status=status)
+        checked = Remedy(
+            "check_model_and_address",
+            "check {model} and {address}",
+            model=Option({"model": None}, self.name),
+            address=Option({"base_url": None}, self.name),
+        )
+        return CallFailed(f"{where}: {detail}", checked, status=status)
 
     def _with_models(self, line: Line, model: str, error: ServiceUnavailable) -> ServiceUnavailable:
         """The error; where the model was not found, with the names of those that are there."""
-        if error.remedy != _ASK_FOR_MODELS:
+        if error.hint.code != _OTHER_MODEL:
             return error
         try:
             known = line.look(lambda silence: self._models(line, silence))
         except ServiceUnavailable:
-            return ServiceUnavailable(error.message, f"is the model {model!r} right? name another with -o model=NAME")
-        return ServiceUnavailable(error.message, f"name another model with -o model=NAME; {_listed(known)}")
+            return ServiceUnavailable(
+                error.message,
+                Remedy(
+                    "check_model",
+                    "is the model {name} right? name another with {model}",
+                    name=repr(model),
+                    model=self._named_model(),
+                ),
+            )
+        return ServiceUnavailable(
+            error.message,
+            Remedy(
+                _OTHER_MODEL,
+                "name another model with {model}; {known}",
+                model=self._named_model(),
+                known=_listed(known),
+            ),
+        )
 
-    def _hint(self) -> str:
-        return "check the network and -o base_url" if self.remote else "is the server running there? check -o base_url"
+    def _hint(self) -> Remedy:
+        first = "check the network and {address}" if self.remote else "is the server running there? check {address}"
+        return Remedy("check_address", first, address=Option({"base_url": None}, self.name))
+
+    def _named_model(self) -> Option:
+        return Option({"model": "NAME"}, self.name)
 
 
-_ASK_FOR_MODELS = "models"
+_OTHER_MODEL = "other_model"
+"""Code of the remedy of a service that does not know the model."""
 
 
 def _package() -> Any:
@@ -221,7 +271,7 @@ def _package() -> Any:
     except ImportError as error:
         raise ModelUnavailable(
             f"openai needs the Python package {error.name or 'openai'!r}, which is missing",
-            'pip install "gas-edit[openai]"',
+            install("gas-edit[openai]"),
         ) from None
     return openai
 
@@ -236,10 +286,23 @@ def _service(base_url: str) -> tuple[str, bool]:
     except ValueError:
         good = False
     if not good:
-        raise UsageError(f"base_url is not an address: {url!a}", "e.g. -o base_url=http://localhost:8000/v1")
+        raise UsageError(
+            f"base_url is not an address: {url!a}",
+            Remedy(
+                "write_address",
+                "e.g. {address}",
+                address=Option({"base_url": "http://localhost:8000/v1"}, OpenAIPlanner.name),
+            ),
+        )
     if parts.username or parts.password:
         raise UsageError(
-            "base_url holds a login, and options are recorded", "use `gas keys set NAME` and -o login=NAME"
+            "base_url holds a login, and options are recorded",
+            Remedy(
+                "keep_login",
+                "use {keys} and {login}",
+                keys=Command("keys set", "NAME"),
+                login=Option({"login": "NAME"}, OpenAIPlanner.name),
+            ),
         )
     return url, bool(named) and address(url) == address(named)
 
@@ -252,7 +315,7 @@ def _wired(message: Message, picture: Picture | None) -> dict[str, Any]:
     return {"role": message.role, "content": parts}
 
 
-def _answer(line: Line, completion: Any, hint: str) -> Answer:
+def _answer(line: Line, completion: Any, hint: Remedy) -> Answer:
     """The answer in a completion, whose fields the client does not check: any may be missing or of another type."""
     if isinstance(completion, str):
         what = "an HTML page" if "<html" in completion[:1000].lower() else "text that is not JSON"

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr
 from gas.errors import PlanUnreadable, ServiceUnavailable
 from gas.interfaces import Options, Planner
 from gas.plan.file import flag_foreign_phrases
+from gas.remedies import Option, Remedy, Setting
 from gas.runtime import Runtime
 from gas.types import EditPlan, EditRequest, Provenance
 from gas_planners.chat.connection import MAX_CALLS, READ_SECONDS, TOTAL_SECONDS, Line, Unsupported
@@ -168,7 +169,7 @@ class ModelPlanner(Planner):
         if self.remote and self.runtime.offline:
             raise ServiceUnavailable(
                 f"{self.name} would send to {self.address}, and offline is set",
-                "allow the network, or use --planner rules",
+                Remedy("allow_network", "allow the network, or use {rules}", rules=Setting("planner", "rules")),
             )
 
     # What all do
@@ -251,12 +252,12 @@ class ModelPlanner(Planner):
         except PlanUnreadable as error:
             if answer.refusal is not None or line.calls_left < 1:
                 raise
-            reason = error.message
+            reason, remedy = error.message, error.hint
         again = [*messages, Message("assistant", answer.text[:MAX_KEPT]), Message("user", correction(reason))]
         try:
             answer = self._answer(line, model, again, picture, schema, seed)
         except ServiceUnavailable as error:  # there was a reply, which is what the user can act on
-            raise refused(f"{reason}; and it could not be sent back: {error.message}", answer.text) from None
+            raise refused(f"{reason}; and it could not be sent back: {error.message}", answer.text, remedy) from None
         return _read(answer, read), answer
 
     def _answer(
@@ -287,7 +288,9 @@ def _read(answer: Answer, read: Callable[[str], T]) -> T:
     except PlanUnreadable:
         if answer.cut:
             raise refused(
-                "it was cut at the service's token limit; raise it with -o max_tokens=N", answer.text
+                "it was cut at the service's token limit",
+                answer.text,
+                Remedy("raise_max_tokens", "raise the limit: {limit}", limit=Option({"max_tokens": None})),
             ) from None
         raise
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gas.errors import PlanUnreadable
 from gas.plan.phrases import content_words
+from gas.remedies import Remedy, Setting
 from gas.types import MAX_SUBTASKS, EditPlan, Subtask
 from gas.validation import explain
 from gas_planners.chat.lenient_json import Unreadable, check_size, objects_in, shown, value_at
@@ -125,11 +126,18 @@ def read_plan_reply(text: str) -> EditPlan:
         raise refused(str(error), text) from None
 
 
-def refused(reason: str, text: str) -> PlanUnreadable:
+_TRY_AGAIN = Remedy(
+    "another_reply",
+    "try again, name another model or planner, or write the plan by hand; {keep} keeps the reply",
+    keep=Setting("save_reply", "FILE", python="reply, of this error,"),
+)
+
+
+def refused(reason: str, text: str, remedy: Remedy = _TRY_AGAIN) -> PlanUnreadable:
     """The error for a reply that cannot be used."""
     return PlanUnreadable(
         f"the planner's reply cannot be read: {reason}",
-        "try again, name another model or planner, or write the plan by hand; --save-reply FILE keeps the reply",
+        remedy,
         reply=text,
     )
 

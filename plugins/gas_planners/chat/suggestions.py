@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gas.errors import PlanUnreadable, UsageError
 from gas.interfaces import Planner
 from gas.plan.phrases import normalise_phrase, words
+from gas.remedies import Remedy, Setting
 from gas_planners.auto import AutoPlanner
 from gas_planners.chat.lenient_json import Unreadable, shown
 from gas_planners.chat.planner import ModelPlanner
@@ -103,7 +104,12 @@ def suggest(planner: Planner, image: Image, caption: str | None = None, avoid: S
     if not isinstance(planner, ModelPlanner) or not planner.options.picture:
         raise UsageError(
             f"suggestions need a planner that sees: {why}",
-            "start Ollama, or name one: --planner ollama or --planner openai",
+            Remedy(
+                "name_planner",
+                "start Ollama, or name one: {ollama} or {openai}",
+                ollama=Setting("planner", "ollama"),
+                openai=Setting("planner", "openai"),
+            ),
         )
     (reply, warnings), answer = planner.propose(image, caption, avoid, reply_schema(SuggestReply), read_suggest_reply)
     made = tuple(
