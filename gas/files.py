@@ -180,7 +180,7 @@ def check_output_name(path: Path) -> Path:
     elif len(name.encode("utf-8", "surrogateescape")) > 240:
         bad = "is longer than 240 bytes"
     if bad:
-        raise UsageError(f"output {name!r}: {bad}", "choose another name with -o")
+        raise UsageError(f"output {name!r}: {bad}", "choose another name")
     return path
 
 
@@ -244,9 +244,9 @@ def _explained(path: Path) -> Iterator[None]:
     except GasError:
         raise
     except FileExistsError:
-        raise OutputExists(f"{path}: is there already", "choose another name with -o") from None
+        raise OutputExists(f"{path}: is there already", "choose another name") from None
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in DISK_FULL:
             raise OutOfResources(f"{path}: cannot be written: {reason}", "free some disk space") from None
-        raise UsageError(f"{path}: cannot be written: {reason}", "choose another place with -o") from None
+        raise UsageError(f"{path}: cannot be written: {reason}", "choose another place") from None

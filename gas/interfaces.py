@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Options(BaseModel):
     """Settings of one backend: validated, frozen, unknown names refused. Subclass it and declare fields with defaults.
 
-    `presets` names sets of values (`-o preset=fast`); single options are set on top of a preset.
+    `presets` names sets of values (`preset="fast"`); single options are set on top of a preset.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)

@@ -135,7 +135,7 @@ class SamplingGuards:
     job: ClassVar[Callable[..., EditJob]]
     options: ClassVar[Collection[str]]
     no_model: ClassVar[str] = "no model is named"
-    names_model: ClassVar[str] = "-o model="
+    names_model: ClassVar[str] = 'the option model="NAME"'
     """What the remedy says where no model is named."""
     not_finite: ClassVar[tuple[tuple[str, int, bool], ...]] = (("inversion", 0, False),)
     """Name of the phase, the network call from which on nothing is finite, whether the run is grounded."""
@@ -295,7 +295,7 @@ class SamplingGuards:
         message = rf"subtask {len(work.plan.subtasks)} \('{phrase}'\) has no region"
         with pytest.raises(InputRefused, match=message) as caught:
             edit.edit(replace(work, regions=work.regions[:-1]))
-        assert f"--box '{phrase}=" in caught.value.remedy
+        assert f'gas.Region("{phrase}", box=' in caught.value.remedy
 
     def test_a_grounded_run_moves_nothing_outside_the_regions(self, runtime: Runtime, weights: Path) -> None:
         edit = self.make(runtime, weights)

@@ -88,7 +88,7 @@ def test_absent_is_not_found(scripted: Any) -> None:
     with pytest.raises(ObjectNotFound) as raised:
         scripted({"a dog": share((5, 10, 20, 30, 0.4))}).ground(IMAGE, ask("a dog"))
     assert raised.value.message == "'a dog' was not found: the best score is 0.400, the threshold 0.5"
-    assert "-o clipseg.score_threshold=0.4" in raised.value.remedy
+    assert 'options={"clipseg": {"score_threshold": 0.4}}' in raised.value.remedy
     found = scripted({"a dog": share((5, 10, 20, 30, 0.4))}, always_best=True).ground(IMAGE, ask("a dog"))
     assert found[0].box == (5.0, 10.0, 20.0, 30.0)
 

@@ -210,8 +210,8 @@ def test_threshold_names_phrase_best_score_and_remedy(scripted: Any) -> None:
     with pytest.raises(ObjectNotFound) as raised:
         grounder.ground(IMAGE, ask("dog", "Cat"))
     assert raised.value.message == "'Cat' was not found: the best score is 0.349, the threshold 0.35"
-    assert "-o grounding-dino.score_threshold=0.34" in raised.value.remedy
-    assert "--box 'Cat=x0,y0,x1,y1'" in raised.value.remedy
+    assert 'options={"grounding-dino": {"score_threshold": 0.34}}' in raised.value.remedy
+    assert 'regions=[gas.Region("Cat", box=(x0, y0, x1, y1))]' in raised.value.remedy
     lower, _ = scripted(things, score_threshold=0.34)
     assert lower.ground(IMAGE, ask("cat"))[0].box == LEFT
 
@@ -231,7 +231,7 @@ def test_text_threshold_is_for_the_main_noun(scripted: Any) -> None:
     assert loose.ground(IMAGE, ask("red car"))[0].box == LEFT
     with pytest.raises(ObjectNotFound, match=r"main noun scores 0.1\d*, the text threshold is 0.25") as raised:
         scripted(things[:1])[0].ground(IMAGE, ask("red car"))
-    assert "-o grounding-dino.text_threshold=0.1" in raised.value.remedy
+    assert 'options={"grounding-dino": {"text_threshold": 0.1' in raised.value.remedy
 
 
 def test_token_score_mean_or_maximum(scripted: Any) -> None:
@@ -290,7 +290,7 @@ def test_fewer_than_asked_is_not_found(scripted: Any) -> None:
         ObjectNotFound, match=r"only 1 of 2 'cat' was found: the best score of another is 0.2"
     ) as raised:
         grounder.ground(IMAGE, ask("cat", "cat"))
-    assert "score_threshold=0.2" in raised.value.remedy
+    assert '"score_threshold": 0.2}' in raised.value.remedy
 
 
 def test_always_best_repeats_rather_than_refuses(scripted: Any) -> None:

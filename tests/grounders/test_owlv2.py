@@ -91,7 +91,7 @@ def test_threshold_nms_and_always_best(folder: Path) -> None:
     assert detector(folder, score_threshold=best - 0.005).ground(IMAGE, ask("grass"))[0].score == pytest.approx(best)
     with pytest.raises(ObjectNotFound, match="'grass' was not found") as raised:
         detector(folder, score_threshold=best + 0.005).ground(IMAGE, ask("grass"))
-    assert "-o owlv2.score_threshold=" in raised.value.remedy
+    assert 'options={"owlv2": {"score_threshold": ' in raised.value.remedy
     assert detector(folder, score_threshold=1.0, always_best=True).ground(IMAGE, ask("grass"))[0].score == best
     several = [
         [region.box for region in detector(folder, score_threshold=0, nms=nms).ground(IMAGE, ask(*["grass"] * 8))]

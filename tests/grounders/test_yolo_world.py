@@ -171,7 +171,7 @@ def test_threshold(weights: Path, clip: Path) -> None:
     detector(weights, clip, score_threshold=best - 0.005).ground(IMAGE, ask("red box"))
     with pytest.raises(ObjectNotFound, match="'red box' was not found") as raised:
         detector(weights, clip, score_threshold=best + 0.005).ground(IMAGE, ask("red box"))
-    assert "-o yolo-world.score_threshold=" in raised.value.remedy
+    assert 'options={"yolo-world": {"score_threshold": ' in raised.value.remedy
 
 
 def test_nms_and_the_n_best(weights: Path, clip: Path) -> None:
@@ -397,7 +397,7 @@ def test_other_files_are_refused(network: Any, clip: Path, tmp_path: Path) -> No
         detector(tmp_path / "none.pt", clip).ground(IMAGE, ask("box"))
     with pytest.raises(UsageError, match="no weights of its own") as raised:
         detector("", clip).ground(IMAGE, ask("box"))
-    assert "-o yolo-world.model=FILE" in raised.value.remedy
+    assert 'options={"yolo-world": {"model": "FILE"}}' in raised.value.remedy
 
 
 def test_the_allow_list_of_torch_is_left_as_it_was(weights: Path) -> None:

@@ -73,7 +73,7 @@ def test_an_ollama_on_another_machine_is_not_even_looked_at(monkeypatch):
     monkeypatch.setattr("socket.create_connection", forbidden)
     monkeypatch.setattr("socket.getaddrinfo", forbidden)
     choice = auto().choice()
-    assert choice.planner == "rules" and "--planner ollama" in choice.why
+    assert choice.planner == "rules" and "the planner ollama" in choice.why
 
 
 def test_openai_is_never_chosen(monkeypatch, nobody):

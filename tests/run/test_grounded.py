@@ -285,7 +285,7 @@ def test_a_subtask_without_a_region_is_refused_by_name(kind: type[Painter]) -> N
     work = job(editor)
     with pytest.raises(InputRefused, match=r"subtask 1 \('dog'\) has no region") as caught:
         edit_grounded(editor, replace(work, regions=work.regions[1:]))
-    assert caught.value.exit_code == 3 and "--box 'dog=" in caught.value.remedy
+    assert caught.value.exit_code == 3 and 'gas.Region("dog", box=' in caught.value.remedy
     assert not editor.jobs
 
 
@@ -329,7 +329,7 @@ def test_regions_are_required_of_every_editor() -> None:
     assert session(grounded=False, grounders=()).ground(image(), PLAN) == ()
     with pytest.raises(UsageError, match="no region is given for 'dog'") as caught:
         session(grounders=()).ground(image(), PLAN)
-    assert caught.value.exit_code == 2 and "--box 'dog=" in caught.value.remedy
+    assert caught.value.exit_code == 2 and 'gas.Region("dog", box=' in caught.value.remedy
     with pytest.raises(ObjectNotFound, match="grass") as missing:
         session(boxes={"dog": BOXES["dog"]}).ground(image(), PLAN)
     assert missing.value.exit_code == 5

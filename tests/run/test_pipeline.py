@@ -158,7 +158,7 @@ def test_thing_that_is_not_there_is_exit_5() -> None:
 def test_no_grounder_says_how_to_give_a_region() -> None:
     with pytest.raises(UsageError, match="dog") as caught:
         session(grounders=()).ground(image(), PLAN, required=True)
-    assert "--box 'dog=" in caught.value.remedy
+    assert 'gas.Region("dog", box=' in caught.value.remedy
 
 
 def test_editor_that_needs_no_regions_gets_only_given_ones() -> None:
@@ -298,4 +298,4 @@ def test_profile_may_not_choose_a_planner_that_sends_the_picture_away(monkeypatc
     monkeypatch.setattr(chosen.settings, "said_by_user", lambda name: False)
     with pytest.raises(UsageError, match="another machine") as caught:
         chosen.plan(EditRequest(image(), "dog -> tiger"))
-    assert "--planner arrows" in caught.value.remedy
+    assert 'planner="arrows"' in caught.value.remedy

@@ -9,6 +9,7 @@ import pytest
 from gas import Profile
 from gas.errors import UsageError
 from gas.settings.settings import Settings, Values, environment_typos
+from gas_cli.wording import setting_words
 
 PROFILES = {
     "diorama": Profile(name="diorama", editor="ground-a-score", options={"dds": {"steps": 1, "w": 1}}),
@@ -34,6 +35,7 @@ class Place:
             find_profile=lambda name: PROFILES[name] if name in PROFILES else Profile.from_toml(name),
             environ={"GAS_HOME": str(self.home), **env},
             folder=self.folder,
+            written=setting_words,
         )
 
 
@@ -67,7 +69,7 @@ def test_who_has_chosen_no_profile_gets_what_is_proposed_and_why(tmp_path: Path)
     assert (settings.profile.name, settings.origin("profile")) == ("sd15", "default, since it is here")
     assert (settings.editor, settings.origin("editor")) == ("cds", "profile sd15")
     assert not settings.said_by_user("profile") and not settings.said_by_user("planner")
-    assert load({"profile": "diorama"}).origin("profile") == "--profile"
+    assert load({"profile": "diorama"}).origin("profile") == "profile"
     assert load({}, {"GAS_PROFILE": "diorama"}).profile.name == "diorama"
     (tmp_path / "home" / "config.toml").write_text("profile = 'diorama'")
     assert load({}).profile.name == "diorama"

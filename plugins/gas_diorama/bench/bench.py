@@ -507,7 +507,7 @@ class _Bench:
             if fingerprint != wanted[key]:
                 raise UsageError(
                     f"{path}: {result.row!r} on {result.case} was run with other weights, options or cases than now",
-                    "name another folder with -o: results of different runs are not mixed",
+                    "name another folder: results of different runs are not mixed",
                 )
             found[key] = result
         return found

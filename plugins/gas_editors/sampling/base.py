@@ -122,8 +122,8 @@ def guided(predictor: Predictor, targets: Targets, guidance_scale: float) -> Noi
 
 
 def save_latent_map(watch: Watch, name: str, values: Tensor, size: tuple[int, int]) -> None:
-    """Hands a map `(h, w)` of the latent grid in [0, 1], enlarged to the picture's `size` (H, W), to `--save-maps`;
-    nothing is done where nobody asked for maps."""
+    """Hands a map `(h, w)` of the latent grid in [0, 1], enlarged to the picture's `size` (H, W), to
+    `watch.save_map`; nothing is done where nobody asked for maps."""
     if watch.save_map is not None:
         large = F.interpolate(values[None, None].float(), size=size, mode="bilinear", align_corners=False)
         watch.save_map(name, large[0, 0].clamp(0, 1).cpu().numpy())

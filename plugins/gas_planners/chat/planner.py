@@ -70,7 +70,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Preview:
-    """What would be sent, and where to: for `gas plan --dry-run`. Making it sends nothing.
+    """What would be sent, and where to: for a dry run. Making it sends nothing.
 
     `address` is None when nothing is sent. `remote`: it leaves this machine. `key`: where the key comes from (never the
     key), or None.

@@ -79,7 +79,7 @@ def test_other_numbers_of_words_are_refused_by_name(words: Any, source: str, tar
         replaced_words(words, source, target, N)
     assert repr(source) in caught.value.message and repr(target) in caught.value.message
     assert f"has {len(source.split())} words" in caught.value.message
-    assert "mode=refine" in caught.value.remedy
+    assert 'mode="refine"' in caught.value.remedy
     assert caught.value.exit_code == 3
 
 

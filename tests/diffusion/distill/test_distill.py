@@ -536,7 +536,7 @@ def test_nan_is_stopped_in_its_step_and_named(mask: Tensor | None) -> None:
         )
     assert len(steps) == 2
     assert caught.value.exit_code == 11
-    assert "--dtype fp32" in caught.value.remedy
+    assert 'dtype="fp32"' in caught.value.remedy
 
 
 def test_a_latent_that_runs_away_is_stopped() -> None:

@@ -528,7 +528,7 @@ def test_an_interrupted_run_goes_on_where_it_was(run: Bench) -> None:
 
 def test_a_folder_with_results_is_not_added_to_by_accident(run: Bench) -> None:
     run("perfect")
-    with pytest.raises(UsageError, match="--resume"):
+    with pytest.raises(UsageError, match="resume=True"):
         run("perfect")
 
 

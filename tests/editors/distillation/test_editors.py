@@ -251,7 +251,7 @@ def test_a_plan_without_whole_sentences_is_refused(name: str, runtime: Runtime, 
             continue
         with pytest.raises(InputRefused, match=f"no {missing} prompt") as caught:
             edit.edit(job(edit, plan))
-        assert "--" in caught.value.remedy
+        assert f"write {missing}_prompt into the plan" in caught.value.remedy
 
 
 @pytest.mark.parametrize("name", ["sds", "dds", "cds"])
@@ -513,7 +513,7 @@ def test_a_picture_from_another_world_is_refused(runtime: Runtime, tiny_sd: Path
     with pytest.raises(InputRefused, match="not from this model's world") as caught:
         edit.edit(job(edit))
     assert caught.value.exit_code == 3
-    assert "--profile sd15" in caught.value.remedy and "gas models pull sd15" in caught.value.remedy
+    assert 'profile="sd15"' in caught.value.remedy and "gas models pull sd15" in caught.value.remedy
     lenient = editor(DDSEditor, runtime, tiny_sd, accept_db=0)
     lenient.edit(job(lenient))
 

@@ -294,7 +294,7 @@ def test_without_a_segmenter_it_says_so(runtime: Runtime, folder: Path, rough: A
     edit = editor(runtime, folder, smoother=False)
     edited = edit.edit(replace(job(edit), segmenter=None))
     assert np.array_equal(edited.mask, box_mask((10, 10, 40, 30), (WIDTH, HEIGHT)))
-    assert "--grounder sam" in edited.log["notes"][0]
+    assert "the grounder sam" in edited.log["notes"][0]
     quiet = editor(runtime, folder, segments="none")
     assert quiet.edit(replace(job(quiet), segmenter=None)).log["notes"] == []
 
@@ -525,7 +525,7 @@ def test_a_photograph_on_the_command_line(tmp_path: Path, folder: Path, other: P
         timeout=240,
     )
     assert said.returncode == 0, said.stderr
-    assert "--grounder sam" in said.stderr and "bit for bit" in said.stderr and "Traceback" not in said.stderr
+    assert "the grounder sam" in said.stderr and "bit for bit" in said.stderr and "Traceback" not in said.stderr
     answer = json.loads(said.stdout)["data"]
     assert answer["log"]["turns"][0]["action"] == "remove" and answer["log"]["evaluations"] == 12
     assert answer["outside"]["max"] == 0

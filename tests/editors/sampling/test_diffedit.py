@@ -174,7 +174,7 @@ def test_sentences_that_mean_the_same_are_refused(runtime: Runtime, tiny_sd: Pat
     same = PLAN.model_copy(update={"target_prompt": PLAN.source_prompt})
     with pytest.raises(ResultRefused, match="'a red box on grass' and 'a red box on grass' mean the same") as caught:
         edit.edit(replace(job(edit), plan=same))
-    assert caught.value.exit_code == 11 and "--grounded" in caught.value.remedy
+    assert caught.value.exit_code == 11 and "grounded=True" in caught.value.remedy
     with pytest.raises(ResultRefused, match="mean the same"):
         long = "a red box " * 20  # they differ after the words that the text encoder sees
         cut = same.model_copy(update={"source_prompt": long + "here", "target_prompt": long + "there"})

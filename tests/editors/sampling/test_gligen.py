@@ -314,7 +314,7 @@ def test_every_subtask_needs_a_region(runtime: Runtime, folder: Path) -> None:
     edit = editor(runtime, folder)
     with pytest.raises(InputRefused, match=r"subtask 2 \('grass'\) has no region") as caught:
         edit.edit(replace(job(edit), regions=regions()[:1]))
-    assert "--box 'grass=" in caught.value.remedy
+    assert 'gas.Region("grass", box=' in caught.value.remedy
     bare = EditPlan(subtasks=PLAN.subtasks)
     with pytest.raises(InputRefused, match="no target prompt"):
         edit.edit(job(edit, bare))

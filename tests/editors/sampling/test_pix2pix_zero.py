@@ -299,7 +299,7 @@ def test_the_pictures_own_sentence_is_needed_and_the_target_is_not(runtime: Runt
     edit = editor(runtime, tiny_sd)
     with pytest.raises(InputRefused, match="no source prompt") as caught:
         edit.edit(replace(job(edit), plan=plan(BOX, source=" ", target="a blue ball")))
-    assert caught.value.exit_code == 3 and "--caption" in caught.value.remedy
+    assert caught.value.exit_code == 3 and "give source, or caption" in caught.value.remedy
     without, given = (replace(job(edit), plan=plan(BOX, target=target)) for target in ("", "a blue ball on grass"))
     assert np.array_equal(edit.edit(without).image, edit.edit(given).image)
 

@@ -300,7 +300,7 @@ def test_prompts_that_cannot_be_aligned_are_refused_before_anything_is_computed(
     with pytest.raises(InputRefused, match="words cannot be replaced one by one") as caught:
         edit.edit(job(edit, TWO))
     assert repr(TWO.source_prompt) in caught.value.message and repr(TWO.target_prompt) in caught.value.message
-    assert "mode=refine" in caught.value.remedy and caught.value.exit_code == 3
+    assert 'mode="refine"' in caught.value.remedy and caught.value.exit_code == 3
     assert not calls.rows
 
 

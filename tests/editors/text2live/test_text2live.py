@@ -471,7 +471,7 @@ def test_too_little_memory_says_what_to_do(runtime: Runtime, folder: Path, monke
     edit = editor(runtime, folder)
     with pytest.raises(OutOfResources, match="48x40") as caught:
         edit.edit(job(edit))
-    assert caught.value.exit_code == 7 and "-o width" in caught.value.remedy
+    assert caught.value.exit_code == 7 and "the option width" in caught.value.remedy
 
 
 def test_a_state_of_another_run_is_refused(runtime: Runtime, folder: Path) -> None:

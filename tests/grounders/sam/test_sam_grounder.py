@@ -258,7 +258,7 @@ def test_given_regions_stay_and_need_no_model(picture: np.ndarray) -> None:
 def test_a_region_without_a_place_asks_for_a_detector(folder: Path, picture: np.ndarray) -> None:
     with pytest.raises(ObjectNotFound, match="'a boat'") as raised:
         _sam(folder).ground(picture, [Region("a boat")])
-    assert "--grounder grounding-dino --grounder sam" in raised.value.remedy
+    assert 'grounders=("grounding-dino", "sam")' in raised.value.remedy
     with pytest.raises(ObjectNotFound):
         _sam(folder).ground(picture, [Region("a boat", mask=np.zeros((48, 80), np.float32))])
 

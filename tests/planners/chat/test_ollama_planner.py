@@ -154,7 +154,7 @@ def test_nobody_there_says_how_to_start_it():
 def test_a_filled_context_is_said():
     with FakeOllama([say(GOOD, fields={"prompt_eval_count": 8192})]) as server:
         plan = planner(server).plan(asked())
-    assert any("-o context" in w for w in plan.warnings)
+    assert any("the option context" in w for w in plan.warnings)
 
 
 def test_a_bad_reply_is_sent_back_once():
