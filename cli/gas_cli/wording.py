@@ -51,7 +51,9 @@ def _setting(flag: str, value: Value) -> str:
 def _drawn(way: str, phrase: str) -> str:
     if way not in _DRAWN:
         return f"--{way} DIR"
-    return f"--{way} {shlex.quote(f'{phrase}={_DRAWN[way]}')}" if phrase else f"--{way}"
+    # Quoted though there may be no need: the next phrase that is put in may have two words.
+    text = f"{phrase}={_DRAWN[way]}".replace("'", "'\"'\"'")
+    return f"--{way} '{text}'" if phrase else f"--{way}"
 
 
 def _text(value: Value) -> str:

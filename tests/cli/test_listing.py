@@ -19,6 +19,7 @@ from gas.settings.settings import Settings
 from gas.testing import FakeEditor
 from gas_cli import doctor
 from gas_cli.listing import print_backends, print_show, show_data
+from gas_cli.wording import setting_words
 
 STRANGER = Plugin("tint", "gas_tint", "gas-tint", "0.1")
 SPEC = BackendSpec("tint", "tests_tint:Tint", "tints [bold]things[/bold]", "gpu", "AGPL-3.0", "OpenRAIL-M")
@@ -57,7 +58,7 @@ def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Registry:
 
 
 def settings(registry: Registry, **flags: Any) -> Settings:
-    return Settings.load(flags, find_profile=registry.profile)
+    return Settings.load(flags, find_profile=registry.profile, written=setting_words)
 
 
 def test_table_shows_state_origin_and_licence(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:

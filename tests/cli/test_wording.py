@@ -26,7 +26,7 @@ from gas_cli.wording import flag_words, remedy, setting_words
         (Option({"steps": 60}), "-o steps=60"),
         (Option({"model": "a/b", "allow_pickle": True}, "gligen"), "-o gligen.model=a/b -o gligen.allow_pickle=true"),
         (Option({"context": None}, "ollama"), "-o ollama.context"),
-        (Given("dog", ("box",)), "--box dog=x0,y0,x1,y1"),
+        (Given("dog", ("box",)), "--box 'dog=x0,y0,x1,y1'"),
         (Given("red dog"), "--box 'red dog=x0,y0,x1,y1', --mask 'red dog=FILE' or --masks DIR"),
         (Given(how=("box", "mask")), "--box or --mask"),
         (Command("models pull", "sd15"), "gas models pull sd15"),
