@@ -10,13 +10,16 @@ import time
 
 import pytest
 from planner_cases import BAD, CANARY, EXAMPLE, GOOD, asked, cassette, photo, shape
+from pydantic import SecretStr
 
 from gas.errors import GasError, InputRefused, ModelUnavailable, PlanUnreadable, ServiceUnavailable, UsageError
 from gas.plan.file import plan_to_json
+from gas.remedies import Option, Remedy
 from gas.runtime import Runtime
 from gas.testing.contracts import PlannerContract
 from gas.testing.servers import FakeOpenAI, Reply, fail, say
 from gas.types import EditRequest
+from gas_cli import wording
 from gas_planners.chat import connection as service
 from gas_planners.chat.openai import OFFICIAL, OpenAIOptions, OpenAIPlanner
 
@@ -429,6 +432,14 @@ def test_a_key_goes_only_where_it_belongs(monkeypatch):
     assert CANARY not in str(sent[0]) and "org-canary" not in str(sent[0])
     assert sent[1]["authorization"] == "Bearer sk-mine"
     assert sent[2]["authorization"] == f"Bearer {CANARY}"  # the environment pairs this address with this key
+
+
+def test_a_key_in_a_remedy_is_hidden_in_both_wordings():
+    line = service.Line("x", secrets=[SecretStr(CANARY)])
+    remedy = Remedy("other_model", "known: {known}; {model}", known=f"a, {CANARY}", model=Option({"model": "a"}))
+    for failed in (service.CallFailed("failed", remedy), service.CallFailed("failed", f"known: a, {CANARY}")):
+        error = line.failure(failed)
+        assert "known: a, [key]" in error.remedy and CANARY not in wording.remedy(error)
 
 
 def test_a_named_login_without_a_key(monkeypatch):
