@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -15,8 +16,12 @@ os.environ["HF_HUB_CACHE"] = str(Path(tempfile.gettempdir()) / "gas-tests-have-n
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    with contextlib.suppress(ImportError):
+        import httpx  # noqa: F401 - it draws a random number when it is imported, which no test is to blame for
     from random_state import RandomStateGuard
 
+    if hasattr(config.option, "randomly_reset_seed"):
+        config.option.randomly_reset_seed = False  # the order is random; the state is the guard's affair
     config.pluginmanager.register(RandomStateGuard(), "random-state-guard")
 
 
