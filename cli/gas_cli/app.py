@@ -329,7 +329,8 @@ def backends(
     as_json: f.Json = False,
 ) -> None:
     """List what is installed, broken, and known but not installed; gas backends show NAME lists its options."""
-    from gas.backends.registry import ROLES, Registry
+    from gas.backends.registry import Registry
+    from gas.backends.roles import PLURALS
     from gas.errors import UsageError
     from gas_cli import listing
 
@@ -338,10 +339,10 @@ def backends(
         if name is None:
             raise UsageError("gas backends show needs a backend's name", "see: gas backends")
         listing.print_show(registry, name, f.open_session({"profile": profile}).settings, as_json=as_json)
-    elif what is None or (what in ROLES and name is None):
+    elif what is None or (what in PLURALS and name is None):
         listing.print_backends(registry, what, as_json=as_json)
     else:
-        raise UsageError(f"gas backends {what!r} is unknown", f"use {', '.join(ROLES)}, or: show NAME")
+        raise UsageError(f"gas backends {what!r} is unknown", f"use {', '.join(PLURALS)}, or: show NAME")
 
 
 @app.command()

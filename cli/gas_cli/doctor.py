@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gas.backends.registry import Registered, Registry
+from gas.backends.roles import CHOSEN, PROFILES
 from gas.errors import GasError
 from gas_cli import wording
 from gas_cli.output import people, print_json
@@ -177,10 +178,10 @@ def _plugins(registry: Registry) -> Iterable[Finding]:
     registry.look_everywhere()
     for fault in registry.broken:
         yield Finding("plugin", "broken", str(fault), "repair or uninstall it, or set GAS_PLUGINS=none")
-    for role in ("planners", "grounders", "editors"):
-        for entry in registry.entries(role):
+    for role in CHOSEN:
+        for entry in registry.entries(role.plural):
             if entry.missing:
-                topic = f"{role.removesuffix('s')} {entry.spec.name}"
+                topic = f"{role.name} {entry.spec.name}"
                 yield Finding(topic, "note", f"needs {', '.join(entry.missing)}", entry.install or "")
 
 
@@ -190,16 +191,12 @@ def _profiles(registry: Registry) -> Iterable[Finding]:
     from gas.settings import catalogue
     from gas_cli.models import size
 
-    registered = {entry.spec.name: entry for entry in registry.entries("profiles")}
+    registered = {entry.spec.name: entry for entry in registry.entries(PROFILES.plural)}
     for name in catalogue.profile_names(registry):
         topic = f"profile {name}"
         try:
             profile = registry.profile(name)
-            used = [
-                registry.find("planners", profile.planner),
-                *(registry.find("grounders", grounder) for grounder in profile.grounders),
-                registry.find("editors", profile.editor),
-            ]
+            used = [registry.find(role.plural, one) for role in CHOSEN for one in role.names(profile)]
             absent = [files for files in profile.models if models.look(files).state != "there"]
         except GasError as error:
             yield Finding(topic, "broken", error.message, wording.remedy(error))

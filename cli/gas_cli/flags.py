@@ -117,6 +117,7 @@ def open_session(
     in for environment and files. UsageError for an option whose backend is not in use.
     """
     from gas.backends.registry import Registry
+    from gas.backends.roles import CHOSEN
     from gas.run.session import Session
     from gas.settings.catalogue import default_profile
     from gas.settings.settings import Settings, environment_typos
@@ -124,8 +125,9 @@ def open_session(
 
     registry = Registry.discover()
     given = {name: value for name, value in flags.items() if value is not None}
-    if (grounders := given.pop("grounder", None)) is not None:
-        given["grounders"] = () if list(grounders) == ["none"] else tuple(grounders)
+    for several in (each for each in CHOSEN if each.several):
+        if (names := given.pop(several.name, None)) is not None:
+            given[several.setting] = () if list(names) == ["none"] else tuple(names)
 
     def settle(more: Mapping[str, Any]) -> Settings:
         if recorded is not None:
@@ -213,7 +215,9 @@ def options_for(editor: str, editors: Sequence[str], options: Sequence[Option]) 
 
 
 def _tables(options: Sequence[Option], settings: Settings, role: str) -> dict[str, dict[str, str]]:
-    chosen = {"planners": (settings.planner,), "grounders": settings.grounders, "editors": (settings.editor,)}
+    from gas.backends.roles import CHOSEN
+
+    chosen = {each.plural: each.names(settings) for each in CHOSEN}
     in_use = [name for names in chosen.values() for name in names]
     tables: dict[str, dict[str, str]] = {}
     for backend, name, value in options:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gas.backends.registry import ROLES, Registered, Registry
+from gas.backends.registry import Registered, Registry
+from gas.backends.roles import PLURALS, PROFILES, find_role
 from gas.validation import unknown
 from gas_cli.output import people, print_json, print_table
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def backends_data(registry: Registry, role: str | None = None) -> dict[str, Any]:
     """The backends of `role` (None: of all roles) and everything that is wrong with plugins, as plain JSON values."""
-    entries = [entry for each in ([role] if role else ROLES) for entry in registry.entries(each)]
+    entries = [entry for each in ([role] if role else PLURALS) for entry in registry.entries(each)]
     return {"backends": [_entry(entry) for entry in entries], "broken": [asdict(fault) for fault in registry.broken]}
 
 
@@ -26,7 +27,7 @@ def print_backends(registry: Registry, role: str | None = None, *, as_json: bool
     if as_json:
         print_json("backends", data)
         return
-    for each in ROLES:
+    for each in PLURALS:
         rows = [entry for entry in data["backends"] if entry["role"] == each]
         if rows:
             print_table(each, ("name", "state", "summary", "licence"), [_row(entry) for entry in rows])
@@ -43,12 +44,12 @@ def show_data(registry: Registry, name: str, settings: Settings) -> list[dict[st
 
     Options come with type, default, the value that holds under `settings`, and that value's origin.
     """
-    found = [entry for role in ROLES for entry in registry.entries(role) if entry.spec.name == name]
+    found = [entry for role in PLURALS for entry in registry.entries(role) if entry.spec.name == name]
     if not found:
-        for role in ROLES:
+        for role in PLURALS:
             if any((fault.role, fault.name) == (role, name) for fault in registry.broken):
                 registry.find(role, name)  # raises PluginBroken with the reason
-        known = [entry.spec.name for role in ROLES for entry in registry.entries(role)]
+        known = [entry.spec.name for role in PLURALS for entry in registry.entries(role)]
         raise unknown("backend", name, known, "see: gas backends")
     return [_details(registry, entry, settings) for entry in found]
 
@@ -84,7 +85,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, str, str, str]:
 
 def _details(registry: Registry, entry: Registered, settings: Settings) -> dict[str, Any]:
     data = _entry(entry)
-    if entry.role == "profiles":
+    if entry.role == PROFILES.plural:
         profile = registry.profile(entry.spec.name)
         return {**data, "profile": profile.model_dump(mode="json")}
     name = entry.spec.name
@@ -140,7 +141,7 @@ def _print_details(entry: dict[str, Any]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
-    console.print(f"{entry['name']} ({entry['role'].removesuffix('s')}): {entry['summary']}")
+    console.print(f"{entry['name']} ({find_role(entry['role']).name}): {entry['summary']}")
     console.print(f"from {entry['distribution']} {entry['version']}, {entry['target']}")
     for label in ("licence", "weights"):
         if entry[label]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from gas.backends.roles import CHOSEN
 from gas.errors import GasError
 from gas.remedies import Command, Given, Install, Kind, Option, Setting, Value, shell_words
 
@@ -35,7 +36,8 @@ def flag_words(kind: Kind) -> str:
 
 def setting_words(name: str) -> str:
     """The flag that sets the setting `name`."""
-    return "-o" if name == "options" else f"--{name}"
+    singular = {role.setting: role.name for role in CHOSEN}
+    return "-o" if name == "options" else f"--{singular.get(name, name)}"
 
 
 def _setting(flag: str, value: Value) -> str:

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gas.backends.spec import ROLES, BackendSpec, BrokenPlugin, Contents, Plugin
+from gas.backends.roles import ROLES, Role, find_role
+from gas.backends.spec import BackendSpec, BrokenPlugin, Contents, Plugin
 from gas.validation import nearest
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def read_module(plugin: Plugin, module: ModuleType | Any) -> Contents:
     broken = [plugin.broken(reason) for reason in _wrong_hooks(module)]
     specs: list[tuple[str, BackendSpec]] = []
     for role in ROLES:
-        hook = f"gas_register_{role}"
+        hook = role.hook
         if not hasattr(getattr(module, hook, None), "gas_impl"):
             continue
         manager = pluggy.PluginManager("gas")
@@ -59,14 +60,14 @@ def read_module(plugin: Plugin, module: ModuleType | Any) -> Contents:
                 for spec in answer:
                     if not isinstance(spec, BackendSpec):
                         raise TypeError(f"{spec!r} is not a BackendSpec")
-                    specs.append((role, spec))
+                    specs.append((role.plural, spec))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
             broken.append(plugin.broken(f"{hook}() failed: {_reason(error)}"))
     if not specs and not broken and not _has_hooks(module):
         broken.append(plugin.broken("registers nothing: it has no function marked @gas.hookimpl"))
-    for role, spec in specs:
-        if (reason := _target_missing(role, spec, read_source=not plugin.builtin)) is not None:
-            broken.append(plugin.broken(reason, role, spec.name))
+    for plural, spec in specs:
+        if (reason := _target_missing(find_role(plural), spec, read_source=not plugin.builtin)) is not None:
+            broken.append(plugin.broken(reason, plural, spec.name))
     bad = {(b.role, b.name) for b in broken}
     return Contents(plugin, tuple(s for s in specs if (s[0], s[1].name) not in bad), tuple(broken))
 
@@ -173,12 +174,12 @@ class _OnlyHook:
 
 
 def _has_hooks(module: Any) -> bool:
-    return any(hasattr(getattr(module, f"gas_register_{role}", None), "gas_impl") for role in ROLES)
+    return any(hasattr(getattr(module, role.hook, None), "gas_impl") for role in ROLES)
 
 
 def _wrong_hooks(module: Any) -> Iterator[str]:
     """A reason for each function of `module` that looks like a hook and is none."""
-    hooks = [f"gas_register_{role}" for role in ROLES]
+    hooks = [role.hook for role in ROLES]
     for name, value in sorted(vars(module).items()):
         if not callable(value):
             continue
@@ -192,7 +193,7 @@ def _wrong_hooks(module: Any) -> Iterator[str]:
             yield f"unknown hook {name!r}" + (f"; did you mean {guess!r}?" if guess else f"; known: {', '.join(hooks)}")
 
 
-def _target_missing(role: str, spec: BackendSpec, read_source: bool) -> str | None:
+def _target_missing(role: Role, spec: BackendSpec, read_source: bool) -> str | None:
     """Why the target of `spec` cannot be there, found without importing it; None when it seems to be.
 
     With `read_source` its source is searched for the name; that is lenient, and the import, when it comes, has the last
@@ -201,8 +202,8 @@ def _target_missing(role: str, spec: BackendSpec, read_source: bool) -> str | No
     import sys
     from importlib.util import find_spec
 
-    if (role == "profiles") != spec.attribute.endswith(".toml"):
-        wanted = "package:file.toml" if role == "profiles" else "module:Class"
+    if (role.base is None) != spec.attribute.endswith(".toml"):
+        wanted = "package:file.toml" if role.base is None else "module:Class"
         return f"target {spec.target!r} must be of the form {wanted!r}"
     try:
         found = find_spec(spec.module)
@@ -210,7 +211,7 @@ def _target_missing(role: str, spec: BackendSpec, read_source: bool) -> str | No
         return f"target {spec.target!r} cannot be found: {error}"
     if found is None:
         return f"target {spec.target!r} names a module that is not there"
-    if role == "profiles":
+    if role.base is None:
         folders = list(found.submodule_search_locations or ())
         if folders and not any(os.path.isfile(os.path.join(folder, spec.attribute)) for folder in folders):
             return f"target {spec.target!r} names a file that is not there"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gas.backends.entry_points import find_plugins, missing_packages, select
 from gas.backends.probe import probe, read_module, read_plugin
-from gas.backends.spec import ROLES as ROLES
+from gas.backends.roles import PROFILES, find_role
 from gas.backends.spec import BackendSpec as BackendSpec
 from gas.backends.spec import BrokenPlugin as BrokenPlugin
 from gas.backends.spec import Contents, Plugin
@@ -54,7 +54,7 @@ class Registered:
 
 
 class Registry:
-    """The backends of this installation, by role (planners, grounders, editors, profiles) and name.
+    """The backends of this installation, by role ("planners", "editors", ...: `gas.backends.roles`) and name.
 
     The toolkit's own plugins are looked at first, third parties' only for a listing or for a name that is not the
     toolkit's own. `plugins` is, when not given, what the environment variable GAS_PLUGINS says: "none" keeps third
@@ -88,7 +88,7 @@ class Registry:
 
     def entries(self, role: str) -> list[Registered]:
         """All backends of `role`, the toolkit's own first, with the plugin that each came with."""
-        _check_role(role)
+        find_role(role)
         self.look_everywhere()
         return [entry for (r, _), entry in self._known.items() if r == role]
 
@@ -110,7 +110,7 @@ class Registry:
 
     def find(self, role: str, name: str) -> Registered:
         """The backend `name` of `role`. UsageError with the nearest name; PluginBroken when its plugin is at fault."""
-        _check_role(role)
+        singular = find_role(role).name
         self._discover_builtin()
         if (role, name) not in self._known:
             self.look_everywhere()
@@ -122,7 +122,7 @@ class Registry:
         remedy = "see: gas backends"
         if self._broken:
             remedy = f"{len(self._broken)} plugin faults may hide it, see: gas backends"
-        raise unknown(role.removesuffix("s"), name, (n for r, n in self._known if r == role), remedy)
+        raise unknown(singular, name, (n for r, n in self._known if r == role), remedy)
 
     # What it does
 
@@ -136,13 +136,9 @@ class Registry:
         from gas.backends import options
 
         entry = self.find(role, name)
-        if role == "profiles":
+        if find_role(role) is PROFILES:
             raise UsageError(f"{name!r} is a profile, which is a value", "ask for it with Registry.profile")
-        base: type[Backend] = {
-            "planners": interfaces.Planner,
-            "grounders": interfaces.Grounder,
-            "editors": interfaces.Editor,
-        }[role]
+        base = find_role(role).base_class()
         with self.calling(role, name, importing=True):
             try:
                 # Prints at import must not get into data on standard output.
@@ -195,15 +191,16 @@ class Registry:
         self._discover_builtin()
         own = user_profiles()
         if name in own:
-            if ("profiles", name) in self._known and self._known["profiles", name].plugin.builtin:
+            holder = self._known.get((PROFILES.plural, name))
+            if holder is not None and holder.plugin.builtin:
                 raise UsageError(f"{own[name]} has the name of a built-in profile", "give the file another name")
             return Profile.from_toml(own[name])
         try:
-            entry = self.find("profiles", name)
+            entry = self.find(PROFILES.plural, name)
         except UsageError:
-            known = [*own, *(n for r, n in self._known if r == "profiles")]
+            known = [*own, *(n for r, n in self._known if r == PROFILES.plural)]
             raise unknown("profile", name, known, "or the path of a .toml file") from None
-        with self.calling("profiles", name):
+        with self.calling(PROFILES.plural, name):
             return Profile.from_package(entry.spec.module, entry.spec.attribute)
 
     @contextlib.contextmanager
@@ -263,11 +260,6 @@ class Registry:
                 owners = ", ".join(f"{p.name!r} of {p.distribution}" for p in others)
                 reason = f"the name is taken by plugin {owners}" if holder else f"the name is also claimed by {owners}"
                 self._broken.append(entry.plugin.broken(reason, *key))
-
-
-def _check_role(role: str) -> None:
-    if role not in ROLES:
-        raise unknown("role", role, ROLES)
 
 
 def _fault(entry: Registered, reason: str, remedy: Remedy | None = None) -> PluginBroken:

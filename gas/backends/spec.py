@@ -11,9 +11,6 @@ GROUP = "gas"
 OWN_DISTRIBUTION = "gas-edit"
 
 
-ROLES = ("planners", "grounders", "editors", "profiles")
-
-
 _NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gas.backends.profiles import Profile, user_profiles
 from gas.backends.registry import Registry
+from gas.backends.roles import PROFILES
 from gas.errors import GasError, ModelUnavailable
 from gas.models.cache import look
 from gas.models.manifest import CACHE_PREFIX, ModelFiles, resolve_model
@@ -46,7 +47,7 @@ def known_models(registry: Registry, broken: Callable[[str, GasError], None] | N
 
 def profile_names(registry: Registry) -> list[str]:
     """The names of all profiles, plugins' and the user's own, sorted."""
-    return sorted({entry.spec.name for entry in registry.entries("profiles")} | set(user_profiles()))
+    return sorted({entry.spec.name for entry in registry.entries(PROFILES.plural)} | set(user_profiles()))
 
 
 def chosen_models(registry: Registry, names: Sequence[str]) -> list[KnownModel]:

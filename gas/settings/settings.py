@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gas.backends.options import Layer
+from gas.backends.roles import CHOSEN, find_role
 from gas.errors import UsageError
 from gas.folders import config_folder
 from gas.remedies import Option, Remedy
@@ -59,6 +60,7 @@ class Values(BaseModel):
 
 
 _PROFILE = "diorama"
+_LISTS = {role.setting for role in CHOSEN if role.several}
 _DEFAULTS = Values(device="auto", dtype="auto", offline=False, grow=0.15, grounded=False)
 
 
@@ -93,9 +95,7 @@ class Settings:
         from_profile = _Source(
             lambda _: f"profile {self.profile.name}",
             Values(
-                planner=self.profile.planner,
-                grounders=self.profile.grounders,
-                editor=self.profile.editor,
+                **{role.setting: getattr(self.profile, role.setting) for role in CHOSEN},
                 grounded=self.profile.grounded,
                 options=self.profile.options,
             ),
@@ -175,10 +175,11 @@ class Settings:
 
         For an editor the setting `model` is its option `model`, beneath the other options of the same layer.
         """
+        takes_model = find_role(role).takes_model
         layers = []
         for source in self._sources:
             values = dict(source.values.options.get(backend, {}))
-            if role == "editors" and source.values.model is not None:
+            if takes_model and source.values.model is not None:
                 values.setdefault("model", source.values.model)
             if values:
                 layers.append(Layer(source.name("model" if list(values) == ["model"] else "options"), values))
@@ -242,7 +243,7 @@ def _from_environment(environ: Mapping[str, str]) -> _Source:
         if name == "options" or not text.strip():
             continue
         names[name] = _variable(name)
-        given[name] = _names(text) if name == "grounders" else text.strip()
+        given[name] = _names(text) if name in _LISTS else text.strip()
     return _Source(lambda name: names.get(name, _variable(name)), _check(given, lambda name: names.get(name, name)))
 
 
