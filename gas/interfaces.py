@@ -1,19 +1,21 @@
-"""What a backend is: a class with a model of its options and one method; and what an editor is given and gives back."""
+"""What a backend is: a class with a model of its options and one method; and what it is given and gives back."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from gas.types import EditPlan, Region
+from gas.errors import UsageError
+from gas.preview import Preview
+from gas.types import EditPlan, EditRequest, Region, Suggestions
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
-    from gas.types import EditRequest, Image, Mask
+    from gas.types import Image, Mask
 
 
 class Options(BaseModel):
@@ -26,80 +28,7 @@ class Options(BaseModel):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
 
-class Backend(ABC):  # noqa: B024 (its children are the interfaces)
-    """Base of every backend: built once with its options and the shared runtime, then called."""
-
-    options_type: ClassVar[type[Options]] = Options
-
-    def __init__(self, options: Options, runtime: Runtime) -> None:
-        self.options: Any = options
-        self.runtime = runtime
-
-
-class Planner(Backend):
-    """Splits a request into subtasks."""
-
-    @property
-    def remote(self) -> bool:
-        """Whether planning sends the request or the picture to another machine; then the user must have named it."""
-        return False
-
-    @abstractmethod
-    def plan(self, request: EditRequest) -> EditPlan:
-        """The plan for `request`. Raises PlanUnreadable (exit 4) or ServiceUnavailable (exit 8)."""
-
-
-class Grounder(Backend):
-    """Finds things, or refines what another grounder found. Grounders chain as a list."""
-
-    segments: ClassVar[bool] = False
-    """Whether it can turn a box into a mask, and all of a picture into segments when asked with no regions."""
-
-    detects: ClassVar[bool] = True
-    """Whether it looks for phrases; False for one that only refines what others have found."""
-
-    @abstractmethod
-    def ground(self, image: Image, regions: Sequence[Region]) -> list[Region]:
-        """The regions, in the order asked, with more of box, mask and score filled in.
-
-        `image` is `(H, W, 3)` uint8 upright RGB; boxes and masks are in its pixels. A region with `given=True` is
-        returned as it is. Raises ObjectNotFound (exit 5), naming the phrase, the best score and the threshold. A
-        segmenter asked with no regions returns all segments of the picture.
-        """
-
-
-class Editor(Backend):
-    """Changes a picture."""
-
-    needs_regions: ClassVar[bool] = False
-    """Whether every subtask must come with a region; the pipeline then asks the grounders, or refuses."""
-
-    finds_regions: ClassVar[bool] = False
-    """Whether it finds its places itself: grounders are then not asked for them, and only the regions that the user
-    drew and a segmenter are handed to it."""
-
-    confines: ClassVar[bool] = False
-    """Whether `edit` confines each subtask to its region itself when `job.grounded` is set. For an editor that does not
-    a grounded run goes subtask by subtask and is composited in turn (`gas.run.turns`)."""
-
-    def resolution(self) -> int:
-        """Side in pixels of the square whose area the working image should have (512 for Stable Diffusion 1.x)."""
-        return 512
-
-    def multiple(self) -> int:
-        """Number that the working image's sides must be divisible by."""
-        return 8
-
-    def check(self, image: Image) -> None:
-        """Raises InputRefused (exit 3) for a picture that the editor would refuse whatever was asked of it.
-
-        `image` is the whole picture at native size. The pipeline asks when something was not found, since "there is no
-        dog" would be the wrong answer for a picture of which a small model knows nothing.
-        """
-
-    @abstractmethod
-    def edit(self, job: EditJob) -> Edited:
-        """The edited image, at the size of `job.image`, with what was measured on the way."""
+# --- what backends are given and give back ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -169,3 +98,109 @@ class Edited:
     mask: Mask | None = None
     stopped: bool = False
     log: Mapping[str, Any] = field(default_factory=dict)
+
+
+# --- backends ---------------------------------------------------------------------------------------------------------
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+JobT = TypeVar("JobT", contravariant=True)
+
+
+class Backend(ABC, Generic[OptionsT, JobT]):
+    """Base of every backend: built once with its options and the shared runtime, then called with a job.
+
+    `Editor[TintOptions]` says to a type checker what `self.options` is; a plain `Editor` leaves it open.
+    """
+
+    options_type: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: OptionsT, runtime: Runtime) -> None:
+        self.options = options
+        self.runtime = runtime
+
+    @property
+    def remote(self) -> bool:
+        """Whether it sends the request or the picture to another machine; then it is used only if the user named it."""
+        return False
+
+    def preview(self, job: JobT) -> Preview:
+        """What would leave this machine if the backend were called with `job`. Nothing is sent.
+
+        Write one for whatever sends something, to a service on this machine too. Without it a backend that is not
+        `remote` says that nothing is sent, and one that is says that it cannot show what.
+        """
+        return Preview(remote=self.remote, complete=not self.remote)
+
+
+class Planner(Backend[OptionsT, EditRequest]):
+    """Splits a request into subtasks."""
+
+    suggests: ClassVar[bool] = False
+    """Whether it can look at a picture and say what to change in it (`suggest`)."""
+
+    @abstractmethod
+    def plan(self, request: EditRequest) -> EditPlan:
+        """The plan for `request`. Raises PlanUnreadable (exit 4) or ServiceUnavailable (exit 8)."""
+
+    def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
+        """Changes that suit `image`, `(H, W, 3)` uint8 upright RGB; `avoid` are requests to leave out.
+
+        UsageError (2) by a planner that sees no pictures; PlanUnreadable (4) when the model's replies were of no use;
+        ServiceUnavailable (8) when there was none.
+        """
+        raise UsageError(
+            f"{type(self).__name__} sees no pictures, so it has nothing to suggest", "name a planner that sees"
+        )
+
+
+class Grounder(Backend[OptionsT, Any]):
+    """Finds things, or refines what another grounder found. Grounders chain as a list."""
+
+    segments: ClassVar[bool] = False
+    """Whether it can turn a box into a mask, and all of a picture into segments when asked with no regions."""
+
+    detects: ClassVar[bool] = True
+    """Whether it looks for phrases; False for one that only refines what others have found."""
+
+    @abstractmethod
+    def ground(self, image: Image, regions: Sequence[Region]) -> list[Region]:
+        """The regions, in the order asked, with more of box, mask and score filled in.
+
+        `image` is `(H, W, 3)` uint8 upright RGB; boxes and masks are in its pixels. A region with `given=True` is
+        returned as it is. Raises ObjectNotFound (exit 5), naming the phrase, the best score and the threshold. A
+        segmenter asked with no regions returns all segments of the picture.
+        """
+
+
+class Editor(Backend[OptionsT, EditJob]):
+    """Changes a picture."""
+
+    needs_regions: ClassVar[bool] = False
+    """Whether every subtask must come with a region; the pipeline then asks the grounders, or refuses."""
+
+    finds_regions: ClassVar[bool] = False
+    """Whether it finds its places itself: grounders are then not asked for them, and only the regions that the user
+    drew and a segmenter are handed to it."""
+
+    confines: ClassVar[bool] = False
+    """Whether `edit` confines each subtask to its region itself when `job.grounded` is set. For an editor that does not
+    a grounded run goes subtask by subtask and is composited in turn (`gas.run.turns`)."""
+
+    def resolution(self) -> int:
+        """Side in pixels of the square whose area the working image should have (512 for Stable Diffusion 1.x)."""
+        return 512
+
+    def multiple(self) -> int:
+        """Number that the working image's sides must be divisible by."""
+        return 8
+
+    def check(self, image: Image) -> None:
+        """Raises InputRefused (exit 3) for a picture that the editor would refuse whatever was asked of it.
+
+        `image` is the whole picture at native size. The pipeline asks when something was not found, since "there is no
+        dog" would be the wrong answer for a picture of which a small model knows nothing.
+        """
+
+    @abstractmethod
+    def edit(self, job: EditJob) -> Edited:
+        """The edited image, at the size of `job.image`, with what was measured on the way."""

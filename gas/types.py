@@ -108,6 +108,30 @@ class EditPlan(_Value):
         return ", ".join(s.instruction or f"{s.action} {s.source or s.target}" for s in self.subtasks)
 
 
+class Suggestion(_Value):
+    """A change that suits a picture: its two phrases, and the request that asks for it."""
+
+    source: str
+    target: str
+    request: str
+
+
+class Suggestions(_Value):
+    """What a planner proposed for one picture. `request` asks for all at once; every planner reads it, and each
+    alone."""
+
+    version: Literal[1] = 1
+    suggestions: tuple[Suggestion, ...]
+    request: str
+    reasoning: str = ""
+    warnings: tuple[str, ...] = ()
+    planner: str
+    model: str | None = None
+    service: str | None = None
+    prompt_tokens: int | None = None
+    reply_tokens: int | None = None
+
+
 @dataclass(frozen=True)
 class EditRequest:
     """What the user asked for. `image` is the upright picture at native resolution; `caption` describes it, if given.

@@ -293,6 +293,9 @@ def replay(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="a picture that gas wrote, or its record")],
     picture: Annotated[Path | None, typer.Option("--input", help="the original; default: its name beside OUT")] = None,
     o: f.Out = None,
+    editor: Annotated[
+        str | None, typer.Option(help="the recorded editor, named by you: allows one that sends pictures away")
+    ] = None,
     model: f.Model = None,
     device: f.Device = None,
     overwrite: f.Overwrite = False,
@@ -306,7 +309,7 @@ def replay(
         from gas.errors import UsageError
 
         raise UsageError("gas replay takes no options of backends", "change them with gas edit")
-    flags = {"model": model, "device": device}
+    flags = {"editor": editor, "model": model, "device": device}
     command.replay(output, picture, out=out, flags=flags, overwrite=overwrite, as_json=as_json)
 
 

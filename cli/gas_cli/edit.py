@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas import files
-from gas.errors import Interrupted
+from gas.errors import Interrupted, UsageError
 from gas.picture import photo as photos
 from gas.picture import photo_write
+from gas.remedies import Command, Remedy
 from gas.run import job as workflow
 from gas.run import record as records
 from gas.run.session import new_seed
@@ -78,6 +79,11 @@ def replay(
     """Makes an output again from its record, and says what drifted."""
     console = people()
     then = records.read_record(output)
+    if flags["editor"] not in {None, then.editor.name}:
+        raise UsageError(
+            f"the record is of an edit by {then.editor.name!r}, not by {flags['editor']!r}",
+            Remedy("edit_anew", "for another editor: {edit}", edit=Command("edit")),
+        )
     photo = photos.read(picture or output.with_name(then.input.name))
     job = workflow.again(then, photo, lambda recorded: f.open_session(flags, recorded=recorded))
     out = out or files.name_beside(output, output.suffix, tag="replayed")

@@ -131,7 +131,7 @@ def open_session(
 
     def settle(more: Mapping[str, Any]) -> Settings:
         if recorded is not None:
-            return Settings.of({**recorded, **more}, find_profile=registry.profile)
+            return Settings.of(more, find_profile=registry.profile, recorded=recorded)
         return Settings.load(
             more, find_profile=registry.profile, default_profile=default_profile, written=setting_words
         )
@@ -139,13 +139,8 @@ def open_session(
     if recorded is None:
         for sentence in environment_typos():
             typer.echo(f"warning: {sentence}", err=True)
-    if recorded is not None and "model" in given:
-        # The record's option says only what the model was called; a flag says where it is.
-        options = [*options, (recorded["editor"], "model", given["model"])]
     if options:
-        tables = _tables(options, settle(given), role)
-        below = (recorded or {}).get("options", {})
-        given["options"] = {name: {**below.get(name, {}), **tables.get(name, {})} for name in {*below, *tables}}
+        given["options"] = _tables(options, settle(given), role)
     return Session(settle(given), registry)
 
 

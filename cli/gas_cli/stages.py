@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.errors import BatchIncomplete, InputRefused, PlanUnreadable, UsageError
 from gas_cli import flags as f
 from gas_cli.output import people, print_error, print_json, print_text, warn
 
 if TYPE_CHECKING:
+    from gas.interfaces import Planner
     from gas.run.session import Session
     from gas.types import EditPlan, EditRequest
 
@@ -37,7 +39,7 @@ def plan(
     if out is not None and not overwrite:
         files.refuse_existing([out])
     read = photo.read(picture)
-    session = f.open_session(flags, options, role="planners")
+    session = f.open_session(flags, options, role=PLANNERS.plural)
     if dry_run:
         _dry_run(session, f.edit_request(read.pixels, instructions, 0, words), as_json)
         return
@@ -87,7 +89,7 @@ def ground(
 
     console = people()
     read = photo.read(picture)
-    session = f.open_session(flags, options, role="grounders")
+    session = f.open_session(flags, options, role=GROUNDERS.plural)
     made = f.the_plan(session, read.pixels, plan, instructions, session.settings.seed or 0, words)
     warn(console, [*read.warnings, *made.warnings])
     given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
@@ -130,7 +132,7 @@ def _defaults(editor: str) -> dict[str, Any]:
     from gas.errors import GasError
 
     try:
-        return Registry.discover().load("editors", editor).options_type().model_dump(mode="json")
+        return Registry.discover().load(EDITORS.plural, editor).options_type().model_dump(mode="json")
     except GasError:
         return {}
 
@@ -139,18 +141,13 @@ def suggest(pictures: Sequence[Path], *, options: Sequence[f.Option], flags: Map
     """Shows what a planner that can see would change in each picture. One that fails is named and stops no other."""
     from gas.picture import photo
 
-    session = f.open_session(flags, options, role="planners")
-    planner = session.planner()
-    if not hasattr(planner, "suggest"):
-        raise UsageError(
-            f"planner {session.settings.planner!r} sees no pictures, so it has nothing to suggest",
-            "name one that does, e.g. --planner ollama",
-        )
+    session = f.open_session(flags, options, role=PLANNERS.plural)
+    session.planner()  # one that may not be asked is refused before any picture is read
     answers, failed = [], []
     for picture in pictures:
         try:
             read = photo.read(picture)
-            answer = planner.suggest(read.pixels)
+            answer = session.suggest(read.pixels)
         except (InputRefused, PlanUnreadable) as error:
             failed.append(error)
             if len(pictures) > 1:
@@ -184,18 +181,13 @@ def set_key(name: str) -> None:
 def _dry_run(session: Session, request: EditRequest, as_json: bool) -> None:
     """Prints what planning would send, and where to; sends nothing."""
     name = session.settings.planner
-    planner = session.backend("planners", name)  # looking at what would be sent sends nothing, whoever chose it
-    if not hasattr(planner, "preview"):
-        if as_json:
-            print_json("plan", {"planner": name, "address": None, "remote": False})
-        else:
-            print_text(f"planner {name} sends nothing; the request and the picture stay on this machine")
-        return
-    sent = planner.preview(request)
+    planner: Planner = session.backend(PLANNERS.plural, name)  # to look sends nothing, whoever chose it
+    with session.registry.calling(PLANNERS.plural, name):
+        sent = planner.preview(request)
     if as_json:
-        print_json("plan", sent.as_json())
+        print_json("plan", sent.as_json(PLANNERS.name, name))
     else:
-        print_text("\n".join(sent.lines()))
+        print_text("\n".join(sent.lines(PLANNERS.name, name)))
 
 
 def _print_plan(plan: EditPlan) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from gas.errors import ObjectNotFound, PluginBroken, ResultRefused, UsageError
+from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
+from gas.errors import GasError, ObjectNotFound, PluginBroken, ResultRefused, UsageError
 from gas.interfaces import EditJob, Watch
 from gas.remedies import OTHER_SEED, Given, Option, Remedy, Setting
 from gas.run.result import EditResult
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
 
     from gas.backends.options import Settled
     from gas.backends.registry import Registry
-    from gas.interfaces import Edited, Editor, Grounder, Planner
+    from gas.backends.roles import Role
+    from gas.interfaces import Backend, Edited, Editor, Grounder, Planner
     from gas.settings.settings import Settings
-    from gas.types import Image, Mask
+    from gas.types import Image, Mask, Suggestions
 
 WorkMode = Literal["auto", "full", "crop"]
 
@@ -60,30 +63,54 @@ class Session:
         return cls(settings, registry)
 
     def plan(self, request: EditRequest) -> EditPlan:
-        """The plan that the session's planner makes of `request`. Errors as `planner`, and those of planning."""
+        """The plan that the session's planner makes of `request`. Errors as `use`, and those of planning."""
         planner = self.planner()
-        with self.registry.calling("planners", self.settings.planner):
+        with self.registry.calling(PLANNERS.plural, self.settings.planner):
             return planner.plan(request)
 
-    def planner(self) -> Planner:
-        """The session's planner, if it may be asked.
+    def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
+        """Changes that suit `image`, from the session's planner; `avoid` are requests to leave out.
 
-        UsageError for one that sends the picture away unless the user named it: neither a profile nor a folder's
-        settings may choose that.
+        UsageError (2), naming the planners that can, when this one sees no pictures. Other errors as `use`, and those
+        of `Planner.suggest`.
         """
-        planner: Planner = self.backend("planners", self.settings.planner)
-        if planner.remote and not self.settings.said_by_user("planner"):
+        planner, name = self.planner(), self.settings.planner
+        if not planner.suggests:
+            others = {f"other{i}": Setting(PLANNERS.name, one) for i, one in enumerate(self._that_suggest())}
             raise UsageError(
-                f"planner {self.settings.planner!r} sends the picture to another machine, and it was chosen by "
-                f"{self.settings.origin('planner')}, not by you",
+                f"planner {name!r} sees no pictures, so it has nothing to suggest",
+                Remedy("name_planner", f"name one that does: {', '.join(f'{{{gap}}}' for gap in others)}", **others),
+            )
+        with self.registry.calling(PLANNERS.plural, name):
+            return planner.suggest(image, caption, avoid)
+
+    def planner(self) -> Planner:
+        """The session's planner, if it may be asked; errors as `use`."""
+        planner: Planner = self.use(PLANNERS, self.settings.planner)
+        return planner
+
+    def use(self, role: Role, name: str) -> Any:
+        """The backend `name` of `role`, to be called with a picture.
+
+        UsageError (2) for one that sends pictures to another machine unless the user named it, by a flag, a variable or
+        the own settings: neither a profile, nor a folder's settings, nor a record may choose that.
+        """
+        backend: Backend = self.backend(role.plural, name)
+        with self.registry.calling(role.plural, name):
+            remote = backend.remote
+        if remote and name in role.names(self.settings) and not self.settings.said_by_user(role.setting):
+            here = {"here": Setting(role.name, role.stay_here)} if role.stay_here else {}
+            raise UsageError(
+                f"{role.name} {name!r} sends the picture to another machine, and it was chosen by "
+                f"{self.settings.origin(role.setting)}, not by you",
                 Remedy(
-                    "allow_planner",
-                    "name it to allow that: {planner}; or stay here: {rules}",
-                    planner=Setting("planner", self.settings.planner),
-                    rules=Setting("planner", "rules"),
+                    "allow_remote",
+                    "name it to allow that: {backend}" + ("; or stay here: {here}" if here else ""),
+                    backend=Setting(role.setting, role.names(self.settings) if role.several else name),
+                    **here,
                 ),
             )
-        return planner
+        return backend
 
     def ground(
         self, image: Image, plan: EditPlan, given: Sequence[Region] = (), *, required: bool | None = None
@@ -101,13 +128,13 @@ class Session:
         matched = match(given, plan)
         open_subtasks = sorted(set(range(len(plan.subtasks))) - {region.subtask for region in matched})
         if required is None:
-            editor: Editor = self.backend("editors", self.settings.editor)
+            editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
             if editor.finds_regions and not self.settings.grounded:
                 return tuple(matched)
             required = editor.needs_regions or self.settings.grounded
         if not open_subtasks:
             return tuple(matched)
-        if not required and not any(self.backend("grounders", name).detects for name in self.settings.grounders):
+        if not required and not any(self.backend(GROUNDERS.plural, name).detects for name in self.settings.grounders):
             return tuple(matched)
         wanted = [Region(plan.subtasks[index].region_phrase, subtask=index) for index in open_subtasks]
         for region in wanted:
@@ -121,9 +148,9 @@ class Session:
         subtasks = [index for index in open_subtasks if shared.get(index, index) == index]
         asked = [region for region in wanted if region.subtask in subtasks]
         for name in self.settings.grounders:
-            grounder: Grounder = self.backend("grounders", name)
+            grounder: Grounder = self.use(GROUNDERS, name)
             try:
-                with self.registry.calling("grounders", name):
+                with self.registry.calling(GROUNDERS.plural, name):
                     answer = grounder.ground(image, asked)
             except ObjectNotFound:
                 self._refuse_foreign(image)
@@ -161,7 +188,7 @@ class Session:
         from gas.picture.frame import to_working, work_frame
         from gas.run.turns import edit_grounded
 
-        editor: Editor = self.backend("editors", self.settings.editor)
+        editor: Editor = self.use(EDITORS, self.settings.editor)
         grounded = self.settings.grounded
         if editor.needs_regions or grounded:
             self._refuse_missing_regions(plan, regions)
@@ -181,7 +208,7 @@ class Session:
             segmenter=self.segmenter(),
             watch=watch,
         )
-        with self.registry.calling("editors", self.settings.editor):
+        with self.registry.calling(EDITORS.plural, self.settings.editor):
             edited = edit_grounded(editor, job, self._check_edited) if grounded else editor.edit(job)
         self._check_edited(job, edited)
         mask = edited.mask
@@ -216,7 +243,8 @@ class Session:
         )
 
     def backend(self, role: str, name: str) -> Any:
-        """The backend `name` of `role` (planners, grounders, editors), created at its first use."""
+        """The backend `name` of `role` ("planners", ...), created at its first use; to look at what it says of itself.
+        Where a picture is handed to it, `use` is asked."""
         if (role, name) not in self._backends:
             layers = self.settings.option_layers(role, name)
             self._backends[role, name] = self.registry.create(role, name, {}, self.runtime, below=layers)
@@ -228,13 +256,27 @@ class Session:
 
     def segmenter(self) -> Grounder | None:
         """The last chosen grounder that can segment a whole picture, for editors that want one."""
-        chosen: list[Grounder] = [self.backend("grounders", name) for name in self.settings.grounders]
-        return next((grounder for grounder in reversed(chosen) if grounder.segments), None)
+        for name in reversed(self.settings.grounders):
+            if self.backend(GROUNDERS.plural, name).segments:
+                grounder: Grounder = self.use(GROUNDERS, name)
+                return grounder
+        return None
+
+    def _that_suggest(self) -> list[str]:
+        """The names of the planners that see pictures, as far as they can be loaded."""
+        found = []
+        for spec in self.registry.specs(PLANNERS.plural):
+            with contextlib.suppress(GasError):
+                kind: Any = self.registry.load(PLANNERS.plural, spec.name)
+                found += [spec.name] if kind.suggests else []
+        return found
 
     def _refuse_foreign(self, image: Image) -> None:
         """InputRefused (exit 3) where the editor would refuse the picture."""
-        editor: Editor = self.backend("editors", self.settings.editor)
-        with self.registry.calling("editors", self.settings.editor):
+        editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
+        if editor.remote:  # whether it may be asked is no question of what was not found
+            return
+        with self.registry.calling(EDITORS.plural, self.settings.editor):
             editor.check(image)
 
     def _refuse_unfindable(self, plan: EditPlan, region: Region) -> None:

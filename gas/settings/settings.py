@@ -102,7 +102,7 @@ class Settings:
             own=False,
         )
         # Named by a flag or variable it lies beneath both, and above the files; named by a file beneath that file.
-        place = min(chooser, len(sources) - 2)
+        place = max(min(chooser, len(sources) - 2), 1)
         self._sources = [*sources[:place], from_profile, *sources[place:]]
         values = self._values = {name: self._highest(name)[0] for name in Values.model_fields if name != "options"}
         self.planner: str = values["planner"]
@@ -123,10 +123,19 @@ class Settings:
         *,
         find_profile: Callable[[str], Profile],
         default_profile: DefaultProfile | None = None,
+        recorded: Mapping[str, Any] | None = None,
     ) -> Settings:
-        """The settings that `flags` alone make, as for a Python program: neither environment nor files are read."""
+        """The settings that `flags` alone make, as for a Python program: neither environment nor files are read.
+
+        `recorded` are those of a run that is to be made again; they lie beneath the flags. A record may come from
+        anybody: it is not the user's own word (`said_by_user`), and addresses of services in it are left out.
+        """
         given = _check({k: v for k, v in flags.items() if v is not None}, str)
         sources = [_Source(lambda _: "default", _DEFAULTS, own=False), _Source(str, given)]
+        if recorded is not None:
+            then = _check({k: v for k, v in recorded.items() if v is not None}, lambda _: "the record")
+            then = then.model_copy(update={"options": _without_addresses(then.options)})
+            sources.insert(1, _Source(lambda _: "the record", then, shared=True, own=False))
         return cls(sources, find_profile, default_profile)
 
     @classmethod
@@ -221,7 +230,7 @@ def _refuse_addresses(content: Mapping[str, Any], path: Path) -> None:
     tables = content.get("options")
     for backend, values in tables.items() if isinstance(tables, Mapping) else ():
         for name in values if isinstance(values, Mapping) else ():
-            if _ADDRESSES & set(name.lower().split("_")):
+            if _is_address(name):
                 raise UsageError(
                     f"{path}: options.{backend}.{name} is the address of a service, which a folder may not choose",
                     Remedy(
@@ -231,6 +240,18 @@ def _refuse_addresses(content: Mapping[str, Any], path: Path) -> None:
                         option=Option({name: None}, backend),
                     ),
                 )
+
+
+def _without_addresses(options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """`options` without those that say where a service is."""
+    return {
+        backend: {name: value for name, value in values.items() if not _is_address(name)}
+        for backend, values in options.items()
+    }
+
+
+def _is_address(option: str) -> bool:
+    return bool(_ADDRESSES & set(option.lower().split("_")))
 
 
 def _from_environment(environ: Mapping[str, str]) -> _Source:

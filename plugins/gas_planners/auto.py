@@ -10,16 +10,16 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from gas.errors import GasError, ModelUnavailable, PlanUnreadable, ServiceUnavailable
+from gas.errors import GasError, ModelUnavailable, PlanUnreadable, ServiceUnavailable, UsageError
 from gas.interfaces import Options, Planner
-from gas.types import EditPlan, EditRequest
+from gas.preview import Preview
+from gas.remedies import Remedy, Setting
+from gas.types import EditPlan, EditRequest, Suggestions
 from gas_planners.chat.ollama import OllamaOptions, OllamaPlanner
-from gas_planners.chat.planner import Preview
 from gas_planners.rules.planner import RulesPlanner
 
 if TYPE_CHECKING:
     from gas.types import Image
-    from gas_planners.chat.suggestions import Suggestions
 
 LOOK_SECONDS = 2.0
 
@@ -42,11 +42,11 @@ class Choice:
     why: str
 
 
-class AutoPlanner(Planner):
+class AutoPlanner(Planner[AutoOptions]):
     """Chooses among the planners that keep the picture on this machine. `openai` is never one of them."""
 
     options_type = AutoOptions
-    name = "auto"
+    suggests = True
 
     def __init__(self, options: AutoOptions, runtime: Any) -> None:
         super().__init__(options, runtime)
@@ -84,17 +84,23 @@ class AutoPlanner(Planner):
 
     def preview(self, request: EditRequest) -> Preview:
         """What the chosen planner would send for `request`. Choosing asks a local Ollama for its models, no more."""
-        choice, planner = self.choice(), self.chosen()
-        name = f"{choice.planner}, chosen by auto: {choice.why}"
-        if isinstance(planner, OllamaPlanner):
-            return replace(planner.preview(request), planner=name)
-        return Preview(planner=name)
+        choice = self.choice()
+        return replace(self.chosen().preview(request), note=f"auto chose {choice.planner}: {choice.why}")
 
     def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
-        """Three changes that suit `image`; see `gas_planners.chat.suggestions.suggest`."""
-        from gas_planners.chat.suggestions import suggest
-
-        return suggest(self, image, caption, avoid)
+        """As the chosen planner. UsageError (2) saying why it is one that sees no pictures, if it is."""
+        choice = self.choice()
+        if choice.planner == "rules":
+            raise UsageError(
+                f"suggestions need a planner that sees: {choice.why}",
+                Remedy(
+                    "name_planner",
+                    "start Ollama, or name one: {ollama} or {openai}",
+                    ollama=Setting("planner", "ollama"),
+                    openai=Setting("planner", "openai"),
+                ),
+            )
+        return self.chosen().suggest(image, caption, avoid)
 
     def _choose(self) -> Choice:
         try:

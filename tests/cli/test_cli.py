@@ -395,18 +395,20 @@ def test_missing_model_is_exit_6(gas: Callable[..., Said], here: Path) -> None:
 
 def test_suggest_needs_a_planner_that_sees(gas: Callable[..., Said]) -> None:
     said = gas("suggest", "dog.png", "--planner", "rules")
-    assert said.code == 2 and "rules" in said.err
+    assert said.code == 2 and "'rules' sees no pictures" in said.err
+    assert "--planner ollama" in said.err and "--planner openai" in said.err and "--planner rules" not in said.err
 
 
 def test_suggest_goes_on_after_a_bad_picture(
     gas: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gas_planners.chat.suggestions import Suggestions
+    from gas.types import Suggestions
 
-    def propose(self: Any, pixels: np.ndarray) -> Suggestions:
+    def propose(self: Any, image: np.ndarray, caption: str | None, avoid: Any) -> Suggestions:
         return Suggestions(suggestions=(), request="change the dog into a wolf", planner="arrows")
 
-    monkeypatch.setattr(fakes.FakePlanner, "suggest", propose, raising=False)
+    monkeypatch.setattr(fakes.FakePlanner, "suggest", propose)
+    monkeypatch.setattr(fakes.FakePlanner, "suggests", True)
     (here / "bad.png").write_bytes(b"")
     said = gas("suggest", "bad.png", "dog.png", "--planner", "arrows")
     assert said.code == 10 and "bad.png" in said.err

@@ -119,11 +119,12 @@ def test_when_neither_can_read_it_the_models_reply_is_kept(monkeypatch):
 
 def test_preview_is_that_of_the_chosen(monkeypatch, nobody):
     sent = auto().preview(asked(SIMPLE))
-    assert sent.address is None and "rules" in sent.planner and "nothing is sent" in "\n".join(sent.lines())
+    assert sent.address is None and "auto chose rules: no Ollama answers" in sent.note
+    assert "nothing is sent" in "\n".join(sent.lines("planner", "auto"))
     with FakeOllama([say(GOOD)]) as server:
         monkeypatch.setenv("OLLAMA_HOST", server.url)
         sent = auto().preview(asked(SIMPLE))
-        assert sent.address == server.url and sent.model == "llava:latest" and "chosen by auto" in sent.planner
+        assert sent.address == server.url and sent.model == "llava:latest" and "auto chose ollama" in sent.note
     assert server.chats == []
 
 

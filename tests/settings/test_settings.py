@@ -173,6 +173,8 @@ def test_grounded_can_be_set_everywhere(place: Place) -> None:
     (place.folder / "mine.toml").write_text("editor = 'dds'\ngrounded = true")
     of = place.load(profile=str(place.folder / "mine.toml"))
     assert (of.grounded, of.origin("grounded")) == (True, "profile mine")
+    plain = Settings.of({"profile": str(place.folder / "mine.toml")}, find_profile=Profile.from_toml)
+    assert (plain.grounded, plain.origin("grounded")) == (True, "profile mine")
     with pytest.raises(UsageError, match="GAS_GROUNDED"):
         place.load(env={"GAS_GROUNDED": "perhaps"})
 

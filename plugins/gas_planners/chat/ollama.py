@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 
 from gas.errors import ModelUnavailable, ServiceUnavailable, UsageError
+from gas.preview import Message
 from gas.remedies import Command, Option, Remedy, Setting, install
 from gas.settings import keys
 from gas_planners.chat.connection import CONNECT_SECONDS, CallFailed, Line, Unsupported, address, is_local
 from gas_planners.chat.picture import Picture
 from gas_planners.chat.planner import Answer, ModelOptions, ModelPlanner
-from gas_planners.chat.prompt import Message
 
 HERE = "http://127.0.0.1:11434"
 SUGGESTED = "llava"
@@ -49,7 +49,7 @@ class Pulled:
     cloud: bool
 
 
-class OllamaPlanner(ModelPlanner):
+class OllamaPlanner(ModelPlanner[OllamaOptions]):
     """Plans by a local model that sees. Another host than this machine, and a cloud model, count as remote."""
 
     options_type = OllamaOptions

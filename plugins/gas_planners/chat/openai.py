@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 
 from gas.errors import ModelUnavailable, ServiceUnavailable, UsageError
+from gas.preview import Message
 from gas.remedies import Command, Option, Remedy, install
 from gas.settings import keys
 from gas_planners.chat.connection import CONNECT_SECONDS, CallFailed, Line, Unsupported, address, is_local
 from gas_planners.chat.picture import Picture
 from gas_planners.chat.planner import Answer, ModelOptions, ModelPlanner
-from gas_planners.chat.prompt import Message
 
 OFFICIAL = "https://api.openai.com/v1"
 LOGIN = "openai"
@@ -33,7 +33,7 @@ class OpenAIOptions(ModelOptions):
     temperature: float | None = Field(None, ge=0, le=2, description="not sent when none: some models refuse it")
 
 
-class OpenAIPlanner(ModelPlanner):
+class OpenAIPlanner(ModelPlanner[OpenAIOptions]):
     """Plans by a model behind an OpenAI-compatible service. It sends the picture away: for when it was named."""
 
     options_type = OpenAIOptions

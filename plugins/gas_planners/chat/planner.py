@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import Field, SecretStr
 
-from gas.errors import PlanUnreadable, ServiceUnavailable
+from gas.errors import PlanUnreadable, ServiceUnavailable, UsageError
 from gas.interfaces import Options, Planner
 from gas.plan.file import flag_foreign_phrases
+from gas.preview import Message, Preview
 from gas.remedies import Option, Remedy, Setting
 from gas.runtime import Runtime
-from gas.types import EditPlan, EditRequest, Provenance
+from gas.types import EditPlan, EditRequest, Provenance, Suggestions
 from gas_planners.chat.connection import MAX_CALLS, READ_SECONDS, TOTAL_SECONDS, Line, Unsupported
 from gas_planners.chat.picture import Picture, encode
 from gas_planners.chat.prompt import (
-    Message,
     correction,
     plan_messages,
     plan_schema,
@@ -28,13 +28,14 @@ from gas_planners.chat.prompt import (
     schema_message,
     suggest_messages,
 )
-from gas_planners.chat.reply import read_plan_reply, refused
+from gas_planners.chat.reply import read_plan_reply, refused, reply_schema
+from gas_planners.chat.suggestions import SuggestReply, read_suggest_reply, suggestions
 
 if TYPE_CHECKING:
     from gas.types import Image
-    from gas_planners.chat.suggestions import Suggestions
 
 T = TypeVar("T")
+OptionsT = TypeVar("OptionsT", bound="ModelOptions")
 MAX_KEPT = 200_000
 
 
@@ -68,61 +69,14 @@ class Answer:
     note: str | None = None
 
 
-@dataclass(frozen=True)
-class Preview:
-    """What would be sent, and where to: for a dry run. Making it sends nothing.
-
-    `address` is None when nothing is sent. `remote`: it leaves this machine. `key`: where the key comes from (never the
-    key), or None.
-    """
-
-    planner: str
-    address: str | None = None
-    remote: bool = False
-    model: str | None = None
-    key: str | None = None
-    picture: str | None = None
-    messages: tuple[Message, ...] = ()
-    calls: int = MAX_CALLS
-
-    def lines(self) -> list[str]:
-        """The preview for people."""
-        if self.address is None:
-            return [f"planner  {self.planner}", "nothing is sent: the request and the picture stay here"]
-        where = "another machine" if self.remote else "this machine"
-        out = [
-            f"planner  {self.planner}",
-            f"to       {self.address} ({where}), at most {self.calls} calls",
-            f"model    {self.model}",
-            f"key      {self.key or 'none'}",
-            f"picture  {self.picture or 'not sent'}",
-        ]
-        for message in self.messages:
-            head = f"{message.role}, with the picture" if message.with_picture else message.role
-            out += ["", f"--- {head} ---", message.text]
-        return out
-
-    def as_json(self) -> dict[str, Any]:
-        """The preview for machines."""
-        return {
-            "planner": self.planner,
-            "address": self.address,
-            "remote": self.remote,
-            "model": self.model,
-            "key": self.key,
-            "picture": self.picture,
-            "messages": [vars(message) for message in self.messages],
-            "calls": self.calls,
-        }
-
-
-class ModelPlanner(Planner):
+class ModelPlanner(Planner[OptionsT]):
     """A planner that asks a model at a service. A child says how its service is spoken to."""
 
     options_type = ModelOptions
+    suggests = True
     name: ClassVar[str]
 
-    def __init__(self, options: Options, runtime: Runtime) -> None:
+    def __init__(self, options: OptionsT, runtime: Runtime) -> None:
         super().__init__(options, runtime)
         self._knows_no_schema = False
 
@@ -203,27 +157,38 @@ class ModelPlanner(Planner):
         """What `plan(request)` would send first, and where to. Nothing is sent, not even a question for the models."""
         messages, picture = self._conversation(request)
         return Preview(
-            planner=self.name,
             address=self.address,
             remote=self.remote,
             model=self._shown_model(),
             key=self._key_origin(),
             picture=picture.summary if picture else None,
             messages=tuple(messages),
+            calls=MAX_CALLS,
         )
 
     def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
-        """Three changes that suit `image`; see `gas_planners.chat.suggestions.suggest`."""
-        from gas_planners.chat.suggestions import suggest
+        """Three changes that suit `image` (`(H, W, 3)` uint8 upright RGB); `avoid` are requests to leave out.
 
-        return suggest(self, image, caption, avoid)
-
-    def propose(
-        self, image: Image, caption: str | None, avoid: Sequence[str], schema: dict[str, Any], read: Callable[[str], T]
-    ) -> tuple[T, Answer]:
-        """What `read` makes of the model's proposals for a picture; see `gas_planners.chat.suggestions`."""
-        picture = encode(image, self.options.picture_size)
-        return self._converse(suggest_messages(caption, avoid), picture, schema, read, seed=0)
+        UsageError (2) with the option `picture` off. Other errors as `plan`.
+        """
+        if not self.options.picture:
+            raise UsageError(
+                f"suggestions need a planner that sees, and {self.name} is not sent the picture",
+                Remedy("send_picture", "use {option}", option=Option({"picture": True}, self.name)),
+            )
+        messages, picture = suggest_messages(caption, avoid), encode(image, self.options.picture_size)
+        (reply, warnings), answer = self._converse(
+            messages, picture, reply_schema(SuggestReply), read_suggest_reply, seed=0
+        )
+        return suggestions(
+            reply,
+            warnings=warnings,
+            planner=self.name,
+            model=answer.model,
+            service=self.address,
+            prompt_tokens=answer.prompt_tokens,
+            reply_tokens=answer.reply_tokens,
+        )
 
     def _conversation(self, request: EditRequest) -> tuple[list[Message], Picture | None]:
         examples = read_examples(self.options.examples) if self.options.examples else ()

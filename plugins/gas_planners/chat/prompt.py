@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from gas.errors import InputRefused, UsageError
 from gas.files import read_text
+from gas.preview import Message
 from gas.validation import explain, load_json
 from gas_planners.chat.reply import PlanReply, reply_schema
 
@@ -36,15 +36,6 @@ class Example(BaseModel):
     picture: str = Field("", max_length=2_000, description="what the picture shows")
     request: str = Field(min_length=1, max_length=MAX_REQUEST)
     reply: PlanReply
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message: who speaks (`system`, `user`, `assistant`), the text, and whether the picture goes with it."""
-
-    role: str
-    text: str
-    with_picture: bool = False
 
 
 PLAN_RULES = """\

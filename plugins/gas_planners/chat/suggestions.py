@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gas.errors import PlanUnreadable, UsageError
-from gas.interfaces import Planner
+from gas.errors import PlanUnreadable
 from gas.plan.phrases import normalise_phrase, words
-from gas.remedies import Remedy, Setting
-from gas_planners.auto import AutoPlanner
+from gas.types import Suggestion, Suggestions
 from gas_planners.chat.lenient_json import Unreadable, shown
-from gas_planners.chat.planner import ModelPlanner
-from gas_planners.chat.reply import Reading, clean, explain_reply, instruction, one_object, refused, reply_schema
+from gas_planners.chat.reply import Reading, clean, explain_reply, instruction, one_object, refused
 from gas_planners.rules.grammar import read as read_request
-
-if TYPE_CHECKING:
-    from gas.types import Image
 
 COUNT = 3
 MAX_WORDS = 8
@@ -64,74 +58,14 @@ class SuggestReply(BaseModel):
         return self
 
 
-class Suggestion(BaseModel):
-    """A change: its two phrases, and the request that asks for it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    source: str
-    target: str
-    request: str
-
-
-class Suggestions(BaseModel):
-    """What a model proposed for one picture. `request` asks for all at once; `gas plan` reads it, and each alone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    version: Literal[1] = 1
-    suggestions: tuple[Suggestion, ...]
-    request: str
-    reasoning: str = ""
-    warnings: tuple[str, ...] = ()
-    planner: str
-    model: str | None = None
-    service: str | None = None
-    prompt_tokens: int | None = None
-    reply_tokens: int | None = None
-
-
-def suggest(planner: Planner, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
-    """Three changes for `image` (`(H, W, 3)` uint8 upright RGB), from a planner that sees; `avoid` are requests to
-    leave out.
-
-    UsageError (2) for a planner that cannot see; PlanUnreadable (4) when two replies were of no use;
-    ServiceUnavailable (8) when none came.
-    """
-    if isinstance(planner, AutoPlanner):
-        why = planner.choice().why
-        planner = planner.chosen()
-    else:
-        why = f"{getattr(planner, 'name', type(planner).__name__)} sees no pictures"
-    if not isinstance(planner, ModelPlanner) or not planner.options.picture:
-        raise UsageError(
-            f"suggestions need a planner that sees: {why}",
-            Remedy(
-                "name_planner",
-                "start Ollama, or name one: {ollama} or {openai}",
-                ollama=Setting("planner", "ollama"),
-                openai=Setting("planner", "openai"),
-            ),
-        )
-    (reply, warnings), answer = planner.propose(image, caption, avoid, reply_schema(SuggestReply), read_suggest_reply)
+def suggestions(reply: SuggestReply, **about: Any) -> Suggestions:
+    """The changes of a reply as requests; `about` are the other fields of `Suggestions`: who said it, with warnings."""
     made = tuple(
         Suggestion(source=s.source, target=s.target, request=instruction("change", s.source, s.target, ""))
         for s in reply.suggestions
     )
-    return Suggestions(
-        suggestions=made,
-        request=joined(made),
-        reasoning=reply.reasoning,
-        warnings=warnings,
-        planner=planner.name,
-        model=answer.model,
-        service=planner.address,
-        prompt_tokens=answer.prompt_tokens,
-        reply_tokens=answer.reply_tokens,
-    )
-
-
-def joined(suggestions: Sequence[Suggestion]) -> str:
-    """One request for all of the suggestions."""
-    return ", ".join(suggestion.request for suggestion in suggestions)
+    request = ", ".join(suggestion.request for suggestion in made)
+    return Suggestions(suggestions=made, request=request, reasoning=reply.reasoning, **about)
 
 
 def read_suggest_reply(text: str) -> tuple[SuggestReply, tuple[str, ...]]:

@@ -309,7 +309,7 @@ def test_the_key_appears_nowhere(reply, monkeypatch, pauses, caplog, capfd):
     seen = []
     with FakeOllama([reply]) as server:
         made = planner(server, silence=0.3)
-        seen += [repr(made), repr(made.options), "\n".join(made.preview(asked()).lines())]
+        seen += [repr(made), repr(made.options), "\n".join(made.preview(asked()).lines("planner", "any"))]
         try:
             seen.append(plan_to_json(made.plan(asked())))
         except GasError as error:

@@ -387,9 +387,9 @@ def test_preview_sends_nothing_and_says_where_to(monkeypatch):
         preview = planner(server, login="openai").preview(asked())
     assert server.asked == []
     assert preview.address == server.url and preview.remote is False and preview.key == "$OPENAI_API_KEY"
-    text = "\n".join(preview.lines())
+    text = "\n".join(preview.lines("planner", "any"))
     assert EXAMPLE.request in json.dumps(text) and "90x60 image/jpeg" in text and server.url in text
-    assert CANARY not in text and CANARY not in json.dumps(preview.as_json())
+    assert CANARY not in text and CANARY not in json.dumps(preview.as_json("planner", "openai"))
 
 
 def test_what_is_sent_is_what_was_previewed():
@@ -545,7 +545,7 @@ def test_the_key_appears_nowhere(reply, monkeypatch, pauses, caplog, capfd):
     seen = []
     with FakeOpenAI([reply]) as server:
         made = planner(server, login="mine", silence=0.3, time_limit=3)
-        seen += [repr(made), repr(made.options), "\n".join(made.preview(asked()).lines())]
+        seen += [repr(made), repr(made.options), "\n".join(made.preview(asked()).lines("planner", "any"))]
         try:
             seen.append(plan_to_json(made.plan(asked())))
         except GasError as error:

@@ -10,11 +10,11 @@ from planner_cases import photo
 from gas.errors import PlanUnreadable, ServiceUnavailable, UsageError
 from gas.runtime import Runtime
 from gas.testing.servers import FakeOllama, FakeOpenAI, fail, say
-from gas.types import EditRequest
+from gas.types import EditRequest, Suggestions
 from gas_planners.auto import AutoOptions, AutoPlanner
 from gas_planners.chat.ollama import OllamaOptions, OllamaPlanner
 from gas_planners.chat.openai import OpenAIOptions, OpenAIPlanner
-from gas_planners.chat.suggestions import Suggestions, read_suggest_reply, suggest
+from gas_planners.chat.suggestions import read_suggest_reply
 from gas_planners.rules.planner import RulesPlanner
 
 THREE = [("a dog", "a wolf"), ("a red car", "a blue car"), ("the clear sky", "a sunset sky")]
@@ -33,7 +33,7 @@ def clean_environment(monkeypatch, tmp_path):
 
 def test_suggestions_are_requests_that_rules_understand():
     with FakeOllama([say(reply())]) as server:
-        made = suggest(OllamaPlanner(OllamaOptions(host=server.url), Runtime()), photo(), "my dog", ["change x into y"])
+        made = OllamaPlanner(OllamaOptions(host=server.url), Runtime()).suggest(photo(), "my dog", ["change x into y"])
     assert made.suggestions[0].request == "change a dog into a wolf"
     rules = RulesPlanner(RulesPlanner.options_type(), Runtime())
     plan = rules.plan(EditRequest(image=photo(), instruction=made.request))
@@ -55,34 +55,34 @@ def test_through_openai():
 
 def test_a_bad_reply_is_sent_back_once():
     with FakeOllama([say(reply(THREE[:2])), say(reply())]) as server:
-        assert suggest(OllamaPlanner(OllamaOptions(host=server.url), Runtime()), photo()).suggestions
+        assert OllamaPlanner(OllamaOptions(host=server.url), Runtime()).suggest(photo()).suggestions
     assert "2 suggestions, not 3" in server.chats[1].body["messages"][-1]["content"]
     with FakeOllama([say("no")]) as server, pytest.raises(PlanUnreadable) as caught:
-        suggest(OllamaPlanner(OllamaOptions(host=server.url), Runtime()), photo())
+        OllamaPlanner(OllamaOptions(host=server.url), Runtime()).suggest(photo())
     assert caught.value.reply == "no" and len(server.chats) == 2
 
 
 def test_no_reply():
     with FakeOllama([fail(401)]) as server, pytest.raises(ServiceUnavailable):
-        suggest(OllamaPlanner(OllamaOptions(host=server.url), Runtime()), photo())
+        OllamaPlanner(OllamaOptions(host=server.url), Runtime()).suggest(photo())
 
 
 def test_a_planner_that_cannot_see(monkeypatch):
     with pytest.raises(UsageError, match="sees"):
-        suggest(RulesPlanner(RulesPlanner.options_type(), Runtime()), photo())
+        RulesPlanner(RulesPlanner.options_type(), Runtime()).suggest(photo())
     with pytest.raises(UsageError, match="sees"):
-        suggest(OllamaPlanner(OllamaOptions(picture=False), Runtime()), photo())
+        OllamaPlanner(OllamaOptions(picture=False), Runtime()).suggest(photo())
     closed = FakeOllama()
     closed._server.server_close()
     monkeypatch.setenv("OLLAMA_HOST", closed.url)
     with pytest.raises(UsageError, match="no Ollama answers"):
-        suggest(AutoPlanner(AutoOptions(), Runtime()), photo())
+        AutoPlanner(AutoOptions(), Runtime()).suggest(photo())
 
 
 def test_auto_takes_the_ollama_that_is_there(monkeypatch):
     with FakeOllama([say(reply())]) as server:
         monkeypatch.setenv("OLLAMA_HOST", server.url)
-        assert suggest(AutoPlanner(AutoOptions(), Runtime()), photo()).planner == "ollama"
+        assert AutoPlanner(AutoOptions(), Runtime()).suggest(photo()).planner == "ollama"
 
 
 @pytest.mark.parametrize(
