@@ -19,6 +19,7 @@ _HOME = {
     "Edited": "gas.interfaces",
     "Editor": "gas.interfaces",
     "GasError": "gas.errors",
+    "GroundJob": "gas.interfaces",
     "Grounder": "gas.interfaces",
     "Options": "gas.interfaces",
     "Planner": "gas.interfaces",
@@ -42,6 +43,7 @@ __all__ = [
     "Edited",
     "Editor",
     "GasError",
+    "GroundJob",
     "Grounder",
     "Options",
     "Planner",
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
     from gas.backends.registry import Registry
     from gas.backends.spec import BackendSpec
     from gas.errors import GasError
-    from gas.interfaces import Edited, EditJob, Editor, Grounder, Options, Planner, Step, Watch
+    from gas.interfaces import Edited, EditJob, Editor, Grounder, GroundJob, Options, Planner, Step, Watch
     from gas.run.result import EditResult
     from gas.run.session import Session, edit
     from gas.runtime import Runtime

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from gas.errors import UsageError
+from gas.errors import Interrupted, UsageError
 from gas.preview import Preview
 from gas.types import EditPlan, EditRequest, Region, Suggestions
 
@@ -62,6 +62,35 @@ class Watch:
     checkpoint: Callable[[Mapping[str, Any]], None] | None = None
     resume: Mapping[str, Any] | None = None
     save_map: Callable[[str, Mask], None] | None = None
+
+    def check_stop(self) -> None:
+        """Raises Interrupted (exit 130) when the run is to end: for work that has no state of its own to return."""
+        if self.should_stop():
+            raise Interrupted("stopped before there was a result")
+
+
+@dataclass(frozen=True)
+class GroundJob:
+    """All that a grounder gets.
+
+    * `image`: `(H, W, 3)` uint8 upright RGB, the whole picture; it cannot be written into;
+    * `regions`: what is looked for, with what is known of it already; boxes and masks are in pixels of `image`. None
+      at all asks a segmenter for all segments of the picture;
+    * `plan`: the whole plan, also the subtasks whose places are known (None: nobody has planned, as when a program asks
+      for places by name);
+    * `watch`: progress, and whether to stop: `watch.check_stop()` between the parts of long work.
+    """
+
+    image: Image
+    regions: Sequence[Region] = ()
+    plan: EditPlan | None = None
+    watch: Watch = Watch()
+
+    def __post_init__(self) -> None:
+        image = self.image.view()
+        image.flags.writeable = False
+        object.__setattr__(self, "image", image)
+        object.__setattr__(self, "regions", tuple(self.regions))
 
 
 @dataclass(frozen=True)
@@ -153,7 +182,7 @@ class Planner(Backend[OptionsT, EditRequest]):
         )
 
 
-class Grounder(Backend[OptionsT, Any]):
+class Grounder(Backend[OptionsT, GroundJob]):
     """Finds things, or refines what another grounder found. Grounders chain as a list."""
 
     segments: ClassVar[bool] = False
@@ -163,12 +192,12 @@ class Grounder(Backend[OptionsT, Any]):
     """Whether it looks for phrases; False for one that only refines what others have found."""
 
     @abstractmethod
-    def ground(self, image: Image, regions: Sequence[Region]) -> list[Region]:
-        """The regions, in the order asked, with more of box, mask and score filled in.
+    def ground(self, job: GroundJob) -> list[Region]:
+        """The job's regions, in the order asked, with more of box, mask and score filled in.
 
-        `image` is `(H, W, 3)` uint8 upright RGB; boxes and masks are in its pixels. A region with `given=True` is
-        returned as it is. Raises ObjectNotFound (exit 5), naming the phrase, the best score and the threshold. A
-        segmenter asked with no regions returns all segments of the picture.
+        A region with `given=True` is returned as it is. Raises ObjectNotFound (exit 5), naming the phrase, the best
+        score and the threshold; Interrupted (exit 130) when the job's watch says so. A segmenter asked with no regions
+        returns all segments of the picture.
         """
 
 
@@ -185,6 +214,9 @@ class Editor(Backend[OptionsT, EditJob]):
     confines: ClassVar[bool] = False
     """Whether `edit` confines each subtask to its region itself when `job.grounded` is set. For an editor that does not
     a grounded run goes subtask by subtask and is composited in turn (`gas.run.turns`)."""
+
+    batches: ClassVar[bool] = False
+    """Whether `edit_together` makes several edits in one batch, which takes less time than one after the other."""
 
     def resolution(self) -> int:
         """Side in pixels of the square whose area the working image should have (512 for Stable Diffusion 1.x)."""
@@ -204,3 +236,8 @@ class Editor(Backend[OptionsT, EditJob]):
     @abstractmethod
     def edit(self, job: EditJob) -> Edited:
         """The edited image, at the size of `job.image`, with what was measured on the way."""
+
+    def edit_together(self, jobs: Sequence[EditJob]) -> list[Edited]:
+        """The results of `jobs`, in their order: of pictures of one size in one batch by an editor that `batches`, else
+        one after the other."""
+        return [self.edit(job) for job in jobs]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.errors import GasError, ObjectNotFound, PluginBroken, ResultRefused, UsageError
-from gas.interfaces import EditJob, Watch
+from gas.interfaces import EditJob, GroundJob, Watch
 from gas.remedies import OTHER_SEED, Given, Option, Remedy, Setting
 from gas.run.result import EditResult
 from gas.runtime import Runtime
@@ -113,7 +113,13 @@ class Session:
         return backend
 
     def ground(
-        self, image: Image, plan: EditPlan, given: Sequence[Region] = (), *, required: bool | None = None
+        self,
+        image: Image,
+        plan: EditPlan,
+        given: Sequence[Region] = (),
+        *,
+        required: bool | None = None,
+        watch: Watch = Watch(),
     ) -> tuple[Region, ...]:
         """A region with a mask, in pixels of `image`, for every subtask: given ones as they are, the others found.
 
@@ -122,6 +128,8 @@ class Session:
         (default: what the editor needs, and all where the run is grounded) and no grounder is chosen that detects, only
         given ones come back; else UsageError (exit 2) says how to give them. Only given ones, too, for an editor that
         finds its places itself, unless `required` is said or the run is grounded.
+
+        Each grounder reports to `watch`; Interrupted (exit 130) when that asks to stop.
         """
         from gas.regions.match import match, phrase_key
 
@@ -148,10 +156,12 @@ class Session:
         subtasks = [index for index in open_subtasks if shared.get(index, index) == index]
         asked = [region for region in wanted if region.subtask in subtasks]
         for name in self.settings.grounders:
+            watch.check_stop()
             grounder: Grounder = self.use(GROUNDERS, name)
+            job = GroundJob(image, asked, plan, Watch(watch.on_step, watch.should_stop))
             try:
                 with self.registry.calling(GROUNDERS.plural, name):
-                    answer = grounder.ground(image, asked)
+                    answer = grounder.ground(job)
             except ObjectNotFound:
                 self._refuse_foreign(image)
                 raise

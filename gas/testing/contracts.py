@@ -22,9 +22,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from gas.errors import GasError, ObjectNotFound
-from gas.interfaces import Backend, Edited, EditJob, Editor, Grounder, Options, Planner, Step, Watch
-from gas.types import EditPlan, EditRequest, Region, Subtask
+from gas.errors import GasError, Interrupted, ObjectNotFound, UsageError
+from gas.interfaces import Backend, Edited, EditJob, Editor, Grounder, GroundJob, Options, Planner, Step, Watch
+from gas.preview import Preview
+from gas.types import EditPlan, EditRequest, Region, Subtask, Suggestions
 
 if TYPE_CHECKING:
     from gas.types import Image
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 class _BackendContract:
     """What planners, grounders and editors have in common."""
+
+    job_fixture = "job"
+    """The name of the fixture with what the backend is given."""
 
     @pytest.fixture
     def backend(self) -> Backend:
@@ -56,6 +60,13 @@ class _BackendContract:
     def test_options_cannot_be_changed(self, backend: Backend) -> None:
         assert type(backend).options_type.model_config.get("frozen"), "options must stay as they were recorded"
 
+    def test_preview_tells_the_truth(self, backend: Backend, request: pytest.FixtureRequest) -> None:
+        """What is sent to another machine is never said to stay here."""
+        preview = backend.preview(request.getfixturevalue(self.job_fixture))
+        assert isinstance(preview, Preview), "preview returns a gas.preview.Preview"
+        assert preview.remote is backend.remote, "preview and the property `remote` must say the same"
+        assert not preview.remote or preview.address or not preview.complete, "a remote preview says where to"
+
     def test_presets_fit_the_options(self, backend: Backend) -> None:
         options_type: type[Options] = type(backend).options_type
         for values in options_type.presets.values():
@@ -64,6 +75,8 @@ class _BackendContract:
 
 class PlannerContract(_BackendContract):
     """Override `planner`, and `edit_request` if it cannot read "change the red box into a blue ball"."""
+
+    job_fixture = "edit_request"
 
     @pytest.fixture
     def planner(self) -> Planner:
@@ -97,6 +110,12 @@ class PlannerContract(_BackendContract):
         with _only_gas_errors():
             planner.plan(replace(edit_request, instruction=instruction))
 
+    def test_suggests_as_it_says(self, planner: Planner, image: Image) -> None:
+        with _only_gas_errors() as raised:
+            assert isinstance(planner.suggest(image), Suggestions)
+            assert planner.suggests, "it has suggestions: say `suggests = True`"
+        assert planner.suggests or isinstance(raised[0], UsageError), "without `suggests` it refuses to suggest"
+
 
 class GrounderContract(_BackendContract):
     """Override `grounder`, and `regions` (with `image`) to ask for things that it finds there."""
@@ -114,48 +133,70 @@ class GrounderContract(_BackendContract):
         """What is asked for: two things in `sample_image`. For a segmenter give boxes too."""
         return [Region("the red box", subtask=0), Region("the green grass", subtask=1)]
 
+    @pytest.fixture
+    def job(self, image: Image, regions: Sequence[Region]) -> GroundJob:
+        return ground_job(image, regions)
+
     def test_answers_for_everything_asked_in_order(
-        self, grounder: Grounder, image: Image, regions: Sequence[Region]
+        self, grounder: Grounder, job: GroundJob, regions: Sequence[Region]
     ) -> None:
-        answer = grounder.ground(image, regions)
+        answer = grounder.ground(job)
         assert isinstance(answer, list)
         assert all(isinstance(region, Region) for region in answer)
         asked = [(region.phrase, region.subtask) for region in regions]
         answered = [(region.phrase, region.subtask) for region in answer]
         assert list(dict.fromkeys(answered)) == asked, "phrases and subtasks come back as asked, in the same order"
 
-    def test_places_are_inside_the_picture(self, grounder: Grounder, image: Image, regions: Sequence[Region]) -> None:
-        for region in grounder.ground(image, regions):
+    def test_places_are_inside_the_picture(self, grounder: Grounder, job: GroundJob) -> None:
+        for region in grounder.ground(job):
             assert region.box is not None or region.mask is not None, f"no place for {region.phrase!r}"
-            _check_place(image, region)
+            _check_place(job.image, region)
 
-    def test_same_question_gives_the_same_answer(
-        self, grounder: Grounder, image: Image, regions: Sequence[Region]
-    ) -> None:
-        first, second = grounder.ground(image, regions), grounder.ground(image, regions)
+    def test_same_question_gives_the_same_answer(self, grounder: Grounder, job: GroundJob) -> None:
+        first, second = grounder.ground(job), grounder.ground(job)
         assert [_plain(region) for region in first] == [_plain(region) for region in second]
 
-    def test_leaves_its_input_alone(self, grounder: Grounder, image: Image, regions: list[Region]) -> None:
-        before = [_plain(region) for region in regions]
-        with _unchanged(image):
-            grounder.ground(image, regions)
-        assert [_plain(region) for region in regions] == before, "the regions that were given were changed"
+    def test_leaves_its_input_alone(self, grounder: Grounder, job: GroundJob) -> None:
+        """The picture cannot be written into at all; masks can."""
+        before = [_plain(region) for region in job.regions]
+        with _unchanged(job.image):
+            grounder.ground(job)
+        assert [_plain(region) for region in job.regions] == before, "the regions that were given were changed"
+
+    def test_stops_when_told_or_answers_as_always(self, grounder: Grounder, job: GroundJob) -> None:
+        """One that is done in an instant need not ask; half an answer is none."""
+        try:
+            answer = grounder.ground(replace(job, watch=Watch(should_stop=lambda: True)))
+        except Interrupted:
+            return
+        assert [_plain(region) for region in answer] == [_plain(region) for region in grounder.ground(job)]
+
+    def test_reports_steps_upwards(self, grounder: Grounder, job: GroundJob) -> None:
+        """A grounder that is done in one go reports none."""
+        steps: list[Step] = []
+        grounder.ground(replace(job, watch=Watch(on_step=steps.append)))
+        indices = [step.index for step in steps]
+        assert indices == sorted(set(indices)) and all(1 <= step.index <= step.total for step in steps)
+
+    def test_works_or_refuses_by_name_without_a_plan(self, grounder: Grounder, job: GroundJob) -> None:
+        with _only_gas_errors():
+            grounder.ground(replace(job, plan=None))
 
     def test_given_regions_are_taken_literally(self, grounder: Grounder, image: Image) -> None:
         mask = np.zeros(image.shape[:2], np.float32)
         mask[2:9, 3:11] = 0.5
         drawn = Region("drawn by hand", box=(3.0, 2.0, 11.0, 9.0), mask=mask, subtask=0, given=True)
-        assert [_plain(region) for region in grounder.ground(image, [drawn])] == [_plain(drawn)]
+        assert [_plain(region) for region in grounder.ground(ground_job(image, [drawn]))] == [_plain(drawn)]
 
     def test_thing_that_is_not_there_is_found_or_refused_by_name(self, grounder: Grounder, image: Image) -> None:
         with _only_gas_errors() as raised:
-            grounder.ground(image, [Region("a purple submarine on the moon", subtask=0)])
+            grounder.ground(ground_job(image, [Region("a purple submarine on the moon", subtask=0)]))
         for error in raised:
             assert isinstance(error, ObjectNotFound), f"{type(error).__name__} instead of ObjectNotFound"
             assert "purple submarine" in error.message, "the message must name the phrase"
 
     def test_asked_for_nothing(self, grounder: Grounder, image: Image) -> None:
-        answer = grounder.ground(image, [])
+        answer = grounder.ground(GroundJob(image))
         if not grounder.segments:
             assert answer == []
             return
@@ -248,6 +289,20 @@ class EditorContract(_BackendContract):
             resumed = editor.edit(replace(job, watch=Watch(resume=state)))
             assert resumed.image.tobytes() == whole.image.tobytes(), "going on from a checkpoint gave another picture"
 
+    def test_several_jobs_at_once_give_what_each_gives_alone(self, editor: Editor, job: EditJob) -> None:
+        """In one batch numbers are rounded in another order, so that a few levels may differ."""
+        if type(editor).edit_together is Editor.edit_together:
+            return
+        jobs = [job, replace(job, image=np.ascontiguousarray(job.image[:, ::-1]), seed=job.seed + 1)]
+        together = editor.edit_together(jobs)
+        assert isinstance(together, list) and len(together) == 2, "one result for each job, in their order"
+        for one, alone in zip(together, map(editor.edit, jobs), strict=True):
+            _check_image(one.image, job.image)
+            if editor.batches:
+                assert np.abs(one.image.astype(np.float32) - alone.image).mean() <= 1
+            else:
+                assert one.image.tobytes() == alone.image.tobytes()
+
     def test_maps_have_the_pictures_form(self, editor: Editor, job: EditJob) -> None:
         maps: list[tuple[str, Any]] = []
         editor.edit(replace(job, watch=Watch(save_map=lambda name, array: maps.append((name, array)))))
@@ -297,6 +352,12 @@ def sample_image(width: int, height: int) -> Image:
     image[height // 4 : 3 * height // 4, width // 3 : 2 * width // 3] = (200, 40, 30)
     noise = np.random.default_rng(0).normal(0, 4, image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def ground_job(image: Image, regions: Sequence[Region]) -> GroundJob:
+    """The question for `regions` in `image`, with a plan that changes each of them into something else."""
+    subtasks = tuple(Subtask(source=region.phrase, target=f"another {region.phrase}") for region in regions)
+    return GroundJob(image, regions, EditPlan(subtasks=subtasks))
 
 
 def sample_job(editor: Editor, image: Image) -> EditJob:

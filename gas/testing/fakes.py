@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +15,7 @@ from pydantic import Field
 from gas.backends.hookspecs import hookimpl
 from gas.backends.spec import BackendSpec
 from gas.errors import ObjectNotFound, PlanUnreadable
-from gas.interfaces import Edited, EditJob, Editor, Grounder, Options, Planner, Step
+from gas.interfaces import Edited, EditJob, Editor, Grounder, GroundJob, Options, Planner, Step
 from gas.types import Box, EditPlan, EditRequest, Provenance, Region, Subtask
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class FakePlannerOptions(Options):
     preserve_shape: bool = Field(False, description="given to every subtask")
 
 
-class FakePlanner(Planner):
+class FakePlanner(Planner[FakePlannerOptions]):
     """Reads `source -> target; source -> target`, and nothing else."""
 
     options_type = FakePlannerOptions
@@ -58,18 +58,24 @@ class FakeGrounderOptions(Options):
     masks: bool = Field(True, description="whether to fill in masks besides boxes")
 
 
-class FakeGrounder(Grounder):
+class FakeGrounder(Grounder[FakeGrounderOptions]):
     """Knows the places of some phrases by heart. Asked for segments, it returns the picture's four quarters."""
 
     options_type = FakeGrounderOptions
     segments = True
 
-    def ground(self, image: Image, regions: Sequence[Region]) -> list[Region]:
+    def ground(self, job: GroundJob) -> list[Region]:
         """The regions with the boxes of the option `boxes`. ObjectNotFound for a phrase that is not among them."""
-        if not regions:
+        if not job.regions:
             quarters = [(x, y, x + 0.5, y + 0.5) for y in (0.0, 0.5) for x in (0.0, 0.5)]
-            return [self._filled(image, Region("", score=1.0), box) for box in quarters]
-        return [region if region.given else self._found(image, region) for region in regions]
+            return [self._filled(job.image, Region("", score=1.0), box) for box in quarters]
+        answer = []
+        for number, region in enumerate(job.regions, 1):
+            job.watch.check_stop()
+            answer.append(region if region.given else self._found(job.image, region))
+            if job.watch.on_step is not None:
+                job.watch.on_step(Step(number, len(job.regions)))
+        return answer
 
     def _found(self, image: Image, region: Region) -> Region:
         if region.box is not None:
@@ -101,7 +107,7 @@ class FakeEditorOptions(Options):
     presets: ClassVar = {"quick": {"steps": 1}}
 
 
-class FakeEditor(Editor):
+class FakeEditor(Editor[FakeEditorOptions]):
     """Paints the regions, or everything where there are none, a little more at each step."""
 
     options_type = FakeEditorOptions
@@ -114,7 +120,7 @@ class FakeEditor(Editor):
 
     def edit(self, job: EditJob) -> Edited:
         """The picture with its regions painted in the option `colour`."""
-        options: FakeEditorOptions = self.options
+        options = self.options
         mask = np.ones(job.image.shape[:2], np.float32)
         masks = [region.mask for region in job.regions if region.mask is not None]
         if masks:

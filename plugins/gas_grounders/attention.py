@@ -26,6 +26,7 @@ from gas.diffusion.attention.control import attention_layers, collect_attention,
 from gas.diffusion.attention.phrase_tokens import phrase_tokens
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, ResultRefused, UsageError
+from gas.interfaces import Step
 from gas.masks import mask_box
 from gas.picture.frame import Frame, work_frame
 from gas.plan.phrases import main_noun, singular, words
@@ -34,6 +35,7 @@ from gas.types import MAX_SUBTASKS
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
 
 if TYPE_CHECKING:
+    from gas.interfaces import Watch
     from gas.types import Image, Mask
 
 _GUIDE_EPS = 1e-3
@@ -112,7 +114,7 @@ class _Seen:
         return one / one.mean()
 
 
-class AttentionGrounder(Detector):
+class AttentionGrounder(Detector[AttentionOptions]):
     """Finds things by a diffusion model's own cross-attention: box, mask and score."""
 
     options_type: ClassVar = AttentionOptions
@@ -136,7 +138,7 @@ class AttentionGrounder(Detector):
         )
 
     @torch.no_grad()
-    def look(self, image: Image, queries: Sequence[Query]) -> list[Candidates]:
+    def look(self, image: Image, queries: Sequence[Query], watch: Watch) -> list[Candidates]:
         """One candidate for each query, or each separate part of its region where several must be told apart.
 
         InputRefused (exit 3): a phrase that the model has no tokens for. ResultRefused (exit 11): numbers that are not
@@ -158,11 +160,14 @@ class AttentionGrounder(Detector):
         generator = torch.Generator().manual_seed(options.seed)
         maps = [torch.zeros((), device=z.device)] * len(queries)
         errors = []
-        for t in times:
+        for number, t in enumerate(times, 1):
+            watch.check_stop()
             eps = torch.randn(z.shape, generator=generator).to(z)
             seen = self._step(model, z, t, eps, embeddings)
             errors.append(seen.error)
             maps = [total + seen.map(place, options.refine) for total, place in zip(maps, places, strict=True)]
+            if watch.on_step is not None:
+                watch.on_step(Step(number, len(times)))
         error = torch.stack(errors)
         if not bool(torch.isfinite(error).all()):
             raise ResultRefused("the model predicts numbers that are not finite", USE_FP32)

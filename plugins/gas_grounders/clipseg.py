@@ -20,6 +20,7 @@ from gas_grounders.pretrained import load_network, loading, model_folder, quiet
 if TYPE_CHECKING:
     import torch
 
+    from gas.interfaces import Watch
     from gas.runtime import Runtime
     from gas.types import Image
 
@@ -31,7 +32,7 @@ class ClipSegOptions(DetectorOptions):
     score_threshold: float = Field(0.5, ge=0, le=1, description="lowest score of a pixel that belongs to the phrase")
 
 
-class ClipSeg(Detector):
+class ClipSeg(Detector[ClipSegOptions]):
     """Fills mask, box and score; the score is that of the mask's best pixel.
 
     A phrase's mask is all that reaches the threshold. Where one of several is meant, its connected parts are told
@@ -41,8 +42,10 @@ class ClipSeg(Detector):
     options_type = ClipSegOptions
     name = "clipseg"
 
-    def look(self, image: Image, queries: Sequence[Query]) -> list[Candidates]:
-        shares = self._network().shares(image, [query.text for query in queries])
+    def look(self, image: Image, queries: Sequence[Query], watch: Watch) -> list[Candidates]:
+        network = self._network()
+        watch.check_stop()
+        shares = network.shares(image, [query.text for query in queries])
         return [self._candidates(share, query.several) for share, query in zip(shares, queries, strict=True)]
 
     def _candidates(self, share: np.ndarray, several: bool) -> Candidates:

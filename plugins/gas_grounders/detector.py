@@ -6,13 +6,13 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 from pydantic import Field
 
 from gas.errors import ObjectNotFound, ResultRefused
-from gas.interfaces import Grounder, Options
+from gas.interfaces import Grounder, GroundJob, Options, Watch
 from gas.plan.phrases import normalise_phrase
 from gas.remedies import Given, Option, Remedy
 from gas.types import Box, Region
@@ -53,7 +53,10 @@ class DetectorOptions(Options):
     always_best: bool = Field(False, description="always take the best boxes, whatever their score")
 
 
-class Detector(Grounder):
+OptionsT = TypeVar("OptionsT", bound=DetectorOptions)
+
+
+class Detector(Grounder[OptionsT]):
     """A grounder that fills `box` and `score`.
 
     Regions that are given, or that already have a box or a mask, pass through: a second detector in a chain fills only
@@ -67,11 +70,12 @@ class Detector(Grounder):
     """What the phrase's main noun must score by itself, for networks that score words."""
 
     @abstractmethod
-    def look(self, image: Image, queries: Sequence[Query]) -> list[Candidates]:
-        """The candidates for each query, in any order, not yet thinned out."""
+    def look(self, image: Image, queries: Sequence[Query], watch: Watch) -> list[Candidates]:
+        """The candidates for each query, in any order, not yet thinned out. Interrupted (exit 130) by `watch`."""
 
-    def ground(self, image: Image, regions: Sequence[Region]) -> list[Region]:
+    def ground(self, job: GroundJob) -> list[Region]:
         """The regions, each with a box and a score. ObjectNotFound (exit 5) names phrase, best score and threshold."""
+        image, regions = job.image, job.regions
         answer = list(regions)
         asked = [i for i, r in enumerate(regions) if not r.given and r.box is None and r.mask is None]
         wanted: dict[str, list[tuple[int, Position | None]]] = {}
@@ -86,7 +90,7 @@ class Detector(Grounder):
             for key, group in wanted.items()
         ]
         size = (image.shape[1], image.shape[0])
-        found = self.look(image, queries) if queries else []
+        found = self.look(image, queries, job.watch) if queries else []
         for group, candidates in zip(wanted.values(), found, strict=True):
             candidates = _inside(candidates, size, self.name)
             for index, chosen in self._assign(regions, group, candidates, size):

@@ -17,6 +17,7 @@ from gas_grounders.captions import Tokens, captions, clean
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query, pad_thin
 
 if TYPE_CHECKING:
+    from gas.interfaces import Watch
     from gas.types import Image
 
 
@@ -59,7 +60,7 @@ class GroundingDinoOptions(DetectorOptions):
     )
 
 
-class GroundingDino(Detector):
+class GroundingDino(Detector[GroundingDinoOptions]):
     """Finds boxes for phrases."""
 
     options_type = GroundingDinoOptions
@@ -69,12 +70,13 @@ class GroundingDino(Detector):
     def noun_threshold(self) -> float:  # type: ignore[override]
         return self.options.text_threshold
 
-    def look(self, image: Image, queries: Sequence[Query]) -> list[Candidates]:
+    def look(self, image: Image, queries: Sequence[Query], watch: Watch) -> list[Candidates]:
         network = self._network()
         texts = [clean(query.text) for query in queries]
         found: list[Candidates] = []
         padded = pad_thin(image)
         for caption in captions(texts, network.tokenizer, network.limit):
+            watch.check_stop()
             scores, boxes = network.detect(padded, caption.text, self.options.size)
             found += [self._candidates(scores, boxes, tokens) for tokens in caption.tokens]
         return found

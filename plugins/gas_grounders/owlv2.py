@@ -16,6 +16,7 @@ from gas_grounders.pretrained import load_network, loading, model_folder, quiet
 if TYPE_CHECKING:
     import torch
 
+    from gas.interfaces import Watch
     from gas.runtime import Runtime
     from gas.types import Image
 
@@ -37,15 +38,17 @@ class Owlv2Options(DetectorOptions):
         return value
 
 
-class Owlv2(Detector):
+class Owlv2(Detector[Owlv2Options]):
     """Finds boxes for phrases."""
 
     options_type = Owlv2Options
     name = "owlv2"
 
-    def look(self, image: Image, queries: Sequence[Query]) -> list[Candidates]:
+    def look(self, image: Image, queries: Sequence[Query], watch: Watch) -> list[Candidates]:
         before, after = self.options.template.split("{}")
-        scores, boxes = self._network().detect(image, [f"{before}{query.text}{after}" for query in queries])
+        network = self._network()
+        watch.check_stop()
+        scores, boxes = network.detect(image, [f"{before}{query.text}{after}" for query in queries])
         return [Candidates(boxes, of_phrase) for of_phrase in scores.T]
 
     def _network(self) -> Owlv2Network:

@@ -23,6 +23,7 @@ from gas_grounders.pretrained import load_network, loading, model_folder, quiet
 if TYPE_CHECKING:
     import torch
 
+    from gas.interfaces import Watch
     from gas.runtime import Runtime
     from gas.types import Image
 
@@ -41,14 +42,16 @@ class YoloWorldOptions(DetectorOptions):
     size: int = Field(640, ge=32, le=4096, description="longest side that the network sees, in pixels")
 
 
-class YoloWorld(Detector):
+class YoloWorld(Detector[YoloWorldOptions]):
     """Finds boxes for phrases, each phrase being one class."""
 
     options_type = YoloWorldOptions
     name = "yolo-world"
 
-    def look(self, image: Image, queries: Sequence[Query]) -> list[Candidates]:
-        scores, boxes = self._network().detect(pad_thin(image), [query.text for query in queries], self.options.size)
+    def look(self, image: Image, queries: Sequence[Query], watch: Watch) -> list[Candidates]:
+        network = self._network()
+        watch.check_stop()
+        scores, boxes = network.detect(pad_thin(image), [query.text for query in queries], self.options.size)
         found = []
         for of_phrase in scores.T:
             best = np.argsort(-of_phrase, kind="stable")[:BEST]

@@ -17,7 +17,8 @@ from scipy import ndimage
 
 from gas import Runtime
 from gas.diffusion.stable_diffusion import StableDiffusion
-from gas.errors import InputRefused, ModelUnavailable, ObjectNotFound, ResultRefused, UsageError
+from gas.errors import InputRefused, Interrupted, ModelUnavailable, ObjectNotFound, ResultRefused, UsageError
+from gas.interfaces import GroundJob, Step, Watch
 from gas.masks import mask_box
 from gas.testing import GrounderContract
 from gas.testing.contracts import sample_image
@@ -60,7 +61,7 @@ class TestContract(GrounderContract):
 
 
 def answers(model: Path, runtime: Runtime, regions: list[Region] = ASKED, **values: Any) -> list[Region]:
-    return make(model, runtime, **values).ground(sample_image(96, 64), regions)
+    return make(model, runtime, **values).ground(GroundJob(sample_image(96, 64), regions))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_times_are_spread_over_the_range_ends_included(tiny_sd: Path, runtime: R
     grounder = make(tiny_sd, runtime, steps=5, t_range=(100, 900))
     times: list[int] = []
     with hooked(grounder.model.unet, lambda args, kwargs: times.append(int(args[1][0]))):
-        grounder.ground(sample_image(96, 64), ASKED)
+        grounder.ground(GroundJob(sample_image(96, 64), ASKED))
     assert times == [100, 300, 500, 700, 900]
 
 
@@ -126,7 +127,7 @@ def test_rows_per_call_bounds_the_calls_and_changes_only_rounding(tiny_sd: Path,
     rows: list[int] = []
     grounder = make(tiny_sd, runtime, rows_per_call=2, steps=1)
     with hooked(grounder.model.unet, lambda args, kwargs: rows.append(len(args[0]))):
-        few = grounder.ground(sample_image(96, 64), ASKED)
+        few = grounder.ground(GroundJob(sample_image(96, 64), ASKED))
     assert rows == [2, 1], "nothing and two phrases"
     for a, b in zip(few, answers(tiny_sd, runtime, steps=1), strict=True):
         assert a.score == pytest.approx(b.score, abs=1e-5)
@@ -166,14 +167,14 @@ def test_the_network_is_the_editors_and_is_left_as_it_was(tiny_sd: Path, runtime
     grounder = make(tiny_sd, runtime)
     assert grounder.model is editors
     before = editors.unet.attn_processors
-    grounder.ground(sample_image(96, 64), ASKED)
+    grounder.ground(GroundJob(sample_image(96, 64), ASKED))
     assert all(one is before[name] for name, one in editors.unet.attn_processors.items())
 
     def stop(args: Any, kwargs: Any) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), hooked(editors.unet, stop):
-        grounder.ground(sample_image(96, 64), ASKED)
+        grounder.ground(GroundJob(sample_image(96, 64), ASKED))
     assert all(one is before[name] for name, one in editors.unet.attn_processors.items())
     assert not any("get_attention_scores" in vars(module) for module in editors.unet.modules())
 
@@ -192,10 +193,10 @@ def test_maps_are_reduced_as_they_are_collected(tiny_sd: Path, runtime: Runtime)
 def test_no_model_is_named(runtime: Runtime) -> None:
     grounder = AttentionGrounder(AttentionOptions(), runtime)
     with pytest.raises(UsageError, match="no model is named for the grounder attention"):
-        grounder.ground(sample_image(96, 64), ASKED)
+        grounder.ground(GroundJob(sample_image(96, 64), ASKED))
     drawn = Region("x", box=(1.0, 1.0, 5.0, 5.0), given=True)
-    assert grounder.ground(sample_image(96, 64), [drawn]) == [drawn], "nothing to find needs no model"
-    assert grounder.ground(sample_image(96, 64), []) == []
+    assert grounder.ground(GroundJob(sample_image(96, 64), [drawn])) == [drawn], "nothing to find needs no model"
+    assert grounder.ground(GroundJob(sample_image(96, 64))) == []
 
 
 def test_times_beyond_the_models_are_refused(tiny_sd: Path, runtime: Runtime) -> None:
@@ -215,12 +216,12 @@ def test_numbers_that_are_not_finite_are_no_region(tiny_sd: Path) -> None:
     grounder = make(tiny_sd, Runtime(device="cpu", dtype="fp32", offline=True))
     grounder.model.unet.conv_out.bias.fill_(float("nan"))
     with pytest.raises(ResultRefused, match="not finite"):
-        grounder.ground(sample_image(96, 64), ASKED)
+        grounder.ground(GroundJob(sample_image(96, 64), ASKED))
 
 
 @pytest.mark.parametrize("size", [(600, 400), (31, 97), (400, 20)])
 def test_answers_are_at_the_pictures_own_resolution(tiny_sd: Path, runtime: Runtime, size: tuple[int, int]) -> None:
-    found = make(tiny_sd, runtime, steps=1).ground(sample_image(*size), ASKED)
+    found = make(tiny_sd, runtime, steps=1).ground(GroundJob(sample_image(*size), ASKED))
     for region in found:
         assert region.mask is not None and region.mask.shape == (size[1], size[0])
         assert region.box == mask_box(region.mask)
@@ -260,7 +261,7 @@ def overlap(region: Region, exact: np.ndarray) -> float:
 def test_it_finds_things_and_what_has_no_shape(trained: AttentionGrounder) -> None:
     image, exact = two_cars()
     asked = [Region(phrase, subtask=i) for i, phrase in enumerate(("a red car", "sand", "a sunset sky"))]
-    red, sand, sky = trained.ground(image, asked)
+    red, sand, sky = trained.ground(GroundJob(image, asked))
     assert overlap(red, exact["red"]) > 0.7
     assert overlap(sand, exact["sand"]) > 0.7
     assert overlap(sky, exact["sky"]) > 0.7
@@ -270,7 +271,7 @@ def test_it_finds_things_and_what_has_no_shape(trained: AttentionGrounder) -> No
 def test_it_does_not_find_what_is_not_there(trained: AttentionGrounder) -> None:
     image, _ = two_cars()
     with pytest.raises(ObjectNotFound, match="'a green igloo' was not found: the best score is 0") as caught:
-        trained.ground(image, [Region("a green igloo", subtask=0)])
+        trained.ground(GroundJob(image, [Region("a green igloo", subtask=0)]))
     assert caught.value.exit_code == 5 and "the threshold 0.5" in caught.value.message
 
 
@@ -279,8 +280,8 @@ def test_parts_that_the_phrase_does_not_explain_are_left_out(runtime: Runtime, t
     world = Scene("clear", "grass", 68, (car, balloon), 3)
     exact = masks(world)
     asked = [Region("a red car", subtask=0)]
-    (all_of_it,) = make(DIORAMA, runtime, steps=5, score_threshold=0).ground(render(world), asked)
-    (region,) = trained.ground(render(world), asked)
+    (all_of_it,) = make(DIORAMA, runtime, steps=5, score_threshold=0).ground(GroundJob(render(world), asked))
+    (region,) = trained.ground(GroundJob(render(world), asked))
     assert all_of_it.mask is not None and region.mask is not None
     print(
         overlap(all_of_it, exact[car] > 0.5),
@@ -297,9 +298,9 @@ def test_parts_that_the_phrase_does_not_explain_are_left_out(runtime: Runtime, t
 def test_of_several_it_tells_the_left_from_the_right(trained: AttentionGrounder) -> None:
     image, exact = two_cars()
     asked = [Region("the car on the right", subtask=0), Region("the car on the left", subtask=1)]
-    right, left = trained.ground(image, asked)
+    right, left = trained.ground(GroundJob(image, asked))
     assert overlap(right, exact["blue"]) > 0.6 and overlap(left, exact["red"]) > 0.6
-    both = trained.ground(image, [replace(region, phrase="a car") for region in asked])
+    both = trained.ground(GroundJob(image, [replace(region, phrase="a car") for region in asked]))
     assert both[0].box != both[1].box
 
 
@@ -321,3 +322,11 @@ def test_the_filter_is_a_mean_where_the_picture_is_flat() -> None:
     flat = np.full((30, 30, 3), 0.5, np.float32)
     expected = ndimage.uniform_filter(ndimage.uniform_filter(values, 7, mode="nearest"), 7, mode="nearest")
     np.testing.assert_allclose(guided_filter(values, flat, 3), expected, atol=1e-4)
+
+
+def test_it_can_be_stopped_between_two_times(tiny_sd: Path, runtime: Runtime) -> None:
+    steps: list[Step] = []
+    watch = Watch(on_step=steps.append, should_stop=lambda: len(steps) == 2)
+    with pytest.raises(Interrupted):
+        make(tiny_sd, runtime, steps=4).ground(GroundJob(sample_image(96, 64), ASKED, watch=watch))
+    assert [(step.index, step.total) for step in steps] == [(1, 4), (2, 4)]

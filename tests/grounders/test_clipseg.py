@@ -15,6 +15,7 @@ from tiny_detectors import build_tiny_clipseg
 
 from gas.backends.registry import Registry
 from gas.errors import InputRefused, ModelUnavailable, ObjectNotFound
+from gas.interfaces import GroundJob
 from gas.runtime import Runtime
 from gas.testing import GrounderContract
 from gas.testing.contracts import sample_image
@@ -75,44 +76,44 @@ def test_it_is_in_the_listing() -> None:
 
 def test_mask_is_all_above_the_threshold(scripted: Any) -> None:
     shares = share(LEFT, RIGHT)
-    (region,) = scripted({"the sky": shares}).ground(IMAGE, ask("the sky"))
+    (region,) = scripted({"the sky": shares}).ground(GroundJob(IMAGE, ask("the sky")))
     assert region.box == (5.0, 10.0, 90.0, 50.0)
     assert region.score == pytest.approx(0.8)
     assert region.mask.dtype == np.float32
     np.testing.assert_array_equal(region.mask, shares >= 0.5)
-    (stricter,) = scripted({"the sky": shares}, score_threshold=0.7).ground(IMAGE, ask("the sky"))
+    (stricter,) = scripted({"the sky": shares}, score_threshold=0.7).ground(GroundJob(IMAGE, ask("the sky")))
     assert stricter.box == (60.0, 12.0, 90.0, 50.0)
 
 
 def test_absent_is_not_found(scripted: Any) -> None:
     with pytest.raises(ObjectNotFound) as raised:
-        scripted({"a dog": share((5, 10, 20, 30, 0.4))}).ground(IMAGE, ask("a dog"))
+        scripted({"a dog": share((5, 10, 20, 30, 0.4))}).ground(GroundJob(IMAGE, ask("a dog")))
     assert raised.value.message == "'a dog' was not found: the best score is 0.400, the threshold 0.5"
     assert 'options={"clipseg": {"score_threshold": 0.4}}' in raised.value.remedy
-    found = scripted({"a dog": share((5, 10, 20, 30, 0.4))}, always_best=True).ground(IMAGE, ask("a dog"))
+    found = scripted({"a dog": share((5, 10, 20, 30, 0.4))}, always_best=True).ground(GroundJob(IMAGE, ask("a dog")))
     assert found[0].box == (5.0, 10.0, 20.0, 30.0)
 
 
 def test_parts_are_told_apart_where_one_of_several_is_meant(scripted: Any) -> None:
     grounder = scripted({"the dog": share(LEFT, RIGHT)})
     left, right = (5.0, 10.0, 20.0, 30.0), (60.0, 12.0, 90.0, 50.0)
-    assert grounder.ground(IMAGE, ask("the dog on the left"))[0].box == left
-    assert grounder.ground(IMAGE, ask("the bigger dog"))[0].box == right
-    first, second = grounder.ground(IMAGE, ask("the dog", "the dog"))
+    assert grounder.ground(GroundJob(IMAGE, ask("the dog on the left")))[0].box == left
+    assert grounder.ground(GroundJob(IMAGE, ask("the bigger dog")))[0].box == right
+    first, second = grounder.ground(GroundJob(IMAGE, ask("the dog", "the dog")))
     assert (first.box, second.box) == (right, left)
     assert first.mask is not None and second.mask is not None
     assert first.mask.sum() == 30 * 38 and second.mask.sum() == 15 * 20
     assert (first.score, second.score) == (pytest.approx(0.8), pytest.approx(0.6))
     with pytest.raises(ObjectNotFound, match="only 2 of 3 'the dog' were found"):
-        grounder.ground(IMAGE, ask("the dog", "the dog", "the dog"))
+        grounder.ground(GroundJob(IMAGE, ask("the dog", "the dog", "the dog")))
 
 
 def test_parts_with_almost_the_same_box_are_one_thing(scripted: Any) -> None:
     ring = share((10, 10, 50, 50, 0.9), (11, 11, 49, 49, 0.1), (13, 13, 47, 47, 0.7), RIGHT)
     shares = {"the dog": ring}
-    boxes = [region.box for region in scripted(shares).ground(IMAGE, ask("the dog", "the dog"))]
+    boxes = [region.box for region in scripted(shares).ground(GroundJob(IMAGE, ask("the dog", "the dog")))]
     assert boxes == [(10.0, 10.0, 50.0, 50.0), (60.0, 12.0, 90.0, 50.0)]
-    three = scripted(shares, nms=0.9).ground(IMAGE, ask("the dog", "the dog", "the dog"))
+    three = scripted(shares, nms=0.9).ground(GroundJob(IMAGE, ask("the dog", "the dog", "the dog")))
     assert three[2].box == (13.0, 13.0, 47.0, 47.0)
 
 
@@ -139,20 +140,20 @@ def test_shares_are_the_networks_at_native_resolution(folder: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4096), (4096, 1), (3, 2)])
 def test_pictures_of_any_shape(folder: Path, shape: tuple[int, int]) -> None:
-    (region,) = grounder_of(folder, always_best=True).ground(np.full((*shape, 3), 128, np.uint8), ask("box"))
+    (region,) = grounder_of(folder, always_best=True).ground(GroundJob(np.full((*shape, 3), 128, np.uint8), ask("box")))
     assert region.mask is not None and region.mask.shape == shape and region.mask.any()
 
 
 def test_a_phrase_that_would_be_cut_is_refused(folder: Path) -> None:
     with pytest.raises(InputRefused, match="has 80 tokens, the text encoder reads 75"):
-        grounder_of(folder).ground(IMAGE, ask("box", "x" * 80))
+        grounder_of(folder).ground(GroundJob(IMAGE, ask("box", "x" * 80)))
 
 
 def test_folders_that_are_something_else(folder: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "model"))
     (copy / "model.safetensors").unlink()
     with pytest.raises(ModelUnavailable, match="no weights"):
-        grounder_of(copy).ground(IMAGE, ask("box"))
+        grounder_of(copy).ground(GroundJob(IMAGE, ask("box")))
 
 
 def test_nothing_is_fetched_and_nothing_is_said(
@@ -163,5 +164,5 @@ def test_nothing_is_fetched_and_nothing_is_said(
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    grounder_of(folder, always_best=True).ground(IMAGE, ask("the box"))
+    grounder_of(folder, always_best=True).ground(GroundJob(IMAGE, ask("the box")))
     assert capfd.readouterr() == ("", "")

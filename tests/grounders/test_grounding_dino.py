@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 from tiny_detectors import build_bert_tokenizer, build_tiny_grounding_dino
 
 from gas.backends.registry import Registry
-from gas.errors import InputRefused, ModelUnavailable, ObjectNotFound, ResultRefused, UsageError
+from gas.errors import InputRefused, Interrupted, ModelUnavailable, ObjectNotFound, ResultRefused, UsageError
+from gas.interfaces import GroundJob, Watch
 from gas.runtime import Runtime
 from gas.testing import GrounderContract
 from gas.testing.contracts import sample_image
@@ -182,14 +183,14 @@ def test_a_phrase_that_alone_is_too_long_is_refused(tokenizer: Any) -> None:
 def test_many_phrases_are_all_found_in_several_passes(scripted: Any) -> None:
     grounder, network = scripted([(LEFT, {"box": 0.9}), (RIGHT, {"cat": 0.9})], always_best=True)
     network.limit = 12
-    answer = grounder.ground(IMAGE, ask("a red box", "the blue box", "a white cat", "a man"))
+    answer = grounder.ground(GroundJob(IMAGE, ask("a red box", "the blue box", "a white cat", "a man")))
     assert len(network.calls) > 1
     assert boxes(answer)[:3] == [LEFT, LEFT, RIGHT]
 
 
 def test_all_phrases_in_one_pass(scripted: Any) -> None:
     grounder, network = scripted(CATS, always_best=True)
-    grounder.ground(IMAGE, ask("the cat", "a box", "grass", "the cat", "The cat on the left"))
+    grounder.ground(GroundJob(IMAGE, ask("the cat", "a box", "grass", "the cat", "The cat on the left")))
     assert network.calls == ["the cat . a box . grass ."]
 
 
@@ -198,7 +199,7 @@ def test_all_phrases_in_one_pass(scripted: Any) -> None:
 
 def test_best_box_of_each_phrase(scripted: Any) -> None:
     grounder, _ = scripted([*CATS, (LEFT, {"box": 0.8})])
-    answer = grounder.ground(IMAGE, ask("a box", "cat"))
+    answer = grounder.ground(GroundJob(IMAGE, ask("a box", "cat")))
     assert boxes(answer) == [LEFT, RIGHT] or answer[0].score is not None
     assert answer[1].box == RIGHT and answer[1].score == pytest.approx(0.9)
 
@@ -206,31 +207,31 @@ def test_best_box_of_each_phrase(scripted: Any) -> None:
 def test_threshold_names_phrase_best_score_and_remedy(scripted: Any) -> None:
     things = [(LEFT, {"cat": 0.34999, "dog": 0.34}), (RIGHT, {"dog": 0.36})]
     grounder, _ = scripted(things)
-    assert grounder.ground(IMAGE, ask("dog"))[0].box == RIGHT
+    assert grounder.ground(GroundJob(IMAGE, ask("dog")))[0].box == RIGHT
     with pytest.raises(ObjectNotFound) as raised:
-        grounder.ground(IMAGE, ask("dog", "Cat"))
+        grounder.ground(GroundJob(IMAGE, ask("dog", "Cat")))
     assert raised.value.message == "'Cat' was not found: the best score is 0.349, the threshold 0.35"
     assert 'options={"grounding-dino": {"score_threshold": 0.34}}' in raised.value.remedy
     assert 'regions=[gas.Region("Cat", box=(x0, y0, x1, y1))]' in raised.value.remedy
     lower, _ = scripted(things, score_threshold=0.34)
-    assert lower.ground(IMAGE, ask("cat"))[0].box == LEFT
+    assert lower.ground(GroundJob(IMAGE, ask("cat")))[0].box == LEFT
 
 
 def test_hopeless_scores_suggest_no_threshold(scripted: Any) -> None:
     grounder, _ = scripted([(LEFT, {"cat": 0.004})])
     with pytest.raises(ObjectNotFound) as raised:
-        grounder.ground(IMAGE, ask("cat"))
+        grounder.ground(GroundJob(IMAGE, ask("cat")))
     assert "score_threshold" not in raised.value.remedy
 
 
 def test_text_threshold_is_for_the_main_noun(scripted: Any) -> None:
     things = [(LEFT, {"red": 0.99, "car": 0.1}), (RIGHT, {"red": 0.4, "car": 0.4})]
     grounder, _ = scripted(things)
-    assert grounder.ground(IMAGE, ask("red car"))[0].box == RIGHT
+    assert grounder.ground(GroundJob(IMAGE, ask("red car")))[0].box == RIGHT
     loose, _ = scripted(things, text_threshold=0.05)
-    assert loose.ground(IMAGE, ask("red car"))[0].box == LEFT
+    assert loose.ground(GroundJob(IMAGE, ask("red car")))[0].box == LEFT
     with pytest.raises(ObjectNotFound, match=r"main noun scores 0.1\d*, the text threshold is 0.25") as raised:
-        scripted(things[:1])[0].ground(IMAGE, ask("red car"))
+        scripted(things[:1])[0].ground(GroundJob(IMAGE, ask("red car")))
     assert 'options={"grounding-dino": {"text_threshold": 0.1' in raised.value.remedy
 
 
@@ -238,32 +239,34 @@ def test_token_score_mean_or_maximum(scripted: Any) -> None:
     things = [(LEFT, {"red": 0.3, "car": 0.9}), (RIGHT, {"red": 0.8, "car": 0.7})]
     mean, _ = scripted(things)
     best, _ = scripted(things, token_score="max")
-    assert mean.ground(IMAGE, ask("red car"))[0].box == RIGHT
-    assert mean.ground(IMAGE, ask("red car"))[0].score == pytest.approx(0.75)
-    assert best.ground(IMAGE, ask("red car"))[0].box == LEFT
-    assert best.ground(IMAGE, ask("red car"))[0].score == pytest.approx(0.9)
+    assert mean.ground(GroundJob(IMAGE, ask("red car")))[0].box == RIGHT
+    assert mean.ground(GroundJob(IMAGE, ask("red car")))[0].score == pytest.approx(0.75)
+    assert best.ground(GroundJob(IMAGE, ask("red car")))[0].box == LEFT
+    assert best.ground(GroundJob(IMAGE, ask("red car")))[0].score == pytest.approx(0.9)
 
 
 def test_always_best_has_no_threshold(scripted: Any) -> None:
     things = [(LEFT, {"cat": 0.02}), (RIGHT, {"cat": 0.03})]
     with pytest.raises(ObjectNotFound):
-        scripted(things)[0].ground(IMAGE, ask("cat"))
+        scripted(things)[0].ground(GroundJob(IMAGE, ask("cat")))
     grounder, _ = scripted(things, always_best=True)
-    assert boxes(grounder.ground(IMAGE, ask("cat"))) == [RIGHT]
-    assert boxes(grounder.ground(IMAGE, ask("cat", "cat"))) == [RIGHT, LEFT]
-    assert boxes(grounder.ground(IMAGE, ask("cat on the left"))) == [RIGHT], "nothing counts as found, so no choice"
+    assert boxes(grounder.ground(GroundJob(IMAGE, ask("cat")))) == [RIGHT]
+    assert boxes(grounder.ground(GroundJob(IMAGE, ask("cat", "cat")))) == [RIGHT, LEFT]
+    assert boxes(grounder.ground(GroundJob(IMAGE, ask("cat on the left")))) == [RIGHT], (
+        "nothing counts as found, so no choice"
+    )
 
 
 def test_words_that_the_vocabulary_does_not_have(scripted: Any, tmp_path: Path, monkeypatch: Any) -> None:
     grounder, network = scripted([(LEFT, {"a": 0.9, "purple": 0.9, "zeppelin": 0.9, "box": 0.9})])
     network.tokenizer = build_bert_tokenizer(tmp_path, letters=False)
     with pytest.raises(ObjectNotFound, match="does not know 'zeppelin'"):
-        grounder.ground(IMAGE, ask("a purple zeppelin"))
-    assert grounder.ground(IMAGE, ask("a zeppelinish box"))[0].box == LEFT, "the main noun is what counts"
+        grounder.ground(GroundJob(IMAGE, ask("a purple zeppelin")))
+    assert grounder.ground(GroundJob(IMAGE, ask("a zeppelinish box")))[0].box == LEFT, "the main noun is what counts"
     with pytest.raises(ObjectNotFound, match="🙂"):
-        grounder.ground(IMAGE, ask("🙂"))
+        grounder.ground(GroundJob(IMAGE, ask("🙂")))
     with pytest.raises(ObjectNotFound):
-        grounder.ground(IMAGE, ask("..?"))
+        grounder.ground(GroundJob(IMAGE, ask("..?")))
 
 
 # --- the n best -------------------------------------------------------------------------------------------------------
@@ -272,7 +275,7 @@ def test_words_that_the_vocabulary_does_not_have(scripted: Any, tmp_path: Path, 
 def test_a_phrase_of_n_subtasks_gets_the_n_best_distinct_boxes(scripted: Any) -> None:
     near = (71.0, 20.0, 90.0, 40.0)
     grounder, _ = scripted([*CATS, (near, {"cat": 0.89, "the": 0.89})])
-    answer = grounder.ground(IMAGE, ask("the cat", "a cat"[2:], "The cat"))
+    answer = grounder.ground(GroundJob(IMAGE, ask("the cat", "a cat"[2:], "The cat")))
     assert boxes(answer) == [RIGHT, BIG, LEFT]
     assert [region.phrase for region in answer] == ["the cat", "cat", "The cat"]
 
@@ -280,8 +283,8 @@ def test_a_phrase_of_n_subtasks_gets_the_n_best_distinct_boxes(scripted: Any) ->
 def test_nms_decides_what_is_distinct(scripted: Any) -> None:
     near = (70.0, 20.0, 90.0, 36.0)
     things = [(RIGHT, {"cat": 0.9}), (near, {"cat": 0.8}), (LEFT, {"cat": 0.7})]
-    assert boxes(scripted(things)[0].ground(IMAGE, ask("cat", "cat"))) == [RIGHT, LEFT]
-    assert boxes(scripted(things, nms=0.85)[0].ground(IMAGE, ask("cat", "cat"))) == [RIGHT, near]
+    assert boxes(scripted(things)[0].ground(GroundJob(IMAGE, ask("cat", "cat")))) == [RIGHT, LEFT]
+    assert boxes(scripted(things, nms=0.85)[0].ground(GroundJob(IMAGE, ask("cat", "cat")))) == [RIGHT, near]
 
 
 def test_fewer_than_asked_is_not_found(scripted: Any) -> None:
@@ -289,13 +292,13 @@ def test_fewer_than_asked_is_not_found(scripted: Any) -> None:
     with pytest.raises(
         ObjectNotFound, match=r"only 1 of 2 'cat' was found: the best score of another is 0.2"
     ) as raised:
-        grounder.ground(IMAGE, ask("cat", "cat"))
+        grounder.ground(GroundJob(IMAGE, ask("cat", "cat")))
     assert '"score_threshold": 0.2}' in raised.value.remedy
 
 
 def test_always_best_repeats_rather_than_refuses(scripted: Any) -> None:
     grounder, _ = scripted([(RIGHT, {"cat": 0.9}), (RIGHT, {"cat": 0.2})], always_best=True)
-    assert boxes(grounder.ground(IMAGE, ask("cat", "cat"))) == [RIGHT, RIGHT]
+    assert boxes(grounder.ground(GroundJob(IMAGE, ask("cat", "cat")))) == [RIGHT, RIGHT]
 
 
 @pytest.mark.parametrize(
@@ -312,27 +315,27 @@ def test_always_best_repeats_rather_than_refuses(scripted: Any) -> None:
 def test_position_chooses_among_those_that_are_found(scripted: Any, phrase: str, box: Box) -> None:
     outside = ((0.0, 0.0, 4.0, 4.0), {"cat": 0.2, "the": 0.2})
     grounder, network = scripted([*CATS, outside])
-    assert boxes(grounder.ground(IMAGE, ask(phrase))) == [box]
+    assert boxes(grounder.ground(GroundJob(IMAGE, ask(phrase)))) == [box]
     assert network.calls == ["the cat ."]
 
 
 def test_position_and_plain_phrase_mean_different_things(scripted: Any) -> None:
     grounder, _ = scripted(CATS)
-    assert boxes(grounder.ground(IMAGE, ask("the cat", "the cat on the right"))) == [BIG, RIGHT]
-    assert boxes(grounder.ground(IMAGE, ask("the cat on the right", "the leftmost cat"))) == [RIGHT, LEFT]
+    assert boxes(grounder.ground(GroundJob(IMAGE, ask("the cat", "the cat on the right")))) == [BIG, RIGHT]
+    assert boxes(grounder.ground(GroundJob(IMAGE, ask("the cat on the right", "the leftmost cat")))) == [RIGHT, LEFT]
     one, _ = scripted(CATS[:1])
-    assert boxes(one.ground(IMAGE, ask("the cat", "the cat on the right"))) == [LEFT, LEFT]
+    assert boxes(one.ground(GroundJob(IMAGE, ask("the cat", "the cat on the right")))) == [LEFT, LEFT]
 
 
 def test_rank_beyond_what_is_there_is_not_found(scripted: Any) -> None:
     grounder, _ = scripted(CATS[:1])
     with pytest.raises(ObjectNotFound, match="only 1 of 2 'the second cat from the left' was found"):
-        grounder.ground(IMAGE, ask("the second cat from the left"))
+        grounder.ground(GroundJob(IMAGE, ask("the second cat from the left")))
 
 
 def test_equal_scores_keep_the_networks_order(scripted: Any) -> None:
     grounder, _ = scripted([(LEFT, {"cat": 0.5}), (RIGHT, {"cat": 0.5})])
-    assert boxes(grounder.ground(IMAGE, ask("cat"))) == [LEFT]
+    assert boxes(grounder.ground(GroundJob(IMAGE, ask("cat")))) == [LEFT]
 
 
 def test_iou_and_suppression() -> None:
@@ -350,10 +353,10 @@ def test_only_open_regions_are_looked_for(scripted: Any) -> None:
     boxed = Region("the cat", box=(1.0, 2.0, 3.0, 4.0), score=0.5, subtask=0)
     masked = Region("the cat", mask=np.ones((64, 96), np.float32), subtask=1)
     given = Region("dog", subtask=2, given=True)
-    assert grounder.ground(IMAGE, [boxed, masked, given]) == [boxed, masked, given]
-    assert grounder.ground(IMAGE, []) == []
+    assert grounder.ground(GroundJob(IMAGE, [boxed, masked, given])) == [boxed, masked, given]
+    assert grounder.ground(GroundJob(IMAGE, [])) == []
     assert network.calls == []
-    assert grounder.ground(IMAGE, [boxed, Region("the cat", subtask=3)])[1].box == RIGHT
+    assert grounder.ground(GroundJob(IMAGE, [boxed, Region("the cat", subtask=3)]))[1].box == RIGHT
 
 
 # --- boxes that a network may give ------------------------------------------------------------------------------------
@@ -365,7 +368,7 @@ def test_any_finite_box_comes_out_inside_the_picture_or_not_at_all(scripted: Any
     many[::7, 2:] = many[::7, :2]
     many[::11] = [-1e30, -5, 1e30, 1e-9]
     grounder, _ = scripted([(tuple(box), {"cat": 0.9}) for box in many.tolist()])
-    answer = grounder.ground(IMAGE, ask(*["cat"] * 20))
+    answer = grounder.ground(GroundJob(IMAGE, ask(*["cat"] * 20)))
     for region in answer:
         assert region.box is not None
         x0, y0, x1, y1 = region.box
@@ -374,15 +377,15 @@ def test_any_finite_box_comes_out_inside_the_picture_or_not_at_all(scripted: Any
 
 def test_boxes_outside_are_no_boxes(scripted: Any) -> None:
     grounder, _ = scripted([((200.0, 5.0, 300.0, 9.0), {"cat": 0.9}), (LEFT, {"cat": 0.5})])
-    assert boxes(grounder.ground(IMAGE, ask("cat"))) == [LEFT]
+    assert boxes(grounder.ground(GroundJob(IMAGE, ask("cat")))) == [LEFT]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_numbers_that_are_not_finite_are_named(scripted: Any, bad: float) -> None:
     with pytest.raises(ResultRefused, match="not finite"):
-        scripted([((bad, 5.0, 30.0, 9.0), {"cat": 0.9})])[0].ground(IMAGE, ask("cat"))
+        scripted([((bad, 5.0, 30.0, 9.0), {"cat": 0.9})])[0].ground(GroundJob(IMAGE, ask("cat")))
     with pytest.raises(ResultRefused, match="not finite"):
-        scripted([(LEFT, {"cat": bad})])[0].ground(IMAGE, ask("cat"))
+        scripted([(LEFT, {"cat": bad})])[0].ground(GroundJob(IMAGE, ask("cat")))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4096), (4096, 1), (3, 2), (17, 1000)])
@@ -392,7 +395,7 @@ def test_pictures_of_any_shape(folder: Path, shape: tuple[int, int]) -> None:
     scores, found = grounder._network().detect(pad_thin(image), "the box .")
     assert np.isfinite(scores).all() and np.isfinite(found).all()
     with contextlib.suppress(ObjectNotFound):  # random boxes may all lie in what was added to a thin picture
-        for region in grounder.ground(image, ask("the box")):
+        for region in grounder.ground(GroundJob(image, ask("the box"))):
             assert region.box is not None
             x0, y0, x1, y1 = region.box
             assert 0 <= x0 < x1 <= shape[1] and 0 <= y0 < y1 <= shape[0]
@@ -436,9 +439,9 @@ def test_the_folders_own_size_is_kept_and_can_be_changed(folder: Path, monkeypat
 
     monkeypatch.setattr(dino_transformers, "prepare", spy)
     for size in (None, 96, 48):
-        detector(folder, always_best=True, size=size).ground(IMAGE, ask("the box"))
+        detector(folder, always_best=True, size=size).ground(GroundJob(IMAGE, ask("the box")))
     assert seen == [(64, 96), (96, 144), (48, 72)]
-    detector(folder, always_best=True, size=48).ground(np.zeros((20, 200, 3), np.uint8), ask("the box"))
+    detector(folder, always_best=True, size=48).ground(GroundJob(np.zeros((20, 200, 3), np.uint8), ask("the box")))
     assert seen[-1] == (8, 80), "the longest side keeps the processor's proportion: 107/64 of the shortest"
 
 
@@ -467,7 +470,7 @@ def test_nothing_is_fetched_and_nothing_is_said(
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    detector(folder, always_best=True).ground(IMAGE, ask("the box"))
+    detector(folder, always_best=True).ground(GroundJob(IMAGE, ask("the box")))
     assert capfd.readouterr() == ("", "")
 
 
@@ -475,7 +478,7 @@ def test_offline_and_not_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     grounder = GroundingDino(GroundingDinoOptions(model="owner/name@abc123"), Runtime(device="cpu", offline=True))
     with pytest.raises(ModelUnavailable, match="not in the cache and downloads are switched off") as raised:
-        grounder.ground(IMAGE, ask("the box"))
+        grounder.ground(GroundJob(IMAGE, ask("the box")))
     assert "gas models pull owner/name@abc123" in raised.value.remedy
     assert raised.value.exit_code == 6
 
@@ -494,7 +497,7 @@ def test_offline_and_not_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_damaged_folders_are_refused_by_name(copy: Path, damage: Any, message: str) -> None:
     damage(copy)
     with pytest.raises(ModelUnavailable, match=re.escape(message)):
-        detector(copy).ground(IMAGE, ask("the box"))
+        detector(copy).ground(GroundJob(IMAGE, ask("the box")))
 
 
 def test_missing_weights_are_not_made_up(copy: Path) -> None:
@@ -503,14 +506,14 @@ def test_missing_weights_are_not_made_up(copy: Path) -> None:
     unused = {name: value for name, value in weights.items() if "swin.layernorm" not in name}
     assert len(unused) < len(weights)
     save_file(unused, copy / "model.safetensors", metadata={"format": "pt"})
-    detector(copy, always_best=True).ground(IMAGE, ask("the box"))
+    detector(copy, always_best=True).ground(GroundJob(IMAGE, ask("the box")))
     save_file(
         {name: value for name, value in unused.items() if "text_projection" not in name},
         copy / "model.safetensors",
         metadata={"format": "pt"},
     )
     with pytest.raises(ModelUnavailable, match=r"2 of its weights are missing, such as model.text_projection"):
-        detector(copy).ground(IMAGE, ask("the box"))
+        detector(copy).ground(GroundJob(IMAGE, ask("the box")))
 
 
 def test_code_in_a_model_folder_is_never_run(copy: Path, tmp_path: Path) -> None:
@@ -522,7 +525,7 @@ def test_code_in_a_model_folder_is_never_run(copy: Path, tmp_path: Path) -> None
     tokens = json.loads((copy / "tokenizer_config.json").read_text())
     tokens["auto_map"] = {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}
     (copy / "tokenizer_config.json").write_text(json.dumps(tokens))
-    detector(copy, always_best=True).ground(IMAGE, ask("the box"))
+    detector(copy, always_best=True).ground(GroundJob(IMAGE, ask("the box")))
     assert not marker.exists()
 
 
@@ -674,8 +677,8 @@ def test_both_loaders_agree(original: tuple[Path, Path, Path], tmp_path: Path) -
         np.testing.assert_allclose(scores, scores2, atol=1e-4)
         np.testing.assert_allclose(found / 96, found2 / 96, atol=1e-4)
     regions = ask("a man's t-shirt", "the red box", "the red box")
-    ours_found = from_original(original).ground(IMAGE, regions)
-    theirs = detector(folder, always_best=True).ground(IMAGE, regions)
+    ours_found = from_original(original).ground(GroundJob(IMAGE, regions))
+    theirs = detector(folder, always_best=True).ground(GroundJob(IMAGE, regions))
     for one, other in zip(ours_found, theirs, strict=True):
         assert one.box == pytest.approx(other.box, abs=0.01) and one.score == pytest.approx(other.score, abs=1e-4)
 
@@ -700,7 +703,7 @@ def test_text_sees_only_its_own_phrase(original: tuple[Path, Path, Path]) -> Non
 
 def test_architecture_is_told_by_the_weights(original: tuple[Path, Path, Path], tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="not a GroundingDINO checkpoint with a Swin-T or Swin-B backbone"):
-        from_original(original, architecture="auto").ground(IMAGE, ask("the box"))
+        from_original(original, architecture="auto").ground(GroundJob(IMAGE, ask("the box")))
     from gas_grounders.dino_original import _architecture
 
     for channels, backbone in ((96, "swin_T_224_1k"), (128, "swin_B_384_22k")):
@@ -722,10 +725,10 @@ def test_known_architectures_are_the_authors_own() -> None:
 @pytest.mark.parametrize("architecture", ["swin-b", "swin-t"])
 def test_wrong_architecture_is_named(original: tuple[Path, Path, Path], architecture: str) -> None:
     with pytest.raises(ModelUnavailable) as raised:
-        from_original(original, architecture=architecture).ground(IMAGE, ask("the box"))
+        from_original(original, architecture=architecture).ground(GroundJob(IMAGE, ask("the box")))
     assert "tiny.pth" in raised.value.message
     with pytest.raises(UsageError, match="architecture 'swin-x' is unknown"):
-        from_original(original, architecture="swin-x").ground(IMAGE, ask("the box"))
+        from_original(original, architecture="swin-x").ground(GroundJob(IMAGE, ask("the box")))
 
 
 def test_text_encoder_says_where_the_vocabulary_is(original: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -733,11 +736,11 @@ def test_text_encoder_says_where_the_vocabulary_is(original: tuple[Path, Path, P
     other = Path(shutil.copytree(bert, tmp_path / "bert"))
     build_bert_tokenizer(other, letters=False)
     known = from_original(original, score_threshold=0.0, text_threshold=0.0, always_best=False)
-    assert known.ground(IMAGE, ask("a zeppelin"))[0].box is not None
+    assert known.ground(GroundJob(IMAGE, ask("a zeppelin")))[0].box is not None
     with pytest.raises(ObjectNotFound, match="does not know 'zeppelin'"):
-        from_original(original, text_encoder=str(other), always_best=False).ground(IMAGE, ask("a zeppelin"))
+        from_original(original, text_encoder=str(other), always_best=False).ground(GroundJob(IMAGE, ask("a zeppelin")))
     with pytest.raises(ModelUnavailable, match="not there"):
-        from_original(original, text_encoder=str(tmp_path / "none")).ground(IMAGE, ask("the box"))
+        from_original(original, text_encoder=str(tmp_path / "none")).ground(GroundJob(IMAGE, ask("the box")))
 
 
 class Evil:
@@ -757,7 +760,7 @@ def test_a_program_in_a_checkpoint_is_not_run(original: tuple[Path, Path, Path],
     else:
         torch.save(content, file, _use_new_zipfile_serialization=form == "zip")
     with pytest.raises(ModelUnavailable) as raised:
-        from_original((file, original[1], original[2])).ground(IMAGE, ask("the box"))
+        from_original((file, original[1], original[2])).ground(GroundJob(IMAGE, ask("the box")))
     assert "evil.pth" in raised.value.message and raised.value.exit_code == 6
     assert not marker.exists()
     # The file does what it says when it is read without care, so that the test can fail.
@@ -776,7 +779,7 @@ def test_a_program_in_a_config_file_is_not_run(original: tuple[Path, Path, Path]
     ):
         config.write_text(f"num_queries = 12\n{line}\n")
         with pytest.raises(UsageError, match=re.escape(str(config))):
-            from_original((original[0], config, original[2])).ground(IMAGE, ask("the box"))
+            from_original((original[0], config, original[2])).ground(GroundJob(IMAGE, ask("the box")))
         assert not marker.exists()
 
 
@@ -788,9 +791,9 @@ def test_other_files_are_refused(original: tuple[Path, Path, Path], tmp_path: Pa
     file = tmp_path / "other.pth"
     file.write_bytes(b"PK\x03\x04 not a zip") if content is None else torch.save(content, file)
     with pytest.raises(ModelUnavailable, match=message):
-        from_original((file, original[1], original[2])).ground(IMAGE, ask("the box"))
+        from_original((file, original[1], original[2])).ground(GroundJob(IMAGE, ask("the box")))
     with pytest.raises(ModelUnavailable, match="not there"):
-        from_original((tmp_path / "none.pth", original[1], original[2])).ground(IMAGE, ask("the box"))
+        from_original((tmp_path / "none.pth", original[1], original[2])).ground(GroundJob(IMAGE, ask("the box")))
 
 
 def test_original_loader_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -799,7 +802,7 @@ def test_original_loader_without_its_package(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "groundingdino", None)
     monkeypatch.delitem(sys.modules, "groundingdino.models", raising=False)
     with pytest.raises(ModelUnavailable, match="need the package groundingdino-py") as raised:
-        detector(file).ground(IMAGE, ask("the box"))
+        detector(file).ground(GroundJob(IMAGE, ask("the box")))
     assert 'pip install "gas-edit[groundingdino]"' in raised.value.remedy
 
 
@@ -811,5 +814,18 @@ def test_original_loader_asks_nobody_and_says_nothing(
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    from_original(original).ground(IMAGE, ask("the box"))
+    from_original(original).ground(GroundJob(IMAGE, ask("the box")))
     assert capfd.readouterr() == ("", "")
+
+
+def test_it_can_be_stopped_between_two_captions(scripted: Any) -> None:
+    """More phrases than one caption holds are asked in several."""
+    grounder, network = scripted(CATS, always_best=True)
+    phrases = ask(*[f"the cat {'of a neighbour ' * 10}{number}" for number in range(20)])
+    grounder.ground(GroundJob(IMAGE, phrases))
+    calls = len(network.calls)
+    assert calls > 1
+    with pytest.raises(Interrupted):
+        watch = Watch(should_stop=lambda: len(network.calls) == calls + 1)
+        grounder.ground(GroundJob(IMAGE, phrases, watch=watch))
+    assert len(network.calls) == calls + 1

@@ -16,6 +16,7 @@ from tiny_detectors import build_tiny_owlv2
 
 from gas.backends.registry import Registry
 from gas.errors import InputRefused, ModelUnavailable, ObjectNotFound
+from gas.interfaces import GroundJob
 from gas.runtime import Runtime
 from gas.testing import GrounderContract
 from gas.testing.contracts import sample_image
@@ -75,8 +76,8 @@ def test_template_is_what_is_asked(folder: Path, monkeypatch: pytest.MonkeyPatch
         return detect(self, image, texts)
 
     monkeypatch.setattr(Owlv2Network, "detect", spy)
-    one = detector(folder, always_best=True).ground(IMAGE, ask("the cat on the left", "grass"))
-    other = detector(folder, always_best=True, template="{}!").ground(IMAGE, ask("the cat", "grass"))
+    one = detector(folder, always_best=True).ground(GroundJob(IMAGE, ask("the cat on the left", "grass")))
+    other = detector(folder, always_best=True, template="{}!").ground(GroundJob(IMAGE, ask("the cat", "grass")))
     assert asked == [["a photo of the cat", "a photo of grass"], ["the cat!", "grass!"]]
     assert one[1].score != other[1].score
     for wrong in ("a photo", "{} {}"):
@@ -88,13 +89,20 @@ def test_threshold_nms_and_always_best(folder: Path) -> None:
     scores, _ = Owlv2Network.load(str(folder), Runtime(device="cpu")).detect(IMAGE, ["a photo of grass"])
     best = float(scores.max())
     assert 0.01 < best < 0.99
-    assert detector(folder, score_threshold=best - 0.005).ground(IMAGE, ask("grass"))[0].score == pytest.approx(best)
+    assert detector(folder, score_threshold=best - 0.005).ground(GroundJob(IMAGE, ask("grass")))[
+        0
+    ].score == pytest.approx(best)
     with pytest.raises(ObjectNotFound, match="'grass' was not found") as raised:
-        detector(folder, score_threshold=best + 0.005).ground(IMAGE, ask("grass"))
+        detector(folder, score_threshold=best + 0.005).ground(GroundJob(IMAGE, ask("grass")))
     assert 'options={"owlv2": {"score_threshold": ' in raised.value.remedy
-    assert detector(folder, score_threshold=1.0, always_best=True).ground(IMAGE, ask("grass"))[0].score == best
+    assert (
+        detector(folder, score_threshold=1.0, always_best=True).ground(GroundJob(IMAGE, ask("grass")))[0].score == best
+    )
     several = [
-        [region.box for region in detector(folder, score_threshold=0, nms=nms).ground(IMAGE, ask(*["grass"] * 8))]
+        [
+            region.box
+            for region in detector(folder, score_threshold=0, nms=nms).ground(GroundJob(IMAGE, ask(*["grass"] * 8)))
+        ]
         for nms in (0.3, 1.0)
     ]
     assert several[0] != several[1]
@@ -114,7 +122,7 @@ def test_large_pictures_are_reduced_first(folder: Path) -> None:
 def test_pictures_of_any_shape(folder: Path, shape: tuple[int, int]) -> None:
     image = np.full((*shape, 3), 128, np.uint8)
     with contextlib.suppress(ObjectNotFound):  # random boxes may all lie beside a thin picture
-        for region in detector(folder, always_best=True).ground(image, ask("box")):
+        for region in detector(folder, always_best=True).ground(GroundJob(image, ask("box"))):
             assert region.box is not None
             x0, y0, x1, y1 = region.box
             assert 0 <= x0 < x1 <= shape[1] and 0 <= y0 < y1 <= shape[0]
@@ -122,16 +130,16 @@ def test_pictures_of_any_shape(folder: Path, shape: tuple[int, int]) -> None:
 
 def test_a_phrase_that_would_be_cut_is_refused(folder: Path) -> None:
     with pytest.raises(InputRefused, match="the text encoder reads 75"):
-        detector(folder).ground(IMAGE, ask("box", "x" * 80))
+        detector(folder).ground(GroundJob(IMAGE, ask("box", "x" * 80)))
 
 
 def test_folders_that_are_something_else(folder: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "model"))
     (copy / "config.json").write_text('{"model_type": "owlvit"}')
     with pytest.raises(ModelUnavailable, match="of the kind 'owlvit'"):
-        detector(copy).ground(IMAGE, ask("box"))
+        detector(copy).ground(GroundJob(IMAGE, ask("box")))
     with pytest.raises(ModelUnavailable, match="not there"):
-        detector(tmp_path / "none").ground(IMAGE, ask("box"))
+        detector(tmp_path / "none").ground(GroundJob(IMAGE, ask("box")))
 
 
 def test_nothing_is_fetched_and_nothing_is_said(
@@ -142,5 +150,5 @@ def test_nothing_is_fetched_and_nothing_is_said(
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    detector(folder, always_best=True).ground(IMAGE, ask("the box"))
+    detector(folder, always_best=True).ground(GroundJob(IMAGE, ask("the box")))
     assert capfd.readouterr() == ("", "")

@@ -21,6 +21,7 @@ from tiny_detectors import build_tiny_clip_text
 
 from gas.backends.registry import Registry
 from gas.errors import InputRefused, ModelUnavailable, ObjectNotFound, UsageError
+from gas.interfaces import GroundJob
 from gas.runtime import Runtime
 from gas.testing import GrounderContract
 from gas.testing.contracts import sample_image
@@ -168,37 +169,37 @@ def test_threshold(weights: Path, clip: Path) -> None:
     scores, _ = detector(weights, clip)._network().detect(IMAGE, ["red box"], 96)
     best = float(scores.max())
     assert 0.01 < best < 0.99
-    detector(weights, clip, score_threshold=best - 0.005).ground(IMAGE, ask("red box"))
+    detector(weights, clip, score_threshold=best - 0.005).ground(GroundJob(IMAGE, ask("red box")))
     with pytest.raises(ObjectNotFound, match="'red box' was not found") as raised:
-        detector(weights, clip, score_threshold=best + 0.005).ground(IMAGE, ask("red box"))
+        detector(weights, clip, score_threshold=best + 0.005).ground(GroundJob(IMAGE, ask("red box")))
     assert 'options={"yolo-world": {"score_threshold": ' in raised.value.remedy
 
 
 def test_nms_and_the_n_best(weights: Path, clip: Path) -> None:
-    answer = detector(weights, clip, score_threshold=0.0, nms=1.0).ground(IMAGE, ask(*["box"] * 5))
+    answer = detector(weights, clip, score_threshold=0.0, nms=1.0).ground(GroundJob(IMAGE, ask(*["box"] * 5)))
     scores = [region.score for region in answer]
     assert scores == sorted(scores, reverse=True)  # type: ignore[type-var]
     with pytest.raises(ObjectNotFound, match="all other boxes overlap"):
-        detector(weights, clip, score_threshold=0.0, nms=0.1).ground(IMAGE, ask(*["box"] * 5))
+        detector(weights, clip, score_threshold=0.0, nms=0.1).ground(GroundJob(IMAGE, ask(*["box"] * 5)))
 
 
 def test_size_of_what_the_network_sees(weights: Path, clip: Path) -> None:
-    one = detector(weights, clip, always_best=True).ground(IMAGE, ask("box"))
-    other = detector(weights, clip, always_best=True, size=192).ground(IMAGE, ask("box"))
+    one = detector(weights, clip, always_best=True).ground(GroundJob(IMAGE, ask("box")))
+    other = detector(weights, clip, always_best=True, size=192).ground(GroundJob(IMAGE, ask("box")))
     assert one[0].score != other[0].score
 
 
 def test_always_best(weights: Path, clip: Path) -> None:
     with pytest.raises(ObjectNotFound):
-        detector(weights, clip, score_threshold=1.0).ground(IMAGE, ask("box"))
-    assert detector(weights, clip, score_threshold=1.0, always_best=True).ground(IMAGE, ask("box"))[0].box
+        detector(weights, clip, score_threshold=1.0).ground(GroundJob(IMAGE, ask("box")))
+    assert detector(weights, clip, score_threshold=1.0, always_best=True).ground(GroundJob(IMAGE, ask("box")))[0].box
 
 
 def test_different_numbers_of_phrases_one_after_the_other(grounder: YoloWorld) -> None:
-    alone = grounder.ground(IMAGE, ask("the red box"))
+    alone = grounder.ground(GroundJob(IMAGE, ask("the red box")))
     classes = grounder._network().network.model[-1].nc
-    grounder.ground(IMAGE, ask("a", "b", "c", "d", "e", "the red box"))
-    assert grounder.ground(IMAGE, ask("the red box")) == alone
+    grounder.ground(GroundJob(IMAGE, ask("a", "b", "c", "d", "e", "the red box")))
+    assert grounder.ground(GroundJob(IMAGE, ask("the red box"))) == alone
     assert grounder._network().network.model[-1].nc == classes == 4, "the shared network is left as it was"
 
 
@@ -206,7 +207,7 @@ def test_different_numbers_of_phrases_one_after_the_other(grounder: YoloWorld) -
 def test_pictures_of_any_shape(grounder: YoloWorld, shape: tuple[int, int]) -> None:
     image = np.full((*shape, 3), 128, np.uint8)
     with contextlib.suppress(ObjectNotFound):  # random boxes may all lie in what was added to a thin picture
-        for region in grounder.ground(image, ask("box")):
+        for region in grounder.ground(GroundJob(image, ask("box"))):
             assert region.box is not None
             x0, y0, x1, y1 = region.box
             assert 0 <= x0 < x1 <= shape[1] and 0 <= y0 < y1 <= shape[0]
@@ -231,8 +232,8 @@ def test_features_are_clips_normalised(weights: Path, clip: Path) -> None:
 
 def test_clip_may_be_a_bin_file(weights: Path, clip: Path, tmp_path: Path, grounder: YoloWorld) -> None:
     pickled = build_tiny_clip_text(tmp_path / "bin", safe=False)
-    answer = detector(weights, pickled, always_best=True).ground(IMAGE, ask("the red box"))
-    assert answer[0].score == pytest.approx(grounder.ground(IMAGE, ask("the red box"))[0].score, abs=1e-5)
+    answer = detector(weights, pickled, always_best=True).ground(GroundJob(IMAGE, ask("the red box")))
+    assert answer[0].score == pytest.approx(grounder.ground(GroundJob(IMAGE, ask("the red box")))[0].score, abs=1e-5)
 
 
 def test_a_program_in_clips_bin_file_is_not_run(weights: Path, clip: Path, tmp_path: Path) -> None:
@@ -240,20 +241,20 @@ def test_a_program_in_clips_bin_file_is_not_run(weights: Path, clip: Path, tmp_p
     (folder / "model.safetensors").unlink()
     torch.save({"x": Evil(marker)}, folder / "pytorch_model.bin")
     with pytest.raises(ModelUnavailable):
-        detector(weights, folder).ground(IMAGE, ask("the red box"))
+        detector(weights, folder).ground(GroundJob(IMAGE, ask("the red box")))
     assert not marker.exists()
 
 
 def test_another_clip_gives_other_scores(weights: Path, grounder: YoloWorld, tmp_path: Path) -> None:
     other = build_tiny_clip_text(tmp_path / "other", seed=1)
-    answer = detector(weights, other, always_best=True).ground(IMAGE, ask("the red box"))
-    assert answer[0].score != grounder.ground(IMAGE, ask("the red box"))[0].score
+    answer = detector(weights, other, always_best=True).ground(GroundJob(IMAGE, ask("the red box")))
+    assert answer[0].score != grounder.ground(GroundJob(IMAGE, ask("the red box")))[0].score
 
 
 def test_a_phrase_that_clip_would_cut_is_refused(grounder: YoloWorld) -> None:
-    grounder.ground(IMAGE, ask("x" * 75))
+    grounder.ground(GroundJob(IMAGE, ask("x" * 75)))
     with pytest.raises(InputRefused, match="has 76 tokens, the text encoder reads 75"):
-        grounder.ground(IMAGE, ask("box", "x" * 76))
+        grounder.ground(GroundJob(IMAGE, ask("box", "x" * 76)))
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------------------
@@ -308,7 +309,7 @@ def test_a_program_in_a_checkpoint_is_not_run(network: Any, clip: Path, tmp_path
     if place == "inside":
         del network.hook
     with pytest.raises(ModelUnavailable, match=r"refers to posix.mkdir|refers to nt.mkdir") as raised:
-        detector(file, clip).ground(IMAGE, ask("box"))
+        detector(file, clip).ground(GroundJob(IMAGE, ask("box")))
     assert raised.value.exit_code == 6
     assert not marker.exists()
     torch.load(file, weights_only=False)
@@ -319,10 +320,10 @@ def test_a_bare_pickle_is_refused(clip: Path, tmp_path: Path) -> None:
     marker, file = tmp_path / "marker", tmp_path / "evil.pt"
     file.write_bytes(pickle.dumps(Evil(marker)))
     with pytest.raises(ModelUnavailable, match="not a checkpoint of ultralytics"):
-        detector(file, clip).ground(IMAGE, ask("box"))
+        detector(file, clip).ground(GroundJob(IMAGE, ask("box")))
     torch.save(Evil(marker), file, _use_new_zipfile_serialization=False)
     with pytest.raises(ModelUnavailable, match="not a checkpoint of ultralytics"):
-        detector(file, clip).ground(IMAGE, ask("box"))
+        detector(file, clip).ground(GroundJob(IMAGE, ask("box")))
     assert not marker.exists()
 
 
@@ -346,7 +347,7 @@ def test_classes_that_look_familiar_are_not_called_either(
     file = tmp_path / "evil.pt"
     torch.save({"model": Calls(TorchVision, "resnet18", "DEFAULT")}, file)
     with pytest.raises(ModelUnavailable, match=r"holds ultralytics\.nn\.modules\.block\.TorchVision, not a YOLO-World"):
-        detector(file, clip).ground(IMAGE, ask("box"))
+        detector(file, clip).ground(GroundJob(IMAGE, ask("box")))
     assert asked == []
     with pytest.raises(Exception):  # noqa: B017 (whatever ultralytics makes of it)
         torch_safe_load(str(file), safe_only=True)
@@ -375,7 +376,7 @@ def test_architectures_that_are_something_else(
     finally:
         network.yaml = before
     with pytest.raises(ModelUnavailable, match=re.escape(message)):
-        detector(file, clip).ground(IMAGE, ask("box"))
+        detector(file, clip).ground(GroundJob(IMAGE, ask("box")))
     assert not (tmp_path / "marker").exists()
 
 
@@ -389,14 +390,14 @@ def test_other_files_are_refused(network: Any, clip: Path, tmp_path: Path) -> No
     ]:
         torch.save(content, file)
         with pytest.raises(ModelUnavailable, match=re.escape(message)):
-            detector(file, clip).ground(IMAGE, ask("box"))
+            detector(file, clip).ground(GroundJob(IMAGE, ask("box")))
     file.write_bytes(b"")
     with pytest.raises(ModelUnavailable, match="not a checkpoint"):
-        detector(file, clip).ground(IMAGE, ask("box"))
+        detector(file, clip).ground(GroundJob(IMAGE, ask("box")))
     with pytest.raises(ModelUnavailable, match="not there"):
-        detector(tmp_path / "none.pt", clip).ground(IMAGE, ask("box"))
+        detector(tmp_path / "none.pt", clip).ground(GroundJob(IMAGE, ask("box")))
     with pytest.raises(UsageError, match="no weights of its own") as raised:
-        detector("", clip).ground(IMAGE, ask("box"))
+        detector("", clip).ground(GroundJob(IMAGE, ask("box")))
     assert 'options={"yolo-world": {"model": "FILE"}}' in raised.value.remedy
 
 
@@ -422,12 +423,14 @@ socket.socket.connect = socket.getaddrinfo = refuse
 subprocess.run = subprocess.check_output = os.system = refuse
 before = dict(os.environ)
 import numpy as np
+from gas.interfaces import GroundJob
 from gas.runtime import Runtime
 from gas.types import Region
 from gas_grounders.yolo_world import YoloWorld, YoloWorldOptions
 options = YoloWorldOptions(model={str(weights)!r}, clip_model={str(clip)!r}, size=96, always_best=True)
 grounder = YoloWorld(options, Runtime(device="cpu"))
-assert grounder.ground(np.zeros((64, 96, 3), np.uint8), [Region("box", subtask=0)])[0].box
+job = GroundJob(np.zeros((64, 96, 3), np.uint8), [Region("box", subtask=0)])
+assert grounder.ground(job)[0].box
 from ultralytics import utils
 from ultralytics.utils.events import events
 assert not utils.ONLINE and not utils.AUTOINSTALL and utils.SAFE_LOAD and not events.enabled

@@ -11,8 +11,8 @@ import pytest
 
 import gas
 from gas.backends.registry import Registry
-from gas.errors import InputRefused, ObjectNotFound, PluginBroken, ResultRefused, UsageError
-from gas.interfaces import Edited, EditJob, Editor, Grounder, Watch
+from gas.errors import InputRefused, Interrupted, ObjectNotFound, PluginBroken, ResultRefused, UsageError
+from gas.interfaces import Edited, EditJob, Editor, Grounder, GroundJob, Watch
 from gas.run.session import Session, new_seed
 from gas.testing import fakes
 from gas.types import EditPlan, EditRequest, Region, Subtask
@@ -81,9 +81,9 @@ class Asked(Grounder):
 
     questions: ClassVar[list[list[str]]] = []
 
-    def ground(self, image: np.ndarray, regions: list[Region]) -> list[Region]:
-        self.questions.append([region.phrase for region in regions])
-        return [replace(region, box=(10.0 * i, 60.0, 10.0 * i + 10, 80.0)) for i, region in enumerate(regions)]
+    def ground(self, job: GroundJob) -> list[Region]:
+        self.questions.append([region.phrase for region in job.regions])
+        return [replace(region, box=(10.0 * i, 60.0, 10.0 * i + 10, 80.0)) for i, region in enumerate(job.regions)]
 
 
 def test_additions_share_the_place_that_they_name() -> None:
@@ -217,8 +217,8 @@ def test_editor_that_breaks_its_contract_is_named(answer: Any) -> None:
 
 def test_grounder_that_forgets_a_subtask_is_named() -> None:
     class Forgetful(fakes.FakeGrounder):
-        def ground(self, image: Any, regions: Any) -> list[Region]:
-            return super().ground(image, regions)[:1]
+        def ground(self, job: GroundJob) -> list[Region]:
+            return super().ground(job)[:1]
 
     chosen = session()
     chosen._backends["grounders", "places"] = Forgetful(fakes.FakeGrounderOptions(boxes=BOXES), chosen.runtime)
@@ -299,3 +299,40 @@ def test_profile_may_not_choose_a_planner_that_sends_the_picture_away(monkeypatc
     with pytest.raises(UsageError, match="another machine") as caught:
         chosen.plan(EditRequest(image(), "dog -> tiger"))
     assert 'planner="arrows"' in caught.value.remedy
+
+
+def test_grounders_get_the_plan_a_picture_that_they_cannot_write_into_and_the_users_watch() -> None:
+    class Nosy(fakes.FakeGrounder):
+        jobs: ClassVar[list[GroundJob]] = []
+
+        def ground(self, job: GroundJob) -> list[Region]:
+            self.jobs.append(job)
+            return super().ground(job)
+
+    chosen, pixels = session(), image()
+    chosen._backends["grounders", "places"] = Nosy(fakes.FakeGrounderOptions(boxes=BOXES), chosen.runtime)
+    given = Region("dog", box=(1.0, 1.0, 9.0, 9.0), mask=np.ones(pixels.shape[:2], np.float32), subtask=0, given=True)
+    steps: list[Any] = []
+    chosen.ground(pixels, PLAN, [given], watch=Watch(on_step=steps.append))
+    (job,) = Nosy.jobs
+    assert job.plan == PLAN and [region.subtask for region in job.regions] == [1], "the plan is the whole one"
+    assert len(steps) == 1
+    with pytest.raises(ValueError, match="read-only"):
+        job.image[0] = 0
+    pixels[0] = 0
+
+
+def test_a_chain_of_grounders_can_be_stopped_between_two_of_them() -> None:
+    asked: list[str] = []
+
+    class Quick(fakes.FakeGrounder):
+        def ground(self, job: GroundJob) -> list[Region]:
+            asked.append("quick")
+            return super().ground(replace(job, watch=Watch()))
+
+    chosen = session(grounders=("places", "fake"))
+    for name in ("places", "fake"):
+        chosen._backends["grounders", name] = Quick(fakes.FakeGrounderOptions(boxes=BOXES), chosen.runtime)
+    with pytest.raises(Interrupted) as caught:
+        chosen.ground(image(), PLAN, watch=Watch(should_stop=lambda: len(asked) == 1))
+    assert asked == ["quick"] and caught.value.exit_code == 130

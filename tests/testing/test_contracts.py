@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,10 +15,11 @@ from pydantic import ConfigDict, Field
 
 from gas import EditPlan, EditRequest, Options, Region, Registry, Runtime, Watch
 from gas.errors import GasError, InputRefused, ObjectNotFound, PlanUnreadable
-from gas.interfaces import Step
+from gas.interfaces import GroundJob, Step
+from gas.preview import Preview
 from gas.testing import EditorContract, FakeEditor, FakeGrounder, FakePlanner, GrounderContract, PlannerContract, fakes
-from gas.testing.contracts import sample_image, sample_job
-from gas.types import Provenance, Subtask
+from gas.testing.contracts import ground_job, sample_image, sample_job
+from gas.types import Provenance, Subtask, Suggestions
 
 pytest_plugins = ["pytester"]
 
@@ -51,8 +53,8 @@ class TestFakeGrounder(GrounderContract):
 class DetectorOnly(FakeGrounder):
     segments = False
 
-    def ground(self, image, regions):
-        return super().ground(image, regions) if regions else []
+    def ground(self, job):
+        return super().ground(job) if job.regions else []
 
 
 class TestFakeEditor(EditorContract):
@@ -88,7 +90,9 @@ def test_fake_planners_and_grounders_options_count() -> None:
     assert make(FakePlanner, preserve_shape=True).plan(REQUEST).subtasks[0].preserve_shape
     with pytest.raises(PlanUnreadable):
         make(FakePlanner, arrow="=>").plan(REQUEST)
-    (region,) = make(FakeGrounder, boxes=BOXES, score=0.3, masks=False).ground(REQUEST.image, [Region("the red box")])
+    (region,) = make(FakeGrounder, boxes=BOXES, score=0.3, masks=False).ground(
+        GroundJob(REQUEST.image, [Region("the red box")])
+    )
     assert (region.score, region.mask) == (0.3, None)
 
 
@@ -307,7 +311,20 @@ def with_options(options_type: type[Options]) -> type[FakeEditor]:
     return type(options_type.__name__, (FakeEditor,), {"options_type": options_type})
 
 
+class LosesAJob(FakeEditor):
+    def edit_together(self, jobs):
+        return super().edit_together(jobs)[:1]
+
+
+class SwapsTheJobs(FakeEditor):
+    batches = True
+
+    def edit_together(self, jobs):
+        return super().edit_together(jobs)[::-1]
+
+
 EDITORS = {
+    "test_several_jobs_at_once_give_what_each_gives_alone": [LosesAJob, SwapsTheJobs],
     "test_returns_a_picture_of_the_same_size": [
         ReturnsFloats, ReturnsAnotherSize, SwapsWidthAndHeight, ReturnsABareArray, ReturnsASmallMask,
         ReturnsAnEmptyMask, LogsNaN, AlwaysStopped,
@@ -324,7 +341,7 @@ EDITORS = {
     "test_grounded_run_confines_what_is_asked_to_the_regions": [ConfinesNothing],
     "test_grounded_run_refuses_a_subtask_without_a_region": [ConfinesNothing],
 }  # fmt: skip
-CAUGHT = (AssertionError, pytest.fail.Exception, ValueError, LookupError)
+CAUGHT = (AssertionError, pytest.fail.Exception, ValueError, LookupError, AttributeError)
 
 
 @pytest.mark.parametrize(("guard", "kind"), [(guard, kind) for guard, kinds in EDITORS.items() for kind in kinds])
@@ -426,14 +443,79 @@ def test_guards_catch_bad_planners(guard: str, kind: type[FakePlanner]) -> None:
         check(make(kind), request, *more)
 
 
+# What backends say of themselves
+
+
+class SaysThatNothingIsSent(FakePlanner):
+    @property
+    def remote(self):
+        return True
+
+    def preview(self, job):
+        return Preview()
+
+
+class SaysNotWhere(FakePlanner):
+    @property
+    def remote(self):
+        return True
+
+    def preview(self, job):
+        return Preview(remote=True)
+
+
+class SaysWhat(FakePlanner):
+    def preview(self, job):
+        return "nothing"
+
+
+class Distant(FakePlanner):
+    @property
+    def remote(self):
+        return True
+
+
+@pytest.mark.parametrize("kind", [SaysThatNothingIsSent, SaysNotWhere, SaysWhat])
+def test_guard_catches_a_preview_that_is_not_true(kind: type[FakePlanner]) -> None:
+    fixtures: Any = SimpleNamespace(getfixturevalue={"edit_request": REQUEST}.__getitem__)
+    for good in (FakePlanner, Distant):
+        PlannerContract().test_preview_tells_the_truth(make(good), fixtures)
+    with pytest.raises(AssertionError):
+        PlannerContract().test_preview_tells_the_truth(make(kind), fixtures)
+
+
+class HasNoSuggestions(FakePlanner):
+    suggests = True
+
+    def suggest(self, image, caption=None, avoid=()):
+        return None
+
+
+class SuggestsInSecret(FakePlanner):
+    def suggest(self, image, caption=None, avoid=()):
+        return Suggestions(suggestions=(), request="", planner="x")
+
+
+class RefusesAsIfItWereBroken(FakePlanner):
+    def suggest(self, image, caption=None, avoid=()):
+        raise InputRefused("no")
+
+
+@pytest.mark.parametrize("kind", [HasNoSuggestions, SuggestsInSecret, RefusesAsIfItWereBroken])
+def test_guard_catches_suggestions_that_were_not_declared(kind: type[FakePlanner]) -> None:
+    PlannerContract().test_suggests_as_it_says(make(FakePlanner), REQUEST.image)
+    with pytest.raises((AssertionError, IndexError)):
+        PlannerContract().test_suggests_as_it_says(make(kind), REQUEST.image)
+
+
 # Grounders
 
 
 class Answers(FakeGrounder):
     """A fake whose answer is spoilt by `spoil`."""
 
-    def ground(self, image, regions):
-        return self.spoil(image, super().ground(image, regions))
+    def ground(self, job):
+        return self.spoil(job.image, super().ground(job))
 
     def spoil(self, image, regions):
         raise NotImplementedError
@@ -508,54 +590,77 @@ class PaintsTheImage(Answers):
         return regions
 
 
-class SortsTheQuestion(FakeGrounder):
-    def ground(self, image, regions):
-        regions.reverse()
-        return super().ground(image, regions)
+class ClearsTheMasks(FakeGrounder):
+    def ground(self, job):
+        for region in job.regions:
+            region.mask[:] = 0
+        return super().ground(job)
+
+
+class StopsHalfWay(FakeGrounder):
+    def ground(self, job):
+        return [] if job.watch.should_stop() else super().ground(job)
+
+
+class CountsItsStepsDown(FakeGrounder):
+    def ground(self, job):
+        for number in (2, 1):
+            if job.watch.on_step:
+                job.watch.on_step(Step(number, 2))
+        return super().ground(replace(job, watch=Watch()))
+
+
+class NeedsAPlan(FakeGrounder):
+    def ground(self, job):
+        return super().ground(job)[: len(job.plan.subtasks)]
 
 
 class RefinesGiven(FakeGrounder):
-    def ground(self, image, regions):
-        answer = super().ground(image, regions)
-        return [replace(region, mask=np.ones(image.shape[:2], np.float32)) for region in answer]
+    def ground(self, job):
+        answer = super().ground(job)
+        return [replace(region, mask=np.ones(job.image.shape[:2], np.float32)) for region in answer]
 
 
 class RaisesKeyError(FakeGrounder):
-    def ground(self, image, regions):
-        return [replace(region, box=BOXES[region.phrase]) for region in regions]
+    def ground(self, job):
+        return [replace(region, box=BOXES[region.phrase]) for region in job.regions]
 
 
 class RaisesAnotherError(FakeGrounder):
-    def ground(self, image, regions):
+    def ground(self, job):
         with contextlib.suppress(ObjectNotFound):
-            return super().ground(image, regions)
+            return super().ground(job)
         raise InputRefused("'a purple submarine on the moon' was not found")
 
 
 class DoesNotSayWhat(FakeGrounder):
-    def ground(self, image, regions):
+    def ground(self, job):
         with contextlib.suppress(ObjectNotFound):
-            return super().ground(image, regions)
+            return super().ground(job)
         raise ObjectNotFound("something was not found")
 
 
 class NoSegments(FakeGrounder):
-    def ground(self, image, regions):
-        return super().ground(image, regions) if regions else []
+    def ground(self, job):
+        return super().ground(job) if job.regions else []
 
 
 class SegmentsUnasked(FakeGrounder):
     segments = False
 
 
-QUESTION = [Region("the red box", subtask=0), Region("the green grass", subtask=1)]
+MASK = np.ones((64, 96), np.float32)
+QUESTION = [Region("the red box", mask=MASK, subtask=0), Region("the green grass", mask=MASK, subtask=1)]
 GROUNDERS = {
     "test_answers_for_everything_asked_in_order": [ReturnsATuple, LosesOne, SortsThem, RenamesThem],
     "test_places_are_inside_the_picture": [
         FindsNoPlace, ReachesOutside, TurnsBoxesOver, NaNScore, EmptyMasks, BooleanMasks, LoudMasks
     ],
     "test_same_question_gives_the_same_answer": [Wavers],
-    "test_leaves_its_input_alone": [PaintsTheImage, SortsTheQuestion],
+    "test_leaves_its_input_alone": [PaintsTheImage, ClearsTheMasks],
+    "test_stops_when_told_or_answers_as_always": [StopsHalfWay],
+    "test_reports_steps_upwards": [CountsItsStepsDown],
+    "test_works_or_refuses_by_name_without_a_plan": [NeedsAPlan],
     "test_given_regions_are_taken_literally": [RefinesGiven],
     "test_thing_that_is_not_there_is_found_or_refused_by_name": [RaisesKeyError, RaisesAnotherError, DoesNotSayWhat],
     "test_asked_for_nothing": [NoSegments, SegmentsUnasked, EmptyMasks],
@@ -565,11 +670,16 @@ GROUNDERS = {
 @pytest.mark.parametrize(("guard", "kind"), [(guard, kind) for guard, kinds in GROUNDERS.items() for kind in kinds])
 def test_guards_catch_bad_grounders(guard: str, kind: type[FakeGrounder]) -> None:
     check = getattr(GrounderContract(), guard)
-    image = sample_image(96, 64)
-    asks = "regions" in check.__code__.co_varnames[: check.__code__.co_argcount]
-    check(make(FakeGrounder, boxes=BOXES), image, *([list(QUESTION)] if asks else []))
+    wanted = check.__code__.co_varnames[2 : check.__code__.co_argcount]
+
+    def fixtures() -> list[Any]:
+        image, regions = sample_image(96, 64), [replace(region, mask=MASK.copy()) for region in QUESTION]
+        known = {"image": image, "regions": regions, "job": ground_job(image, regions)}
+        return [known[name] for name in wanted]
+
+    check(make(FakeGrounder, boxes=BOXES), *fixtures())
     with pytest.raises(CAUGHT):
-        check(make(kind, boxes=BOXES), image, *([list(QUESTION)] if asks else []))
+        check(make(kind, boxes=BOXES), *fixtures())
 
 
 @pytest.mark.seeded

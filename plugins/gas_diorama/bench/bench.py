@@ -326,7 +326,7 @@ class _Bench:
         for entrant in self.entrants:
             for seed in self.seeds:
                 missing = [c for c in entrant.cases(self.cases) if (entrant.title, c.name, seed) not in known]
-                together = missing and not entrant.grounded and hasattr(entrant.editor, "edit_together")
+                together = missing and not entrant.grounded and entrant.editor.batches
                 at_once = self.batch if together else 1
                 for start in range(0, len(missing), at_once):
                     if self.progress is not None:
@@ -632,8 +632,7 @@ def _edit(entrant: Entrant, jobs: Sequence[EditJob]) -> list[Edited]:
         from gas.run.turns import edit_grounded
 
         return [edit_grounded(editor, job) for job in jobs]
-    together = getattr(editor, "edit_together", None)
-    return together(jobs) if together is not None else [editor.edit(job) for job in jobs]
+    return editor.edit_together(jobs)
 
 
 def _error(picture: Picture, reference: Picture, where: NDArray[np.bool_]) -> float | None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gas.errors import ResultRefused
+from gas.interfaces import GroundJob
 from gas.models.quiet import no_bars
 from gas.types import Region
 
@@ -149,7 +150,7 @@ def _ask(grounder: Any, image: np.ndarray, regions: list[Region]) -> None:
     from gas.errors import ObjectNotFound
 
     try:
-        grounder.ground(image, regions)
+        grounder.ground(GroundJob(image, regions))
     except ObjectNotFound:
         return
 

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from gas.diffusion.attention.control import AttentionMaps, attention_layers, control_attention
+from gas.interfaces import GroundJob
 from gas_diorama.bench.follow import Guidance, Parts, Pictures, edited_latents, followed, load_parts, where_added
 from gas_diorama.train.train_instruct import INSTRUCT
 from gas_diorama.train.train_unet import GRID
@@ -108,7 +109,7 @@ def compare(
     figures: dict[Setting, dict[str, list[float]]] = {}
     for one in seen:
         shown = render(one.pair.before) if one.pair.edit.action == "remove" else one.picture
-        found = [] if segmenter is None else segmenter.ground(shown, [])
+        found = [] if segmenter is None else segmenter.ground(GroundJob(shown))
         segments = [region.mask > 0.5 for region in found if region.mask is not None]
         size = (SIZE, SIZE)
         differences = {key: editor.difference(marks[0], marks[1], size) for key, marks in one.marks.items()}

@@ -17,6 +17,7 @@ from torch import nn
 from transformers import BertTokenizer
 
 from gas.errors import ObjectNotFound
+from gas.interfaces import GroundJob
 from gas.types import Region
 from gas_diorama.world.asking import ABSENT, Asked, ask_absent, plain, things, visible_boxes
 from gas_diorama.world.bank import SceneBank
@@ -58,7 +59,7 @@ def chain(session: Session, picture: np.ndarray, phrases: Sequence[str]) -> list
     """What the session's grounders find for the phrases, asked together. ObjectNotFound as they raise it."""
     regions = [Region(phrase, subtask=number) for number, phrase in enumerate(phrases)]
     for name in session.settings.grounders:
-        regions = session.backend("grounders", name).ground(picture, regions)
+        regions = session.backend("grounders", name).ground(GroundJob(picture, regions))
     return regions
 
 

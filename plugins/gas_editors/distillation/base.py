@@ -95,6 +95,7 @@ class ScoreDistillationEditor(TextToImageEditor):
     """Base of the editors that optimise a latent by score distillation. A subclass says which terms it sums."""
 
     options_type: ClassVar[type[Options]] = ScoreDistillationOptions
+    batches = True
 
     @abstractmethod
     def terms(self, job: EditJob, size: tuple[int, int], step_size: float) -> tuple[Term, ...]:

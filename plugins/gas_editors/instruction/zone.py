@@ -17,7 +17,7 @@ from pydantic import Field
 from gas.diffusion.attention.control import AttentionLayer, AttentionMaps, attention_layers, layers_near
 from gas.diffusion.instruct import IMAGE_ROW, NULL_ROW, TEXT_ROW, InstructionModel, text_positions
 from gas.errors import ObjectNotFound
-from gas.interfaces import EditJob
+from gas.interfaces import EditJob, GroundJob
 from gas.masks import union
 from gas.remedies import Given, Option, Remedy
 from gas.types import Subtask
@@ -281,7 +281,8 @@ class ZONEEditor(InstructionEditor):
                 "no segmenter is chosen, so the region is the attention's rough one; the grounder sam outlines things"
             )
             return rough, []
-        found = job.segmenter.ground(picture, [])
+        # It is not asked to stop: the turn, which is all made by now, would be lost with it.
+        found = job.segmenter.ground(GroundJob(picture, plan=job.plan))
         segments = [region.mask > 0.5 for region in found if region.mask is not None]
         chosen, overlap = self.choose(rough, segments)
         log |= {"segments": len(segments), "segment": chosen, "iou": overlap}

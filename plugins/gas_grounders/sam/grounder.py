@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gas.errors import ObjectNotFound, ResultRefused
-from gas.interfaces import Grounder
+from gas.interfaces import Grounder, GroundJob, Step, Watch
 from gas.masks import box_mask, mask_box
 from gas.regions.check import check_box
 from gas.remedies import USE_FP32, Remedy, Setting
 from gas.types import Region
-from gas_grounders.grounding_dino import pad_thin
+from gas_grounders.detector import pad_thin
 from gas_grounders.sam.network import LOGITS_AT_ONCE, Embedding, Network, SamOptions
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class EmbeddingCache:
         return self._kept[key]
 
 
-class Sam(Grounder):
+class Sam(Grounder[SamOptions]):
     """Turns boxes into masks, and a picture into segments.
 
     A region's box stays as it was found, and so does its score if it has one (else it gets the IoU that the network
@@ -62,15 +62,16 @@ class Sam(Grounder):
     segments = True
     detects = False
 
-    def ground(self, image: Image, regions: Sequence[Region]) -> list[Region]:
+    def ground(self, job: GroundJob) -> list[Region]:
         """The regions, each with a mask of zeros and ones; for no regions all segments, the largest first.
 
         ObjectNotFound (exit 5) for a region without a place. A mask that is empty, or wholly outside its box, is
         replaced by the box with a warning: the detector did find the thing there, the papers' own masks are boxes, and
         an error would lose the other regions too.
         """
+        image, regions, watch = job.image, job.regions, job.watch
         if not regions:
-            return self._segments(image)
+            return self._segments(image, watch)
         answer = list(regions)
         size = image.shape[1], image.shape[0]
         boxes: dict[int, Box] = {}
@@ -90,7 +91,7 @@ class Sam(Grounder):
             boxes[index] = check_box(box, size, name=f"region {region.phrase!r}", sure=True)
         if not boxes:
             return answer
-        masks = self._masks(image, np.array(list(boxes.values())))
+        masks = self._masks(image, np.array(list(boxes.values())), watch)
         for (index, box), (mask, score) in zip(boxes.items(), masks, strict=True):
             region = regions[index]
             whole = box_mask(box, size)
@@ -107,9 +108,10 @@ class Sam(Grounder):
             )
         return answer
 
-    def _masks(self, image: Image, boxes: np.ndarray) -> list[tuple[Mask, float]]:
+    def _masks(self, image: Image, boxes: np.ndarray, watch: Watch) -> list[tuple[Mask, float]]:
         """For each box `(n, 4)` the chosen mask and the IoU expected of it, from 0 to 1."""
         network, options = self._network(), self.options
+        watch.check_stop()
         embedding = self._embedding(network, image)
         several = options.choose != "single"
         points = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -117,6 +119,7 @@ class Sam(Grounder):
         at_once = max(LOGITS_AT_ONCE // (embedding.size[0] * embedding.size[1] * (3 if several else 1)), 1)
         found: list[tuple[Mask, float]] = []
         for start in range(0, len(boxes), at_once):
+            watch.check_stop()
             part = slice(start, start + at_once)
             logits, quality = network.predict(
                 embedding,
@@ -129,12 +132,17 @@ class Sam(Grounder):
             for box, candidates, scores in zip(boxes[part], masks, quality.cpu().numpy(), strict=True):
                 best = choose(candidates, scores, box, options.choose)
                 found.append((candidates[best].astype(np.float32), float(np.clip(scores[best], 0, 1))))
+            if watch.on_step is not None:
+                watch.on_step(Step(len(found), len(boxes)))
         return found
 
-    def _segments(self, image: Image) -> list[Region]:
+    def _segments(self, image: Image, watch: Watch) -> list[Region]:
         network = self._network()
         height, width = image.shape[:2]
-        found = network.segments(pad_thin(image), self._embedding(network, image), self.options)
+        watch.check_stop()
+        embedding = self._embedding(network, image)
+        watch.check_stop()
+        found = network.segments(pad_thin(image), embedding, self.options, watch)
         cut = [(mask[:height, :width], score) for mask, score in found]
         kept = sorted(((m, s) for m, s in cut if m.any()), key=lambda one: -int(one[0].sum()))
         return [

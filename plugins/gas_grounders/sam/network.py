@@ -13,6 +13,7 @@ from gas.interfaces import Options
 if TYPE_CHECKING:
     import torch
 
+    from gas.interfaces import Watch
     from gas.types import Image
 
 
@@ -45,7 +46,9 @@ class Network(Protocol):
         With both boxes and points, prompt n is box n and point n together. `several` asks for the three masks of an
         ambiguous prompt."""
 
-    def segments(self, image: Image, embedding: Embedding, options: SamOptions) -> list[tuple[np.ndarray, float]]:
+    def segments(
+        self, image: Image, embedding: Embedding, options: SamOptions, watch: Watch
+    ) -> list[tuple[np.ndarray, float]]:
         """All segments of the picture, in any order: masks, bool `(H, W)`, with the IoU expected of each."""
 
 

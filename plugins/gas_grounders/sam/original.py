@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gas.errors import ModelUnavailable
+from gas.interfaces import Step, Watch
 from gas.process import loading_models
 from gas.remedies import Install, Remedy
 from gas_grounders.checkpoints import read_tensors
@@ -90,7 +91,9 @@ class OriginalSam:
         )
         return logits, quality
 
-    def segments(self, image: Image, embedding: Embedding, options: SamOptions) -> list[tuple[np.ndarray, float]]:
+    def segments(
+        self, image: Image, embedding: Embedding, options: SamOptions, watch: Watch
+    ) -> list[tuple[np.ndarray, float]]:
         from segment_anything import SamAutomaticMaskGenerator
 
         # The threshold is an attribute of the network, which is shared: a shallow copy has its own.
@@ -108,7 +111,8 @@ class OriginalSam:
             crop_nms_thresh=options.nms,
             min_mask_region_area=options.smallest_area,
         )
-        generator.predictor = _predictor(network, embedding)
+        points = options.points_per_side**2
+        generator.predictor = _predictor(network, embedding, watch, points)
         found = generator.generate(image)
         return [(np.asarray(one["segmentation"], bool), float(one["predicted_iou"])) for one in found]
 
@@ -171,8 +175,11 @@ def _count(weights: Mapping[str, Tensor], start: str) -> int:
     return len({name.removeprefix(start).partition(".")[0] for name in weights if name.startswith(start)})
 
 
-def _predictor(network: Any, embedding: Embedding) -> Any:
-    """The authors' predictor that already knows the picture; told the picture again, it does not encode it again."""
+def _predictor(network: Any, embedding: Embedding, watch: Watch = Watch(), points: int = 0) -> Any:
+    """The authors' predictor that already knows the picture; told the picture again, it does not encode it again.
+
+    It is how their code for whole pictures is stopped on the way, and how its progress over `points` is told.
+    """
     from segment_anything import SamPredictor
 
     class Known(SamPredictor):  # type: ignore[misc]
@@ -181,6 +188,16 @@ def _predictor(network: Any, embedding: Embedding) -> Any:
             self.original_size = embedding.size
             self.is_image_set = True
 
+        def predict_torch(self, point_coords: Any, *arguments: Any, **named: Any) -> Any:
+            nonlocal done
+            watch.check_stop()
+            answer = super().predict_torch(point_coords, *arguments, **named)
+            done += 0 if point_coords is None else len(point_coords)
+            if watch.on_step is not None:
+                watch.on_step(Step(done, points))
+            return answer
+
+    done = 0
     predictor = Known(network)
     predictor.set_image(np.empty(0))
     return predictor

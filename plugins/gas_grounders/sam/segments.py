@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from gas.interfaces import Step
 from gas_grounders.detector import iou
 
 if TYPE_CHECKING:
+    from gas.interfaces import Watch
     from gas_grounders.sam.network import SamOptions
 
 POINTS_AT_ONCE = 64
@@ -42,18 +44,21 @@ def all_segments(
     enlarge: Callable[[Tensor], Tensor],
     size: tuple[int, int],
     options: SamOptions,
+    watch: Watch,
 ) -> list[tuple[np.ndarray, float]]:
     """Masks, bool `(H, W)`, with the IoU expected of each; the best first (Kirillov et al. 2023, appendix B).
 
     `predict` gives small logits `(n, 3, h, w)` and expected IoUs `(n, 3)` for points `(n, 2)` in pixels of a picture of
     `size` (height, width), `enlarge` brings logits to that size. What is not expected to be good, or changes with the
-    logit's threshold, or has the box of a better one, is left out.
+    logit's threshold, or has the box of a better one, is left out. `watch` is told of every 64 points, and asked before
+    them whether to stop: Interrupted (exit 130).
     """
     height, width = size
     points = grid(options.points_per_side) * (width, height)
     at_once = max(LOGITS_AT_ONCE // (height * width), 1)
     found: list[_Packed] = []
     for start in range(0, len(points), POINTS_AT_ONCE):
+        watch.check_stop()
         low, quality = predict(points[start : start + POINTS_AT_ONCE])
         low, quality = low.flatten(0, 1), quality.flatten()
         if options.iou_threshold > 0:
@@ -67,6 +72,8 @@ def all_segments(
             for mask, score, share in zip(masks, scores, steady.tolist(), strict=True):
                 if mask.any() and (options.stability_threshold <= 0 or share >= options.stability_threshold):
                     found.append(_Packed.of(mask, score))
+        if watch.on_step is not None:
+            watch.on_step(Step(min(start + POINTS_AT_ONCE, len(points)), len(points)))
     found = [found[i] for i in suppress([one.box for one in found], [one.score for one in found], options.nms)]
     if options.smallest_area > 0:
         found = _tidy(found, options.smallest_area, options.nms)

@@ -17,6 +17,7 @@ from gas_grounders.sam.network import Embedding
 from gas_grounders.sam.segments import all_segments
 
 if TYPE_CHECKING:
+    from gas.interfaces import Watch
     from gas.runtime import Runtime
     from gas.types import Image
     from gas_grounders.sam.network import SamOptions
@@ -81,12 +82,15 @@ class TransformersSam:
         low, quality = self._low(embedding, boxes, points, several)
         return self._native(low, embedding.size), quality
 
-    def segments(self, image: Image, embedding: Embedding, options: SamOptions) -> list[tuple[np.ndarray, float]]:
+    def segments(
+        self, image: Image, embedding: Embedding, options: SamOptions, watch: Watch
+    ) -> list[tuple[np.ndarray, float]]:
         return all_segments(
             lambda points: self._low(embedding, None, points, True),
             lambda low: self._native(low, embedding.size),
             embedding.size,
             options,
+            watch,
         )
 
     def _low(

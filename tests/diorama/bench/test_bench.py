@@ -44,6 +44,7 @@ class Perfect(Editor):
 
     options_type = FakeOptions
     needs_regions = True
+    batches = True
 
     def edit(self, job: EditJob) -> Edited:
         return self.edit_together([job])[0]

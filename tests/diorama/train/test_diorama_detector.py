@@ -15,6 +15,7 @@ from PIL import Image
 from transformers import AutoTokenizer, BertTokenizer, GroundingDinoForObjectDetection, GroundingDinoImageProcessorPil
 
 from gas.errors import ObjectNotFound
+from gas.interfaces import GroundJob
 from gas.run.session import Session
 from gas.types import Region
 from gas_diorama import folders
@@ -362,10 +363,10 @@ class _Knows:
         self.shift, self.invents = shift, invents
         self.options = SimpleNamespace(model_dump=lambda mode: {})
 
-    def ground(self, picture: np.ndarray, regions: list[Region]) -> list[Region]:
-        scene = self.scenes[picture.tobytes()]
+    def ground(self, job: GroundJob) -> list[Region]:
+        scene = self.scenes[job.image.tobytes()]
         boxes, visible, taken, out = visible_boxes(scene), masks(scene), set(), []
-        for region in regions:
+        for region in job.regions:
             meant = sorted(_true_of(region.phrase, scene) - taken)
             if not meant and not self.invents:
                 raise ObjectNotFound(f"{region.phrase!r} was not found", "look again")
@@ -410,7 +411,7 @@ def test_one_missing_phrase_does_not_lose_the_others() -> None:
     picture, scene = SceneBank(1, 7, part="test").pictures(np.array([0]))[0], SceneBank(1, 7, part="test").scene(0)
     found = evaluate_grounding.find(_session(knows), picture, [name(scene.sky), "a dog", scene.ground])
     assert [one is None for one in found] == [False, True, False]
-    nameless = SimpleNamespace(ground=lambda picture, regions: (_ for _ in ()).throw(ObjectNotFound("nothing", "look")))
+    nameless = SimpleNamespace(ground=lambda job: (_ for _ in ()).throw(ObjectNotFound("nothing", "look")))
     with pytest.raises(ObjectNotFound, match="nothing"):
         evaluate_grounding.find(_session(nameless), picture, ["a dog"])
 

@@ -13,6 +13,7 @@ from transformers import SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from gas import Region, Runtime
+from gas.interfaces import GroundJob
 from gas_diorama.shipped import shipped
 from gas_diorama.train import train_segmenter
 from gas_diorama.train.train_segmenter import (
@@ -211,7 +212,7 @@ def test_exact_boxes_of_shipped_scenes_give_their_masks(name: str) -> None:
     scene = next(one.scene for one in shipped() if one.name == name)
     listed = parts(scene)
     sam = Sam(SamOptions(model="package:gas_diorama/weights/sam"), Runtime(device="cpu", dtype="fp32"))
-    found = sam.ground(render(scene), [Region(str(part.what), tuple(part.box.tolist())) for part in listed])
+    found = sam.ground(GroundJob(render(scene), [Region(str(part.what), tuple(part.box.tolist())) for part in listed]))
     for part, region in zip(listed, found, strict=True):
         both, either = (part.mask & (region.mask > 0)).sum(), (part.mask | (region.mask > 0)).sum()
         assert both / either > 0.85, part.what
@@ -228,7 +229,7 @@ def test_whole_pictures_show_most_things() -> None:
     bank, best = SceneBank(6, 7, "test"), []
     for number in range(6):
         scene = bank.scene(number)
-        found = [region.mask > 0 for region in sam.ground(render(scene), [])]
+        found = [region.mask > 0 for region in sam.ground(GroundJob(render(scene)))]
         for part in parts(scene):
             best.append(max((part.mask & one).sum() / (part.mask | one).sum() for one in found))
     assert np.mean(np.array(best) > 0.75) > 0.8

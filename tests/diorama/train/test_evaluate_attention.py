@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from gas.interfaces import GroundJob
 from gas.testing.tiny import build_tiny_instruct_pix2pix
 from gas.types import Region
 from gas_diorama.bench.follow import Guidance, load_parts
@@ -80,8 +81,8 @@ class FakeZone:
 
 
 def session(segments: list[np.ndarray], asked: list[np.ndarray]) -> Any:
-    def ground(picture: np.ndarray, regions: list[Region]) -> list[Region]:
-        asked.append(picture)
+    def ground(job: GroundJob) -> list[Region]:
+        asked.append(job.image)
         return [Region("", mask=one.astype(np.float32)) for one in segments]
 
     segmenter = SimpleNamespace(ground=ground)

@@ -19,7 +19,7 @@ from gas.backends.options import Layer, settle
 from gas.backends.registry import Registry
 from gas.checkpoint import load_state, save_state
 from gas.errors import ModelUnavailable, ObjectNotFound
-from gas.interfaces import EditJob, Watch
+from gas.interfaces import EditJob, GroundJob, Watch
 from gas.masks import box_mask
 from gas.picture.blend import blend
 from gas.run.session import Session
@@ -261,9 +261,9 @@ def test_small_parts_are_not_edited(runtime: Runtime, folder: Path, monkeypatch:
 class _Segmenter(FakeGrounder):
     seen: Any = None
 
-    def ground(self, image: Any, regions: Any) -> list[Region]:
-        self.seen = image
-        return super().ground(image, regions)
+    def ground(self, job: GroundJob) -> list[Region]:
+        self.seen = job.image
+        return super().ground(job)
 
 
 @pytest.mark.parametrize(("subtask", "original"), [(CHANGE, False), (ADD, False), (REMOVE, True)])
@@ -282,7 +282,7 @@ def test_without_an_overlapping_segment_the_rough_region_is_edited(
 ) -> None:
     rough((10.0, 10.0, 40.0, 30.0))
     corner = Region("", mask=box_mask((80, 50, 96, 64), (WIDTH, HEIGHT)))
-    monkeypatch.setattr(FakeGrounder, "ground", lambda self, image, regions: [corner])
+    monkeypatch.setattr(FakeGrounder, "ground", lambda self, job: [corner])
     edit = editor(runtime, folder, smoother=False)
     edited = edit.edit(job(edit))
     assert np.array_equal(edited.mask, box_mask((10, 10, 40, 30), (WIDTH, HEIGHT)))

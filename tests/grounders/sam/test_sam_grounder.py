@@ -18,7 +18,8 @@ from transformers import Sam2Config, Sam2Model, SamConfig, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from gas import Region, Runtime
-from gas.errors import InputRefused, ModelUnavailable, ObjectNotFound, ResultRefused
+from gas.errors import InputRefused, Interrupted, ModelUnavailable, ObjectNotFound, ResultRefused
+from gas.interfaces import GroundJob, Step, Watch
 from gas.models.manifest import resolve_model
 from gas.testing.contracts import GrounderContract
 from gas_diorama.shipped import shipped
@@ -193,14 +194,14 @@ class TestOriginal(_Contract):
 
 
 def test_a_box_gets_a_mask_at_native_size_and_stays(folder: Path, picture: np.ndarray) -> None:
-    (found,) = _sam(folder).ground(picture, [Region("box", BOX, score=0.4, subtask=2)])
+    (found,) = _sam(folder).ground(GroundJob(picture, [Region("box", BOX, score=0.4, subtask=2)]))
     assert (found.box, found.score, found.subtask) == (BOX, 0.4, 2)
     assert found.mask is not None and found.mask.dtype == np.float32 and found.mask.shape == (48, 80)
     assert set(np.unique(found.mask)) == {0, 1}
 
 
 def test_a_region_without_a_score_gets_the_expected_iou(folder: Path, picture: np.ndarray) -> None:
-    (found,) = _sam(folder).ground(picture, [Region("box", BOX)])
+    (found,) = _sam(folder).ground(GroundJob(picture, [Region("box", BOX)]))
     assert found.score is not None and 0 < found.score <= 1
 
 
@@ -223,7 +224,7 @@ def test_both_loaders_agree(folder: Path, checkpoint: Path, picture: np.ndarray)
 
 def test_choices_differ_on_a_network(folder: Path, picture: np.ndarray) -> None:
     areas = {
-        how: _sam(folder, choose=how).ground(picture, [Region("box", BOX)])[0].mask.sum()
+        how: _sam(folder, choose=how).ground(GroundJob(picture, [Region("box", BOX)]))[0].mask.sum()
         for how in ("single", "iou", "fit", "smallest", "largest")
     }
     assert areas["smallest"] < areas["largest"]
@@ -244,7 +245,7 @@ def test_a_rough_mask_is_refined_and_gives_the_box_when_there_is_none(folder: Pa
     drawn = np.zeros((48, 80), np.float32)
     drawn[15:35, 20:50] = 0.7
     asked = [Region("heat", mask=drawn), Region("heat", BOX, mask=drawn), Region("box", BOX)]
-    alone, both, boxed = _sam(folder).ground(picture, asked)
+    alone, both, boxed = _sam(folder).ground(GroundJob(picture, asked))
     assert alone.box == both.box == BOX
     np.testing.assert_array_equal(alone.mask, boxed.mask)
     np.testing.assert_array_equal(both.mask, boxed.mask)
@@ -252,28 +253,28 @@ def test_a_rough_mask_is_refined_and_gives_the_box_when_there_is_none(folder: Pa
 
 def test_given_regions_stay_and_need_no_model(picture: np.ndarray) -> None:
     given = Region("drawn", BOX, given=True)
-    assert _sam("owner/none").ground(picture, [given]) == [given]
+    assert _sam("owner/none").ground(GroundJob(picture, [given])) == [given]
 
 
 def test_a_region_without_a_place_asks_for_a_detector(folder: Path, picture: np.ndarray) -> None:
     with pytest.raises(ObjectNotFound, match="'a boat'") as raised:
-        _sam(folder).ground(picture, [Region("a boat")])
+        _sam(folder).ground(GroundJob(picture, [Region("a boat")]))
     assert 'grounders=("grounding-dino", "sam")' in raised.value.remedy
     with pytest.raises(ObjectNotFound):
-        _sam(folder).ground(picture, [Region("a boat", mask=np.zeros((48, 80), np.float32))])
+        _sam(folder).ground(GroundJob(picture, [Region("a boat", mask=np.zeros((48, 80), np.float32))]))
 
 
 @pytest.mark.parametrize("box", [(50.0, 10.0, 20.0, 30.0), (200.0, 0.0, 220.0, 9.0), (float("nan"), 0.0, 9.0, 9.0)])
 def test_boxes_that_cannot_be_are_refused(folder: Path, picture: np.ndarray, box: Any) -> None:
     with pytest.raises(InputRefused, match="'odd'"):
-        _sam(folder).ground(picture, [Region("odd", box)])
+        _sam(folder).ground(GroundJob(picture, [Region("odd", box)]))
 
 
 def test_many_boxes_are_asked_in_parts(folder: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     from gas_grounders.sam import grounder as sam
 
     boxes = [Region(str(i), (float(i), 5.0, 30.0 + i, 40.0)) for i in range(5)]
-    whole = _sam(folder).ground(picture, boxes)
+    whole = _sam(folder).ground(GroundJob(picture, boxes))
     calls = []
     predict = TransformersSam.predict
 
@@ -283,7 +284,7 @@ def test_many_boxes_are_asked_in_parts(folder: Path, picture: np.ndarray, monkey
 
     monkeypatch.setattr(TransformersSam, "predict", counted)
     monkeypatch.setattr(sam, "LOGITS_AT_ONCE", 2 * 48 * 80)
-    parts = _sam(folder).ground(picture, boxes)
+    parts = _sam(folder).ground(GroundJob(picture, boxes))
     assert calls == [2, 2, 1]
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(a.mask, b.mask)
@@ -312,7 +313,7 @@ def test_an_empty_mask_becomes_the_box_with_a_warning(picture: np.ndarray, monke
     outside = np.full((48, 80), -1.0, np.float32)
     for logits in (outside.copy(), np.where(np.arange(80) > 60, 1.0, outside).astype(np.float32)):
         with pytest.warns(UserWarning, match="found nothing in the box of 'cat'"):
-            (found,) = _scripted(logits, monkeypatch).ground(picture, [Region("cat", BOX)])
+            (found,) = _scripted(logits, monkeypatch).ground(GroundJob(picture, [Region("cat", BOX)]))
         assert found.mask is not None and found.mask.sum() == 30 * 20
         assert found.mask[15:35, 20:50].all() and found.score == 0
 
@@ -320,7 +321,7 @@ def test_an_empty_mask_becomes_the_box_with_a_warning(picture: np.ndarray, monke
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_masks_that_are_not_finite_are_named(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch, bad: float) -> None:
     with pytest.raises(ResultRefused, match="owner/scripted"):
-        _scripted(np.full((48, 80), bad, np.float32), monkeypatch).ground(picture, [Region("cat", BOX)])
+        _scripted(np.full((48, 80), bad, np.float32), monkeypatch).ground(GroundJob(picture, [Region("cat", BOX)]))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 7)])
@@ -329,9 +330,11 @@ def test_thin_pictures(folder: Path, checkpoint: Path, shape: tuple[int, int]) -
     for model in (folder, checkpoint):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            (found,) = _sam(model).ground(picture, [Region("thing", (0.0, 0.0, float(shape[1]), float(shape[0])))])
+            (found,) = _sam(model).ground(
+                GroundJob(picture, [Region("thing", (0.0, 0.0, float(shape[1]), float(shape[0])))])
+            )
         assert found.mask is not None and found.mask.shape == shape and found.mask.any()
-        assert all(one.mask.shape == shape for one in _sam(model, **ALL).ground(picture, []))
+        assert all(one.mask.shape == shape for one in _sam(model, **ALL).ground(GroundJob(picture)))
 
 
 def test_bf16_reaches_the_encoder_only(folder: Path, checkpoint: Path, picture: np.ndarray) -> None:
@@ -358,17 +361,17 @@ def test_a_picture_is_encoded_once(
 
     monkeypatch.setattr(kind, "encode", counted)
     first = _sam(model, runtime)
-    first.ground(picture, [Region("a", BOX), Region("b", BOX)])
+    first.ground(GroundJob(picture, [Region("a", BOX), Region("b", BOX)]))
     # The encoder itself is counted too: the authors' generator must not run it behind our back.
     encoder = getattr(first._network().network, "vision_encoder", None) or first._network().network.image_encoder
     handle = encoder.register_forward_hook(lambda *_: calls.append("encoder"))
-    first.ground(picture.copy(), [Region("a", BOX)])
-    _sam(model, runtime, choose="iou").ground(picture, [Region("a", BOX)])
-    _sam(model, runtime, **ALL).ground(picture, [])
+    first.ground(GroundJob(picture.copy(), [Region("a", BOX)]))
+    _sam(model, runtime, choose="iou").ground(GroundJob(picture, [Region("a", BOX)]))
+    _sam(model, runtime, **ALL).ground(GroundJob(picture))
     assert calls == [(48, 80, 3)]
     other = picture.copy()
     other[0, 0] += 1
-    first.ground(other, [Region("a", BOX)])
+    first.ground(GroundJob(other, [Region("a", BOX)]))
     handle.remove()
     assert calls == [(48, 80, 3), (48, 80, 3), "encoder"]
 
@@ -421,7 +424,10 @@ def _trained(model: Path | str, **options: Any) -> Sam:
     ],
 )
 def test_segments_are_those_of_the_authors_generator(trained: Path, demo: np.ndarray, options: dict[str, Any]) -> None:
-    ours, theirs = _trained(TRAINED, **options).ground(demo, []), _trained(trained, **options).ground(demo, [])
+    ours, theirs = (
+        _trained(TRAINED, **options).ground(GroundJob(demo)),
+        _trained(trained, **options).ground(GroundJob(demo)),
+    )
     assert len(ours) == len(theirs) >= 2
     for a, b in zip(ours, theirs, strict=True):
         assert a.mask is not None and (a.mask != b.mask).mean() < 0.002
@@ -442,12 +448,12 @@ def test_trained_weights_answer_alike_in_both_loaders(trained: Path, demo: np.nd
 @pytest.mark.parametrize("options", [{"prompt": "point"}, {"prompt": "both"}, {"mask_threshold": 1.0}])
 def test_options_change_the_mask(demo: np.ndarray, options: dict[str, Any]) -> None:
     region = [Region("car", (10.0, 60.0, 70.0, 114.0))]
-    plain, changed = (_trained(TRAINED, **chosen).ground(demo, region)[0] for chosen in ({}, options))
+    plain, changed = (_trained(TRAINED, **chosen).ground(GroundJob(demo, region))[0] for chosen in ({}, options))
     assert plain.mask is not None and plain.mask.any() and not np.array_equal(plain.mask, changed.mask)
 
 
 def test_segments_come_largest_first_with_tight_boxes(demo: np.ndarray) -> None:
-    found = _trained(TRAINED, **DEMO).ground(demo, [])
+    found = _trained(TRAINED, **DEMO).ground(GroundJob(demo))
     areas = [float(region.mask.sum()) for region in found]
     assert areas == sorted(areas, reverse=True) and areas[-1] >= 1
     x0, y0, x1, y1 = (int(v) for v in found[-1].box)
@@ -475,12 +481,12 @@ def test_each_option_of_whole_pictures_changes_them(
 ) -> None:
     model = TRAINED if loader == "transformers" else trained
     base = DEMO | {"points_per_side": 4}
-    plain, changed = (_trained(model, **chosen).ground(demo, []) for chosen in (base, base | options))
+    plain, changed = (_trained(model, **chosen).ground(GroundJob(demo)) for chosen in (base, base | options))
     assert [r.mask.tobytes() for r in plain] != [r.mask.tobytes() for r in changed]
 
 
 def test_nothing_steady_gives_no_segments(demo: np.ndarray) -> None:
-    assert _trained(TRAINED, stability_threshold=1.0, points_per_side=2).ground(demo, []) == []
+    assert _trained(TRAINED, stability_threshold=1.0, points_per_side=2).ground(GroundJob(demo)) == []
 
 
 def test_the_grid_is_the_authors() -> None:
@@ -534,7 +540,7 @@ def test_a_malicious_checkpoint_leaves_no_marker(tmp_path: Path, picture: np.nda
     else:
         path.write_bytes(pickle.dumps(Trap(marker)))
     with pytest.raises(ModelUnavailable) as raised:
-        _sam(path).ground(picture, [Region("cat", BOX)])
+        _sam(path).ground(GroundJob(picture, [Region("cat", BOX)]))
     assert raised.value.exit_code == 6 and "more than tensors" in raised.value.message
     assert not marker.exists()
     torch.load(path, weights_only=False) if form == "torch" else pickle.loads(path.read_bytes())
@@ -560,7 +566,7 @@ def test_other_checkpoints_are_named(checkpoint: Path, tmp_path: Path, picture: 
     if spoil == "bytes":
         path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ModelUnavailable, match=r"broken\.pth"):
-        _sam(path, **options).ground(picture, [Region("cat", BOX)])
+        _sam(path, **options).ground(GroundJob(picture, [Region("cat", BOX)]))
 
 
 def test_published_architectures_are_found_from_their_shapes() -> None:
@@ -581,13 +587,13 @@ def test_published_architectures_are_found_from_their_shapes() -> None:
 def test_other_kinds_of_folders_are_named(folder: Path, tmp_path: Path, picture: np.ndarray) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "owlv2"}')
     with pytest.raises(ModelUnavailable, match="owlv2"):
-        _sam(tmp_path).ground(picture, [Region("cat", BOX)])
+        _sam(tmp_path).ground(GroundJob(picture, [Region("cat", BOX)]))
 
 
 def test_offline_without_a_cache(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(ModelUnavailable, match="not in the cache"):
-        _sam("owner/absent", Runtime(device="cpu", offline=True)).ground(picture, [Region("cat", BOX)])
+        _sam("owner/absent", Runtime(device="cpu", offline=True)).ground(GroundJob(picture, [Region("cat", BOX)]))
 
 
 @pytest.fixture(scope="module")
@@ -633,9 +639,9 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sam2(second: Path, picture: np.ndarray) -> None:
-    (found,) = _sam(second, choose="largest").ground(picture, [Region("box", BOX)])
+    (found,) = _sam(second, choose="largest").ground(GroundJob(picture, [Region("box", BOX)]))
     assert found.mask is not None and found.mask.shape == (48, 80) and found.mask.any()
-    assert _sam(second, **ALL).ground(picture, [])
+    assert _sam(second, **ALL).ground(GroundJob(picture))
     network = TransformersSam.load(str(second), Runtime(device="cpu", dtype="fp32"))
     logits, quality = network.predict(network.encode(picture), np.array([BOX]), None, True)
     scale = np.array([SIDE / 80, SIDE / 48] * 2)
@@ -684,9 +690,9 @@ def third(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sam3(third: Path, picture: np.ndarray) -> None:
-    (found,) = _sam(third, choose="largest").ground(picture, [Region("box", BOX)])
+    (found,) = _sam(third, choose="largest").ground(GroundJob(picture, [Region("box", BOX)]))
     assert found.mask is not None and found.mask.shape == (48, 80) and found.mask.any()
-    assert _sam(third, **ALL).ground(picture, [])
+    assert _sam(third, **ALL).ground(GroundJob(picture))
 
 
 def test_sam2_without_torchvision_names_the_extra(
@@ -694,7 +700,7 @@ def test_sam2_without_torchvision_names_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(ModelUnavailable, match="torchvision") as raised:
-        _sam(second).ground(picture, [Region("box", BOX)])
+        _sam(second).ground(GroundJob(picture, [Region("box", BOX)]))
     assert 'pip install "gas-edit[sam]"' in raised.value.remedy
 
 
@@ -703,19 +709,20 @@ def test_a_checkpoint_without_the_package_names_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "segment_anything", None)
     with pytest.raises(ModelUnavailable, match="segment-anything") as raised:
-        _sam(checkpoint).ground(picture, [Region("box", BOX)])
+        _sam(checkpoint).ground(GroundJob(picture, [Region("box", BOX)]))
     assert 'pip install "gas-edit[sam]"' in raised.value.remedy
 
 
 def test_transformers_sam_needs_neither_torchvision_nor_segment_anything(folder: Path) -> None:
     code = (
         "import sys; sys.modules['torchvision'] = sys.modules['segment_anything'] = None\n"
-        "import numpy as np; from gas import Region, Runtime; from gas_grounders.sam.grounder import Sam, SamOptions\n"
+        "import numpy as np; from gas import GroundJob, Region, Runtime\n"
+        "from gas_grounders.sam.grounder import Sam, SamOptions\n"
         f"sam = Sam(SamOptions(model={str(folder)!r}, iou_threshold=0, stability_threshold=0, points_per_side=2),\n"
         "          Runtime(device='cpu', dtype='fp32'))\n"
         "picture = np.zeros((40, 40, 3), np.uint8)\n"
-        "assert sam.ground(picture, [Region('x', (5., 5., 20., 20.))])[0].mask.shape == (40, 40)\n"
-        "assert sam.ground(picture, [])\n"
+        "assert sam.ground(GroundJob(picture, [Region('x', (5., 5., 20., 20.))]))[0].mask.shape == (40, 40)\n"
+        "assert sam.ground(GroundJob(picture))\n"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning:gas_grounders", "-c", code],
@@ -731,3 +738,33 @@ def test_kinds_are_known_to_transformers() -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASK_GENERATION_MAPPING_NAMES
 
     assert set(sam_transformers.KINDS) <= set(MODEL_FOR_MASK_GENERATION_MAPPING_NAMES)
+
+
+# --- progress and stop ------------------------------------------------------------------------------------------------
+
+
+def test_it_can_be_stopped_between_two_boxes(
+    folder: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gas_grounders.sam.grounder.LOGITS_AT_ONCE", 1)
+    regions = [Region(str(number), BOX, subtask=number) for number in range(4)]
+    steps: list[Step] = []
+    watch = Watch(on_step=steps.append, should_stop=lambda: len(steps) == 3)
+    with pytest.raises(Interrupted):
+        _sam(folder).ground(GroundJob(picture, regions, watch=watch))
+    assert [(step.index, step.total) for step in steps] == [(1, 4), (2, 4), (3, 4)]
+
+
+@pytest.mark.parametrize("layout", ["transformers", "original"])
+def test_segmenting_can_be_stopped_between_points(
+    layout: str, folder: Path, checkpoint: Path, picture: np.ndarray
+) -> None:
+    model = folder if layout == "transformers" else checkpoint
+    grounder = _sam(model, **{**ALL, "points_per_side": 12})
+    steps: list[Step] = []
+    grounder.ground(GroundJob(picture, watch=Watch(on_step=steps.append)))
+    assert [step.index for step in steps] == [64, 128, 144] and {step.total for step in steps} == {144}
+    steps.clear()
+    with pytest.raises(Interrupted):
+        grounder.ground(GroundJob(picture, watch=Watch(on_step=steps.append, should_stop=lambda: len(steps) == 1)))
+    assert len(steps) == 1
