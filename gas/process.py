@@ -2,7 +2,8 @@
 
 Building a network draws first weights from the global random state, some loaders change warning filters, and two that
 load at once get into each other's way (transformers and accelerate switch how tensors are made while they load). So
-models are loaded one at a time, and random states are put back.
+models are loaded one at a time, and random states are put back. Loading can take minutes; a user who has asked to stop
+does not wait for its end.
 """
 
 from __future__ import annotations
@@ -10,18 +11,43 @@ from __future__ import annotations
 import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
+from gas.errors import Interrupted
+
 _one_at_a_time = threading.RLock()
+_should_stop: ContextVar[Callable[[], bool]] = ContextVar("should_stop", default=lambda: False)
 
 
 @contextmanager
 def loading_models() -> Iterator[None]:
-    """Within it models may be loaded: no other thread loads, and the random states are afterwards what they were."""
+    """Within it models may be loaded: no other thread loads, and the random states are afterwards what they were.
+
+    Interrupted (exit 130) when the user has asked to stop by then: see `loading_stops_when`.
+    """
+    check_loading()
     with _one_at_a_time, random_states_kept():
         yield
+
+
+@contextmanager
+def loading_stops_when(should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Within it `should_stop()` is asked before each model, and each part of one, is loaded by this thread."""
+    token = _should_stop.set(should_stop)
+    try:
+        yield
+    finally:
+        _should_stop.reset(token)
+
+
+def check_loading() -> None:
+    """Raises Interrupted (exit 130) when the user has asked to stop: for a loader to call between the parts of a
+    model."""
+    if _should_stop.get()():
+        raise Interrupted("stopped while a model was being loaded; nothing has been made yet")
 
 
 @contextmanager

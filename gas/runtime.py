@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from gas.errors import UsageError
-from gas.process import loading_models
+from gas.process import check_loading, loading_models
 from gas.remedies import USE_CPU
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ class Runtime:
     def shared(self, key: Hashable, load: Callable[[], T]) -> T:
         """The object under `key`, loaded by `load()` the first time, by one thread at a time (`gas.process`).
 
+        Interrupted (exit 130) when the user asks to stop meanwhile; what is loaded by then stays.
         Networks in here are frozen: change one only inside a context manager that restores it.
         """
         if key not in self._shared:
             with loading_models():
                 if key not in self._shared:
                     self._shared[key] = load()
+            check_loading()
         return self._shared[key]
 
     def forget(self, key: Hashable | None = None) -> None:

@@ -11,7 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from gas.process import loading_models, random_states_kept
+from gas.errors import Interrupted
+from gas.process import check_loading, loading_models, loading_stops_when, random_states_kept
 from gas.runtime import Runtime
 
 
@@ -75,3 +76,45 @@ def test_an_error_while_loading_leaves_the_next_load_free() -> None:
     with pytest.raises(ValueError, match="broken"), loading_models():
         raise ValueError("broken")
     assert Runtime().shared("x", lambda: 1) == 1
+
+
+# --- a user who asks to stop while models are loaded ------------------------------------------------------------------
+
+
+def test_loading_can_be_stopped_before_each_model_and_between_its_parts() -> None:
+    stop: list[bool] = []
+    runtime = Runtime()
+
+    def load() -> str:
+        check_loading()
+        stop.append(True)
+        check_loading()
+        return "network"
+
+    with loading_stops_when(lambda: bool(stop)):
+        with pytest.raises(Interrupted) as caught:
+            runtime.shared("network", load)
+        assert caught.value.exit_code == 130
+        with pytest.raises(Interrupted):
+            runtime.shared("another", lambda: pytest.fail("it was loaded all the same"))
+    assert runtime.shared("another", lambda: 1) == 1, "outside nobody is asked"
+
+
+def test_what_was_loaded_when_the_stop_came_stays() -> None:
+    stop: list[bool] = []
+    runtime = Runtime()
+    with loading_stops_when(lambda: bool(stop)):
+        with pytest.raises(Interrupted):
+            runtime.shared("network", lambda: stop.append(True) or "network")
+        assert runtime.shared("network", lambda: pytest.fail("loaded twice")) == "network", (
+            "what is there is no loading"
+        )
+
+
+def test_another_threads_stop_is_not_asked() -> None:
+    with loading_stops_when(lambda: True):
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(Runtime().shared("x", lambda: 1)))
+        thread.start()
+        thread.join()
+    assert found == [1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas import files
-from gas.errors import GasError, UsageError
+from gas.errors import GasError, Interrupted, UsageError
 from gas.picture import overlay
 from gas.picture import photo as photos
 from gas.picture.blend import outside_difference
@@ -72,6 +72,9 @@ def compare(
                 with step_bar(console, name, show=not as_json) as bar:
                     watch = workflow.Watch(on_step=bar, should_stop=stop)
                     result = session.edit(read.pixels, made, regions, seed=seed, work=f.work_mode(work), watch=watch)
+            except Interrupted as error:  # while models were loaded: the others would have to load theirs too
+                failed.append(error)
+                break
             except GasError as error:
                 print_error(error, as_json=False)
                 failed.append(error)

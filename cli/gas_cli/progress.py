@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gas.errors import Interrupted
+
 if TYPE_CHECKING:
     from gas.interfaces import Step
     from gas.types import Image
@@ -51,12 +53,16 @@ def stoppable(console: Console) -> Iterator[Stop]:
                 signal.signal(each, signal.SIG_DFL)
             signal.raise_signal(number)
         stop.ask(number)
-        console.print("[yellow]stopping after this step; the latest state is kept (again to quit at once)[/]")
+        console.print("[yellow]stopping after this step; what is made by then is kept (again to quit at once)[/]")
 
     for number in numbers:
         signal.signal(number, handle)
     try:
         yield stop
+    except Interrupted as error:  # whoever raised it knows nothing of signals
+        if stop.signal:
+            error.exit_code = 128 + stop.signal
+        raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

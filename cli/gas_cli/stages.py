@@ -10,6 +10,7 @@ from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.errors import BatchIncomplete, InputRefused, PlanUnreadable, UsageError
 from gas_cli import flags as f
 from gas_cli.output import people, print_error, print_json, print_text, warn
+from gas_cli.progress import step_bar, stoppable
 
 if TYPE_CHECKING:
     from gas.interfaces import Planner
@@ -83,6 +84,7 @@ def ground(
 ) -> None:
     """Finds the regions of a plan and writes masks, boxes and an overlay into the folder `out`."""
     from gas import files
+    from gas.interfaces import Watch
     from gas.picture import overlay, photo
     from gas.regions.folder import save_regions
     from gas.run import job as workflow
@@ -93,7 +95,8 @@ def ground(
     made = f.the_plan(session, read.pixels, plan, instructions, session.settings.seed or 0, words)
     warn(console, [*read.warnings, *made.warnings])
     given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
-    found = session.ground(read.pixels, made, given, required=True)
+    with stoppable(console) as stop, step_bar(console, "looking", show=not as_json) as bar:
+        found = session.ground(read.pixels, made, given, required=True, watch=Watch(on_step=bar, should_stop=stop))
     folder = out or picture.with_name(f"{picture.stem}-regions")
     files.make_folder(folder)
     look = folder / "overlay.png"

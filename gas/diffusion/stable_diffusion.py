@@ -22,6 +22,7 @@ from gas.diffusion.schedule import Schedule
 from gas.errors import InputRefused, ModelUnavailable, ResultRefused
 from gas.models.hub import snapshot
 from gas.models.manifest import resolve_model
+from gas.process import check_loading
 from gas.remedies import USE_FP32
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class StableDiffusion:
         once = torch.promote_types(dtype, torch.float32)
 
         def part(kind: Any, place: str, dtype: torch.dtype) -> Any:
+            check_loading()
             files = (folder / place, _WEIGHTS[place], _PICKLES[place])
             safe = has_safetensors(*files, name, allow_pickle, place=place)
             options: dict[str, Any] = {"use_safetensors": safe, "local_files_only": True, "variant": variant}

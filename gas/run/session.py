@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.errors import GasError, ObjectNotFound, PluginBroken, ResultRefused, UsageError
 from gas.interfaces import EditJob, GroundJob, Watch
+from gas.process import loading_stops_when
 from gas.remedies import OTHER_SEED, Given, Option, Remedy, Setting
 from gas.run.result import EditResult
 from gas.runtime import Runtime
@@ -160,7 +161,7 @@ class Session:
             grounder: Grounder = self.use(GROUNDERS, name)
             job = GroundJob(image, asked, plan, Watch(watch.on_step, watch.should_stop))
             try:
-                with self.registry.calling(GROUNDERS.plural, name):
+                with loading_stops_when(watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
                     answer = grounder.ground(job)
             except ObjectNotFound:
                 self._refuse_foreign(image)
@@ -192,13 +193,15 @@ class Session:
 
         `image` is `(H, W, 3)` uint8 upright RGB at native resolution; boxes and masks of `regions` are in its pixels.
         ResultRefused (exit 11) for a picture that is all black or unchanged; whatever a run that was stopped has
-        reached is returned.
+        reached is returned. Interrupted (exit 130) when it was stopped while its models were loaded.
         """
         from gas.masks import union
         from gas.picture.frame import to_working, work_frame
         from gas.run.turns import edit_grounded
 
         editor: Editor = self.use(EDITORS, self.settings.editor)
+        with loading_stops_when(watch.should_stop):
+            resolution, multiple = editor.resolution(), editor.multiple()
         grounded = self.settings.grounded
         if editor.needs_regions or grounded:
             self._refuse_missing_regions(plan, regions)
@@ -206,8 +209,8 @@ class Session:
             (image.shape[1], image.shape[0]),
             regions,
             mode=work,
-            resolution=editor.resolution(),
-            multiple=editor.multiple(),
+            resolution=resolution,
+            multiple=multiple,
         )
         job = EditJob(
             image=frame.cut(image),
@@ -218,7 +221,7 @@ class Session:
             segmenter=self.segmenter(),
             watch=watch,
         )
-        with self.registry.calling(EDITORS.plural, self.settings.editor):
+        with _until_the_first_step(job) as job, self.registry.calling(EDITORS.plural, self.settings.editor):
             edited = edit_grounded(editor, job, self._check_edited) if grounded else editor.edit(job)
         self._check_edited(job, edited)
         mask = edited.mask
@@ -391,6 +394,23 @@ def edit(
         plan = chosen.plan(EditRequest(image, instruction, seed, caption))
     found = chosen.ground(image, plan, regions)
     return chosen.edit(image, plan, found, seed=seed, work=work, watch=watch)
+
+
+@contextlib.contextmanager
+def _until_the_first_step(job: EditJob) -> Iterator[EditJob]:
+    """Gives the job to hand to an editor; within it loading stops when the user asks for that.
+
+    Once a step was made there is something to return, which a model that is loaded only then must not throw away.
+    """
+    asked = 0
+
+    def should_stop() -> bool:  # an editor asks before every step: at the second time one was made
+        nonlocal asked
+        asked += 1
+        return job.watch.should_stop()
+
+    with loading_stops_when(lambda: asked < 2 and job.watch.should_stop()):
+        yield replace(job, watch=replace(job.watch, should_stop=should_stop))
 
 
 def _everywhere(image: Image) -> Mask:

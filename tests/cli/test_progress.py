@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gas.errors import Interrupted
 from gas.interfaces import Step
 from gas_cli.progress import count_bar, forecast, previews, step_bar, stoppable
 
@@ -75,3 +76,12 @@ def test_no_bar_where_nobody_looks() -> None:
     with count_bar(out, show=False) as count:
         count("row", 1, 2)
     assert said(out) == ""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_whoever_notices_the_stop_first_it_ends_with_the_signals_code(number: int, code: int) -> None:
+    with pytest.raises(Interrupted) as caught, stoppable(console()) as stop:
+        signal.raise_signal(number)
+        assert stop()
+        raise Interrupted("stopped while a model was being loaded")
+    assert caught.value.exit_code == code
