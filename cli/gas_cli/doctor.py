@@ -17,7 +17,6 @@ from gas_cli import wording
 from gas_cli.output import people, print_json
 
 if TYPE_CHECKING:
-    from gas.models.manifest import ModelFiles
     from gas.runtime import Runtime
     from gas.settings.settings import Settings
 
@@ -189,7 +188,7 @@ def _profiles(registry: Registry) -> Iterable[Finding]:
     """For each profile what it still needs: backends that are not there, packages, and models."""
     from gas.models import cache as models
     from gas.settings import catalogue
-    from gas_cli.models import size
+    from gas_cli.models import size, terms
 
     registered = {entry.spec.name: entry for entry in registry.entries(PROFILES.plural)}
     for name in catalogue.profile_names(registry):
@@ -212,14 +211,12 @@ def _profiles(registry: Registry) -> Iterable[Finding]:
                 yield Finding(topic, "missing", f"model {files.id!r} is not there", "reinstall it, or correct its path")
         if to_get:
             complete = False
-            listed = ", ".join(f"{files.id} ({size(files.size_mb)}{_terms(files)})" for files in to_get)
+            listed = ", ".join(
+                f"{files.id} ({', '.join(filter(None, [size(files.size_mb), terms(files)]))})" for files in to_get
+            )
             yield Finding(topic, "missing", f"models: {listed}", f"gas models pull {name}")
         if complete:
             yield Finding(topic, "ok", "complete")
-
-
-def _terms(files: ModelFiles) -> str:
-    return (f", {files.licence}" if files.licence else "") + (", gated" if files.gated else "")
 
 
 def _missing_packages(entries: Iterable[Registered]) -> Iterable[tuple[str, str]]:

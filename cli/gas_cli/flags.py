@@ -129,12 +129,13 @@ def open_session(
         if (names := given.pop(several.name, None)) is not None:
             given[several.setting] = () if list(names) == ["none"] else tuple(names)
 
+    def default() -> tuple[str, str]:
+        return default_profile(registry)
+
     def settle(more: Mapping[str, Any]) -> Settings:
         if recorded is not None:
-            return Settings.of(more, find_profile=registry.profile, recorded=recorded)
-        return Settings.load(
-            more, find_profile=registry.profile, default_profile=default_profile, written=setting_words
-        )
+            return Settings.of(more, find_profile=registry.profile, default_profile=default, recorded=recorded)
+        return Settings.load(more, find_profile=registry.profile, default_profile=default, written=setting_words)
 
     if recorded is None:
         for sentence in environment_typos():

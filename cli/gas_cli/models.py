@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from gas.models.cache import Checked, Found
     from gas.models.downloads import Download, Report
+    from gas.models.manifest import ModelFiles
     from gas.settings.catalogue import KnownModel
     from gas.settings.settings import Settings
 
@@ -37,7 +38,7 @@ def ls(registry: Registry, *, as_json: bool = False) -> None:
             one.files.use,
             ", ".join(one.profiles),
             size(one.files.size_mb),
-            one.files.licence + (", gated" if one.files.gated else ""),
+            terms(one.files),
             (one.files.revision or ("by checksum" if one.files.sha256 else ""))[:12],
             _state(found),
         )
@@ -80,7 +81,7 @@ def pull(
     console = people()
     coming = [one for one in (downloads.prepare(one.files, variant=variant) for one in open_ones) if one is not None]
     for one in coming:
-        extra = f", {one.files.licence}" if one.files.licence else ""
+        extra = f", {terms(one.files)}" if terms(one.files) else ""
         console.print(
             f"{one.files.model}: {size(one.bytes / 1e6)} to {one.folder}{extra}", markup=False, soft_wrap=True
         )
@@ -140,6 +141,12 @@ def size(megabytes: float | None) -> str:
     if megabytes is None:
         return "?"
     return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{max(megabytes, 0.1):.3g} MB"
+
+
+def terms(files: ModelFiles) -> str:
+    """Under which terms a model comes: its licence, and what to know of it."""
+    more = ["gated"] * files.gated + ["not for commercial use"] * (not files.commercial)
+    return ", ".join([files.licence, *more] if files.licence else more)
 
 
 def _needs(profile: str, one: KnownModel, found: Found) -> bool:

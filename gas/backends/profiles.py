@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gas.backends.options import Layer
 from gas.errors import ModelUnavailable, PluginBroken, UsageError
@@ -17,7 +17,12 @@ from gas.validation import explain, read_toml, refuse_secrets
 
 
 class Profile(BaseModel):
-    """A named set of backends, their options and models. `options` maps a backend's name to values of its options."""
+    """A named set of backends, their options and models. `options` maps a backend's name to values of its options.
+
+    What it says of itself decides whether it is used where nobody has chosen a profile (`gas.settings.catalogue`): of
+    those whose `models` are all here the one of the highest `rank`. A profile that sends pictures away, or has a model
+    that may not be used commercially, has no rank.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -29,6 +34,22 @@ class Profile(BaseModel):
     grounded: bool | None = None
     options: Mapping[str, Mapping[str, Any]] = {}
     models: tuple[ModelFiles, ...] = ()
+    rank: int = Field(default=0, ge=0, description="among the profiles that may be the default; 0: it never is")
+    photographs: bool = Field(default=False, description="whether it edits photographs of any kind")
+    remote: bool = Field(default=False, description="whether its planner, a grounder or its editor sends pictures away")
+    accepts: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
+        description="module:function that tells quickly whether a picture is of the only kind that it edits",
+    )
+
+    @model_validator(mode="after")
+    def _may_have_its_rank(self) -> Profile:
+        if self.rank and self.remote:
+            raise ValueError("a profile that sends pictures away is never a default: its rank is 0")
+        if self.rank and (model := next((model for model in self.models if not model.commercial), None)):
+            raise ValueError(f"{model.id} may not be used commercially, so the profile's rank is 0")
+        return self
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Profile:

@@ -92,6 +92,12 @@ class Registry:
         self.look_everywhere()
         return [entry for (r, _), entry in self._known.items() if r == role]
 
+    def own(self, role: str) -> list[Registered]:
+        """The toolkit's own backends of `role`. No third party's plugin is looked at."""
+        find_role(role)
+        self._discover_builtin()
+        return [entry for (r, _), entry in self._known.items() if r == role and entry.plugin.builtin]
+
     def specs(self, role: str) -> list[BackendSpec]:
         """The specs of all backends of `role`, the toolkit's own first."""
         return [entry.spec for entry in self.entries(role)]

@@ -47,6 +47,7 @@ class ModelFiles(BaseModel):
     url: str | None = Field(default=None, pattern=r"^https://[^\s@]+$", description="where cache:NAME comes from")
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="of the file behind `url`")
     licence: str = ""
+    commercial: bool = Field(default=True, description="whether its licence allows commercial use")
     gated: bool = Field(default=False, description="whether its licence must be accepted on its page first")
     size_mb: float | None = Field(default=None, gt=0, description="to download, in units of 10^6 bytes")
 

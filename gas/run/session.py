@@ -60,7 +60,7 @@ class Session:
         from gas.settings.settings import Settings
 
         registry = registry or Registry.discover()
-        settings = Settings.of(flags, find_profile=registry.profile, default_profile=default_profile)
+        settings = Settings.of(flags, find_profile=registry.profile, default_profile=lambda: default_profile(registry))
         return cls(settings, registry)
 
     def plan(self, request: EditRequest) -> EditPlan:

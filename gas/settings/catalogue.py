@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from gas.backends.profiles import Profile, user_profiles
 from gas.backends.registry import Registry
 from gas.backends.roles import PROFILES
-from gas.errors import GasError, ModelUnavailable
+from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.models.cache import look
 from gas.models.manifest import CACHE_PREFIX, ModelFiles, resolve_model
+from gas.remedies import Remedy, Setting
 from gas.validation import unknown
 
-PHOTOGRAPHS, WITHOUT_WEIGHTS = "sd15", "diorama"
+if TYPE_CHECKING:
+    from gas.types import Image
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,51 @@ def _any_model(name: str, known: Iterable[str]) -> KnownModel:
     return KnownModel(ModelFiles(id=source.location, revision=source.revision))
 
 
-def default_profile(find_profile: Callable[[str], Profile]) -> tuple[str, str]:
-    """The name of the profile for who has chosen none, and why: Stable Diffusion 1.5 if its files are here, else the
-    diorama."""
-    models = find_profile(PHOTOGRAPHS).models
-    try:
-        if models and all(look(files).state == "there" for files in models):
-            return PHOTOGRAPHS, f"default, since the models of {PHOTOGRAPHS} are here"
-    except ModelUnavailable as error:
-        return WITHOUT_WEIGHTS, f"default; {error.message}"
-    return WITHOUT_WEIGHTS, f"default; for photographs: gas models pull {PHOTOGRAPHS}"
+def default_profile(registry: Registry, image: Image | None = None) -> tuple[str, str]:
+    """The name of the profile for who has chosen none, and why.
+
+    Of the profiles that have a rank it is the complete one of the highest; where none is complete, that of the lowest
+    rank. With `image`, `(H, W, 3)` uint8 RGB, a complete profile that is made for such pictures comes first, and one
+    that is made for others only comes last. The toolkit's own profiles and the user's are asked, and no third party's:
+    to install a package must not change what a command means.
+    """
+    ranked = _ranked(registry)
+    complete, problem = [], ""
+    for profile in ranked:
+        try:
+            if all(look(files).state == "there" for files in profile.models):
+                complete.append(profile)
+        except ModelUnavailable as error:
+            problem = problem or error.message
+    if image is not None:
+        answers = {profile.name: _accepts(profile, image) for profile in complete}
+        complete.sort(key=lambda profile: {True: 0, None: 1, False: 2}[answers[profile.name]])
+        if complete and answers[complete[0].name]:
+            return complete[0].name, "default for pictures of this kind"
+    if not ranked:
+        raise UsageError("no profile may be the default", Remedy("name_profile", "name {one}", one=Setting("profile")))
+    chosen = complete[0] if complete else ranked[-1]
+    if chosen.photographs and chosen.models:
+        return chosen.name, f"default, since the models of {chosen.name} are here"
+    if problem:
+        return chosen.name, f"default; {problem}"
+    better = next((one for one in ranked if one.photographs and one.rank > chosen.rank), None)
+    return chosen.name, "default" if better is None else f"default; for photographs: gas models pull {better.name}"
+
+
+def _ranked(registry: Registry) -> list[Profile]:
+    """The profiles that may be the default, the highest rank first; one that cannot be read is none."""
+    found = []
+    for name in sorted({entry.spec.name for entry in registry.own(PROFILES.plural)} | set(user_profiles())):
+        with contextlib.suppress(GasError):
+            profile = registry.profile(name)
+            found += [profile] if profile.rank else []
+    return sorted(found, key=lambda profile: -profile.rank)
+
+
+def _accepts(profile: Profile, image: Image) -> bool | None:
+    """Whether the profile is made for pictures such as `image`; None where it says nothing about pictures."""
+    if profile.accepts is None:
+        return None
+    module, _, name = profile.accepts.partition(":")
+    return bool(getattr(import_module(module), name)(image))

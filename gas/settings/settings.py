@@ -19,7 +19,7 @@ from gas.backends.options import Layer
 from gas.backends.roles import CHOSEN, find_role
 from gas.errors import UsageError
 from gas.folders import config_folder
-from gas.remedies import Option, Remedy
+from gas.remedies import Option, Remedy, Setting
 from gas.validation import explain, nearest, read_toml, refuse_secrets
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ USER_FILE = "config.toml"
 _ADDRESSES = {"url", "host", "endpoint", "server"}
 
 
-DefaultProfile = Callable[[Callable[[str], "Profile"]], tuple[str, str]]
-"""Gives, from the function that finds profiles, the name of the one for who has chosen none, and why."""
+DefaultProfile = Callable[[], tuple[str, str]]
+"""Gives the name of the profile for who has chosen none, and why: `gas.settings.catalogue.default_profile`."""
 
 
 class Values(BaseModel):
@@ -59,7 +59,6 @@ class Values(BaseModel):
     )
 
 
-_PROFILE = "diorama"
 _LISTS = {role.setting for role in CHOSEN if role.several}
 _DEFAULTS = Values(device="auto", dtype="auto", offline=False, grow=0.15, grounded=False)
 
@@ -87,8 +86,10 @@ class Settings:
         chooser = max((i for i, source in enumerate(sources) if source.values.profile is not None), default=0)
         if (named := sources[chooser].values.profile) is not None:
             chosen, self._profile_origin = named, sources[chooser].name("profile")
+        elif default_profile is not None:
+            chosen, self._profile_origin = default_profile()
         else:
-            chosen, self._profile_origin = default_profile(find_profile) if default_profile else (_PROFILE, "default")
+            raise UsageError("no profile is chosen", Remedy("name_profile", "name {one}", one=Setting("profile")))
         self.profile = find_profile(chosen)
         if sources[chooser].shared and chosen.endswith(".toml"):
             _refuse_addresses({"options": self.profile.options}, Path(chosen))
@@ -152,7 +153,7 @@ class Settings:
         """The settings for a run in `folder` (default: the current one); `flags` that are None were not given.
 
         `find_profile` gives the profile of a name, as `Registry.profile` does. Where nobody chose a profile
-        `default_profile` is asked (that of `catalogue`; without it: the diorama). `written` says how the user wrote the
+        `default_profile` is asked (without it one must be chosen). `written` says how the user wrote the
         setting of a name, for `origin` and errors. UsageError names the file and its line, the variable or the flag
         that is wrong.
         """

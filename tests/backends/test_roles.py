@@ -66,6 +66,6 @@ def test_every_role_can_be_registered_and_found(role: Role) -> None:
 
 
 def test_the_setting_model_is_the_editors(tmp_path: object) -> None:
-    settings = Settings.of({"model": "m"}, find_profile=lambda _: Profile(name="p", editor="d"))
+    settings = Settings.of({"model": "m", "profile": "p"}, find_profile=lambda _: Profile(name="p", editor="d"))
     assert settings.option_layers(EDITORS.plural, "d")[-1].values == {"model": "m"}
     assert settings.option_layers(GROUNDERS.plural, "d") == []

@@ -15,6 +15,7 @@ import gas.backends.registry
 from gas import BackendSpec, Options, Registry, Runtime
 from gas.backends.spec import BrokenPlugin, Contents, Plugin
 from gas.errors import PluginBroken, UsageError
+from gas.settings import catalogue
 from gas.settings.settings import Settings
 from gas.testing import FakeEditor
 from gas_cli import doctor
@@ -58,7 +59,12 @@ def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Registry:
 
 
 def settings(registry: Registry, **flags: Any) -> Settings:
-    return Settings.load(flags, find_profile=registry.profile, written=setting_words)
+    return Settings.load(
+        flags,
+        find_profile=registry.profile,
+        default_profile=lambda: catalogue.default_profile(registry),
+        written=setting_words,
+    )
 
 
 def test_table_shows_state_origin_and_licence(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:

@@ -567,13 +567,13 @@ def test_local_models_are_there_or_not(here: Path) -> None:
 
 def test_the_default_profile_depends_on_what_is_here(hub: FakeHub, no_network: None) -> None:
     registry = Registry.discover()
-    name, why = catalogue.default_profile(registry.profile)
+    name, why = catalogue.default_profile(registry)
     assert name == "diorama" and "gas models pull sd15" in why
     folder = pull_all(registry, "sd15")
-    name, why = catalogue.default_profile(registry.profile)
+    name, why = catalogue.default_profile(registry)
     assert name == "sd15" and "are here" in why
     (folder / "model.safetensors").unlink()
-    assert catalogue.default_profile(registry.profile)[0] == "diorama"
+    assert catalogue.default_profile(registry)[0] == "diorama"
 
 
 def test_a_cache_that_cannot_be_read_stops_nothing(
@@ -582,7 +582,7 @@ def test_a_cache_that_cannot_be_read_stops_nothing(
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", "/" + "x" * 5000)
-    name, why = catalogue.default_profile(Registry.discover().profile)
+    name, why = catalogue.default_profile(Registry.discover())
     assert name == "diorama" and "cannot be read" in why
     assert gas("models", "ls").code == 6
     found = {one["topic"]: one for one in data(gas("doctor", "--json"))}
@@ -641,7 +641,7 @@ def test_what_was_pulled_is_enough_to_load_without_network(
                 model_folder(files.model, runtime, config=kind, tokenizer=kind != "sam", weights=kind != "bert")
     assert hub.asked == [], "a pinned model that is here is loaded without asking the hub"
     if name == "sd15":
-        assert catalogue.default_profile(Registry.discover().profile)[0] == "sd15"
+        assert catalogue.default_profile(Registry.discover())[0] == "sd15"
 
 
 # The commands

@@ -78,7 +78,12 @@ def test_user_may(role: Role, tmp_path: Path) -> None:
     assert USES[role.name](session(tmp_path, {f"GAS_{role.setting.upper()}": text}))
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "config.toml").write_text(f"{role.setting} = {list(name) if role.several else name!r}")
-    plain = Settings.load({}, find_profile=lambda name: PROFILE, environ={"GAS_HOME": str(tmp_path / "home")})
+    plain = Settings.load(
+        {},
+        find_profile=lambda name: PROFILE,
+        environ={"GAS_HOME": str(tmp_path / "home")},
+        default_profile=lambda: ("away", "default"),
+    )
     assert USES[role.name](Session(plain, fake_backends.registry()))
 
 

@@ -17,6 +17,10 @@ PROFILES = {
 }
 
 
+def default() -> tuple[str, str]:
+    return "diorama", "default"
+
+
 class Place:
     """A current folder and a home for settings, with what is written in them."""
 
@@ -35,6 +39,7 @@ class Place:
             find_profile=lambda name: PROFILES[name] if name in PROFILES else Profile.from_toml(name),
             environ={"GAS_HOME": str(self.home), **env},
             folder=self.folder,
+            default_profile=default,
             written=setting_words,
         )
 
@@ -62,7 +67,7 @@ def test_who_has_chosen_no_profile_gets_what_is_proposed_and_why(tmp_path: Path)
             find_profile=PROFILES.__getitem__,
             environ={**environ, **env},
             folder=tmp_path,
-            default_profile=lambda find: (find("sd15").name, "default, since it is here"),
+            default_profile=lambda: ("sd15", "default, since it is here"),
         )
 
     settings = load({})
@@ -77,9 +82,10 @@ def test_who_has_chosen_no_profile_gets_what_is_proposed_and_why(tmp_path: Path)
     assert load({}).editor == "dds", "a file lies above a profile that nobody chose"
     (tmp_path / "gas.toml").write_text("profile = 'diorama'")
     assert load({}).profile.name == "diorama"
-    of = Settings.of({}, find_profile=PROFILES.__getitem__, default_profile=lambda find: ("sd15", "why"))
+    of = Settings.of({}, find_profile=PROFILES.__getitem__, default_profile=lambda: ("sd15", "why"))
     assert (of.profile.name, of.origin("profile")) == ("sd15", "why")
-    assert Settings.of({}, find_profile=PROFILES.__getitem__).profile.name == "diorama"
+    with pytest.raises(UsageError, match="no profile is chosen"):
+        Settings.of({}, find_profile=PROFILES.__getitem__)
 
 
 LAYERS = ("default", "user", "project", "env", "flag")
@@ -245,7 +251,7 @@ def test_current_folder_is_the_default(place: Place, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(place.folder)
     monkeypatch.setenv("GAS_HOME", str(place.home))
     monkeypatch.delenv("GAS_SEED", raising=False)
-    assert Settings.load({}, find_profile=PROFILES.__getitem__).seed == 77
+    assert Settings.load({}, find_profile=PROFILES.__getitem__, default_profile=default).seed == 77
 
 
 def test_folder_of_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -261,7 +267,11 @@ def test_who_said_it_decides_what_may_leave_the_machine(tmp_path: Path) -> None:
     def load(flags: dict[str, Any], environ: dict[str, str] | None = None) -> Settings:
         home = {"GAS_HOME": str(tmp_path / "home")}
         return Settings.load(
-            flags, find_profile=lambda name: profile, environ={**home, **(environ or {})}, folder=tmp_path
+            flags,
+            find_profile=lambda name: profile,
+            environ={**home, **(environ or {})},
+            folder=tmp_path,
+            default_profile=default,
         )
 
     assert not load({}).said_by_user("planner")

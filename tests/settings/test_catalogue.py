@@ -1,0 +1,140 @@
+"""Which profile is the default, from what profiles say of themselves."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gas import Profile, Registry, Session
+from gas.errors import UsageError
+from gas.models.manifest import ModelFiles
+from gas.settings.catalogue import default_profile
+
+DRAWING = np.zeros((8, 8, 3), np.uint8)
+PHOTOGRAPH = np.full((9, 9, 3), 77, np.uint8)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's own profiles, beside the toolkit's; and a function that knows drawings."""
+    monkeypatch.setenv("GAS_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GAS_PROFILE", raising=False)
+    monkeypatch.setitem(sys.modules, "knows_drawings", SimpleNamespace(drawing=lambda image: not image.any()))
+    (tmp_path / "profiles").mkdir()
+    return tmp_path / "profiles"
+
+
+def write(home: Path, name: str, **values: object) -> None:
+    lines = [
+        f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}" for key, value in values.items()
+    ]
+    (home / f"{name}.toml").write_text("\n".join(["editor = 'dds'", *lines]))
+
+
+def default(image: np.ndarray | None = None) -> tuple[str, str]:
+    return default_profile(Registry(plugins="none"), image)
+
+
+def test_without_models_it_is_the_embedded_one(home: Path) -> None:
+    assert default() == ("diorama", "default; for photographs: gas models pull sd15")
+
+
+def test_highest_rank_of_those_that_are_complete(home: Path) -> None:
+    write(home, "mine", rank=15)
+    write(home, "better", rank=30)
+    write(home, "best", rank=99, models=[])
+    assert default()[0] == "best"
+    (home / "best.toml").write_text("editor = 'dds'\nrank = 99\nphotographs = true\n[[models]]\nid = 'owner/nowhere'")
+    assert default() == ("better", "default; for photographs: gas models pull best")
+    (home / "better.toml").write_text("editor = 'dds'\n[[models]]\nid = './nowhere'\n")
+    assert default()[0] == "mine"
+
+
+def test_models_that_are_here_are_the_reason(home: Path) -> None:
+    (home.parent / "weights").mkdir()
+    (home.parent / "weights" / "model.safetensors").write_bytes(b"x")
+    write(home, "mine", rank=40, photographs=True)
+    with (home / "mine.toml").open("a") as file:
+        file.write(f"\n[[models]]\nid = '{home.parent / 'weights'}'\n")
+    assert default() == ("mine", "default, since the models of mine are here")
+
+
+def test_without_a_rank_it_never_is(home: Path) -> None:
+    write(home, "mine")
+    write(home, "zero", rank=0)
+    assert default()[0] == "diorama"
+
+
+def test_where_none_is_complete_the_lowest_rank_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = (ModelFiles(id="owner/nowhere"),)
+    read = Registry.profile
+    monkeypatch.setattr(Registry, "profile", lambda self, name: read(self, name).model_copy(update={"models": missing}))
+    assert default()[0] == "diorama"
+
+
+def test_one_that_cannot_be_read_is_passed_over(home: Path) -> None:
+    (home / "broken.toml").write_text("edtor = 'dds'\nrank = 99")
+    assert default()[0] == "diorama"
+
+
+@pytest.mark.parametrize(("more", "why"), [
+    ({"remote": True}, "sends pictures away is never a default"),
+    ({"models": (ModelFiles(id="owner/research", commercial=False),)}, "owner/research may not be used commercially"),
+])  # fmt: skip
+def test_what_sends_pictures_away_or_is_not_commercial_has_no_rank(more: dict[str, object], why: str) -> None:
+    assert Profile.model_validate({"name": "p", "editor": "dds", **more}).rank == 0
+    with pytest.raises(ValueError, match=why):
+        Profile.model_validate({"name": "p", "editor": "dds", "rank": 1, **more})
+
+
+def test_no_third_party_is_looked_at(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gas.backends.registry
+
+    monkeypatch.setattr(gas.backends.registry, "probe", lambda plugins: pytest.fail("a plugin was looked at"))
+    assert default_profile(Registry())[0] == "diorama"
+
+
+def test_picture_decides_among_those_that_are_made_for_one_kind(home: Path) -> None:
+    write(home, "drawings", rank=5, accepts="knows_drawings:drawing")
+    write(home, "anything", rank=40)
+    assert default()[0] == "anything", "without a picture the rank alone decides"
+    assert default(DRAWING) == ("drawings", "default for pictures of this kind")
+    assert default(PHOTOGRAPH)[0] == "anything"
+    write(home, "drawings", rank=50, accepts="knows_drawings:drawing")
+    assert default()[0] == "drawings"
+    assert default(PHOTOGRAPH)[0] == "anything", "one that is made for others only comes last"
+
+
+def test_what_accepts_names_must_be_a_function_in_a_module() -> None:
+    with pytest.raises(ValueError, match="accepts"):
+        Profile(name="p", editor="dds", accepts="a photograph")
+
+
+# What the shipped profiles say of themselves
+
+SHIPPED = ("diorama", "instruct", "published", "sd15")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_profile_says_truly_whether_it_sends_pictures_away(name: str, home: Path) -> None:
+    session = Session.of(registry=Registry(plugins="none"), profile=name)
+    assert session.settings.profile.remote is session.backend("planners", session.settings.planner).remote
+
+
+def test_names_of_profiles_stand_in_no_code_of_the_core() -> None:
+    from gas.settings import catalogue, settings
+
+    for module in (catalogue, settings):
+        text = Path(module.__file__).read_text("utf-8")
+        assert not [name for name in SHIPPED if f'"{name}"' in text]
+
+
+def test_who_asks_for_nothing_gets_an_error_that_names_the_setting(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Registry, "own", lambda self, role: [])
+    with pytest.raises(UsageError, match="no profile may be the default"):
+        default()
