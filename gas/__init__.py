@@ -30,6 +30,7 @@ _HOME = {
     "Session": "gas.run.session",
     "Step": "gas.interfaces",
     "Subtask": "gas.types",
+    "Suite": "gas.suites",
     "Watch": "gas.interfaces",
     "edit": "gas.run.session",
     "hookimpl": "gas.backends.hookspecs",
@@ -54,6 +55,7 @@ __all__ = [
     "Session",
     "Step",
     "Subtask",
+    "Suite",
     "Watch",
     "edit",
     "hookimpl",
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from gas.run.result import EditResult
     from gas.run.session import Session, edit
     from gas.runtime import Runtime
+    from gas.suites import Suite
     from gas.types import EditPlan, EditRequest, Region, Subtask
 
 

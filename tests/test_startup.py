@@ -58,7 +58,8 @@ def test_registering_is_light(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [
-    ("--help",), ("edit", "--help"), ("--version",), ("backends",), ("backends", "editors", "--json"),
+    ("--help",), ("edit", "--help"), ("--version",), ("backends",), ("backends", "editors", "--json"), ("bench",),
+    ("bench", "--help"), ("bench", "diorama", "--help"),
 ])  # fmt: skip
 def test_commands_that_only_tell_are_light(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert not modules_after(command(*arguments), tmp_path) & set(HEAVY)
@@ -66,6 +67,7 @@ def test_commands_that_only_tell_are_light(arguments: tuple[str, ...], tmp_path:
 
 def test_help_looks_at_no_plugin(tmp_path: Path) -> None:
     there = modules_after(command("--help"), tmp_path)
+    assert not there & {"pydantic", "numpy", "PIL"}
     assert not {name for name in there if name.startswith("gas_")} - {"gas_cli"}
 
 
@@ -80,7 +82,7 @@ def test_planning_by_rules_is_light(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [
     (), ("nonsense",), ("edit", "--nonsense"), ("edit", "in.png", "--seed", "many"), ("backends", "nonsense"),
-    ("backends", "show"), ("backends", "show", "nonsense"),
+    ("backends", "show"), ("backends", "show", "nonsense"), ("bench", "nonsense"), ("bench", "speed", "--nonsense"),
 ])  # fmt: skip
 def test_wrong_command_lines_are_exit_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
     env = {**os.environ, "GAS_HOME": str(tmp_path), "GAS_PLUGINS": "none"}

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gas_cli import flags as f
+from gas_cli.bench import SuiteGroup
 
 app = typer.Typer(
     name="gas",
@@ -326,7 +327,7 @@ def info(
 
 @app.command()
 def backends(
-    what: Annotated[str | None, typer.Argument(help="planners, grounders, editors, profiles; or show")] = None,
+    what: Annotated[str | None, typer.Argument(help="a role, such as editors or profiles; or show")] = None,
     name: Annotated[str | None, typer.Argument(help="after show: a backend's name")] = None,
     profile: f.Profile = None,
     as_json: f.Json = False,
@@ -410,44 +411,19 @@ def models_verify(names: ModelNames = None, as_json: f.Json = False) -> None:
     command.verify(Registry.discover(), names or [], as_json=as_json)
 
 
-bench = typer.Typer(help="Measured tables; long ones can be gone on with.", no_args_is_help=True)
+bench = typer.Typer(help="Measured tables; each suite is a command of its own.", cls=SuiteGroup)
 app.add_typer(bench, name="bench")
 
 
-@bench.command("diorama")
-def bench_diorama(
-    o: f.Out = None,
-    editors: Annotated[str, typer.Option(help="rows of the table, with commas; default: all")] = "",
-    edits: Annotated[int | None, typer.Option(min=4, help="in the strata, and half as many singles; 40")] = None,
-    full: Annotated[bool, typer.Option("--full", help="100 edits and three seeds instead of 40 and one")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with what is in the output folder")] = False,
-    profile: Annotated[str, typer.Option(help="whose model and options are measured")] = "diorama",
-    device: f.Device = None,
-    dtype: f.DType = None,
-    as_json: f.Json = False,
-) -> None:
-    """Edits with a known exact result: what each editor gets done, and what it changes elsewhere."""
-    from gas_cli import bench as command
+@bench.callback(invoke_without_command=True)
+def _bench(ctx: typer.Context) -> None:
+    """Run a suite of benchmarks; without a name the suites that there are. Their options: gas bench NAME --help."""
+    if ctx.invoked_subcommand is None:
+        from gas.backends.registry import Registry
+        from gas.backends.roles import SUITES
+        from gas_cli.listing import print_backends
 
-    out, _ = f.split_o(o)
-    flags = {"profile": profile, "device": device, "dtype": dtype}
-    folder = out or Path("runs/bench")
-    command.diorama(editors, folder, edits=edits, flags=flags, full=full, resume=resume, as_json=as_json)
-
-
-@bench.command("speed")
-def bench_speed(
-    o: f.Out = None,
-    device: f.Device = None,
-    dtype: f.DType = None,
-    repeat: Annotated[int, typer.Option(min=1, help="how often each pair is timed")] = 3,
-    as_json: f.Json = False,
-) -> None:
-    """Rows, seconds and memory, side by side in one run."""
-    from gas_cli import bench as command
-
-    out, _ = f.split_o(o)
-    command.speed(out, flags={"device": device, "dtype": dtype}, repeat=repeat, as_json=as_json)
+        print_backends(Registry.discover(), SUITES.plural)
 
 
 keys = typer.Typer(help="Keys of services, in a file that only you can read.", no_args_is_help=True)

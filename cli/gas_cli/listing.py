@@ -97,7 +97,7 @@ def _details(registry: Registry, entry: Registered, settings: Settings) -> dict[
     options = [
         {
             "name": key,
-            "type": _type(options_type, key),
+            "type": option_type(options_type, key),
             "default": plain[key],
             "value": values[key],
             "origin": settled.origins[key],
@@ -109,7 +109,7 @@ def _details(registry: Registry, entry: Registered, settings: Settings) -> dict[
     return {**data, "options": options, "preset": settled.preset, "presets": presets}
 
 
-def _type(options_type: type[Options], name: str) -> str:
+def option_type(options_type: type[Options], name: str) -> str:
     """An option's type and limits, for people: `number > 0`, `one of mean, sum`."""
     schema = options_type.model_json_schema()
     return _schema_type(schema["properties"].get(name, {}), schema.get("$defs", {}))
@@ -156,16 +156,17 @@ def _print_details(entry: dict[str, Any]) -> None:
                 console.print(f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
         return
     rows = [
-        (o["name"], o["type"], _shown(o["value"]), _shown(o["default"]), o["origin"], o["description"])
+        (o["name"], o["type"], shown(o["value"]), shown(o["default"]), o["origin"], o["description"])
         for o in entry["options"]
     ]
     if rows:
         print_table("options", ("-o name", "type", "value", "default", "value from", "meaning"), rows)
     for preset, values in entry["presets"].items():
-        console.print(f"-o preset={preset}: " + ", ".join(f"{k}={_shown(v)}" for k, v in values.items()))
+        console.print(f"-o preset={preset}: " + ", ".join(f"{k}={shown(v)}" for k, v in values.items()))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """An option's value as it is typed after `-o name=`."""
     if isinstance(value, list | tuple):
-        return ",".join(map(_shown, value))
+        return ",".join(map(shown, value))
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

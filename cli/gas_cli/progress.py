@@ -144,11 +144,11 @@ def count_bar(console: Console, show: bool) -> Iterator[Callable[[str, int, int]
         def line(what: str, done: int, total: int) -> None:
             if show and what and what not in said:
                 said.append(what)
-                console.print(f"{what}: {done} of {total} done before it", markup=False)
+                console.print(f"{what}: {done} of {total} done before it" if total else what, markup=False)
 
         yield line
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
-        yield lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
+        yield lambda what, done, total: progress.update(task, description=what, completed=done, total=total or None)

@@ -36,3 +36,8 @@ def gas_register_editors() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
 @hookspec
 def gas_register_profiles() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
     """Specs of profiles; each target is a TOML file in a package, as `"package:file.toml"`."""
+
+
+@hookspec
+def gas_register_suites() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
+    """Specs of suites of benchmarks; each target is a `gas.Suite`."""

@@ -1,7 +1,7 @@
 """The roles that a backend can have. All that the toolkit knows of a role stands in its row of this table.
 
 Registry, hooks, settings, profiles, listings and the record are made from it, so a new role is a new row, a base class
-in `gas.interfaces`, and a hook in `gas.backends.hookspecs`. What a user chooses among (`chosen`) is also a field of
+(in `gas.interfaces`), and a hook in `gas.backends.hookspecs`. What a user chooses among (`chosen`) is also a field of
 `Values`, `Profile` and `Record`, which are written by hand for the sake of their types; tests hold that they agree.
 """
 
@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
-
-from gas.validation import unknown
 
 if TYPE_CHECKING:
     from gas.interfaces import Backend
@@ -66,8 +64,9 @@ GROUNDERS = Role(
 )
 EDITORS = Role("editor", "editors", "gas_register_editors", "gas.interfaces:Editor", chosen=True, takes_model=True)
 PROFILES = Role("profile", "profiles", "gas_register_profiles", None)
+SUITES = Role("suite", "suites", "gas_register_suites", "gas.suites:Suite")
 
-ROLES: tuple[Role, ...] = (PLANNERS, GROUNDERS, EDITORS, PROFILES)
+ROLES: tuple[Role, ...] = (PLANNERS, GROUNDERS, EDITORS, PROFILES, SUITES)
 """All roles, in the order of listings."""
 
 CHOSEN: tuple[Role, ...] = tuple(role for role in ROLES if role.chosen)
@@ -81,4 +80,6 @@ def find_role(plural: str) -> Role:
     for role in ROLES:
         if role.plural == plural:
             return role
+    from gas.validation import unknown  # it needs pydantic, which a command's help does without
+
     raise unknown("role", plural, PLURALS)

@@ -16,3 +16,21 @@ def gas_register_profiles() -> tuple[BackendSpec, ...]:
             weights="Apache-2.0",
         ),
     )
+
+
+@hookimpl
+def gas_register_suites() -> tuple[BackendSpec, ...]:
+    return (
+        BackendSpec(
+            "diorama",
+            "gas_diorama.bench.suites:DioramaSuite",
+            "edits with a known exact result: what each editor gets done, and what it changes elsewhere",
+            extra="diffusion",
+        ),
+        BackendSpec(
+            "speed",
+            "gas_diorama.bench.suites:SpeedSuite",
+            "rows, seconds and memory, side by side in one run",
+            extra="diffusion",
+        ),
+    )

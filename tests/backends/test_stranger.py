@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -16,13 +17,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from places import DATA, DOCS, ROOT
+from pydantic import Field
 
 import gas as gas_package
-from gas import BackendSpec, Editor, EditRequest, Grounder, Planner, Profile, Runtime
+from gas import BackendSpec, Editor, EditRequest, Grounder, Planner, Profile, Registry, Runtime
 from gas.backends import hookspecs
+from gas.backends.roles import ROLES
 from gas.errors import PlanUnreadable
-from gas.testing import EditorContract, GrounderContract, PlannerContract
-from gas.testing.contracts import sample_image
+from gas.suites import SuiteJob, SuiteReport
+from gas.testing import EditorContract, GrounderContract, PlannerContract, fakes
+from gas.testing.contracts import sample_image, sample_job
 from gas.types import Provenance
 
 STRANGER = DATA / "stranger"
@@ -65,7 +69,12 @@ def from_guide(number: int, name: str) -> type:
     namespace = {
         "gas": gas_package,
         "dataclasses": dataclasses,
+        "time": time,
+        "Field": Field,
         "PlanUnreadable": PlanUnreadable,
+        "SuiteReport": SuiteReport,
+        "sample_image": sample_image,
+        "sample_job": sample_job,
         "Provenance": Provenance,
     }
     exec(compile(listings("python")[number], str(GUIDE), "exec"), namespace)
@@ -90,6 +99,16 @@ class TestGuidesPlanner(PlannerContract):
         return EditRequest(sample_image(32, 32), "the red box -> a blue ball")
 
 
+def test_guides_suite_measures() -> None:
+    kind = from_guide(3, "Timing")
+    registry = Registry(plugins="none").add(fakes)
+    said: list[tuple[str, int, int]] = []
+    suite = kind(kind.options_type(editor="fake", pictures=2), Runtime())
+    report = suite.run(SuiteJob(registry, progress=lambda *told: said.append(told)))
+    assert report.as_json()["seconds"] > 0 and "s a picture" in report.tables() and report.notes == ()
+    assert said == [("a picture", 0, 2), ("a picture", 1, 2)]
+
+
 def test_guides_profile_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "hurry.toml").write_text(listings("toml")[1], encoding="utf-8")
     profile = Profile.from_toml(tmp_path / "hurry.toml")
@@ -100,7 +119,7 @@ def test_guides_profile_can_be_read(tmp_path: Path) -> None:
 def test_guides_test_is_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gas_tint", module())
     namespace: dict[str, object] = {}
-    exec(compile(listings("python")[3], str(GUIDE), "exec"), namespace)
+    exec(compile(listings("python")[4], str(GUIDE), "exec"), namespace)
     assert issubclass(namespace["TestTint"], EditorContract)  # type: ignore[arg-type]
 
 
@@ -108,7 +127,7 @@ def test_guide_names_every_hook_and_every_field() -> None:
     text = GUIDE.read_text(encoding="utf-8")
     hooks = [name for name in vars(hookspecs) if name.startswith("gas_register_")]
     fields = [field.name for field in dataclasses.fields(BackendSpec)]
-    assert len(hooks) == 4
+    assert len(hooks) == len(ROLES)
     for name in [*hooks, *fields]:
         assert f"`{name}`" in text, f"the guide does not speak of {name}"
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -24,6 +24,7 @@ from gas.errors import GasError, InputRefused, ObjectNotFound, ResultRefused, Us
 from gas.files import make_folder, slug, write_bytes, write_text
 from gas.interfaces import Edited, EditJob
 from gas.remedies import Remedy, Setting
+from gas.suites import Progress, SuiteReport
 from gas.validation import unknown
 from gas_diorama.bench.judge import Judge
 from gas_diorama.bench.picture_scores import CLIP, find_clip, picture_scores
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     from gas.runtime import Runtime
 
 Picture = NDArray[np.uint8]
-Progress = Callable[[str, int, int], None]
-"""Called with the present row, how many edits of the whole run are done, and how many there are."""
-
 REFERENCE = "ground-a-score"
 VERSION = 1
 RESULTS, SUMMARY, SHEET, PICTURES = "results.jsonl", "bench.json", "sheet.png", "pictures"
@@ -129,7 +127,7 @@ _ALWAYS = {row.editor for row in _OPTIMISED}
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(SuiteReport):
     """All results of a run, and where they are kept."""
 
     results: tuple[Result, ...]
@@ -161,6 +159,10 @@ class Report:
         """What a terminal shows: a table for each stratum, and for each action."""
         return tables(self.summary, REFERENCE, self.actions, self.grounding)
 
+    @property
+    def notes(self) -> Sequence[str]:
+        return (f"results, table and pictures are in {self.folder}",)
+
 
 def run(
     editors: Sequence[str | Row] = (),
@@ -185,6 +187,7 @@ def run(
       them (`chosen` and `seeds` say it otherwise), and all of them for every row.
     * resume: go on with what is in `out`; without it a folder that holds results is refused.
     * batch: how many edits share one batch where the editor can.
+    * progress: told the present row, how many edits of the whole run are done, and how many there are.
     * clip: whose scores are given, as `resolve_model` understands it; none where it is not there. Finished
       pictures are kept in `out` and scored anew in each run, so another CLIP needs no edit again.
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from gas.errors import ResultRefused, UsageError
 from gas.interfaces import EditJob, Step, Watch
+from gas.suites import SuiteReport
 from gas.types import EditPlan, Region, Subtask
 from gas.validation import unknown
 from gas_diorama import folders
@@ -96,7 +97,7 @@ class DemoCost:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(SuiteReport):
     """What was measured, and on what."""
 
     costs: tuple[Cost, ...]

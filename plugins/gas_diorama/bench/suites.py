@@ -1,0 +1,77 @@
+"""The suites of `gas bench`: their options, and what they write where. What they measure is imported when they run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import Field
+
+from gas.interfaces import Options
+from gas.suites import Suite, SuiteJob, SuiteReport
+
+FOLDER = Path("runs/bench")
+"""Where the diorama's results are kept when nobody says otherwise."""
+
+
+class DioramaOptions(Options):
+    """What is run, and on how much."""
+
+    editors: tuple[str, ...] = Field((), description="rows of the table, or groups of them, with commas; empty: all")
+    edits: int | None = Field(None, ge=4, description="in the strata, and half as many singles; none: 40")
+    full: bool = Field(False, description="100 edits and three seeds instead of 40 and one")
+    resume: bool = Field(False, description="continue what is in the output folder")
+    profile: str = Field("diorama", description="whose model and options are measured")
+
+
+class DioramaSuite(Suite[DioramaOptions]):
+    """Every editor on the same held-out scenes, plans, regions and seeds, against exact results."""
+
+    options_type = DioramaOptions
+
+    def run(self, job: SuiteJob) -> SuiteReport:
+        """The report; results, table and pictures are in the folder `job.out`. Errors as `bench.run`."""
+        from gas_diorama.bench.bench import run
+        from gas_diorama.world.cases import benchmark_cases
+
+        options = self.options
+        return run(
+            options.editors,
+            out=job.out or FOLDER,
+            full=options.full,
+            chosen=None if options.edits is None else benchmark_cases(options.edits),
+            resume=options.resume,
+            profile=options.profile,
+            runtime=self.runtime,
+            registry=job.registry,
+            progress=job.progress,
+        )
+
+
+class SpeedOptions(Options):
+    """How carefully is measured."""
+
+    repeat: int = Field(3, ge=1, description="how often each pair is timed")
+
+
+class SpeedSuite(Suite[SpeedOptions]):
+    """What an edit costs, and how much the presets save."""
+
+    options_type = SpeedOptions
+
+    def run(self, job: SuiteJob) -> SuiteReport:
+        """The report; its figures are also written to the file `job.out`, if there is one. OutputExists (exit 2)."""
+        from gas import files
+        from gas_diorama.bench.speed import run
+
+        if job.out is not None:
+            files.refuse_existing([job.out])
+        report = run(
+            repeats=self.options.repeat,
+            registry=job.registry,
+            runtime=self.runtime,
+            progress=lambda what: job.progress(what, 0, 0),
+        )
+        if job.out is not None:
+            files.write_text(job.out, json.dumps(report.as_json(), indent=2) + "\n")
+        return report
