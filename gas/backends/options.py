@@ -118,15 +118,3 @@ def _adapter(options_type: type[Options], name: str) -> TypeAdapter[Any]:
 
 def _see(backend: str) -> str:
     return f"see: gas backends show {backend}"
-
-
-def assignments(texts: Sequence[str], backend: str) -> dict[str, dict[str, str]]:
-    """Options written as text, by backend: `name=value` for `backend`, `other.name=value` for another one."""
-    out: dict[str, dict[str, str]] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        owner, dot, name = key.strip().rpartition(".")
-        if not equals or not name or (dot and not owner):
-            raise UsageError(f"option {text!r} is not of the form name=value", "write for example steps=200")
-        out.setdefault(owner or backend, {})[name] = value.strip()
-    return out

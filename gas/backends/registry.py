@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gas.backends.entry_points import find_plugins, missing_packages, select
 from gas.backends.probe import probe, read_module, read_plugin
 from gas.backends.roles import PROFILES, find_role
-from gas.backends.spec import BackendSpec as BackendSpec
-from gas.backends.spec import BrokenPlugin as BrokenPlugin
-from gas.backends.spec import Contents, Plugin
+from gas.backends.spec import BackendSpec, BrokenPlugin, Contents, Plugin
 from gas.errors import GasError, ModelUnavailable, PluginBroken, UsageError
 from gas.remedies import Remedy, install
 from gas.validation import unknown

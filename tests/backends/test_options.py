@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
-from gas.backends.options import Layer, assignments, settle
+from gas.backends.options import Layer, settle
 from gas.errors import PluginBroken, UsageError
 from gas.interfaces import Options
 
@@ -108,13 +108,3 @@ def test_unknown_option_lists_the_known_ones() -> None:
 def test_preset_that_does_not_fit_is_the_backends_fault() -> None:
     with pytest.raises(PluginBroken, match="preset 'wrong' of dials does not fit its options: steps"):
         settled({"preset": "wrong"})
-
-
-def test_assignments() -> None:
-    assert assignments(["steps=2", "openai.model=a=b", "norm = all"], "dds") == {
-        "dds": {"steps": "2", "norm": "all"},
-        "openai": {"model": "a=b"},
-    }
-    for wrong in ("steps", "=2", ".steps=2", "dds.=2"):
-        with pytest.raises(UsageError, match="is not of the form name=value"):
-            assignments([wrong], "dds")
