@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from gas.errors import ModelUnavailable, UsageError
+from gas.models.pretrained import loading, model_folder, quiet
 from gas.remedies import Install, Option, Remedy
 from gas_grounders.checkpoints import read_tensors
 from gas_grounders.dino_transformers import decode, prepare
-from gas_grounders.pretrained import loading, model_folder, quiet
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime

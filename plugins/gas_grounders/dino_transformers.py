@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gas_grounders.pretrained import load_network, loading, model_folder, quiet
+from gas.models.pretrained import load_network, loading, model_folder, quiet
 
 if TYPE_CHECKING:
     import torch

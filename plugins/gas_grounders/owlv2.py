@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field, field_validator
 
+from gas.models.pretrained import load_network, loading, model_folder, quiet
 from gas_grounders.clip_text import encode
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
-from gas_grounders.pretrained import load_network, loading, model_folder, quiet
 
 if TYPE_CHECKING:
     import torch

@@ -20,8 +20,8 @@ from torch import Tensor
 from gas.errors import ModelUnavailable
 from gas.folders import models_folder
 from gas.models.manifest import resolve_model
+from gas.models.pretrained import loading
 from gas_grounders.checkpoints import unpickled
-from gas_grounders.pretrained import loading
 
 KIND = "ultralytics.nn.tasks.WorldModel"
 LAYERS = frozenset({"Conv", "C2f", "SPPF", "C2fAttn", "ImagePoolingAttn", "Concat", "nn.Upsample", "WorldDetect"})

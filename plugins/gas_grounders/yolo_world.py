@@ -15,10 +15,10 @@ import numpy as np
 from pydantic import Field
 
 from gas.errors import UsageError
+from gas.models.pretrained import load_network, loading, model_folder, quiet
 from gas.remedies import Option, Remedy
 from gas_grounders.clip_text import encode
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query, pad_thin
-from gas_grounders.pretrained import load_network, loading, model_folder, quiet
 
 if TYPE_CHECKING:
     import torch

@@ -601,7 +601,7 @@ def test_what_was_pulled_is_enough_to_load_without_network(
     from gas import Runtime
     from gas.diffusion.stable_diffusion import _check_layout, _hub_files
     from gas.models.hub import snapshot
-    from gas_grounders.pretrained import model_folder
+    from gas.models.pretrained import model_folder
 
     profile = Registry.discover().profile(name)
     kinds = {"grounding-dino": "grounding-dino", "sam": "sam", "bert": "bert"}

@@ -23,7 +23,7 @@ def clean_environment(monkeypatch, tmp_path):
     for name in ("OLLAMA_HOST", "OLLAMA_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GAS_HOME", str(tmp_path))
-    monkeypatch.setattr("gas_planners.chat.connection.pause", lambda seconds: None)
+    monkeypatch.setattr("gas.chat.calls.pause", lambda seconds: None)
 
 
 def auto(**options) -> AutoPlanner:

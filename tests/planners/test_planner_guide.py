@@ -11,10 +11,10 @@ from places import DOCS
 
 import gas
 from gas.backends.registry import Registry
+from gas.chat import calls as service
 from gas.errors import PlanUnreadable
 from gas.testing import PlannerContract
 from gas.testing.servers import Trouble
-from gas_planners.chat import connection as service
 from gas_planners.chat.reply import read_plan_reply
 
 GUIDE = (DOCS / "write-a-planner.md").read_text()

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas.errors import ModelUnavailable
+from gas.models.pretrained import load_network, loading, model_folder, quiet
 from gas.remedies import Install, Remedy
-from gas_grounders.pretrained import load_network, loading, model_folder, quiet
 from gas_grounders.sam.network import Embedding
 from gas_grounders.sam.segments import all_segments
 

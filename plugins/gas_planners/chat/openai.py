@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
+from gas.chat.calls import CONNECT_SECONDS, CallFailed, Line, Unsupported, address, is_local
+from gas.chat.picture import Picture
 from gas.errors import ModelUnavailable, ServiceUnavailable, UsageError
 from gas.preview import Message
 from gas.remedies import Command, Option, Remedy, install
 from gas.settings import keys
-from gas_planners.chat.connection import CONNECT_SECONDS, CallFailed, Line, Unsupported, address, is_local
-from gas_planners.chat.picture import Picture
 from gas_planners.chat.planner import Answer, ModelOptions, ModelPlanner
 
 OFFICIAL = "https://api.openai.com/v1"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import Field, SecretStr
 
+from gas.chat.calls import MAX_CALLS, READ_SECONDS, TOTAL_SECONDS, Line, Unsupported
+from gas.chat.picture import Picture, encode
 from gas.errors import PlanUnreadable, ServiceUnavailable, UsageError
 from gas.interfaces import Options, Planner
 from gas.plan.file import flag_foreign_phrases
@@ -17,8 +19,6 @@ from gas.preview import Message, Preview
 from gas.remedies import Option, Remedy, Setting
 from gas.runtime import Runtime
 from gas.types import EditPlan, EditRequest, Provenance, Suggestions
-from gas_planners.chat.connection import MAX_CALLS, READ_SECONDS, TOTAL_SECONDS, Line, Unsupported
-from gas_planners.chat.picture import Picture, encode
 from gas_planners.chat.prompt import (
     correction,
     plan_messages,

@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gas.chat.lenient_json import Unreadable, check_size, objects_in, shown, value_at
 from gas.errors import PlanUnreadable
 from gas.plan.phrases import content_words
 from gas.remedies import Remedy, Setting
 from gas.types import MAX_SUBTASKS, EditPlan, Subtask
 from gas.validation import explain
-from gas_planners.chat.lenient_json import Unreadable, check_size, objects_in, shown, value_at
 
 MAX_REASONING = 20_000
 MAX_PHRASE = 500

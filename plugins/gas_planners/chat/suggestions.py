@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gas.chat.lenient_json import Unreadable, shown
 from gas.errors import PlanUnreadable
 from gas.plan.phrases import normalise_phrase, words
 from gas.types import Suggestion, Suggestions
-from gas_planners.chat.lenient_json import Unreadable, shown
 from gas_planners.chat.reply import Reading, clean, explain_reply, instruction, one_object, refused
 from gas_planners.rules.grammar import read as read_request
 

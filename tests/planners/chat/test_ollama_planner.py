@@ -12,12 +12,12 @@ import traceback
 import pytest
 from planner_cases import BAD, CANARY, EXAMPLE, GOOD, asked, cassette, shape
 
+from gas.chat import calls as service
 from gas.errors import GasError, ModelUnavailable, PlanUnreadable, ServiceUnavailable, UsageError
 from gas.plan.file import plan_to_json
 from gas.runtime import Runtime
 from gas.testing.contracts import PlannerContract
 from gas.testing.servers import Asked, FakeOllama, Reply, fail, say
-from gas_planners.chat import connection as service
 from gas_planners.chat.ollama import HERE, OllamaOptions, OllamaPlanner
 
 

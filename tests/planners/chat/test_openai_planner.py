@@ -12,6 +12,7 @@ import pytest
 from planner_cases import BAD, CANARY, EXAMPLE, GOOD, asked, cassette, photo, shape
 from pydantic import SecretStr
 
+from gas.chat import calls as service
 from gas.errors import GasError, InputRefused, ModelUnavailable, PlanUnreadable, ServiceUnavailable, UsageError
 from gas.plan.file import plan_to_json
 from gas.remedies import Option, Remedy
@@ -20,7 +21,6 @@ from gas.testing.contracts import PlannerContract
 from gas.testing.servers import FakeOpenAI, Reply, fail, say
 from gas.types import EditRequest
 from gas_cli import wording
-from gas_planners.chat import connection as service
 from gas_planners.chat.openai import OFFICIAL, OpenAIOptions, OpenAIPlanner
 
 

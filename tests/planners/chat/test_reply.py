@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gas_planners
+from gas.chat.lenient_json import MAX_TEXT, Unreadable, objects_in, value_at
 from gas.errors import PlanUnreadable
 from gas.plan.file import parse_plan, plan_to_json
 from gas.types import EditPlan
-from gas_planners.chat.lenient_json import MAX_TEXT, Unreadable, objects_in, value_at
 from gas_planners.chat.reply import CLIP_PIECES, clip_pieces, read_plan_reply, reply_schema
 
 MARKER = Path("pwned-by-reply")

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from planner_cases import photo
 
+from gas.chat.picture import encode
 from gas.errors import InputRefused
-from gas_planners.chat.picture import encode
 
 
 def markers(data: bytes) -> list[int]:

@@ -1,4 +1,4 @@
-"""Where grounders get transformers' models from: the hub's files and refusals, offline, safetensors first."""
+"""Where models of transformers come from: the hub's files and refusals, offline, safetensors first."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub import errors as hub
 
 from gas.errors import ModelUnavailable
+from gas.models.pretrained import model_folder, quiet
 from gas.runtime import Runtime
-from gas_grounders.pretrained import model_folder, quiet
 
 
 def _http(kind: Any, status: int) -> Exception:
