@@ -1,13 +1,12 @@
-"""Bounded calls of a service: how many, how long, how much, where to, and what may be said about it afterwards.
+"""Bounded calls of a service: how many, how long, how much, and what may be said about it afterwards.
 
-A plan costs at most three calls and five minutes, its corrections and fallbacks included; a connection is waited for
-10 s, a silent service 120 s, a reply is read up to 4 MB. A refused login is not tried again. The clients' own retries
-are off.
+One question costs at most three calls and five minutes, its corrections and fallbacks included; a connection is waited
+for 10 s, a silent service 120 s, a reply is read up to 4 MB. A refused login is not tried again. The clients' own
+retries are off.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import queue
@@ -15,8 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar, cast
 
 from pydantic import SecretStr
 
@@ -40,25 +38,29 @@ pause = time.sleep
 
 
 class CallFailed(Exception):
-    """A call that brought no reply: in words, with what to do about it, and whether trying again may help."""
+    """A call that brought no reply: in words, with what to do about it.
+
+    `again` says whether another try may help; None leaves that to the HTTP `status`.
+    """
 
     def __init__(
-        self, message: str, remedy: str | Remedy = "", *, status: int | None = None, again: bool = False, body: str = ""
+        self, message: str, remedy: str | Remedy = "", *, status: int | None = None, again: bool | None = None
     ) -> None:
         super().__init__(message)
-        self.message, self.remedy, self.status, self.again, self.body = message, remedy, status, again, body
+        self.message, self.remedy, self.status = message, remedy, status
+        self.again = status in _TRY_AGAIN if again is None else again
 
 
 class Unsupported(CallFailed):
-    """The service does not know `part` of the request (the schema, a parameter); it can be asked without it."""
+    """The service does not take the request as it is: `part` names what it complains of, None where it does not say."""
 
-    def __init__(self, part: str, message: str, remedy: str | Remedy = "", *, status: int | None = None) -> None:
-        super().__init__(message, remedy, status=status)
+    def __init__(self, part: str | None, message: str, remedy: str | Remedy = "", *, status: int | None = None) -> None:
+        super().__init__(message, remedy, status=status, again=False)
         self.part = part
 
 
-class Line:
-    """The calls that one plan may make. `secrets` never appear in what it raises.
+class Calls:
+    """The calls that one question may make. `secrets` never appear in what it raises.
 
     `seconds` bounds everything together, `silence` the wait for a sign of life.
     """
@@ -75,7 +77,7 @@ class Line:
         self.secrets = list(secrets)
         self.silence = silence
         self.seconds = seconds
-        self.calls = 0
+        self.made = 0
         self._end = time.monotonic() + seconds
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -88,23 +90,27 @@ class Line:
         return self._end - time.monotonic()
 
     @property
-    def calls_left(self) -> int:
+    def left(self) -> int:
         """Calls that are left."""
-        return MAX_CALLS - self.calls
+        return MAX_CALLS - self.made
 
-    def call(self, send: Callable[[float], T]) -> T:
+    def take(self) -> None:
+        """Counts one call. ServiceUnavailable (8) when none is left, or no time."""
+        if self.left < 1:
+            raise self.failure(
+                CallFailed(f"{self.service} gave no usable reply in {MAX_CALLS} calls", "try again later")
+            )
+        if self.remaining <= 0:
+            raise self.failure(self.too_late())
+        self.made += 1
+
+    def make(self, send: Callable[[float], T]) -> T:
         """What `send(seconds without a sign of life)` returns, tried again where that may help and is allowed.
 
         ServiceUnavailable (8) when nothing came; Unsupported passes.
         """
         while True:
-            if self.calls_left < 1:
-                raise self.failure(
-                    CallFailed(f"{self.service} gave no usable reply in {MAX_CALLS} calls", "try again later")
-                )
-            if self.remaining <= 0:
-                raise self.failure(self._too_late())
-            self.calls += 1
+            self.take()
             self._retry_after = self._broken = None
             try:
                 return self._within(send)
@@ -140,9 +146,9 @@ class Line:
 
     def hook(self, httpx: Any) -> Callable[[Any], None]:
         """A response hook for a client of the module `httpx`: notes Retry-After, bounds the body while it is read."""
-        line = self
+        calls = self
 
-        class Bounded(httpx.SyncByteStream):  # type: ignore[misc,name-defined]
+        class Bounded(httpx.SyncByteStream):
             def __init__(self, stream: Any) -> None:
                 self.stream, self.size = stream, 0
 
@@ -150,30 +156,35 @@ class Line:
                 for chunk in self.stream:
                     self.size += len(chunk)
                     if self.size > MAX_REPLY_BYTES:
-                        raise line._break(f"{line.service} sent more than {MAX_REPLY_BYTES} bytes")
-                    if line.remaining <= 0:
-                        raise line._break(line._too_late().message)
+                        raise calls._break(f"{calls.service} sent more than {MAX_REPLY_BYTES} bytes")
+                    if calls.remaining <= 0:
+                        raise calls._break(calls.too_late().message)
                     yield chunk
 
             def close(self) -> None:
                 self.stream.close()
 
         def received(response: Any) -> None:
-            line._retry_after = response.headers.get("retry-after")
+            calls._retry_after = response.headers.get("retry-after")
             packed = response.headers.get("content-encoding", "identity").strip().lower()
             if packed not in ("", "identity"):  # was not asked for, and a few bytes could unpack to gigabytes
-                raise line._break(f"{line.service} sent a reply packed as {packed[:20]!r}, unasked")
+                raise calls._break(f"{calls.service} sent a reply packed as {packed[:20]!r}, unasked")
             response.stream = Bounded(response.stream)
 
         return received
 
-    def explain(self, error: BaseException, hint: str | Remedy) -> CallFailed:
-        """The failure behind an exception of a client's transport, by the kinds that httpx and its successor share."""
+    def explain(self, error: BaseException, hint: str | Remedy, strange: Remedy | None = None) -> CallFailed:
+        """The failure behind an exception of a client's transport, by the kinds that httpx and its successor share.
+
+        `hint` is the remedy where nothing came, `strange` (else `hint`) where what came is no reply.
+        """
         if self._broken is not None:
             return self._broken
-        kinds = {cls.__name__ for part in _chain(error) for cls in type(part).__mro__}
+        kinds = {cls.__name__ for part in causes(error) for cls in type(part).__mro__}
         if isinstance(error, CallFailed):
             return error
+        if isinstance(error, RecursionError):
+            return CallFailed(f"{self.service} sent a reply that is nested too deeply to be one", strange or hint)
         if "ConnectTimeout" in kinds:
             return CallFailed(f"{self.service} did not answer within {CONNECT_SECONDS:g} s", hint)
         if "ProxyError" in kinds:
@@ -186,24 +197,27 @@ class Line:
             )
         if "TransportError" in kinds:
             return CallFailed(f"{self.service} broke the connection off", "try again", again=True)
-        return CallFailed(f"{self.service} sent something that is not a reply ({type(error).__name__})", hint)
+        return CallFailed(
+            f"{self.service} sent something that is not a reply ({type(error).__name__})", strange or hint
+        )
 
     def _break(self, message: str) -> CallFailed:
         self._broken = CallFailed(message, "check the address of the service")
         return self._broken
 
-    def _too_late(self) -> CallFailed:
+    def too_late(self) -> CallFailed:
+        """The failure of a question whose time is over."""
         return CallFailed(
             f"{self.service} gave no reply within {self.seconds:g} s in all", "try again, or a smaller model"
         )
 
     def _wait(self, failure: CallFailed) -> float | None:
         """Seconds to wait before the next call; None: there is to be none."""
-        if not (failure.again or failure.status in _TRY_AGAIN) or self.calls_left < 1:
+        if not failure.again or self.left < 1:
             return None
         asked = retry_after(self._retry_after)
         if asked is None:
-            asked = _PAUSES[min(self.calls, len(_PAUSES)) - 1]
+            asked = _PAUSES[min(self.made, len(_PAUSES)) - 1]
         elif asked >= self.remaining:
             failure.remedy = f"it asks to wait {asked:.0f} s: try again then"
             return None
@@ -224,17 +238,17 @@ class Line:
             except BaseException as error:  # noqa: BLE001 (carried over to the caller's thread)
                 done.put((False, error))
 
-        thread = threading.Thread(target=work, daemon=True, name="planner call")
+        thread = threading.Thread(target=work, daemon=True, name="call of a service")
         thread.start()
         while thread.is_alive() and self.remaining > 0:
             thread.join(min(0.2, max(0.01, self.remaining)))  # short waits: Ctrl-C gets through on every system
         try:
             good, result = done.get_nowait()
         except queue.Empty:
-            raise self._break(self._too_late().message) from None
+            raise self._break(self.too_late().message) from None
         if not good:
             raise result
-        return result  # type: ignore[no-any-return]
+        return cast(T, result)
 
 
 def retry_after(value: str | None) -> float | None:
@@ -251,26 +265,7 @@ def retry_after(value: str | None) -> float | None:
     return None if math.isnan(seconds) else max(0.0, seconds)
 
 
-def is_local(url: str) -> bool:
-    """Whether `url` names this machine itself, by a loopback address or the name localhost."""
-    host = (urlsplit(url).hostname or "").rstrip(".").lower()
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback
-
-
-def address(url: str) -> str:
-    """`url` as it may be shown: scheme, host, port and path, without user, password, query and fragment."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path.rstrip('/')}"
-
-
-def _chain(error: BaseException | None) -> list[BaseException]:
+def causes(error: BaseException | None) -> list[BaseException]:
     found: list[BaseException] = []
     while error is not None and len(found) < 10:
         found.append(error)

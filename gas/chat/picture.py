@@ -51,8 +51,8 @@ def encode(image: Image, max_side: int) -> Picture:
     picture = Pillow.fromarray(image)
     scale = min(1.0, max_side / max(picture.size))
     if scale < 1.0:
-        size = tuple(max(1, round(side * scale)) for side in picture.size)
-        picture = picture.resize(size, Pillow.Resampling.LANCZOS, reducing_gap=3.0)
+        width, height = (max(1, round(side * scale)) for side in picture.size)
+        picture = picture.resize((width, height), Pillow.Resampling.LANCZOS, reducing_gap=3.0)
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return Picture(stream.getvalue(), picture.width, picture.height)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from gas.chat.ollama.refusal import EXAMPLE
 from gas.errors import GasError, ModelUnavailable, PlanUnreadable, ServiceUnavailable, UsageError
 from gas.interfaces import Options, Planner
 from gas.preview import Preview
@@ -114,13 +115,15 @@ class AutoPlanner(Planner[AutoOptions]):
                 )
             if not _listens(ollama.address, self.options.look_seconds):
                 return Choice("rules", None, f"no Ollama answers at {ollama.address} (`ollama serve` starts it)")
-            model = ollama.seeing(self.options.look_seconds)
+            model = ollama.connection.seeing(self.options.look_seconds)
         except ModelUnavailable as error:
             return Choice("rules", None, f"{error.message} ({error.remedy})")
         except GasError as error:
             return Choice("rules", None, error.message)
         if model is None:
-            return Choice("rules", None, f"the Ollama at {ollama.address} has no model that sees (ollama pull llava)")
+            return Choice(
+                "rules", None, f"the Ollama at {ollama.address} has no model that sees (ollama pull {EXAMPLE})"
+            )
         return Choice("ollama", model, f"{model} of the Ollama on this machine sees pictures")
 
     def _ollama(self, model: str) -> OllamaPlanner:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from gas.chat.reading import reply_schema
 from gas.errors import InputRefused, UsageError
 from gas.files import read_text
 from gas.preview import Message
 from gas.validation import explain, load_json
-from gas_planners.chat.reply import PlanReply, reply_schema
+from gas_planners.chat.reply import PlanReply
 
 if TYPE_CHECKING:
     from gas.types import EditRequest
@@ -143,20 +144,6 @@ def request_text(request: EditRequest) -> str:
 def said_by_user(request: EditRequest) -> str:
     """All words that the user gave: the text that a plan's phrases are compared with."""
     return " ".join(part for part in (request.instruction, request.source, request.target, request.caption) if part)
-
-
-def schema_message(schema: dict[str, Any]) -> str:
-    """The reply's schema as text, for services that cannot be given it."""
-    wanted = json.dumps(schema, separators=(",", ":"))
-    return f"Answer with one JSON object that fits this JSON schema, and nothing else:\n{wanted}"
-
-
-def correction(reason: str) -> str:
-    """What is said when a reply could not be used."""
-    return (
-        f"That answer cannot be used: {_quoted(reason)}. "
-        "Answer again with the whole JSON object, corrected, and with nothing before or after it."
-    )
 
 
 def read_examples(path: str | Path) -> tuple[Example, ...]:

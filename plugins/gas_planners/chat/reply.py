@@ -1,26 +1,23 @@
 """What a model is asked to return, and how its reply becomes an EditPlan: in this file alone.
 
 The schema is smaller than EditPlan, and every field is required, as the strict modes of the services want it. A reply
-is data: it is parsed within bounds (`lenient`), checked, cleaned of hidden characters, and only ever becomes prompt
-strings.
+is data: it is read by `gas.chat.reading`, checked, and only ever becomes prompt strings.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gas.chat.lenient_json import Unreadable, check_size, objects_in, shown, value_at
+from gas.chat.lenient_json import Unreadable, shown, value_at
+from gas.chat.reading import Reading, clean, complaint, one_object, without_thoughts
 from gas.errors import PlanUnreadable
 from gas.plan.phrases import content_words
 from gas.remedies import Remedy, Setting
 from gas.types import MAX_SUBTASKS, EditPlan, Subtask
-from gas.validation import explain
 
 MAX_REASONING = 20_000
 MAX_PHRASE = 500
@@ -80,40 +77,10 @@ class PlanReply(_Reply):
         return self
 
 
-def reply_schema(model: type[BaseModel] = PlanReply) -> dict[str, Any]:
-    """The JSON schema of a reply as strict modes want it: no references, every field required, no others allowed."""
-    schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
+def read_plan(text: str) -> EditPlan:
+    """The plan in a model's answer `text`, without provenance; its `warnings` say what was salvaged.
 
-    def inlined(node: Any) -> Any:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                return inlined(definitions[node["$ref"].rpartition("/")[2]])
-            # Titles say nothing, and the classes' descriptions are for us.
-            kept = {k: v for k, v in node.items() if not (k == "title" and isinstance(v, str))}
-            if kept.get("type") == "object":
-                kept.pop("description", None)
-            return {k: inlined(v) for k, v in kept.items()}
-        return [inlined(item) for item in node] if isinstance(node, list) else node
-
-    return dict(inlined(schema))
-
-
-@dataclass
-class Reading:
-    """A reply while it is read: `warnings` says what was salvaged and how."""
-
-    warnings: list[str] = field(default_factory=list)
-
-    def warn(self, warning: str) -> None:
-        if warning not in self.warnings:
-            self.warnings.append(warning)
-
-
-def read_plan_reply(text: str) -> EditPlan:
-    """The plan in a model's reply `text`, without provenance; its `warnings` say what was salvaged.
-
-    PlanUnreadable (4) names what is wrong and keeps `text` as its `reply`. Nothing in it is executed.
+    Unreadable names what is wrong. Nothing in it is executed.
     """
     reading = Reading()
     try:
@@ -121,7 +88,13 @@ def read_plan_reply(text: str) -> EditPlan:
         reply = PlanReply.model_validate(_completed(content, reading))
         return _to_plan(reply, reading)
     except ValidationError as error:
-        raise refused(explain_reply(error), text) from None
+        raise complaint(error) from None
+
+
+def read_plan_reply(text: str) -> EditPlan:
+    """As `read_plan`, for who does not ask again: PlanUnreadable (4) keeps `text` as its `reply`."""
+    try:
+        return read_plan(text)
     except Unreadable as error:
         raise refused(str(error), text) from None
 
@@ -133,69 +106,9 @@ _TRY_AGAIN = Remedy(
 )
 
 
-def refused(reason: str, text: str, remedy: Remedy = _TRY_AGAIN) -> PlanUnreadable:
+def refused(reason: str, text: str, remedy: Remedy | None = None) -> PlanUnreadable:
     """The error for a reply that cannot be used."""
-    return PlanUnreadable(
-        f"the planner's reply cannot be read: {reason}",
-        remedy,
-        reply=text,
-    )
-
-
-def explain_reply(error: ValidationError) -> str:
-    """The first complaint about a reply, in one line of printable characters."""
-    text = explain(error).removeprefix("value error, ")
-    return clean(text, Reading(), "")[:300]
-
-
-def one_object(text: str, key: str, reading: Reading) -> dict[str, Any] | None:
-    """The one object in `text` that has `key`, itself or as the only value of a wrapper; None if there is none.
-
-    Unreadable when there are two different ones, or text that no reading is certain for.
-    """
-    check_size(text)
-    body = text.lstrip("\ufeff \t\r\n")
-    if not body:
-        raise Unreadable("it is empty")
-    if re.match(r"(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype\s+html|html|head|body)\b", body, re.IGNORECASE):
-        raise Unreadable("it is an HTML page, not an answer")
-    body = _without_thoughts(body)
-    found: list[dict[str, Any]] = []
-    others: list[dict[str, Any]] = []
-    for candidate in objects_in(body):
-        inner = candidate if key in candidate else next((v for v in candidate.values() if _has(v, key)), None)
-        if inner is not candidate and inner is not None and len(candidate) > 1:
-            raise Unreadable(f"the answer is one of several values in an object: {_keys(candidate)}")
-        if inner is not None and inner not in found:
-            found.append(inner)
-        elif inner is None:
-            others.append(candidate)
-    if len(found) > 1:
-        raise Unreadable(f"it holds {len(found)} different answers")
-    if found:
-        return found[0]
-    for other in others:
-        if "error" in other:
-            raise Unreadable(f"it is an error message: {shown(other['error'])}")
-    if others:
-        raise Unreadable(f"its object has no {key!r}, but {_keys(others[0])}")
-    return None
-
-
-def clean(text: str, reading: Reading, where: str) -> str:
-    """`text` on one line, with single spaces and without control, bidirectional and other invisible characters."""
-    if text.isprintable():
-        return " ".join(text.split())
-    kept = []
-    for character in text:
-        category = unicodedata.category(character)
-        if character in _SPACES:
-            kept.append(" ")
-        elif category in _HIDDEN and character not in _JOINERS:
-            reading.warn(f"hidden characters were removed from the reply's {where}")
-        else:
-            kept.append(character)
-    return " ".join("".join(kept).split())
+    return PlanUnreadable(f"the planner's reply cannot be read: {reason}", remedy or _TRY_AGAIN, reply=text)
 
 
 def clip_pieces(text: str) -> list[str]:
@@ -203,9 +116,6 @@ def clip_pieces(text: str) -> list[str]:
     return _CLIP.findall(text.lower())
 
 
-_SPACES = "\t\n\r\v\f\u0085\u2028\u2029"
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_JOINERS = "\u200c\u200d"  # scripts and emoji need them
 _CLIP = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|[^\s\w]+|_+")
 _REFUSAL = re.compile(
     r"\W*(?:i['’]?m |i am |we are )?(?:very |so )?"
@@ -223,17 +133,16 @@ _PLAN_KEYS = tuple(PlanReply.model_fields)
 
 def _plan_content(text: str, reading: Reading) -> dict[str, Any]:
     """The reply's content in the shape of PlanReply, checks aside."""
-    body = text
     try:
-        found = one_object(body, "subtasks", reading)
+        found = one_object(text, "subtasks")
     except Unreadable as error:
         if error.cut or "source_list" not in text[: 4 * MAX_REASONING]:
             raise
-        found = one_object(body, "source_list", reading)
+        found = one_object(text, "source_list")
     if found is not None and "subtasks" in found:
         return found
     if found is None:
-        found = _labelled_lists(_without_thoughts(text))
+        found = _labelled_lists(without_thoughts(text))
     if found is None:
         if _REFUSAL.match(text[:200].lstrip()):
             raise Unreadable(f"the model refused: {shown(clean(text[:200], reading, 'text'))}")
@@ -350,7 +259,7 @@ def _to_plan(reply: PlanReply, reading: Reading) -> EditPlan:
                 )
             )
         except ValidationError as error:
-            raise Unreadable(f"{where}: {explain_reply(error)}") from None
+            raise Unreadable(f"{where}: {complaint(error)}") from None
     sentences = {
         name: clean(getattr(reply, name), reading, name.replace("_", " "))
         for name in ("source_prompt", "target_prompt")
@@ -393,28 +302,8 @@ def _warn_of_missing(subtask: Subtask, number: int, sentences: Mapping[str, str]
             reading.warn(f"subtask {number}: {name} does not mention all of {phrase!r}: {', '.join(sorted(lacking))}")
 
 
-def _has(value: Any, key: str) -> bool:
-    return isinstance(value, dict) and key in value
-
-
-def _keys(value: Mapping[str, Any]) -> str:
-    return ", ".join(shown(key) for key in list(value)[:6]) or "no keys"
-
-
 def _loosely(value: Any) -> Any:
     """Lists compared as people do: punctuation before a closing quote, articles and case do not count."""
     return (
         [" ".join(content_words(v)) if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
     )
-
-
-def _without_thoughts(text: str) -> str:
-    """`text` without the block of thoughts that some models begin with."""
-    body = text.lstrip("\ufeff \t\r\n")
-    for name in ("think", "thinking"):
-        if body.startswith(f"<{name}>"):
-            end = body.find(f"</{name}>")
-            if end < 0:
-                raise Unreadable("the reply is cut off in its thoughts", cut=True)
-            return body[end + len(name) + 3 :].lstrip()
-    return body

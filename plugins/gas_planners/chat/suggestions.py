@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gas.chat.lenient_json import Unreadable, shown
+from gas.chat.reading import Reading, clean, complaint, one_object
 from gas.errors import PlanUnreadable
 from gas.plan.phrases import normalise_phrase, words
 from gas.types import Suggestion, Suggestions
-from gas_planners.chat.reply import Reading, clean, explain_reply, instruction, one_object, refused
+from gas_planners.chat.reply import instruction, refused
 from gas_planners.rules.grammar import read as read_request
 
 COUNT = 3
@@ -68,32 +69,38 @@ def suggestions(reply: SuggestReply, **about: Any) -> Suggestions:
     return Suggestions(suggestions=made, request=request, reasoning=reply.reasoning, **about)
 
 
-def read_suggest_reply(text: str) -> tuple[SuggestReply, tuple[str, ...]]:
-    """The suggestions in a reply, cleaned, with warnings of what was salvaged. PlanUnreadable (4) keeps `text`."""
+def read_suggestions(text: str) -> tuple[SuggestReply, tuple[str, ...]]:
+    """The suggestions in an answer, cleaned, with warnings of what was salvaged. Unreadable names what is wrong."""
     reading = Reading()
+    content = one_object(text, "suggestions")
+    if content is None:
+        raise Unreadable(f"there are no suggestions in it: {shown(clean(text[:200], reading, 'text'))}")
+    content = {k: v for k, v in content.items() if k in SuggestReply.model_fields}
+    content["reasoning"] = content.get("reasoning") or ""
+    if isinstance(items := content.get("suggestions"), list):
+        content["suggestions"] = [_pair(item) for item in items]
     try:
-        content = one_object(text, "suggestions", reading)
-        if content is None:
-            raise Unreadable(f"there are no suggestions in it: {shown(clean(text[:200], reading, 'text'))}")
-        content = {k: v for k, v in content.items() if k in SuggestReply.model_fields}
-        content["reasoning"] = content.get("reasoning") or ""
-        if isinstance(items := content.get("suggestions"), list):
-            content["suggestions"] = [_pair(item) for item in items]
         reply = SuggestReply.model_validate(content)
-        kept = [_checked(item, number, reading) for number, item in enumerate(reply.suggestions, 1)]
-        sources = [normalise_phrase(item.source) for item in kept]
-        for number, source in enumerate(sources, 1):
-            if source in sources[: number - 1]:
-                raise Unreadable(f"two suggestions are about the same thing: {shown(source)}")
-        _check_understood(
-            ", ".join(instruction("change", i.source, i.target, "") for i in kept), kept, "the suggestions together"
-        )
-        result = SuggestReply(reasoning=clean(reply.reasoning[:20_000], reading, "reasoning"), suggestions=kept)
     except ValidationError as error:
-        raise refused(explain_reply(error), text) from None
+        raise complaint(error) from None
+    kept = [_checked(item, number, reading) for number, item in enumerate(reply.suggestions, 1)]
+    sources = [normalise_phrase(item.source) for item in kept]
+    for number, source in enumerate(sources, 1):
+        if source in sources[: number - 1]:
+            raise Unreadable(f"two suggestions are about the same thing: {shown(source)}")
+    _check_understood(
+        ", ".join(instruction("change", i.source, i.target, "") for i in kept), kept, "the suggestions together"
+    )
+    result = SuggestReply(reasoning=clean(reply.reasoning[:20_000], reading, "reasoning"), suggestions=kept)
+    return result, tuple(reading.warnings)
+
+
+def read_suggest_reply(text: str) -> tuple[SuggestReply, tuple[str, ...]]:
+    """As `read_suggestions`, for who does not ask again: PlanUnreadable (4) keeps `text` as its `reply`."""
+    try:
+        return read_suggestions(text)
     except Unreadable as error:
         raise refused(str(error), text) from None
-    return result, tuple(reading.warnings)
 
 
 _CHANGE = re.compile(r"change (?P<source>.{1,100}?) into (?P<target>.{1,100}?)\.?", re.IGNORECASE)

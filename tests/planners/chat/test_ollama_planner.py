@@ -13,12 +13,13 @@ import pytest
 from planner_cases import BAD, CANARY, EXAMPLE, GOOD, asked, cassette, shape
 
 from gas.chat import calls as service
+from gas.chat.ollama import HERE
 from gas.errors import GasError, ModelUnavailable, PlanUnreadable, ServiceUnavailable, UsageError
 from gas.plan.file import plan_to_json
 from gas.runtime import Runtime
 from gas.testing.contracts import PlannerContract
 from gas.testing.servers import Asked, FakeOllama, Reply, fail, say
-from gas_planners.chat.ollama import HERE, OllamaOptions, OllamaPlanner
+from gas_planners.chat.ollama import OllamaOptions, OllamaPlanner
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +100,7 @@ def test_models_of_the_cloud_are_not_taken_unasked():
     with FakeOllama([say(GOOD)], models, sizes={"renamed:latest": 384}) as server:
         with pytest.raises(ServiceUnavailable, match="no model that sees"):
             planner(server).plan(asked())
-        assert all(model.cloud for model in planner(server).models())
+        assert all(model.cloud for model in planner(server).connection.models())
         named = planner(server, model="qwen3-vl:235b-cloud")
         assert named.remote and named.plan(asked()).subtasks  # it was named
     assert len(server.chats) == 1
@@ -132,7 +133,7 @@ def test_an_ollama_from_before_capabilities(monkeypatch):
 
     monkeypatch.setattr(FakeOllama, "other", older)
     with FakeOllama([say(GOOD)]) as server:
-        assert planner(server).sees("llava")  # by its families
+        assert planner(server).connection.seeing() == "llava:latest"  # it has a projector beside it
 
 
 def test_an_ollama_from_before_schemas():
@@ -208,7 +209,7 @@ def test_a_passing_failure_is_tried_again(status, pauses):
         (Reply(raw=b"[]\n"), "not a reply"),
         (Reply(raw=b"{}\n"), "not a reply"),
         (Reply(raw=b'{"message": {"role": "assistant", "content": "{"}, "done": false}\n'), "broke off"),
-        (Reply(raw=b"[1]", status=500), "not a reply"),
+        (Reply(raw=b"[1]", status=500), "500: [1]"),
         (Reply(raw=b"<html>x</html>", status=502), "502"),
         (Reply(status=307, raw=b"", headers={"Location": "http://127.0.0.1:9/"}), "redirect"),
         (Reply(trouble="drop"), "broke the connection off"),

@@ -12,7 +12,6 @@ from gas_planners.chat.prompt import (
     BUILT_IN,
     PLAN_RULES,
     SUGGEST_RULES,
-    correction,
     plan_messages,
     plan_schema,
     read_examples,
@@ -72,7 +71,6 @@ def test_what_the_user_wrote_stays_inside_its_quotation(text):
     line = request_text(asked(text)).split("\n")
     assert len(line) == 1
     assert json.loads(line[0].removeprefix("Requests: ")) == text
-    assert "\n" not in correction(text)
 
 
 def test_bounds_of_a_request():

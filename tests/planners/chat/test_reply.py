@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gas.chat
 import gas_planners
-from gas.chat.lenient_json import MAX_TEXT, Unreadable, objects_in, value_at
 from gas.errors import PlanUnreadable
 from gas.plan.file import parse_plan, plan_to_json
 from gas.types import EditPlan
-from gas_planners.chat.reply import CLIP_PIECES, clip_pieces, read_plan_reply, reply_schema
+from gas_planners.chat.prompt import plan_schema
+from gas_planners.chat.reply import CLIP_PIECES, clip_pieces, read_plan_reply
 
 MARKER = Path("pwned-by-reply")
 
@@ -296,7 +297,7 @@ REFUSED = [
     ("list that is cut", LISTS[: LISTS.index("target_list") + 30], "cut off"),
     ("lists of lists", LISTS.replace('"a dog"', '["a", "dog"]'), "source"),
     ("only a list of subtasks", json.dumps([subtask()]), "no 'subtasks'"),
-    ("schema instead of a reply", json.dumps(reply_schema()), "several values"),
+    ("schema instead of a reply", json.dumps(plan_schema()), "several values"),
 ]
 
 
@@ -398,7 +399,7 @@ def test_long_reasoning_is_cut_with_a_warning():
 
 
 def test_the_schema_is_strict_and_without_references():
-    schema = reply_schema()
+    schema = plan_schema()
     text = json.dumps(schema)
     assert "$ref" not in text and "$defs" not in text and '"title"' not in text and '"default"' not in text
 
@@ -412,34 +413,6 @@ def test_the_schema_is_strict_and_without_references():
 
     check(schema)
     assert next(iter(schema["properties"])) == "reasoning"  # thinking comes before the answer
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=30),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
-    max_leaves=20,
-)  # fmt: skip
-
-
-@given(json_values)
-def test_reads_json_as_json_does(value):
-    wrapped = {"k": value}
-    try:
-        assert objects_in(json.dumps(wrapped)) == [wrapped]
-        assert objects_in(json.dumps(wrapped, ensure_ascii=False)) == [wrapped]
-    except Unreadable as error:
-        assert "deeper" in str(error)
-
-
-@given(json_values)
-def test_reads_python_as_python_does(value):
-    text = repr([value])
-    try:
-        read, end = value_at(text)
-    except Unreadable:
-        return  # Python's repr has escapes and apostrophes that are not certain
-    assert end == len(text)
-    assert read == ast.literal_eval(text)
 
 
 @given(st.text(max_size=300) | st.text(alphabet="{}[]()\"'‘’“”:,\\ \nabtrue1.", max_size=300))
@@ -458,9 +431,10 @@ def test_no_beginning_of_a_reply_passes_for_a_reply(length):
         read_plan_reply(GOOD[:length])
 
 
-def test_nothing_in_the_planners_executes_text():
+@pytest.mark.parametrize("package", [gas_planners, gas.chat], ids=lambda package: package.__name__)
+def test_nothing_that_reads_replies_executes_text(package):
     forbidden = {"eval", "exec", "compile", "__import__", "literal_eval"}
-    for path in Path(gas_planners.__file__).parent.glob("**/*.py"):
+    for path in Path(package.__file__).parent.glob("**/*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 name = node.func.id if isinstance(node.func, ast.Name) else None
@@ -468,9 +442,3 @@ def test_nothing_in_the_planners_executes_text():
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {a.name for a in node.names} | {getattr(node, "module", None)}
                 assert not names & {"pickle", "marshal", "shelve", "yaml", "subprocess"}, f"{path.name}:{node.lineno}"
-
-
-def test_the_longest_text_that_is_read():
-    with pytest.raises(Unreadable, match="at most"):
-        objects_in(" " * (MAX_TEXT + 1))
-    assert objects_in(" " * (MAX_TEXT - 2) + "{}") == [{}]
