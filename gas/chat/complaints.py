@@ -45,6 +45,11 @@ _LOGIN = re.compile(
     r"(?:api|x-api)[ _-]?key|unauthori[sz]ed|authenticat|credential|invalid token|expired token", re.IGNORECASE
 )
 _JUDGED = re.compile(r"moderation|flagged|content policy|usage polic|country|region|territory", re.IGNORECASE)
+_NO_MODEL = re.compile(
+    r"not a valid model|unknown model|no such model|invalid model (?:id|name|identifier)"
+    r"|\bmodels?\b.{0,80}(?:does not exist|do not exist|(?:is|was|be) not found|not found)",
+    re.IGNORECASE,
+)
 _TOO_LONG = re.compile(
     r"context (?:length|size|window)|maximum context|too many tokens|prompt is too long"
     r"|exceeds? the (?:available )?context",
@@ -78,6 +83,11 @@ def about_login(text: str, status: int | None) -> bool:
     if status == 403 and _JUDGED.search(text):
         return False
     return status in (401, 403) or (status in (400, 422) and bool(_LOGIN.search(text)))
+
+
+def about_model(text: str) -> bool:
+    """Whether the service says that it does not have the model."""
+    return bool(_NO_MODEL.search(text))
 
 
 def about_length(text: str) -> bool:

@@ -28,8 +28,10 @@ def probability_of_yes(reply: Reply) -> float | None:
     """P(yes) / (P(yes) + P(no)) in [0, 1], at the first token of the answer that is either word.
 
     Each probability is the sum over the word's spellings among the tokens that were likeliest there. None when the
-    reply has no log-probabilities, or neither word is in it.
+    reply has no log-probabilities, is a refusal, or neither word is in it.
     """
+    if reply.refusal is not None:
+        return None
     answer = reply.answer
     begin = reply.text.rfind(answer) if answer else len(reply.text)
     place, looked_at = 0, 0

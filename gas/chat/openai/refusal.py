@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gas.chat.calls import CallFailed, Unsupported
-from gas.chat.complaints import about_length, about_login, about_part, about_pictures, message_of
+from gas.chat.complaints import about_length, about_login, about_model, about_part, about_pictures, message_of
 from gas.chat.openai.options import LIMIT, PROBABILITIES, SCHEMA, Place
 from gas.remedies import Command, Option, Remedy
 
@@ -47,6 +47,8 @@ def refusal(service: str, place: Place, login: str | None, status: int | None, b
         )
     if status in (None, 404, 405) and place.versioned and not re.search("model", detail, re.IGNORECASE):
         return CallFailed(message, place.versioned)
+    if status in (400, 404) and about_model(detail):
+        return CallFailed(message, Remedy(OTHER_MODEL, "name another model with {model}", model=A_MODEL))
     part = about_part(detail, body.get("param") if isinstance(body, dict) else None, sent.parameters)
     named = part in (SCHEMA, PROBABILITIES, LIMIT)
     if sent.chat and (status in (400, 422) or (named and status is not None and status >= 404)):
