@@ -35,12 +35,17 @@ class ConnectionOptions(Options):
     """What every connection can be told."""
 
     model: str = Field("", max_length=200, description="name of the model at the service")
-    max_tokens: int = Field(4096, ge=64, le=32_768, description="length at which the service is to cut the reply")
+    max_tokens: int = Field(4096, ge=64, le=32_768, description="length in tokens at which the reply is cut")
+    time_limit: float = Field(TOTAL_SECONDS, gt=0, le=TOTAL_SECONDS, description="seconds for an answer in all")
+
+
+class ServiceOptions(ConnectionOptions):
+    """What a connection to a service can be told besides."""
+
     structured: bool = Field(
         True, description="give the service the reply's schema; no: only describe it in the prompt"
     )
     silence: float = Field(READ_SECONDS, gt=0, le=READ_SECONDS, description="seconds to wait for a sign of life")
-    time_limit: float = Field(TOTAL_SECONDS, gt=0, le=TOTAL_SECONDS, description="seconds for an answer in all")
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,8 @@ class Connection(ABC):
 
     @property
     @abstractmethod
-    def address(self) -> str:
-        """Where questions go, without any secret."""
+    def address(self) -> str | None:
+        """Where questions go, without any secret; None when they stay in this process."""
 
     @property
     @abstractmethod
@@ -205,16 +210,20 @@ class Connection(ABC):
             secrets=self._secrets(),
         )
 
+    def _made(self, calls: Calls, send: Callable[[float], Reply]) -> Reply:
+        """One of the calls, tried again where that may help."""
+        return calls.make(send)
+
     def _reply(self, calls: Calls, model: str, question: Question) -> Reply:
         """The reply, asked for with less where the service does not take all of the request, and without secrets."""
-        if not self.options.structured or self.schema_part is None:
+        if self.schema_part is None or not self.options.structured:
             question = question.in_words()
         optional = self._optional(model, question)
         without = self._without & frozenset(optional)
         while True:
             told = question.in_words() if self.schema_part in without else question
             try:
-                reply = calls.make(partial(self._send, calls, model, told, without))
+                reply = self._made(calls, partial(self._send, calls, model, told, without))
                 break
             except Unsupported as failure:
                 # Whatever the complaint: it is not always worded so that it names what it is about.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -29,34 +29,36 @@ def model_folder(
     model: str,
     runtime: Runtime,
     *,
-    config: str | tuple[str, ...],
+    config: str | tuple[str, ...] | None,
     tokenizer: bool = True,
     weights: bool = True,
     allow_pickle: bool = False,
+    more: Sequence[str] = (),
 ) -> Path:
     """The local folder of `model`, as `resolve_model` reads it; a hub id is downloaded unless offline.
 
-    `config` is the `model_type` (or several) that its `config.json` must have ("owlv2"). Nothing but settings,
-    tokenizer and weights is downloaded; `.bin` weights (of which only tensors are read) with `allow_pickle` where there
-    is no safetensors file; no weights at all without `weights`. ModelUnavailable (exit 6): missing, gated, offline and
-    not in the cache, of another kind.
+    `config` is the `model_type` (or several) that its `config.json` must have ("owlv2"); None takes any. Nothing but
+    settings, tokenizer, weights and files that fit the patterns `more` is downloaded; `.bin` weights (of which only
+    tensors are read) with `allow_pickle` where there is no safetensors file; no weights at all without `weights`.
+    ModelUnavailable (exit 6): missing, gated, offline and not in the cache, of another kind.
     """
     source = resolve_model(model)
-    wanted = [*SETTINGS, *(TOKENIZER if tokenizer else ())]
+    wanted = [*SETTINGS, *(TOKENIZER if tokenizer else ()), *more]
     if source.local:
         folder = Path(source.location)
     else:
         folder = snapshot(source, [*wanted, *(["*.safetensors"] if weights else [])], runtime.offline)
         if weights and allow_pickle and not _weights(folder, "safetensors"):
             folder = snapshot(source, [*wanted, "pytorch_model*.bin*"], runtime.offline)
-    _check_kind(folder, model, config)
+    if config is not None:
+        _check_kind(folder, model, config)
     if weights:
         _check_weights(folder, model, allow_pickle)
     return folder
 
 
-def load_network(kind: Any, folder: Path, name: str, device: torch.device) -> Any:
-    """The frozen network of class `kind` in `folder`, in fp32 on `device`. `name` is what errors call it.
+def load_network(kind: Any, folder: Path, name: str, device: torch.device, dtype: torch.dtype | None = None) -> Any:
+    """The frozen network of class `kind` in `folder`, in `dtype` (else fp32) on `device`; errors call it `name`.
 
     ModelUnavailable (exit 6) when it cannot be read, or when weights are missing: transformers would fill them in at
     random and only say so in its log.
@@ -68,7 +70,7 @@ def load_network(kind: Any, folder: Path, name: str, device: torch.device) -> An
             str(folder),
             local_files_only=True,
             use_safetensors=bool(_weights(folder, "safetensors")),
-            dtype=torch.float32,
+            dtype=dtype or torch.float32,
             output_loading_info=True,
         )
     missing = sorted(report["missing_keys"])

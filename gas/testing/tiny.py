@@ -1,5 +1,5 @@
-"""Builds a folder in Stable Diffusion's layout with tiny networks and random weights: for tests of everything but the
-picture."""
+"""Builds folders of models as diffusers and transformers save them, with tiny networks and random weights: for tests of
+everything but the picture and the words."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+
+from gas.testing.tiny_vision_language import build_tiny_vision_language as build_tiny_vision_language
 
 
 def build_tiny_stable_diffusion(

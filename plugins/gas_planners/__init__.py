@@ -21,4 +21,11 @@ def gas_register_planners() -> tuple[BackendSpec, ...]:
         BackendSpec(
             "ollama", "gas_planners.chat.ollama:OllamaPlanner", "asks a local Ollama, with the picture", extra="ollama"
         ),
+        BackendSpec(
+            "transformers",
+            "gas_planners.chat.transformers:TransformersPlanner",
+            "asks a vision-language model in this process, with the picture",
+            extra="diffusion",
+            weights="Apache-2.0",
+        ),
     )

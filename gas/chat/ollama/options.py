@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from gas.chat.connection import ConnectionOptions
+from gas.chat.connection import ServiceOptions
 from gas.errors import UsageError
 from gas.remedies import Option, Remedy
 
@@ -16,7 +16,7 @@ HERE = "http://127.0.0.1:11434"
 _KEEP_ALIVE = re.compile(r"-?\d{1,9}(?:\.\d{1,3})?(?:ms|s|m|h)?")
 
 
-class OllamaConnectionOptions(ConnectionOptions):
+class OllamaConnectionOptions(ServiceOptions):
     """What a connection to an Ollama can be told."""
 
     host: str = Field("", description="address of the Ollama; else $OLLAMA_HOST, else this machine")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field, field_validator
 
 from gas.chat.addresses import address, is_local
-from gas.chat.connection import ConnectionOptions
+from gas.chat.connection import ServiceOptions
 from gas.errors import UsageError
 from gas.remedies import Command, Option, Remedy
 
@@ -24,7 +24,7 @@ _ENDPOINT = re.compile(r"/(?:chat/completions|completions|responses|models)/*$")
 _VERSION = re.compile(r"/v\d+[a-z0-9]*(?:/|$)")
 
 
-class OpenAIConnectionOptions(ConnectionOptions):
+class OpenAIConnectionOptions(ServiceOptions):
     """What a connection to OpenAI or a compatible service can be told. A key is never among it: `login` names one that
     is kept elsewhere."""
 

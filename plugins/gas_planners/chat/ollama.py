@@ -6,7 +6,7 @@ from gas.chat.ollama import OllamaConnection, OllamaConnectionOptions
 from gas_planners.chat.planner import ModelOptions, ModelPlanner
 
 
-class OllamaOptions(ModelOptions, OllamaConnectionOptions):
+class OllamaOptions(OllamaConnectionOptions, ModelOptions):
     """What the planner `ollama` can be told."""
 
 

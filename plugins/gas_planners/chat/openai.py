@@ -6,7 +6,7 @@ from gas.chat.openai import OpenAIConnection, OpenAIConnectionOptions
 from gas_planners.chat.planner import ModelOptions, ModelPlanner
 
 
-class OpenAIOptions(ModelOptions, OpenAIConnectionOptions):
+class OpenAIOptions(OpenAIConnectionOptions, ModelOptions):
     """What the planner `openai` can be told."""
 
 

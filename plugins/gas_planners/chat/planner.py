@@ -60,8 +60,8 @@ class ModelPlanner(Planner[OptionsT]):
             self.connection = connect(self.connection_type, options, runtime)
 
     @property
-    def address(self) -> str:
-        """Where requests go, without any secret."""
+    def address(self) -> str | None:
+        """Where requests go, without any secret; None when they stay in this process."""
         return self.connection.address
 
     @property
