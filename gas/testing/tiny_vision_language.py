@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import torch
 
+from gas.models.quiet import no_bars
+
 
 def build_tiny_vision_language(
     folder: Path | str, kind: Literal["gemma3", "qwen3-vl"] = "gemma3", *, says: str | None = None, seed: int = 0
@@ -20,13 +22,16 @@ def build_tiny_vision_language(
     adds nothing, and the output layer answers a line's end with that token, and that token with the end of a turn. It
     then takes pictures and has nothing to say about them.
     """
+    from transformers.utils import logging
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network, processor = _gemma3(says) if kind == "gemma3" else _qwen3_vl(says)
         if says is not None:
             _know_by_heart(network, processor.tokenizer, says)
-    network.save_pretrained(folder)
-    processor.save_pretrained(folder)
+    with no_bars(logging):
+        network.save_pretrained(folder)
+        processor.save_pretrained(folder)
     return Path(folder)
 
 

@@ -146,7 +146,7 @@ def test_gemini_spends_all_on_thoughts():
     assert "think" in str(caught.value.remedy) and "max_tokens" in str(caught.value.remedy)
 
 
-@pytest.mark.parametrize("kind", [FakeStrictOpenAI, FakeVLLM, FakeLlamaCpp, FakeLMStudio, FakeOpenRouter])
+@pytest.mark.parametrize("kind", [FakeStrictOpenAI, FakeVLLM, FakeLlamaCpp, FakeOpenRouter])
 def test_yes_with_its_probability(kind):
     with kind([say("Yes", likely={"Yes": 0.6, "No": 0.2, "yes": 0.1, "The": 0.1})]) as server:
         reply = connection(server).ask(QUESTION, [PICTURE], likeliest=5)
@@ -155,7 +155,7 @@ def test_yes_with_its_probability(kind):
     assert probability_of_yes(reply) == pytest.approx(0.7 / 0.9)
 
 
-@pytest.mark.parametrize("kind", [FakeAnthropic, FakeGemini])
+@pytest.mark.parametrize("kind", [FakeAnthropic, FakeGemini, FakeLMStudio])
 def test_a_service_without_probabilities(kind):
     with kind([say("No, it is a dog.", likely={"No": 1.0})]) as server:
         reply = connection(server).ask(QUESTION, [PICTURE], likeliest=5)

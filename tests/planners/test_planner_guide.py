@@ -54,7 +54,7 @@ def test_the_table_names_the_planners_that_are_there():
     registry = Registry.discover()
     row = next(line for line in GUIDE.splitlines() if line.startswith("| |"))
     named = re.findall(r"`(\w+)`", row)
-    assert set(named) == {"rules", "ollama", "openai", "auto"}
+    assert set(named) == {"rules", "ollama", "openai", "transformers", "auto"}
     for name in named:
         assert registry.load("planners", name).options_type()
 
@@ -62,7 +62,9 @@ def test_the_table_names_the_planners_that_are_there():
 def test_the_options_that_it_names_exist():
     registry = Registry.discover()
     known = {
-        f for name in ("auto", "ollama", "openai") for f in registry.load("planners", name).options_type.model_fields
+        f
+        for name in ("auto", "ollama", "openai", "transformers")
+        for f in registry.load("planners", name).options_type.model_fields
     }
     for option in re.findall(r"-o (\w+)", GUIDE):
         assert option in known | {"stars"}, option

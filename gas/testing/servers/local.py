@@ -49,7 +49,7 @@ class FakeVLLM(Compatible):
 
 class FakeLMStudio(Compatible):
     """LM Studio: https://lmstudio.ai/docs/developer/openai-compat. Its errors are sentences, and a path that it does
-    not know gets one with status 200."""
+    not know gets one with status 200. It gives no log-probabilities."""
 
     default_models: ClassVar[Models] = {"qwen/qwen3-vl-8b": (SEES, TAKES_SCHEMAS)}
 
@@ -75,7 +75,7 @@ class FakeLMStudio(Compatible):
         return 400, {"error": "'response_format.type' must be 'json_object' or 'text'"}
 
     def completion(self, reply: Reply, asked: Mapping[str, Any]) -> dict[str, Any]:
-        full = super().completion(reply, asked)
+        full = super().completion(reply, {**asked, "logprobs": False})
         kept = ("id", "object", "created", "model", "choices", "usage")
         return {name: full[name] for name in kept} | {"stats": {}, "system_fingerprint": full["model"]}
 

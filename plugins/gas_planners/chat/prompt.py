@@ -152,7 +152,7 @@ def read_examples(path: str | Path) -> tuple[Example, ...]:
     UsageError (2) names the file and the place.
     """
     path = Path(path).expanduser()
-    remedy = 'a list of {"picture": "...", "request": "...", "reply": {...}}; gas_planners/examples.json is one'
+    remedy = 'a list of {"picture": "...", "request": "...", "reply": {...}}; gas_planners/chat/examples.json is one'
     try:
         text = read_text(path, max_bytes=MAX_EXAMPLES_BYTES)
         content = load_json(text, str(path), max_bytes=MAX_EXAMPLES_BYTES, max_depth=8)

@@ -106,6 +106,20 @@ def test_models_of_the_cloud_are_not_taken_unasked():
     assert len(server.chats) == 1
 
 
+def test_a_model_that_thinks_is_told_not_to_and_answers():
+    """ollama/ollama#16184: a seeing model that thinks returned thoughts and an empty answer."""
+    with FakeOllama([say(GOOD)], {"qwen3-vl:latest": ("completion", "vision", "thinking")}) as server:
+        assert planner(server).plan(asked()).subtasks
+    assert server.chats[0].body["think"] is False
+
+
+def test_an_answer_that_is_all_thought_is_no_plan_and_names_the_option():
+    models = {"qwen3-vl:latest": ("completion", "vision", "thinking")}
+    with FakeOllama([say("")], models) as server, pytest.raises(PlanUnreadable, match="only thought") as caught:
+        planner(server, think="yes").plan(asked())
+    assert 'options={"ollama": {"think": "no"}}' in caught.value.remedy and len(server.chats) == 1
+
+
 def test_a_model_that_is_not_pulled():
     with FakeOllama([say(GOOD)]) as server, pytest.raises(ServiceUnavailable) as caught:
         planner(server, model="bakllava").plan(asked())

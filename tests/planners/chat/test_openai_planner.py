@@ -20,7 +20,7 @@ from gas.plan.file import plan_to_json
 from gas.remedies import Option, Remedy
 from gas.runtime import Runtime
 from gas.testing.contracts import PlannerContract
-from gas.testing.servers import FakeOpenAI, Reply, fail, say
+from gas.testing.servers import FakeLMStudio, FakeOpenAI, Reply, fail, say
 from gas.types import EditRequest
 from gas_cli import wording
 from gas_planners.chat.openai import OpenAIOptions, OpenAIPlanner
@@ -378,6 +378,69 @@ def test_a_missing_package_names_the_extra(monkeypatch):
         planner(server).plan(asked())
     assert caught.value.exit_code == 6 and "gas-edit[openai]" in caught.value.remedy
     assert server.asked == []
+
+
+# --- what a connection says, in a planner's words ---------------------------------------------------------------------
+
+
+def test_a_model_that_does_not_see_can_be_asked_without_the_picture():
+    """ggml-org/llama.cpp#13566: a text-only server answers 500 to a picture."""
+    refused = fail(500, "image input is not supported - hint: you may need to provide the mmproj")
+    with FakeOpenAI([refused, say(GOOD)]) as server:
+        with pytest.raises(ServiceUnavailable) as caught:
+            planner(server).plan(asked())
+        assert len(server.chats) == 1
+        assert flag_words_of(caught.value) == (
+            "name a model that sees: -o openai.model=NAME; or send it the words alone: -o openai.picture=no"
+        )
+        assert planner(server, picture=False).plan(asked()).subtasks
+
+
+def test_an_address_without_v1_is_shown_with_it():
+    """lmstudio-ai/lmstudio-bug-tracker#618: 200 with an error text where /v1 is missing."""
+    with FakeLMStudio([say(GOOD)]) as server, pytest.raises(ServiceUnavailable) as caught:
+        planner(server, base_url=server.host).plan(asked())
+    assert flag_words_of(caught.value).endswith(f"-o openai.base_url={server.host}/v1")
+
+
+def test_an_answer_that_is_all_thought_is_no_plan_and_names_the_options():
+    with FakeOpenAI([say("", thoughts="hm")]) as server, pytest.raises(PlanUnreadable, match="only thought") as caught:
+        planner(server).plan(asked())
+    assert "-o openai.think=no" in flag_words_of(caught.value) and len(server.chats) == 1
+
+
+def test_a_plan_in_the_place_of_thoughts_is_taken_with_a_warning():
+    """sgl-project/sglang#4539: the whole answer came in reasoning_content, content was null."""
+    choice = {"message": {"role": "assistant", "content": None, "reasoning_content": GOOD}, "finish_reason": "stop"}
+    with FakeOpenAI([say("", fields={"choices": [choice]})]) as server:
+        plan = planner(server).plan(asked())
+    assert plan.subtasks and plan.provenance.reply == GOOD
+    assert any("where the model's thoughts go" in warning for warning in plan.warnings)
+
+
+def test_the_answer_after_a_closing_mark_is_the_plan():
+    """The chat template writes the opening mark into the prompt, so only the closing one comes back."""
+    draft = GOOD.replace("a fox", "a lion")
+    with FakeOpenAI([say(f"Let me draft: {draft}\nNo.\n</think>\n\n{GOOD}")]) as server:
+        plan = planner(server).plan(asked())
+    assert plan.subtasks[0].target == EXAMPLE.reply.subtasks[0].target and len(server.chats) == 1
+
+
+def test_planning_and_suggesting_share_one_connection():
+    runtime = Runtime()
+    with FakeOpenAI([fail(400, "no schema"), say(GOOD)]) as server:
+        options = OpenAIOptions(base_url=server.url, model="fake-vision")
+        first, second = OpenAIPlanner(options, runtime), OpenAIPlanner(options, runtime)
+        assert first.connection is second.connection
+        first.plan(asked())
+        second.plan(asked())
+    assert len(server.chats) == 3  # what the service refuses was learned once
+
+
+def flag_words_of(error: GasError) -> str:
+    from gas_cli.wording import remedy
+
+    return remedy(error)
 
 
 # --- where to, and with which key -------------------------------------------------------------------------------------
