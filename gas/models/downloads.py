@@ -27,7 +27,7 @@ from gas.models.manifest import ModelFiles
 from gas.remedies import Remedy, Setting, install
 from gas.version import __version__
 
-USEFUL = ("*.json", "*.txt", "*.safetensors", "*.model", "tokenizer*", "vocab*")
+USEFUL = ("*.json", "*.jinja", "*.txt", "*.safetensors", "*.model", "tokenizer*", "vocab*")
 SPARE_BYTES = 100_000_000  # that a disk keeps free
 SECONDS = 30.0  # for a connection, and between two pieces of a file
 _BLOCK = 2**20
