@@ -390,7 +390,7 @@ def test_a_model_that_does_not_see_can_be_asked_without_the_picture():
         with pytest.raises(ServiceUnavailable) as caught:
             planner(server).plan(asked())
         assert len(server.chats) == 1
-        assert flag_words_of(caught.value) == (
+        assert wording.remedy(caught.value) == (
             "name a model that sees: -o openai.model=NAME; or send it the words alone: -o openai.picture=no"
         )
         assert planner(server, picture=False).plan(asked()).subtasks
@@ -400,13 +400,13 @@ def test_an_address_without_v1_is_shown_with_it():
     """lmstudio-ai/lmstudio-bug-tracker#618: 200 with an error text where /v1 is missing."""
     with FakeLMStudio([say(GOOD)]) as server, pytest.raises(ServiceUnavailable) as caught:
         planner(server, base_url=server.host).plan(asked())
-    assert flag_words_of(caught.value).endswith(f"-o openai.base_url={server.host}/v1")
+    assert wording.remedy(caught.value).endswith(f"-o openai.base_url={server.host}/v1")
 
 
 def test_an_answer_that_is_all_thought_is_no_plan_and_names_the_options():
     with FakeOpenAI([say("", thoughts="hm")]) as server, pytest.raises(PlanUnreadable, match="only thought") as caught:
         planner(server).plan(asked())
-    assert "-o openai.think=no" in flag_words_of(caught.value) and len(server.chats) == 1
+    assert "-o openai.think=no" in wording.remedy(caught.value) and len(server.chats) == 1
 
 
 def test_a_plan_in_the_place_of_thoughts_is_taken_with_a_warning():
@@ -435,12 +435,6 @@ def test_planning_and_suggesting_share_one_connection():
         first.plan(asked())
         second.plan(asked())
     assert len(server.chats) == 3  # what the service refuses was learned once
-
-
-def flag_words_of(error: GasError) -> str:
-    from gas_cli.wording import remedy
-
-    return remedy(error)
 
 
 # --- where to, and with which key -------------------------------------------------------------------------------------
@@ -500,7 +494,7 @@ def test_a_key_goes_only_where_it_belongs(monkeypatch):
 
 
 def test_a_key_in_a_remedy_is_hidden_in_both_wordings():
-    line = service.Line("x", secrets=[SecretStr(CANARY)])
+    line = service.Calls("x", secrets=[SecretStr(CANARY)])
     remedy = Remedy("other_model", "known: {known}; {model}", known=f"a, {CANARY}", model=Option({"model": "a"}))
     for failed in (service.CallFailed("failed", remedy), service.CallFailed("failed", f"known: a, {CANARY}")):
         error = line.failure(failed)
