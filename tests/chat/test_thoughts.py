@@ -102,6 +102,12 @@ def test_thoughts_of_the_service_and_of_the_text_come_together():
     assert reply.parts.thoughts == "first\nsecond" and reply.answer == ANSWER
 
 
+def test_many_marks_are_refused():
+    assert one_object("<think>a</think>" * 500 + ANSWER, "answer") == {"answer": 1}
+    with pytest.raises(Unreadable, match="more than 1000 marks"):
+        one_object("<think>a</think>" * 501 + ANSWER, "answer")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -117,10 +117,23 @@ def test_thinking_is_the_templates_business(random_model):
     assert spoken[1] > spoken[0]
 
 
-def test_thoughts_in_special_tokens_are_kept_and_told_apart(tmp_path):
-    made = connection(build_tiny_vision_language(tmp_path / "m", says=f"<start_of_image>hm</think>{ANSWER}"))
+def test_special_tokens_stay_for_some_models_mark_their_thoughts_by_them(random_model):
+    network = connection(random_model)._network()
+    mark = network.processor.tokenizer.convert_tokens_to_ids("<start_of_image>")
+    assert network._text([mark]) == "<start_of_image>"
+
+
+def test_thoughts_are_told_apart(tmp_path):
+    made = connection(build_tiny_vision_language(tmp_path / "m", says=f"A draft.</think>{ANSWER}"))
     found, reply = converse(made)
-    assert found == {"colour": "red"} and reply.parts.thoughts == "<start_of_image>hm"
+    assert found == {"colour": "red"} and reply.parts.thoughts == "A draft."
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_runtime_says_the_number_format(dtype, knowing_model):
+    made = connection(knowing_model, Runtime(device="cpu", dtype=dtype, offline=True))
+    assert converse(made)[0] == {"colour": "red"}
+    assert made._network().network.dtype is {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
 
 
 def test_the_time_ends(random_model):
