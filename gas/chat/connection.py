@@ -244,7 +244,7 @@ class Connection(ABC):
         except Unreadable as error:
             if reply.cut:
                 remedy = _LONGER if reply.text.strip() else self.think_less()
-                raise Unusable("it was cut at the service's token limit", reply, remedy) from None
+                raise Unusable("it was cut at the token limit", reply, remedy) from None
             raise Unusable(str(error), reply) from None
 
 

@@ -160,6 +160,23 @@ def test_a_blind_model_names_one_that_is_there_and_sees():
             assert "ollama pull qwen3-vl" in caught.value.remedy and "gemma4" in caught.value.remedy
 
 
+def test_without_a_picture_any_model_that_chats_will_do():
+    models = {"embed:latest": ("embedding",), "llama3:8b": ("completion",), "llava:latest": ("completion", "vision")}
+    with FakeOllama([say(ANSWER)], models) as server:
+        assert converse(connection(server), pictures=())[1].model == "llama3:8b"
+        assert converse(connection(server))[1].model == "llava:latest"
+    with FakeOllama([say(ANSWER)], {"embed:latest": ("embedding",)}) as server:
+        for pictures in ((), (PICTURE,)):
+            with pytest.raises(ServiceUnavailable, match="no model that") as caught:
+                converse(connection(server), pictures)
+            assert caught.value.hint.code == "pull_or_name"
+
+
+def test_a_chosen_model_that_cannot_think_is_not_told_to_either():
+    with FakeOllama([say(ANSWER)], SEES) as server, pytest.raises(ServiceUnavailable, match="does not think"):
+        converse(connection(server, think="yes"))
+
+
 # --- addresses --------------------------------------------------------------------------------------------------------
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from pydantic import SecretStr
@@ -11,6 +10,7 @@ from pydantic import SecretStr
 from gas.chat.addresses import address, is_local
 from gas.chat.calls import CONNECT_SECONDS, CallFailed, Calls, causes
 from gas.chat.connection import Connection, Question
+from gas.chat.ollama.models import Abilities, Pulled, abilities_in, is_cloud, pulled
 from gas.chat.ollama.options import OllamaConnectionOptions, address_of
 from gas.chat.ollama.refusal import EXAMPLE, LOGIN, OTHERS, PROBABILITIES, SCHEMA, THINK, hint, other_model, refusal
 from gas.chat.picture import Picture
@@ -22,23 +22,6 @@ from gas.runtime import Runtime
 from gas.settings import keys
 
 MAX_LOOKED_AT = 20
-_CLOUD_BYTES = 10_000_000
-
-
-@dataclass(frozen=True)
-class Pulled:
-    """A model that the Ollama has. `cloud`: it only stands for one that runs at Ollama's own service."""
-
-    name: str
-    cloud: bool
-
-
-@dataclass(frozen=True)
-class Abilities:
-    """What an Ollama reports that a model can do."""
-
-    sees: bool
-    thinks: bool
 
 
 class OllamaConnection(Connection):
@@ -59,7 +42,7 @@ class OllamaConnection(Connection):
 
     @property
     def remote(self) -> bool:
-        return not is_local(self._url) or _is_cloud(self.options.model)
+        return not is_local(self._url) or is_cloud(self.options.model)
 
     def shown_model(self) -> str:
         return self.options.model or "the newest pulled one that sees (asked for when run)"
@@ -90,8 +73,12 @@ class OllamaConnection(Connection):
         return self._seeing(self._calls(silence))
 
     def _seeing(self, calls: Calls) -> str | None:
+        return self._first(calls, lambda able: able.sees)
+
+    def _first(self, calls: Calls, fits: Callable[[Abilities], bool]) -> str | None:
+        """The newest pulled model that fits and runs on the Ollama's own machine."""
         here = [m.name for m in calls.look(lambda wait: self._list(calls, wait)) if not m.cloud]
-        return next((model for model in here[:MAX_LOOKED_AT] if self._abilities(calls, model).sees), None)
+        return next((model for model in here[:MAX_LOOKED_AT] if fits(self._abilities(calls, model))), None)
 
     def _abilities(self, calls: Calls, model: str) -> Abilities:
         """What the model can do, asked anew: it may have been pulled again since."""
@@ -107,32 +94,36 @@ class OllamaConnection(Connection):
         _package()
 
     def _model(self, calls: Calls, sees: bool) -> str:
-        wanted = str(self.options.model)
-        if not wanted:
-            found = self._seeing(calls)
-            if found is None:
-                raise ServiceUnavailable(
-                    f"{calls.service} has no model that sees",
-                    Remedy(
-                        "pull_or_name",
-                        "{pull} (or {others}, or any other that sees), or name one with {model}",
-                        pull=f"ollama pull {EXAMPLE}",
-                        others=OTHERS,
-                        model=Option({"model": "NAME"}),
-                    ),
-                )
-            return found
-        able = self._abilities(calls, wanted)
+        model = str(self.options.model) or self._chosen(calls, sees)
+        able = self._abilities(calls, model) if self.options.model else self._able[model]
         if sees and not able.sees:
             raise ServiceUnavailable(
-                f"the model {wanted!r} of {calls.service} takes no pictures", other_model(self._seeing(calls))
+                f"the model {model!r} of {calls.service} takes no pictures", other_model(self._seeing(calls))
             )
         if self.options.think != "no" and not able.thinks:
             raise ServiceUnavailable(
-                f"the model {wanted!r} of {calls.service} does not think",
+                f"the model {model!r} of {calls.service} does not think",
                 Remedy("do_not_think", "set {think}", think=Option({"think": "no"})),
             )
-        return wanted
+        return model
+
+    def _chosen(self, calls: Calls, sees: bool) -> str:
+        """The newest pulled model that sees, or chats where it need not see. ServiceUnavailable when there is none."""
+        found = self._seeing(calls) if sees else self._first(calls, lambda able: able.chats)
+        if found is not None:
+            return found
+        if sees and any(able.chats for able in self._able.values()):
+            raise ServiceUnavailable(f"{calls.service} has no model that sees", other_model(None))
+        raise ServiceUnavailable(
+            f"{calls.service} has no model that {'sees' if sees else 'chats'}",
+            Remedy(
+                "pull_or_name",
+                "{pull} (or {others}, or any other that sees), or name one with {model}",
+                pull=f"ollama pull {EXAMPLE}",
+                others=OTHERS,
+                model=Option({"model": "NAME"}),
+            ),
+        )
 
     def _optional(self, model: str, question: Question) -> tuple[str, ...]:
         able = self._able.get(model)
@@ -206,11 +197,7 @@ class OllamaConnection(Connection):
                 found = client.list().models
             except Exception as error:  # noqa: BLE001 (as above)
                 raise self._explain(calls, error) from None
-        return [
-            Pulled(m.model, _is_cloud(m.model) or (m.size is not None and m.size < _CLOUD_BYTES))
-            for m in found
-            if m.model
-        ]
+        return [pulled(model) for model in found if model.model]
 
     def _look_at(self, calls: Calls, model: str, silence: float) -> Abilities:
         ollama = _package()
@@ -219,17 +206,13 @@ class OllamaConnection(Connection):
                 shown = client.show(model)
             except Exception as error:  # noqa: BLE001 (as above)
                 if isinstance(error, ollama.ResponseError) and error.status_code == 404:
-                    pulled = [m.name for m in self._list(calls, silence)]
-                    there = f"; pulled: {', '.join(pulled[:12])}" if pulled else ""
+                    names = [m.name for m in self._list(calls, silence)]
+                    there = f"; pulled: {', '.join(names[:12])}" if names else ""
                     raise CallFailed(
                         f"{calls.service} has no model {model!r}", f"ollama pull {model}{there}", status=404
                     ) from None
                 raise self._explain(calls, error, model) from None
-        if shown.capabilities is not None:
-            return Abilities("vision" in shown.capabilities, "thinking" in shown.capabilities)
-        # Before Ollama 0.6.4: a part of the model that sees, or a projector of pictures beside it.
-        families = (shown.details.families if shown.details else None) or []
-        return Abilities("clip" in families or any(".vision." in key for key in shown.modelinfo or {}), False)
+        return abilities_in(shown)
 
     def _client(self, calls: Calls, silence: float) -> Any:
         ollama = _package()
@@ -280,10 +263,6 @@ def _package() -> Any:
             install("gas-edit[ollama]"),
         ) from None
     return ollama
-
-
-def _is_cloud(model: str) -> bool:
-    return model.rpartition(":")[2].endswith("cloud") or model.endswith("-cloud")
 
 
 def _wired(message: Message, pictures: Sequence[Picture]) -> dict[str, Any]:
