@@ -79,21 +79,24 @@ def pull(
     if any(models.source_of(one.files) != "local" for one in open_ones):
         downloads.refuse_offline(settings.offline, settings.origin("offline"))
     console = people()
-    coming = [one for one in (downloads.prepare(one.files, variant=variant) for one in open_ones) if one is not None]
-    for one in coming:
-        extra = f", {terms(one.files)}" if terms(one.files) else ""
+    prepared = (downloads.prepare(one.files, variant=variant) for one in open_ones)
+    coming = [download for download in prepared if download is not None]
+    for download in coming:
+        extra = f", {terms(download.files)}" if terms(download.files) else ""
         console.print(
-            f"{one.files.model}: {size(one.bytes / 1e6)} to {one.folder}{extra}", markup=False, soft_wrap=True
+            f"{download.files.model}: {size(download.bytes / 1e6)} to {download.folder}{extra}",
+            markup=False,
+            soft_wrap=True,
         )
-    total = sum(one.bytes for one in coming)
+    total = sum(download.bytes for download in coming)
     if not coming:
         console.print("everything is here already")
     elif not dry_run:
         downloads.check_space(coming)
-        for one in coming:
-            with _progress(console, one) as report:
-                path = downloads.get(one, report)
-            console.print(f"got {one.files.id} in {path}", markup=False, soft_wrap=True)
+        for download in coming:
+            with _progress(console, download) as report:
+                path = downloads.get(download, report)
+            console.print(f"got {download.files.id} in {path}", markup=False, soft_wrap=True)
     if as_json:
         data = {
             "bytes": total,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from typing import Any
 
 import typer
 
@@ -12,6 +13,8 @@ from gas.errors import GasError, OutOfResources, UsageError
 from gas_cli.output import print_error
 
 # Newer versions of typer carry their own copy of click; these are the classes that the installed one raises.
+_WrongUsage: Any
+_WrongCommandLine: Any
 _WrongUsage, _WrongCommandLine = typer.BadParameter.__mro__[1:3]
 
 # Libraries that would report usage or look for updates are told not to before they are imported.

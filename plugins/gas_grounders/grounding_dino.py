@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Network(Protocol):
     """What a loader gives."""
 
-    tokenizer: Any
-
+    @property
+    def tokenizer(self) -> Any: ...
     @property
     def limit(self) -> int: ...
     def detect(self, image: Image, caption: str, size: int | None = None) -> tuple[np.ndarray, np.ndarray]: ...

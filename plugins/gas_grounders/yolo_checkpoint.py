@@ -26,7 +26,7 @@ from gas_grounders.checkpoints import unpickled
 KIND = "ultralytics.nn.tasks.WorldModel"
 LAYERS = frozenset({"Conv", "C2f", "SPPF", "C2fAttn", "ImagePoolingAttn", "Concat", "nn.Upsample", "WorldDetect"})
 # What ultralytics' files consist of, beside tensors: layers, settings, numbers of numpy, paths, a copy of CLIP.
-_EXPECTED = ("ultralytics.", "torch.nn.modules.", "numpy.", "pathlib.", "builtins.getattr")
+_EXPECTED: tuple[str, ...] = ("ultralytics.", "torch.nn.modules.", "numpy.", "pathlib.", "builtins.getattr")
 _EXPECTED += ("clip.", "torchvision.transforms.")
 
 

@@ -113,7 +113,7 @@ class AutoPlanner(Planner[AutoOptions]):
                     None,
                     f"OLLAMA_HOST names another machine ({ollama.address}): name the planner ollama to send there",
                 )
-            if not _listens(ollama.address, self.options.look_seconds):
+            if ollama.address is None or not _listens(ollama.address, self.options.look_seconds):
                 return Choice("rules", None, f"no Ollama answers at {ollama.address} (`ollama serve` starts it)")
             model = ollama.connection.seeing(self.options.look_seconds)
         except ModelUnavailable as error:

@@ -249,7 +249,8 @@ class Entrant:
         self.options: Options = registry.settle("editors", row.editor, row.options, below).options
         model = getattr(self.options, "model", None)
         if model is None:  # an editor without a model is compared with the round trip of the profile's
-            model = registry.settle("editors", REFERENCE, {}, [profile.layer(REFERENCE)]).options.model
+            reference = registry.settle("editors", REFERENCE, {}, [profile.layer(REFERENCE)]).options
+            model = reference.model_dump()["model"]
         self.model = str(model)
         self.autoencodes = _autoencodes(self.model)
         self.recipe = _recipe(self)

@@ -16,6 +16,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ class _Sprites:
         np.float64
     ]  # (shifts, names, scales): the squared norm of what the rendering changes inside the region
 
-    def of_kind(self, per_kind: NDArray[np.float64]) -> NDArray[np.float64]:
+    def of_kind(self, per_kind: NDArray[Any]) -> NDArray[Any]:
         """(shifts, kinds, scales) repeated to (shifts, names, scales)."""
         return np.repeat(per_kind, len(COLOURS), axis=1)
 
@@ -140,7 +141,9 @@ class Judge:
             names, scales = sprites.layer.shape[:2]
             layer = moved @ sprites.layer.reshape(names * scales, -1).astype(np.float32).T
             cover = hidden @ sprites.cover.reshape(-1, sprites.cover.shape[-1]).T
-            product = layer.reshape(-1, names, scales) - sprites.of_kind(cover.reshape(-1, len(KINDS), scales))
+            product = layer.reshape(-1, names, scales) - sprites.of_kind(
+                cover.reshape(-1, len(KINDS), scales).astype(np.float64)
+            )
             nothing = float((rest.astype(np.float64) ** 2).sum())
             best = (nothing - 2 * product + sprites.fixed).min(axis=(0, 2))
             distances = dict(zip(sprites.names, best.tolist(), strict=True))
@@ -154,7 +157,7 @@ class Judge:
         rows = (self.edited.horizon, SIZE) if edit.part == "ground" else (0, self.edited.horizon)
         candidates: list[tuple[str, Array]] = []
         for other in GROUNDS if edit.part == "ground" else SKIES:
-            empty = replace(self.edited, objects=(), **{edit.part: other})
+            empty = replace(_with_backdrop(self.edited, edit.part, other), objects=())
             plain = render(empty).astype(np.float32)
             pictures = [self.exact + free * (variant - own) for variant in _variants(plain, rows)]
             candidates.append((name(other), np.stack([picture[region] for picture in pictures])))
@@ -168,20 +171,21 @@ class Judge:
 def wrong(scene: Scene, edits: Sequence[Edit], index: int) -> list[Picture]:
     """Pictures in which all is exact but subtask `index`: each colour but the target's, or each other ground or sky.
     None for a removal."""
-    edit = edits[index]
-    if isinstance(edit.target, Thing):
-        others: list[Thing | str] = [replace(edit.target, colour=one) for one in COLOURS if one != edit.target.colour]
-    elif edit.target is not None:
-        others = [one for one in (GROUNDS if edit.part == "ground" else SKIES) if one != edit.target]
-    else:
-        others = []
-    edited = apply(scene, edits)
-    if edit.part != "thing":
-        return [render(replace(edited, **{edit.part: other})) for other in others]
+    edit, edited = edits[index], apply(scene, edits)
+    if edit.target is None:
+        return []
+    if isinstance(edit.target, str):
+        backdrops = [one for one in (GROUNDS if edit.part == "ground" else SKIES) if one != edit.target]
+        return [render(_with_backdrop(edited, edit.part, one)) for one in backdrops]
+    things = [replace(edit.target, colour=one) for one in COLOURS if one != edit.target.colour]
     return [
-        render(replace(edited, objects=tuple(o if o != edit.target else other for o in edited.objects)))
-        for other in others
+        render(replace(edited, objects=tuple(thing if o == edit.target else o for o in edited.objects)))
+        for thing in things
     ]
+
+
+def _with_backdrop(scene: Scene, part: str, name: str) -> Scene:
+    return replace(scene, ground=name) if part == "ground" else replace(scene, sky=name)
 
 
 def _distance(a: Array | Picture, b: Array | Picture, region: NDArray[np.bool_]) -> float:

@@ -325,7 +325,7 @@ class _Bench:
         return [self._cost(preset, turns, subtasks, contrast) for preset in PRESETS]
 
     def _turn(self, preset: str, job: EditJob, steps: int) -> _Turn:
-        values = {"preset": preset, "model": self.model, "accept_db": None}
+        values: dict[str, Any] = {"preset": preset, "model": self.model, "accept_db": None}
         bank = self.registry.settle("editors", EDITOR, values).options.bank  # type: ignore[attr-defined]
         values |= {"bank": steps, "steps": 2 * steps} if bank else {"steps": steps}
         editor = self.registry.create("editors", EDITOR, values, self.runtime)

@@ -134,7 +134,7 @@ def _measure(task: Mapping[str, Any]) -> dict[str, Any]:
         "grounders", task["grounder"], task["options"], Runtime(task["device"], task["dtype"], offline=True)
     )
     asked = [
-        Region(phrase, box=tuple(side * x for x in box) if grounder.segments else None, subtask=number)  # type: ignore[arg-type]
+        Region(phrase, box=tuple(side * x for x in box) if grounder.segments else None, subtask=number)
         for number, (phrase, box) in enumerate(zip(PHRASES, BOXES, strict=True))
     ]
     seconds = {}

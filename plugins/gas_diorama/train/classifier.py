@@ -86,7 +86,9 @@ def calibrate(classifier: Classifier, vae: AutoencoderKL, count: int) -> float:
     wanted = truth([bank.scene(n) for n in range(count)])[2] > 0
     ranked = things.flatten().sort(descending=True).values
     shift = ranked[wanted.sum() - 1 : wanted.sum() + 1].mean()
-    classifier.things.bias -= shift
+    bias = classifier.things.bias
+    assert bias is not None
+    bias -= shift
     return shift.item()
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -127,8 +127,8 @@ def evaluate_grounding(session: Session, scenes: int = 200, part: str = "test", 
         for form in ABSENT:
             wrong[form].append(find(session, picture, [ask_absent(scene, rng, form).text])[0] is not None)
     present = {}
-    for name, values in rows.items():
-        table = np.array(values).reshape(-1, 2)
+    for name, pairs in rows.items():
+        table = np.array(pairs).reshape(-1, 2)
         there = table[:, 0] > 0
         present[name] = {
             "asked": len(table),
@@ -166,23 +166,23 @@ def _mean(values: object) -> float | None:
     return float(array.mean()) if array.size else None
 
 
-def table(figures: dict[str, object]) -> str:
+def table(figures: dict[str, Any]) -> str:
     """The figures as text."""
 
     def shown(value: float | None) -> str:
         return "     -" if value is None else f"{value:6.3f}"
 
     lines = ["phrases               asked  recall  box IoU  mask IoU"]
-    for name, row in figures["present"].items():  # type: ignore[attr-defined]
+    for name, row in figures["present"].items():
         lines.append(
             f"{name:20}  {row['asked']:5}  {shown(row['recall'])}   {shown(row['box_iou'])}    {shown(row['mask_iou'])}"
         )
     lines.append(f"\nwhole pictures                {shown(figures['whole pictures'])}")
-    lines.append(f"both of a kind, asked twice   {shown(figures['both of a kind'])}")  # type: ignore[arg-type]
+    lines.append(f"both of a kind, asked twice   {shown(figures['both of a kind'])}")
     lines.append("\nabsent: a region returned")
-    lines += [f"{name:20}  {shown(value)}" for name, value in figures["absent"].items()]  # type: ignore[attr-defined]
+    lines += [f"{name:20}  {shown(value)}" for name, value in figures["absent"].items()]
     seconds = figures["seconds"]
-    lines.append(f"\nseconds a picture: {seconds['mean']:.2f}, at most {seconds['largest']:.2f}")  # type: ignore[index]
+    lines.append(f"\nseconds a picture: {seconds['mean']:.2f}, at most {seconds['largest']:.2f}")
     return "\n".join(lines) + "\n"
 
 
@@ -198,7 +198,10 @@ def measure_detector(
     rng = np.random.default_rng(seed)
     forms = [form for form in ABSENT if form != "stranger"]
     absent = [[ask_absent(bank.scene(n), rng, form).text for form in forms] for n in range(scenes)]
-    overlaps, scores, small, parts = [], [], [], []
+    overlaps: list[float] = []
+    scores: list[float] = []
+    small: list[bool] = []
+    parts: list[bool] = []
     answers = detect(detector, tokenizer, pictures, [[one.text for one in some] for some in present])
     for n, some in enumerate(answers):
         scene, boxes = bank.scene(n), visible_boxes(bank.scene(n))
@@ -207,11 +210,11 @@ def measure_detector(
             scores.append(score)
             small.append(i < len(scene.objects) and scene.objects[i].is_small)
             parts.append(i >= len(scene.objects))
-    wrong = np.array([[score for score, _ in some] for some in detect(detector, tokenizer, pictures, absent)])
-    iou, score, little, part_of = np.array(overlaps), np.array(scores), np.array(small), np.array(parts)
-    hit = (iou >= 0.5) & (score >= THRESHOLD)
+    invented = np.array([[score for score, _ in some] for some in detect(detector, tokenizer, pictures, absent)])
+    iou, certain, little, part_of = np.array(overlaps), np.array(scores), np.array(small), np.array(parts)
+    hit = (iou >= 0.5) & (certain >= THRESHOLD)
     levels = np.linspace(0.05, 0.95, 91)
-    gap = [abs(float((score < level).mean()) - float((wrong >= level).mean())) for level in levels]
+    gap = [abs(float((certain < level).mean()) - float((invented >= level).mean())) for level in levels]
     even = float(levels[int(np.argmin(gap))])
     return {
         "recall": float(hit.mean()),
@@ -220,13 +223,13 @@ def measure_detector(
         "iou": float(iou.mean()),
         "iou_objects": float(iou[~part_of].mean()),
         "iou_small": float(iou[little].mean()) if little.any() else float("nan"),
-        "absent": float((wrong >= THRESHOLD).mean()),
+        "absent": float((invented >= THRESHOLD).mean()),
         **{
             f"absent_{form.replace(' ', '_')}": float(v)
-            for form, v in zip(forms, (wrong >= THRESHOLD).mean(0), strict=True)
+            for form, v in zip(forms, (invented >= THRESHOLD).mean(0), strict=True)
         },
         "even": even,
-        "missed_even": float((score < even).mean()),
+        "missed_even": float((certain < even).mean()),
     }
 
 
@@ -253,7 +256,7 @@ def main(arguments: list[str] | None = None) -> None:
         name, value = one.split("=", 1)
         backend, key = name.split(".", 1)
         options.setdefault(backend, {})[key] = value
-    flags = {} if chosen.grounder is None else {"grounders": tuple(chosen.grounder)}
+    flags: dict[str, Any] = {} if chosen.grounder is None else {"grounders": tuple(chosen.grounder)}
     session = Session.of(profile=chosen.profile, options=options, offline=True, **flags)
     figures = evaluate_grounding(session, chosen.scenes, chosen.part, chosen.seed)
     sys.stdout.write(table(figures))

@@ -122,7 +122,7 @@ def false_neighbours(scene: Scene, rng: np.random.Generator, count: int) -> list
 def true_and_false_phrases(scene: Scene, rng: np.random.Generator, wrong: int) -> list[str]:
     """A phrase that is true of a part of the scene, and `wrong` different ones that are not, the nearest first: one
     word changed."""
-    parts = [*scene.objects, scene.ground, scene.sky]
+    parts: list[Thing | str] = [*scene.objects, scene.ground, scene.sky]
     part = parts[int(rng.integers(len(parts)))]
     names = {phrase(thing) for thing in scene.objects}
     others = [phrase(Thing(k, c, 0, 0, 1)) for k in KINDS for c in COLOURS]

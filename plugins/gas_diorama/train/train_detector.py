@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,9 @@ def targets(
 def cell_middles(cells: int, coarsest: int) -> tuple[Tensor, Tensor]:
     """Middles (cells, 2) and strides (cells,) of the encoder's cells as shares of the picture; the coarsest level has
     `coarsest` cells a side, each level before it twice as many."""
-    middles, strides, side = [], [], coarsest
+    middles: list[Tensor] = []
+    strides: list[Tensor] = []
+    side = coarsest
     while sum(len(one) for one in middles) < cells:
         along = (torch.arange(side) + 0.5) / side
         middles.insert(0, torch.stack(torch.meshgrid(along, along, indexing="xy"), -1).flatten(0, 1))
@@ -110,7 +113,7 @@ def _box_loss(found: Tensor, true: Tensor, weight: Tensor) -> Tensor:
     return ((2 * shift + 2 * (1 - generalised)) * weight).sum() / weight.sum().clamp(min=1)
 
 
-def detection_loss(out: object, answer: dict[str, Tensor], known: Tensor, coarsest: int) -> dict[str, Tensor]:
+def detection_loss(out: Any, answer: dict[str, Tensor], known: Tensor, coarsest: int) -> dict[str, Tensor]:
     """The four parts of the loss.
 
     Encoder: each cell's scores go to its nearness to a thing for the words that mean the thing and to 0 for others;
@@ -193,7 +196,7 @@ def train_detector(out: Path, settings: DetectorSettings, device: str = "cpu") -
         parts = detection_loss(found, answer, text["attention_mask"].bool(), bank.sides[-1])
         shown = helper(found.encoder_last_hidden_state_vision.float())
         parts["cells"] = cell_loss(shown, torch.from_numpy(labels).to(device))
-        loss = sum(WEIGHTS[name] * value for name, value in parts.items())
+        loss = torch.stack([WEIGHTS[name] * value for name, value in parts.items()]).sum()
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, settings.steps, settings.peak, settings.warm_up)
         optimiser.zero_grad(set_to_none=True)
@@ -238,7 +241,8 @@ def averaged_detector(out: Path) -> GroundingDinoForObjectDetection:
         raise FileNotFoundError(
             f"{out / 'detector.pt'} is missing: run python -m gas_diorama.train detector --out {out}"
         )
-    settings = DetectorSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in state["settings"].items()})
+    saved: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in state["settings"].items()}
+    settings = DetectorSettings(**saved)
     detector = build_detector(settings, len(build_tokenizer()))
     detector.load_state_dict(state["average"])
     return detector.eval()

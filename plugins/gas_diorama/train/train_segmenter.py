@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -207,9 +208,7 @@ def full_size(logits: Tensor) -> Tensor:
     return F.interpolate(logits, (SIZE, SIZE), mode="bilinear", align_corners=False)
 
 
-def _all_masks(
-    decoder: nn.Module, embedding: Tensor, wide: Tensor, tokens: Tensor, dense: Tensor
-) -> tuple[Tensor, Tensor]:
+def _all_masks(decoder: Any, embedding: Tensor, wide: Tensor, tokens: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
     kept: dict[str, Tensor] = {}
 
     def keep(module: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> None:
@@ -246,7 +245,7 @@ def losses(logits: Tensor, quality: Tensor, wanted: Tensor) -> dict[str, Tensor]
     for soft targets (Li et al. 2020, equation 6). A mask's loss is 20 focal + dice; of the three masks only the best is
     trained, but for a twentieth of their mean that keeps the other two usable.
     """
-    share = F.adaptive_avg_pool2d(wanted.float(), logits.shape[-2:])
+    share = F.adaptive_avg_pool2d(wanted.float(), (logits.shape[-2], logits.shape[-1]))
     target = share[:, :, None].expand_as(logits)
     chance = logits.sigmoid()
     cross = F.binary_cross_entropy_with_logits(logits, target, reduction="none")

@@ -155,7 +155,7 @@ def train_decoder(out: Path, settings: DecoderSettings, device: str = "cpu") -> 
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         average.update(vae, step)
-        running = error.item() if step == first else 0.98 * running + 0.02 * error.item()
+        running = float(error) if step == first else 0.98 * running + 0.02 * float(error)
         last = step + 1 == settings.steps
         if step % 50 == 0 or last:
             rate = (step + 1 - first) * settings.batch / (time.monotonic() - started)
@@ -235,11 +235,11 @@ def train_vae(out: Path, settings: VAESettings, device: str = "cpu") -> Autoenco
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimiser.step()
         average.update(vae, step)
-        running = error.item() if step == first else 0.98 * running + 0.02 * error.item()
+        running = float(error) if step == first else 0.98 * running + 0.02 * float(error)
         last = step + 1 == settings.steps
         if step % 100 == 0 or last:
             rate = (step + 1 - first) * settings.batch / (time.monotonic() - started)
-            log.info("vae step %d error %.4f sharp %.4f, %.1f pictures/s", step, running, sharp.item(), rate)
+            log.info("vae step %d error %.4f sharp %.4f, %.1f pictures/s", step, running, float(sharp), rate)
         if (step + 1) % settings.save_every == 0 or last:
             save_checkpoint(
                 out / "vae.pt",

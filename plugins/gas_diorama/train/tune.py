@@ -95,6 +95,10 @@ def _axis(text: str) -> tuple[str, list[Any]]:
     return name, [_value(value) for value in values.split(",")]
 
 
+def _say(row: str, done: int, total: int) -> None:
+    sys.stderr.write(f"{done} of {total} {row}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints what was tried, best first, and the lines of the profile for the best."""
     parser = argparse.ArgumentParser(prog="python -m gas_diorama.train.tune", description=__doc__)
@@ -126,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         runtime=runtime,
         chosen=some,
         batch=chosen.batch,
-        progress=lambda row, done, total: sys.stderr.write(f"{done} of {total} {row}\n"),
+        progress=_say,
     )
     best = ranked(report.results)
     for title in best:

@@ -157,5 +157,5 @@ def ask(scene: Scene, rng: np.random.Generator) -> list[Asked]:
 
 def plain(scene: Scene) -> list[Asked]:
     """The plain phrase of every one of `things(scene)`."""
-    named = [*scene.objects, scene.ground, scene.sky]
+    named: list[Thing | str] = [*scene.objects, scene.ground, scene.sky]
     return [Asked(phrase(what), (i,)) for i, what in enumerate(named)]

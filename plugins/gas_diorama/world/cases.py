@@ -136,7 +136,7 @@ def plan_of(scene: Scene, edits: Sequence[Edit]) -> EditPlan:
 def _subtask(scene: Scene, edit: Edit) -> Subtask:
     source, target = (None if end is None else phrase(end) for end in (edit.source, edit.target))
     subtask = Subtask(
-        action=edit.action,  # type: ignore[arg-type]
+        action=edit.action,
         source=source or "",
         target=target or "",
         instruction=instruction(edit),

@@ -111,7 +111,8 @@ def apply(scene: Scene, edits: Sequence[Edit]) -> Scene:
 
     Raises ValueError when a source is not in the scene or the result would hold two things of one kind and colour.
     """
-    sky, ground, objects = scene.sky, scene.ground, list(scene.objects)
+    sky, ground = scene.sky, scene.ground
+    objects: list[Thing | None] = list(scene.objects)
     added: list[Thing] = []
     for edit in edits:
         if edit.part == "thing":
@@ -121,8 +122,8 @@ def apply(scene: Scene, edits: Sequence[Edit]) -> Scene:
                 continue
             if edit.source not in scene.objects:
                 raise ValueError(f"{edit.source} is not in the scene: take a source from its objects")
-            index = scene.objects.index(edit.source)  # type: ignore[arg-type]
-            objects[index] = edit.target  # type: ignore[call-overload]
+            assert isinstance(edit.source, Thing) and not isinstance(edit.target, str)
+            objects[scene.objects.index(edit.source)] = edit.target  # None: it is removed
             continue
         present = scene.sky if edit.part == "sky" else scene.ground
         if edit.source != present:

@@ -156,7 +156,7 @@ class Sam(Grounder[SamOptions]):
         ]
 
     def _embedding(self, network: Network, image: Image) -> Embedding:
-        content = hashlib.blake2b(np.ascontiguousarray(image), digest_size=20).digest()
+        content = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=20).digest()
         cache = self.runtime.shared(("sam-embeddings",), EmbeddingCache)
         key = (*self._key(), self.runtime.torch_dtype(), image.shape, content)
         return cache.get(key, lambda: network.encode(pad_thin(image)))

@@ -182,7 +182,9 @@ def _predictor(network: Any, embedding: Embedding, watch: Watch = Watch(), point
     """
     from segment_anything import SamPredictor
 
-    class Known(SamPredictor):  # type: ignore[misc]
+    done = 0
+
+    class Known(SamPredictor):
         def set_image(self, image: np.ndarray, image_format: str = "RGB") -> None:
             self.features, self.input_size = embedding.features
             self.original_size = embedding.size
@@ -197,7 +199,6 @@ def _predictor(network: Any, embedding: Embedding, watch: Watch = Watch(), point
                 watch.on_step(Step(done, points))
             return answer
 
-    done = 0
     predictor = Known(network)
     predictor.set_image(np.empty(0))
     return predictor

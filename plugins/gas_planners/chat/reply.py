@@ -218,8 +218,8 @@ def _completed_subtask(item: Any, number: int, reading: Reading) -> Any:
     subtask["preserve_shape"] = _flag(subtask.get("preserve_shape"))
     action = subtask.get("action")
     if action is None:  # certain only because one side is empty or both are there
-        has = tuple(isinstance(v, str) and bool(v.strip()) for v in (subtask["source"], subtask["target"]))
-        action = {(True, True): "change", (False, True): "add", (True, False): "remove"}.get(has)
+        source, target = (isinstance(v, str) and bool(v.strip()) for v in (subtask["source"], subtask["target"]))
+        action = {(True, True): "change", (False, True): "add", (True, False): "remove"}.get((source, target))
     if isinstance(action, str):
         subtask["action"] = _SYNONYMS.get(action.strip().lower(), action)
     return subtask
