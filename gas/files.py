@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -150,19 +151,21 @@ def unique_names(stems: Sequence[str], suffix: str) -> list[str]:
     return out
 
 
-def name_beside(path: Path, suffix: str, *, folder: Path | None = None, tag: str = "edited") -> Path:
-    """A new name beside `path` that no file has yet: `photo-edited.png`, `photo-edited-2.png`, ...
+def names_beside(path: Path, suffix: str, *, folder: Path | None = None, tag: str = "edited") -> Iterator[Path]:
+    """Names beside `path`, without end: `photo-edited.png`, `photo-edited-2.png`, ...
 
-    `suffix` is the extension with its full stop; `folder` another folder to look in.
+    `suffix` is the extension with its full stop; `folder` another folder.
     """
     folder = path.parent if folder is None else folder
-    stem = path.stem[:200]
-    number = 1
-    while True:
-        name = f"{stem}-{tag}{suffix}" if number == 1 else f"{stem}-{tag}-{number}{suffix}"
-        if not os.path.lexists(folder / name):
-            return folder / name
-        number += 1
+    stem = f"{path.stem[:200]}-{tag}"
+    yield folder / f"{stem}{suffix}"
+    for number in itertools.count(2):
+        yield folder / f"{stem}-{number}{suffix}"
+
+
+def name_beside(path: Path, suffix: str, *, folder: Path | None = None, tag: str = "edited") -> Path:
+    """The first of `names_beside` that no file has yet."""
+    return next(name for name in names_beside(path, suffix, folder=folder, tag=tag) if not os.path.lexists(name))
 
 
 def check_output_name(path: Path) -> Path:
@@ -195,6 +198,15 @@ def make_folder(folder: Path) -> None:
 _OVERWRITE = Remedy(
     "overwrite", "choose another name, or allow it with {overwrite}", overwrite=Setting("overwrite", True)
 )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses, before anything is computed, what `make_folder` would refuse; nothing is made."""
+    there = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise UsageError(f"{folder}: cannot be made: {there} is no folder", "choose another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder}: cannot be written to: {there} may not be changed", "choose another folder")
 
 
 def refuse_existing(paths: Sequence[Path]) -> None:

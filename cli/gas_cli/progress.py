@@ -69,6 +69,17 @@ def stoppable(console: Console) -> Iterator[Stop]:
 
 
 @contextmanager
+def stage_line(console: Console, show: bool) -> Iterator[Callable[[str, str], None]]:
+    """A callback `(stage, backends)` that says what is going on before the first step, on a terminal only."""
+    if not show or not sys.stderr.isatty():
+        yield lambda stage, names: None
+        return
+    doing = {"plan": "planning", "ground": "looking for the things"}
+    with console.status("") as status:
+        yield lambda stage, names: status.update(f"{doing.get(stage, stage)}{f' ({names})' if names else ''} …")
+
+
+@contextmanager
 def step_bar(console: Console, title: str, show: bool) -> Iterator[Callable[[Step], None]]:
     """A callback for `Watch.on_step` that draws a bar with the step, the time left and a live number.
 

@@ -145,7 +145,7 @@ def of_pixels(pixels: Image, name: str = "array") -> Photo:
         kind = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
         raise InputRefused(f"the picture is {kind}, not (H, W, 3) uint8", "give RGB, turned upright")
     _check_size((pixels.shape[1], pixels.shape[0]), "the picture")
-    digest = hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
     return Photo(pixels, pixels, "RGB", None, None, "PNG", name, digest)
 
 

@@ -51,7 +51,7 @@ _WRITABLE = {  # what a container can hold without loss of meaning; an A stands 
 }
 
 
-_LOSSY = {"JPEG", "HEIF"}
+LOSSY = {"JPEG", "HEIF"}
 _OPAQUE = {"JPEG", "BMP"}
 _LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
 """Longest side that the encoders take. JPEG itself goes up to 65,535; libjpeg stops a little before."""
@@ -87,14 +87,18 @@ def output_format(path: Path) -> str:
     raise UsageError(f"output {path.name!r}: unknown extension {suffix!r}", f"use one of {known}")
 
 
-def default_output(photo: Photo, path: Path) -> Path:
-    """A new name beside the input for its edited version, in the input's format; PNG where that cannot be written, or
+def default_suffix(photo: Photo, path: Path) -> str:
+    """The extension of the edited version of the file `path`: its own; .png where its format cannot be written, or
     cannot hold the picture's transparency."""
     own = SUFFIXES.get(photo.format, (".png",))
     if photo.alpha is not None and photo.format in _OPAQUE:
         own = (".png",)
-    suffix = path.suffix if path.suffix.lower() in own else own[0]
-    return files.name_beside(path, suffix)
+    return path.suffix if path.suffix.lower() in own else own[0]
+
+
+def default_output(photo: Photo, path: Path) -> Path:
+    """A new name beside the input for its edited version, in the format of `default_suffix`."""
+    return files.name_beside(path, default_suffix(photo, path))
 
 
 def check(photo: Photo, path: Path) -> str:
@@ -302,7 +306,7 @@ def _verify(
         photo.alpha is None or again.alpha is None or np.array_equal(again.alpha, photo.alpha)
     )
     exact = same_alpha and np.array_equal(again.native, native, equal_nan=mode == "F")
-    if container not in _LOSSY and not exact:
+    if container not in LOSSY and not exact:
         raise GasError(f"{name}: what was written reads back otherwise", "please report this; nothing was kept")
     if mask is None:
         return Difference(0.0, 0.0), exact
