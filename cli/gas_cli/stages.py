@@ -128,11 +128,11 @@ def info(output: Path, *, as_json: bool) -> None:
     if as_json:
         print_json("info", record.model_dump(mode="json"))
         return
-    from gas.picture.photo_write import LOSSY, output_format
+    from gas.picture.photo_write import LOSSY, SUFFIXES
     from gas_cli.render import describe_record
 
-    encoded = output_format(output) if record.file is None and output.suffix.lower() != ".json" else ""
-    for line in describe_record(record, _defaults(record.editor.name), encoded if encoded in LOSSY else ""):
+    encoded = next((container for container in LOSSY if output.suffix.lower() in SUFFIXES[container]), "")
+    for line in describe_record(record, _defaults(record.editor.name), encoded):
         print_text(line)
 
 
