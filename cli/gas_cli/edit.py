@@ -235,4 +235,4 @@ def _raise_if_stopped(done: WrittenEdit, photo_path: Path, signal: int) -> None:
         how = Remedy(
             "resume", "resume it: {command}", command=Command("edit", str(photo_path), "--resume", str(done.state))
         )
-    raise Interrupted(f"stopped early; {done.written.path} has the latest state", how, signal=signal)
+    raise Interrupted(f"stopped early; {done.written.path} has the latest state", how, signal=signal or 2)

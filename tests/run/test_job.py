@@ -16,7 +16,7 @@ from gas.errors import InputRefused, ResultRefused
 from gas.files import OutputExists
 from gas.interfaces import Edited, EditJob, Watch
 from gas.picture import photo
-from gas.run import output, record, replay
+from gas.run import record, replay
 from gas.run.job import PhotoJob, WrittenEdit
 from gas.run.record import Request
 from gas.run.session import Session
@@ -152,8 +152,3 @@ def test_failed_run_leaves_the_earlier_output(picture: Path) -> None:
         failing.run(out, overwrite=True)
     assert out.read_bytes() == b"earlier"
     assert sorted(p.name for p in picture.parent.iterdir()) == ["dog.png", "out.png"]
-
-
-def test_maps_are_scaled_to_white(tmp_path: Path) -> None:
-    output.write_picture(tmp_path / "m.png", np.array([[0.0, 0.25], [0.5, 0.5]], np.float32))
-    assert np.asarray(Pictures.open(tmp_path / "m.png")).tolist() == [[0, 128], [255, 255]]

@@ -144,7 +144,7 @@ def test_an_unedited_picture_of_another_kind_is_the_editors_fault() -> None:
     def wrong(job: EditJob) -> Edited:
         return Edited(255 - job.image, unedited=job.image[:-1])
 
-    with pytest.raises(PluginBroken, match="painter.*unedited"):
+    with pytest.raises(PluginBroken, match=r"painter.*unedited"):
         session(wrong).edit(picture((64, 64)), PLAN, seed=1)
 
 
