@@ -62,7 +62,8 @@ def edit(
         output = None if out is None else held.enter_context(reserve_output(photo, Path(out), overwrite=overwrite))
         request = Request(instruction=instruction, caption=caption, source=source, target=target)
         chosen = Session.of(**flags) if session is None else session
-        job = prepare(chosen, photo, plan or request, regions, seed=seed, work=work, watch=watch)
+        until = Watch(should_stop=watch.should_stop)  # the steps that are reported are those of the edit
+        job = prepare(chosen, photo, plan or request, regions, seed=seed, work=work, watch=until)
         return job.edit(watch) if output is None else job.run(output, watch=watch, gps=gps).result
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.checkpoint import load_state, run_digest, save_state
-from gas.errors import Interrupted, PluginBroken, ResultRefused, UsageError
+from gas.errors import PluginBroken, ResultRefused, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo_write
 from gas.picture.frame import Frame
@@ -68,7 +68,8 @@ def prepare(
     * given: the regions that the user drew, in pixels of the photograph; a box alone is enough. Only what is left open
       is looked for (`Session.ground`, which `required` is for).
     * seed: in [0, 2³¹); None: the session's, else a new one.
-    * watch: `should_stop` is asked before each stage; `on_stage` is told what begins.
+    * watch: is told the steps of the grounders, and asked before each stage and within grounding whether to stop;
+      `on_stage` is told what begins.
 
     UsageError (exit 2) and InputRefused (exit 3) before any backend is asked, where that can be known; Interrupted
     (exit 130) when told to stop; PluginBroken (exit 9) for a backend that changes the photograph in memory; the errors
@@ -84,8 +85,7 @@ def prepare(
     settings = session.settings
 
     def begin(stage: Stage, names: Sequence[str]) -> None:
-        if watch.should_stop():
-            raise Interrupted("stopped before the first step; nothing was written")
+        watch.check_stop()
         if on_stage is not None:
             on_stage(stage, ", ".join(names))
 
@@ -98,7 +98,7 @@ def prepare(
         plan = session.plan(edit_request)
         _refuse_written(photo, pixels, f"planner {settings.planner!r}")
     begin("ground", settings.grounders)
-    regions = session.ground(photo.pixels, plan, drawn, required=required)
+    regions = session.ground(photo.pixels, plan, drawn, required=required, watch=watch)
     looked = (
         any(not region.given for region in regions) or session.backend(EDITORS.plural, settings.editor).finds_regions
     )

@@ -169,7 +169,7 @@ def test_who_writes_into_the_photograph_is_named(monkeypatch: pytest.MonkeyPatch
     original = getattr(kind, method)
 
     def vandal(self: Any, first: Any, *more: Any) -> Any:
-        write(first.image if who == "planner" else first)
+        write(first if who == "editor" else first.image)
         return original(self, first, *more)
 
     monkeypatch.setattr(kind, method, vandal)
