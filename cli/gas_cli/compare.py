@@ -19,7 +19,7 @@ from gas.run.job import prepare
 from gas.run.output import check_picture, write_picture
 from gas_cli import flags as f
 from gas_cli.output import people, print_error, print_json, print_text, warn
-from gas_cli.progress import stage_line, step_bar, stoppable
+from gas_cli.progress import stages, step_bar, stoppable
 
 if TYPE_CHECKING:
     from gas.run.session import Session
@@ -65,8 +65,17 @@ def compare(
     needed = any(
         one.settings.grounded or one.backend("editors", one.settings.editor).needs_regions for one in sessions.values()
     )
-    with stage_line(console, show=not as_json) as begun:
-        job = prepare(first, read, asked, given, work=f.work_mode(work), required=needed, on_stage=begun)
+    with stages(console, show=not as_json) as shown:
+        job = prepare(
+            first,
+            read,
+            asked,
+            given,
+            work=f.work_mode(work),
+            required=needed,
+            on_stage=shown.begin,
+            watch=Watch(on_step=shown.step),
+        )
     warn(console, job.plan.warnings)
     columns, rows, failed = [("input", read.pixels)], [], []
     with stoppable(console) as stop:

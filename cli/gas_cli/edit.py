@@ -18,7 +18,7 @@ from gas.run.output import Output, check_picture, reserve_output, write_picture
 from gas.run.replay import again, drift, output_of, state_record
 from gas_cli import flags as f
 from gas_cli.output import people, print_json, warn
-from gas_cli.progress import forecast, previews, stage_line, step_bar, stoppable
+from gas_cli.progress import forecast, previews, stages, step_bar, stoppable
 from gas_cli.render import outside_lines
 
 if TYPE_CHECKING:
@@ -136,8 +136,10 @@ def _new_job(
     session = f.open_session(flags, options)
     asked = f.request_or_plan(plan, instructions, words)
     given = f.given_regions(photo.size, drawn, lambda text: warn(console, [text]))
-    with stage_line(console, show=not quiet) as begun:
-        job = prepare(session, photo, asked, given, work=f.work_mode(work), on_stage=begun)
+    with stages(console, show=not quiet) as shown:
+        job = prepare(
+            session, photo, asked, given, work=f.work_mode(work), on_stage=shown.begin, watch=Watch(on_step=shown.step)
+        )
     if job.plan.provenance.note and plan is None:
         console.print(job.plan.provenance.note, markup=False, soft_wrap=True)
     return job

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gas.errors import Interrupted
@@ -68,15 +69,29 @@ def stoppable(console: Console) -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
+class Stages:
+    """What is shown before the first step of an edit: the stage, who is asked, and the steps of long ones."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show, self._doing = show, ""
+
+    def begin(self, stage: str, names: str) -> None:
+        doing = {"plan": "planning", "ground": "looking for the things"}.get(stage, stage)
+        self._doing = f"{doing} ({names})" if names else doing
+        self._show(f"{self._doing} …")
+
+    def step(self, step: Step) -> None:
+        self._show(f"{self._doing}: {step.index} of {step.total} …")
+
+
 @contextmanager
-def stage_line(console: Console, show: bool) -> Iterator[Callable[[str, str], None]]:
-    """A callback `(stage, backends)` that says what is going on before the first step, on a terminal only."""
+def stages(console: Console, show: bool) -> Iterator[Stages]:
+    """Stages shown in one line, on a terminal only."""
     if not show or not sys.stderr.isatty():
-        yield lambda stage, names: None
+        yield Stages(lambda text: None)
         return
-    doing = {"plan": "planning", "ground": "looking for the things"}
     with console.status("") as status:
-        yield lambda stage, names: status.update(f"{doing.get(stage, stage)}{f' ({names})' if names else ''} …")
+        yield Stages(lambda text: status.update(escape(text)))
 
 
 @contextmanager
