@@ -52,25 +52,24 @@ class TextToImageEditor(Editor):
 def refuse_same_prompts(model: StableDiffusion, pairs: Iterable[tuple[str | None, str]]) -> None:
     """ResultRefused (exit 11) when the model sees the same words in the source and the target of every one of `pairs`:
     nothing is left to edit by. A pair without a source says nothing; without any pair nothing is refused."""
-    pairs = [(source, target) for source, target in pairs if source is not None]
-    if not pairs or any(_seen(model, source) != _seen(model, target) for source, target in pairs):
+    told = [(source, target) for source, target in pairs if source is not None]
+    if not told or any(_seen(model, source) != _seen(model, target) for source, target in told):
         return
-    source, target = pairs[0]
+    source, target = told[0]
     before, after = (model.dropped_words(prompt).split() for prompt in (source, target))
     if before != after:
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
         unseen = " ".join(after[common:] or before[common:])
         raise ResultRefused(
             f"an edit of nothing: the prompts differ only in words that the model does not see: {unseen[:60]!r}",
-            f"shorten them: it sees {model.max_tokens} tokens",
+            "shorten the prompts, or name first what shall change",
         )
     raise ResultRefused(
-        f"an edit of nothing: to the model the prompts before and after are the same, {source[:60]!r}",
+        f"an edit of nothing: the prompts before and after are the same, {source[:60]!r}",
         "say otherwise what shall be there",
     )
 
 
-def _seen(model: StableDiffusion, prompt: str) -> list[int]:
-    """The tokens of a prompt that the text encoder is given."""
-    tokens: list[int] = model.tokenizer(prompt, truncation=True, max_length=model.max_tokens).input_ids
-    return tokens
+def _seen(model: StableDiffusion, prompt: str) -> list[str]:
+    """The words of a prompt that the model sees, all of each."""
+    return prompt.removesuffix(model.dropped_words(prompt)).split()
