@@ -32,7 +32,7 @@ _HOME = {
     "Subtask": "gas.types",
     "Suite": "gas.suites",
     "Watch": "gas.interfaces",
-    "edit": "gas.run.session",
+    "edit": "gas.run.edit",
     "hookimpl": "gas.backends.hookspecs",
 }
 __all__ = [
@@ -68,8 +68,9 @@ if TYPE_CHECKING:
     from gas.backends.spec import BackendSpec
     from gas.errors import GasError
     from gas.interfaces import Edited, EditJob, Editor, Grounder, GroundJob, Options, Planner, Step, Watch
+    from gas.run.edit import edit
     from gas.run.result import EditResult
-    from gas.run.session import Session, edit
+    from gas.run.session import Session
     from gas.runtime import Runtime
     from gas.suites import Suite
     from gas.types import EditPlan, EditRequest, Region, Subtask

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -17,12 +18,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from gas import locks
 from gas.errors import GasError, InputRefused, OutOfResources, UsageError
 from gas.remedies import Remedy, Setting
 
 MAX_SLUG = 60
 # Names that Windows gives to devices, whatever follows the first full stop.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in "0123456789¹²³")}
+TEMPORARY = ".gas-tmp"
+"""Last part of the names of files that are being written: `.NAME.0123456789ab.gas-tmp`."""
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -37,21 +41,18 @@ def atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     The bytes go to a new file in the same folder, which is flushed to the disk and then renamed, so that whatever
     happens `path` is the old file, the new one, or absent. Without `overwrite` an existing file stays and OutputExists
     (exit 2) is raised, also when it appears meanwhile. OutOfResources (exit 7) when the disk is full, UsageError (exit
-    2) when the folder is missing or may not be written to.
+    2) as `check_target`. What a process that was killed leaves behind is removed by `gas.reserve.remove_abandoned`.
     """
-    path = _target(path)
-    if not overwrite:
-        refuse_existing([path])
-    with _explained(path):
-        temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
-        # Not tempfile: its files are 0o600, which would make outputs that nobody else can read.
-        opened = temporary.open("x+b")
+    path = real_path(path)
+    check_target(path, overwrite=overwrite)
+    with explained(path):
+        temporary, opened, lock = _open_temporary(path)
     try:
-        with _explained(path), opened as stream:
+        with explained(path), opened as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        with _explained(path):
+        with explained(path):
             if overwrite:
                 os.replace(temporary, path)
             else:
@@ -60,6 +61,8 @@ def atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
+        if lock is not None:
+            os.close(lock)
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
@@ -148,19 +151,21 @@ def unique_names(stems: Sequence[str], suffix: str) -> list[str]:
     return out
 
 
-def name_beside(path: Path, suffix: str, *, folder: Path | None = None, tag: str = "edited") -> Path:
-    """A new name beside `path` that no file has yet: `photo-edited.png`, `photo-edited-2.png`, ...
+def names_beside(path: Path, suffix: str, *, folder: Path | None = None, tag: str = "edited") -> Iterator[Path]:
+    """Names beside `path`, without end: `photo-edited.png`, `photo-edited-2.png`, ...
 
-    `suffix` is the extension with its full stop; `folder` another folder to look in.
+    `suffix` is the extension with its full stop; `folder` another folder.
     """
     folder = path.parent if folder is None else folder
-    stem = path.stem[:200]
-    number = 1
-    while True:
-        name = f"{stem}-{tag}{suffix}" if number == 1 else f"{stem}-{tag}-{number}{suffix}"
-        if not os.path.lexists(folder / name):
-            return folder / name
-        number += 1
+    stem = f"{path.stem[:200]}-{tag}"
+    yield folder / f"{stem}{suffix}"
+    for number in itertools.count(2):
+        yield folder / f"{stem}-{number}{suffix}"
+
+
+def name_beside(path: Path, suffix: str, *, folder: Path | None = None, tag: str = "edited") -> Path:
+    """The first of `names_beside` that no file has yet."""
+    return next(name for name in names_beside(path, suffix, folder=folder, tag=tag) if not os.path.lexists(name))
 
 
 def check_output_name(path: Path) -> Path:
@@ -186,13 +191,22 @@ def check_output_name(path: Path) -> Path:
 
 def make_folder(folder: Path) -> None:
     """Makes a folder and its parents. UsageError (exit 2) when that is not possible."""
-    with _explained(folder):
+    with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 _OVERWRITE = Remedy(
     "overwrite", "choose another name, or allow it with {overwrite}", overwrite=Setting("overwrite", True)
 )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses, before anything is computed, what `make_folder` would refuse; nothing is made."""
+    there = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise UsageError(f"{folder}: cannot be made: {there} is no folder", "choose another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder}: cannot be written to: {there} may not be changed", "choose another folder")
 
 
 def refuse_existing(paths: Sequence[Path]) -> None:
@@ -202,9 +216,68 @@ def refuse_existing(paths: Sequence[Path]) -> None:
             raise OutputExists(f"{path}: is there already", _OVERWRITE)
 
 
-def _target(path: Path) -> Path:
+def check_target(path: Path, *, overwrite: bool = False) -> None:
+    """Refuses, before anything is computed, what writing the file `path` would refuse.
+
+    OutputExists (exit 2) when something is there, unless it is a regular file and `overwrite` is set. UsageError (exit
+    2) when the folder is missing or may not be written to: it is never made, for a wrong name would go unnoticed.
+    """
+    if not overwrite:
+        refuse_existing([path])
+    path = real_path(path)
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is not a file that could be replaced", "choose another name")
+    folder = path.parent
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "there is no such folder"
+        raise UsageError(f"{path}: cannot be written: {folder}: {what}", "make the folder first, or choose another")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{path}: cannot be written: {folder} may not be written to", "choose another folder")
+
+
+def refuse_same(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """UsageError (exit 2) for an output that is one of the inputs, or another output, under whatever name.
+
+    Links, hard links and other spellings of a name are seen through. What is made from a file cannot replace it: the
+    record would speak of an input that is gone.
+    """
+    for number, output in enumerate(outputs):
+        for other in inputs:
+            if _is_same(output, other):
+                same = "itself" if output == other else other
+                raise UsageError(f"{output}: is the input {same}", "choose another name for the output")
+        if any(_is_same(output, other) for other in outputs[:number]):
+            raise UsageError(f"{output}: two outputs have this name", "choose another name for one of them")
+
+
+def real_path(path: Path) -> Path:
     """Where the bytes really go: through a link to its target, since renaming onto a link would replace the link."""
     return Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them is not there yet
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _open_temporary(path: Path) -> tuple[Path, BinaryIO, int | None]:
+    """A new file beside `path`, open and locked, and the descriptor that holds the lock: the file is in use until that
+    is closed. None where nothing can be locked."""
+    while True:
+        temporary = path.with_name(f".{path.name[:20]}.{secrets.token_hex(6)}{TEMPORARY}")
+        # Not tempfile: its files are 0o600, which would make outputs that nobody else can read.
+        stream = temporary.open("x+b")
+        if os.name == "nt":  # nobody can remove a file that is open there, and nobody can rename it either
+            return temporary, stream, None
+        try:
+            # Somebody may have taken it for abandoned between the two calls, and removed it.
+            if locks.hold(stream.fileno()) and locks.is_named(stream.fileno(), temporary):
+                return temporary, stream, os.dup(stream.fileno())
+        except OSError:
+            return temporary, stream, None
+        stream.close()
 
 
 def _move_to_new(temporary: Path, path: Path) -> None:
@@ -238,7 +311,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
+    """Within it, what the system says against writing `path` becomes the error that it means."""
     try:
         yield
     except GasError:

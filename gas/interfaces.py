@@ -120,6 +120,8 @@ class Edited:
     """What an editor returns: the raw edited image, same size as the job's, before anything is pasted back.
 
     `mask` is where the edit is to be pasted (None: the union of the job's regions, or everywhere when there are none).
+    `unedited` is what the editor would return had it changed nothing, where that is not the job's image itself: what
+    comes back from its model's latent. It shows whether anything was edited; an edit of nothing is refused.
     `stopped` says that the run was interrupted before its end. `log` holds plain JSON values: what was measured.
     """
 
@@ -127,6 +129,7 @@ class Edited:
     mask: Mask | None = None
     stopped: bool = False
     log: Mapping[str, Any] = field(default_factory=dict)
+    unedited: Image | None = None
 
 
 # --- backends ---------------------------------------------------------------------------------------------------------

@@ -142,9 +142,39 @@ def test_killed_at_any_moment_the_file_is_the_old_one_or_the_new_one(tmp_path):
     assert seen, "no child came as far as writing a file"
 
 
-def test_a_missing_or_forbidden_folder_is_named(tmp_path):
-    with pytest.raises(UsageError, match="No such file or directory"):
+def test_a_missing_or_forbidden_folder_is_named(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="nowhere: there is no such folder"):
         files.write_bytes(tmp_path / "nowhere" / "a.bin", b"")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UsageError, match="file: is no folder"):
+        files.write_bytes(tmp_path / "file" / "a.bin", b"")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may be run by root, who may write everywhere
+    with pytest.raises(UsageError, match="may not be written to"):
+        files.check_target(tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_only_a_file_is_ever_replaced(tmp_path, make):
+    make(tmp_path / "there")
+    with pytest.raises(files.OutputExists):
+        files.write_bytes(tmp_path / "there", b"")
+    with pytest.raises(UsageError, match="not a file that could be replaced"):
+        files.write_bytes(tmp_path / "there", b"", overwrite=True)
+    assert not (tmp_path / "there").is_file()
+
+
+def test_an_output_that_is_an_input_is_known_by_any_name(tmp_path):
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"photo")
+    (tmp_path / "link.png").symlink_to(photo)
+    os.link(photo, tmp_path / "hard.png")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    files.refuse_same([tmp_path / "out.png", tmp_path / "Photo.png"], [photo, tmp_path / "missing.png"])
+    for name in (photo, tmp_path / "link.png", tmp_path / "hard.png", tmp_path / "folder" / "photo.png"):
+        with pytest.raises(UsageError, match="is the input"):
+            files.refuse_same([tmp_path / "out.png", name], [photo])
+    with pytest.raises(UsageError, match="two outputs have this name"):
+        files.refuse_same([tmp_path / "out.png", tmp_path / "folder" / "out.png"], [photo])
 
 
 def test_only_regular_files_are_opened(tmp_path):

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas import files
+from gas.backends.roles import EDITORS
 from gas.errors import GasError, Interrupted, UsageError
+from gas.interfaces import Watch
 from gas.picture import overlay
 from gas.picture import photo as photos
 from gas.picture.blend import outside_difference
-from gas.run import job as workflow
-from gas.run.session import new_seed
+from gas.run.job import prepare
+from gas.run.output import check_picture, write_picture
 from gas_cli import flags as f
 from gas_cli.output import people, print_error, print_json, print_text, warn
-from gas_cli.progress import step_bar, stoppable
+from gas_cli.progress import stages, step_bar, stoppable
 
 if TYPE_CHECKING:
     from gas.run.session import Session
@@ -44,34 +47,43 @@ def compare(
     read = photos.read(picture)
     warn(console, read.warnings)
     out = out or files.name_beside(picture, ".png", tag="compared")
-    if not overwrite:
-        files.refuse_existing([out])
+    check_picture(out, overwrite=overwrite)
+    files.refuse_same([out], [path for path in (picture, plan) if path is not None])
     known = [f.entrant(name)[0] for name in editors]
-
-    def open_session(name: str) -> Session:
+    sessions: dict[str, Session] = {}
+    for name in editors:
         editor, grounded = f.entrant(name)
         own = flags if grounded is None else {**flags, "grounded": grounded}
-        return f.open_session({**own, "editor": editor}, f.options_for(editor, known, options))
-
-    sessions = {name: open_session(name) for name in editors}
+        session = f.open_session({**own, "editor": editor}, f.options_for(editor, known, options))
+        session.check(EDITORS)
+        sessions[name] = session
     first = sessions[editors[0]]
-    seed = new_seed() if first.settings.seed is None else first.settings.seed
-    made = f.the_plan(first, read.pixels, plan, instructions, seed, words)
-    warn(console, made.warnings)
+    for session in sessions.values():
+        session.runtime = first.runtime  # one copy of every network
+    asked = f.request_or_plan(plan, instructions, words)
     given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
     needed = any(
         one.settings.grounded or one.backend("editors", one.settings.editor).needs_regions for one in sessions.values()
     )
-    regions = first.ground(read.pixels, made, given, required=needed)
+    with stages(console, show=not as_json) as shown:
+        job = prepare(
+            first,
+            read,
+            asked,
+            given,
+            work=f.work_mode(work),
+            required=needed,
+            on_stage=shown.begin,
+            watch=Watch(on_step=shown.step),
+        )
+    warn(console, job.plan.warnings)
     columns, rows, failed = [("input", read.pixels)], [], []
     with stoppable(console) as stop:
         for name, session in sessions.items():
-            session.runtime = first.runtime  # one copy of every network
             began = time.perf_counter()
             try:
                 with step_bar(console, name, show=not as_json) as bar:
-                    watch = workflow.Watch(on_step=bar, should_stop=stop)
-                    result = session.edit(read.pixels, made, regions, seed=seed, work=f.work_mode(work), watch=watch)
+                    result = replace(job, session=session).edit(Watch(on_step=bar, should_stop=stop))
             except Interrupted as error:  # while models were loaded: the others would have to load theirs too
                 failed.append(error)
                 break
@@ -81,7 +93,7 @@ def compare(
                 rows.append({"editor": name, "grounded": session.settings.grounded, "error": error.message})
                 continue
             seconds = time.perf_counter() - began
-            outside = outside_difference(read.pixels, result.image, result.mask)
+            outside = outside_difference(read.pixels, result.image, result.asked)
             columns.append((name.replace("+", " + "), result.image))
             rows.append(
                 {
@@ -96,10 +108,10 @@ def compare(
                 break
     if len(columns) == 1:
         raise failed[0]
-    workflow.write_picture(out, overlay.strip(columns), overwrite=overwrite)
-    console.print(f"wrote {out}, seed {seed}", markup=False, soft_wrap=True)
+    write_picture(out, overlay.strip(columns), overwrite=overwrite)
+    console.print(f"wrote {out}, seed {job.seed}", markup=False, soft_wrap=True)
     if as_json:
-        print_json("compare", {"output": str(out), "seed": seed, "editors": rows})
+        print_json("compare", {"output": str(out), "seed": job.seed, "editors": rows})
     else:
         for row in rows:
             print_text(f"{row['editor']}: " + (row.get("error") or f"{row['seconds']:.1f} s"))

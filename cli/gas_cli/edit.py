@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from gas import files
 from gas.errors import Interrupted, UsageError
+from gas.interfaces import Watch
 from gas.picture import photo as photos
-from gas.picture import photo_write
 from gas.remedies import Command, Remedy
-from gas.run import job as workflow
 from gas.run import record as records
-from gas.run.session import new_seed
+from gas.run.job import PhotoJob, WrittenEdit, prepare
+from gas.run.output import Output, check_picture, reserve_output, write_picture
+from gas.run.replay import again, drift, output_of, state_record
 from gas_cli import flags as f
 from gas_cli.output import people, print_json, warn
-from gas_cli.progress import forecast, previews, step_bar, stoppable
+from gas_cli.progress import forecast, previews, stages, step_bar, stoppable
+from gas_cli.render import outside_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,26 +53,28 @@ def edit(
     console = people()
     photo = photos.read(picture)
     warn(console, photo.warnings)
-    if resume is None:
-        job = _new_job(console, photo, instructions, flags, options, plan, words, drawn, work)
-    else:
-        then, state = workflow.state_record(resume)
-        job = workflow.again(
-            then, photo, lambda recorded: f.open_session(flags, options, recorded=recorded), resume=state
-        )
-        out = out or state.with_name(state.name.removesuffix(workflow.SUFFIX))
-        overwrite = True
-    warn(console, job.plan.warnings)
-    out = out or photo_write.default_output(photo, picture)
-    finished, signal = _run(console, job, out, preview_every, save_maps, gps, overwrite, quiet=as_json)
-    if save_raw is not None:
-        workflow.write_picture(save_raw, finished.result.raw, overwrite=overwrite)
-    if save_layer is not None:
-        from gas.run.layer import edit_layer
+    unfinished = None if resume is None else state_record(resume)
+    if unfinished is not None:
+        own = output_of(unfinished[1])
+        out = out or own
+        overwrite = overwrite or out == own  # what a run resumes is its own to replace
+    with reserve_output(photo, out, overwrite=overwrite) as output:
+        _check_more(output, [picture, plan], [save_raw, save_layer], save_maps, overwrite)
+        if unfinished is not None:
+            record, state = unfinished
+            job = again(record, photo, lambda recorded: f.open_session(flags, options, recorded=recorded), resume=state)
+        else:
+            job = _new_job(console, photo, instructions, flags, options, plan, words, drawn, work, quiet=as_json)
+        warn(console, job.plan.warnings)
+        done, signal = _run(console, job, output, preview_every, save_maps, gps, quiet=as_json)
+        if save_raw is not None:
+            write_picture(save_raw, done.result.raw, overwrite=overwrite)
+        if save_layer is not None:
+            from gas.run.layer import edit_layer
 
-        workflow.write_picture(save_layer, edit_layer(finished.result), overwrite=overwrite)
-    _report(console, finished, as_json, "edit")
-    _raise_if_stopped(finished, picture, signal)
+            write_picture(save_layer, edit_layer(done.result), overwrite=overwrite)
+    _report(console, done, as_json, "edit")
+    _raise_if_stopped(done, picture, signal)
 
 
 def replay(
@@ -85,18 +89,35 @@ def replay(
             Remedy("edit_anew", "for another editor: {edit}", edit=Command("edit")),
         )
     photo = photos.read(picture or output.with_name(then.input.name))
-    job = workflow.again(then, photo, lambda recorded: f.open_session(flags, recorded=recorded))
     out = out or files.name_beside(output, output.suffix, tag="replayed")
-    finished, signal = _run(console, job, out, None, None, False, overwrite, quiet=as_json)
-    drifted = workflow.drift(then, finished.record)
-    with files.open_regular(finished.written.path) as stream:
+    with reserve_output(photo, out, overwrite=overwrite) as reserved:
+        job = again(then, photo, lambda recorded: f.open_session(flags, recorded=recorded))
+        done, signal = _run(console, job, reserved, None, None, False, quiet=as_json)
+    drifted = drift(then, done.record)
+    with files.open_regular(done.written.path) as stream:
         same = then.file is not None and files.sha256(stream) == then.file.sha256
     for sentence in drifted:
         console.print(f"drifted: {sentence}", markup=False)
     if then.file is not None:
         console.print("the same bytes as before" if same else "not the same bytes as before")
-    _report(console, finished, as_json, "replay", same_bytes=same, drift=drifted)
-    _raise_if_stopped(finished, picture or output, signal)
+    _report(console, done, as_json, "replay", same_bytes=same, drift=drifted)
+    _raise_if_stopped(done, picture or output, signal)
+
+
+def _check_more(
+    output: Output,
+    inputs: Sequence[Path | None],
+    pictures: Sequence[Path | None],
+    folder: Path | None,
+    overwrite: bool,
+) -> None:
+    """Refuses before the work what writing the other files that were asked for would refuse after it."""
+    named = [path for path in pictures if path is not None]
+    for path in named:
+        check_picture(path, overwrite=overwrite)
+    files.refuse_same([output.path, *named], [path for path in inputs if path is not None])
+    if folder is not None:
+        files.check_folder(folder)
 
 
 def _new_job(
@@ -109,67 +130,51 @@ def _new_job(
     words: f.Words,
     drawn: f.Drawn,
     work: str,
-) -> workflow.PhotoJob:
+    *,
+    quiet: bool,
+) -> PhotoJob:
     session = f.open_session(flags, options)
-    settings = session.settings
-    seed = new_seed() if settings.seed is None else settings.seed
-    made = f.the_plan(session, photo.pixels, plan, instructions, seed, words)
-    if made.provenance.note and plan is None:
-        console.print(made.provenance.note, markup=False, soft_wrap=True)
-    regions = session.ground(photo.pixels, made, f.given_regions(photo.size, drawn, lambda text: warn(console, [text])))
-    looked = any(not region.given for region in regions) or session.backend("editors", settings.editor).finds_regions
-    return workflow.PhotoJob(
-        session=session,
-        photo=photo,
-        plan=made,
-        regions=regions,
-        seed=seed,
-        work=f.work_mode(work),
-        asked=records.Asked() if plan else f.asked(instructions, words),
-        planner=None if plan else workflow.used(session, "planners", settings.planner),
-        grounders=tuple(workflow.used(session, "grounders", name) for name in settings.grounders if looked),
-    )
+    asked = f.request_or_plan(plan, instructions, words)
+    given = f.given_regions(photo.size, drawn, lambda text: warn(console, [text]))
+    with stages(console, show=not quiet) as shown:
+        job = prepare(
+            session, photo, asked, given, work=f.work_mode(work), on_stage=shown.begin, watch=Watch(on_step=shown.step)
+        )
+    if job.plan.provenance.note and plan is None:
+        console.print(job.plan.provenance.note, markup=False, soft_wrap=True)
+    return job
 
 
 def _run(
     console: Console,
-    job: workflow.PhotoJob,
-    out: Path,
+    job: PhotoJob,
+    out: Output,
     preview_every: int | None,
     save_maps: Path | None,
     gps: bool,
-    overwrite: bool,
     *,
     quiet: bool,
-) -> tuple[workflow.Finished, int]:
+) -> tuple[WrittenEdit, int]:
     """The finished edit, and the number of the signal that stopped it (0: none)."""
-    if not overwrite:
-        job.refuse_existing(out)
     if save_maps is not None:
         files.make_folder(save_maps)
     console.print(_preflight(job), markup=False, soft_wrap=True)
 
     def write_preview(index: int, image: Image) -> None:
-        workflow.write_picture(out.with_name(f"{out.stem}-step{index:05d}.png"), image)
+        write_picture(out.path.with_name(f"{out.path.stem}-step{index:05d}.png"), image)
 
     def write_map(name: str, values: Mask) -> None:
         assert save_maps is not None
-        workflow.write_picture(save_maps / f"{files.slug(name)}.png", values)
+        write_picture(save_maps / f"{files.slug(name)}.png", values)
 
     with stoppable(console) as stop, step_bar(console, job.session.settings.editor, show=not quiet) as bar:
         shown = [bar, forecast(console), *([previews(preview_every, write_preview)] if preview_every else [])]
-        finished = job.run(
-            out,
-            on_step=_each(shown),
-            should_stop=stop,
-            save_map=write_map if save_maps else None,
-            gps=gps,
-            overwrite=overwrite,
-        )
-    return finished, stop.signal
+        watch = Watch(on_step=_each(shown), should_stop=stop, save_map=write_map if save_maps else None)
+        done = job.run(out, watch=watch, gps=gps)
+    return done, stop.signal
 
 
-def _preflight(job: workflow.PhotoJob) -> str:
+def _preflight(job: PhotoJob) -> str:
     """What is about to run, in one line."""
     settings, runtime, count = job.session.settings, job.session.runtime, len(job.plan.subtasks)
     # An editor that does without torch is not made to import it for the sake of this line.
@@ -188,10 +193,10 @@ def _each(callbacks: Sequence[Callable[[Step], None]]) -> Callable[[Step], None]
     return call
 
 
-def _report(console: Console, finished: workflow.Finished, as_json: bool, command: str, **more: Any) -> None:
-    written, record = finished.written, finished.record
+def _report(console: Console, done: WrittenEdit, as_json: bool, command: str, **more: Any) -> None:
+    written, record = done.written, done.record
     warn(console, written.warnings)
-    console.print(f"wrote {written.path}, record {finished.record_path.name}", markup=False, soft_wrap=True)
+    console.print(f"wrote {written.path}, record {done.record_path.name}", markup=False, soft_wrap=True)
     for index, subtask in enumerate(record.plan.subtasks):
         change = record.measured.inside[index]
         console.print(
@@ -200,30 +205,36 @@ def _report(console: Console, finished: workflow.Finished, as_json: bool, comman
             markup=False,
             soft_wrap=True,
         )
-    if record.regions or not finished.result.mask.all():
-        outside = written.outside
-        exact = "bit for bit the input's" if outside.max == 0 else f"differs by {outside.max:g} at most of 255"
-        hint = "" if written.exact else "; PNG keeps them exactly"
-        console.print(f"  outside the regions: {exact}{hint if outside.max else ''}", markup=False, soft_wrap=True)
-    warn(console, finished.result.log.get("notes", ()))
+    for line in outside_lines(record):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+    warn(console, done.result.log.get("notes", ()))
     if as_json:
+        assert record.file is not None  # a record that was written beside its file
         print_json(
             command,
             {
                 "output": str(written.path),
-                "record": str(finished.record_path),
-                "stopped": finished.result.stopped,
+                "record": str(done.record_path),
+                "stopped": done.result.stopped,
                 "seed": record.seed,
-                "outside": {"max": written.outside.max, "mean": written.outside.mean},
+                "outside": {
+                    "max": record.file.outside_max,
+                    "mean": record.file.outside_mean,
+                    "beyond": record.file.beyond,
+                },
                 "inside": list(record.measured.inside),
-                "log": dict(finished.result.log),
+                "log": dict(done.result.log),
                 **more,
             },
         )
 
 
-def _raise_if_stopped(finished: workflow.Finished, photo_path: Path, signal: int) -> None:
-    if not finished.result.stopped:
+def _raise_if_stopped(done: WrittenEdit, photo_path: Path, signal: int) -> None:
+    if not done.result.stopped:
         return
-    how = f"go on with: gas edit {photo_path} --resume {finished.state}" if finished.state else ""
-    raise Interrupted(f"stopped early; {finished.written.path} has the latest state", how, signal=signal)
+    how: str | Remedy = ""
+    if done.state is not None:
+        how = Remedy(
+            "resume", "resume it: {command}", command=Command("edit", str(photo_path), "--resume", str(done.state))
+        )
+    raise Interrupted(f"stopped early; {done.written.path} has the latest state", how, signal=signal or 2)

@@ -12,10 +12,10 @@ import typer
 from gas.errors import UsageError
 
 if TYPE_CHECKING:
-    from gas.run.record import Asked
+    from gas.run.record import Request
     from gas.run.session import Session, WorkMode
     from gas.settings.settings import Settings
-    from gas.types import EditPlan, EditRequest, Image, Region
+    from gas.types import EditPlan, Region
 
 _CHOICE = "Choosing backends"
 _REGION = "Regions by hand"
@@ -145,45 +145,28 @@ def open_session(
     return Session(settle(given), registry)
 
 
-def the_plan(
-    session: Session, image: Image, plan: Path | None, instructions: Sequence[str], seed: int, words: Words
-) -> EditPlan:
-    """The plan in the file, or the one that the session's planner makes of the request.
-
-    UsageError when nothing is asked for, or both ways.
-    """
-    if plan is not None:
-        if any(text.strip() for text in instructions) or words[1] is not None or words[2] is not None:
-            raise UsageError("a plan file and a request are given", "give one of them; a plan can be edited by hand")
-        from gas.plan.file import read_plan
-
-        return read_plan(plan)
-    return session.plan(edit_request(image, instructions, seed, words))
-
-
-def edit_request(image: Image, instructions: Sequence[str], seed: int, words: Words) -> EditRequest:
-    """What the user asks for. UsageError when it is nothing, or half of two whole prompts."""
-    from gas.types import EditRequest
+def request(instructions: Sequence[str], words: Words) -> Request:
+    """What the user asks for, in words."""
+    from gas.run.record import Request
 
     caption, source, target = words
-    if not (any(text.strip() for text in instructions) or source is not None or target is not None):
-        raise UsageError("nothing is asked for", 'give an instruction such as "make the dog a tiger", or --plan FILE')
-    if (source is None) != (target is None):
-        raise UsageError("--source and --target belong together", "give both, or an instruction")
-    return EditRequest(image, joined(instructions), seed, caption, source, target)
+    return Request(instruction=joined(instructions), caption=caption, source=source, target=target)
+
+
+def request_or_plan(plan: Path | None, instructions: Sequence[str], words: Words) -> Request | EditPlan:
+    """The plan in the file, or what the user asks for. UsageError when both are given."""
+    if plan is None:
+        return request(instructions, words)
+    if any(text.strip() for text in instructions) or words[1] is not None or words[2] is not None:
+        raise UsageError("a plan file and a request are given", "give one of them; a plan can be edited by hand")
+    from gas.plan.file import read_plan
+
+    return read_plan(plan)
 
 
 def joined(instructions: Sequence[str]) -> str:
     """Several instructions as one request."""
     return "; ".join(text.strip() for text in instructions if text.strip())
-
-
-def asked(instructions: Sequence[str], words: Words) -> Asked:
-    """What the user asked for, for the record."""
-    from gas.run.record import Asked
-
-    caption, source, target = words
-    return Asked(instruction=joined(instructions), caption=caption, source=source, target=target)
 
 
 def given_regions(size: tuple[int, int], drawn: Drawn, warn: Callable[[str], None]) -> list[Region]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from gas import files
 from gas.errors import InputRefused, UsageError
 from gas.picture import photo as photos
 from gas.picture import photo_write
@@ -35,10 +36,11 @@ def place(
     console = people()
     photo, pasted = photos.read(picture), photos.read(layer)
     warn(console, photo.warnings)
+    out = out or photo_write.default_output(photo, picture)
+    files.refuse_same([out], [picture, layer])
     if pasted.alpha is None:
         raise InputRefused(f"{layer.name} has no transparency, so it is no layer", "gas edit --save-layer writes one")
     image, mask = layers.place(photo.pixels, np.dstack([pasted.pixels, pasted.alpha]), move=by, scale=scale)
-    out = out or photo_write.default_output(photo, picture)
     written = photo_write.write(photo, out, image, mask, gps=gps, overwrite=overwrite)
     warn(console, written.warnings)
     console.print(f"wrote {written.path}", markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gas.errors import Interrupted
@@ -66,6 +67,31 @@ def stoppable(console: Console) -> Iterator[Stop]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+class Stages:
+    """What is shown before the first step of an edit: the stage, who is asked, and the steps of long ones."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show, self._doing = show, ""
+
+    def begin(self, stage: str, names: str) -> None:
+        doing = {"plan": "planning", "ground": "looking for the things"}.get(stage, stage)
+        self._doing = f"{doing} ({names})" if names else doing
+        self._show(f"{self._doing} …")
+
+    def step(self, step: Step) -> None:
+        self._show(f"{self._doing}: {step.index} of {step.total} …")
+
+
+@contextmanager
+def stages(console: Console, show: bool) -> Iterator[Stages]:
+    """Stages shown in one line, on a terminal only."""
+    if not show or not sys.stderr.isatty():
+        yield Stages(lambda text: None)
+        return
+    with console.status("") as status:
+        yield Stages(lambda text: status.update(escape(text)))
 
 
 @contextmanager

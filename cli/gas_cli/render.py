@@ -28,8 +28,9 @@ def plan_table(plan: EditPlan) -> Table:
     return table
 
 
-def describe_record(record: Record, defaults: Mapping[str, Any]) -> Iterator[str]:
-    """What a record says, a line for each fact; of the editor's options those that are not the `defaults`."""
+def describe_record(record: Record, defaults: Mapping[str, Any], encoded: str = "") -> Iterator[str]:
+    """What a record says, a line for each fact; of the editor's options those that are not the `defaults`. `encoded`
+    as in `outside_lines`."""
     yield f"made by gas {record.gas} from {record.input.name} ({record.input.size[0]}x{record.input.size[1]})"
     if record.asked.instruction:
         yield f"asked: {record.asked.instruction}"
@@ -61,8 +62,38 @@ def describe_record(record: Record, defaults: Mapping[str, Any]) -> Iterator[str
         yield f"model: {model.id}" + (f" @ {model.revision}" if model.revision else "")
     native, size = record.frame.native, record.frame.size
     yield f"worked on {size[0]}x{size[1]} of {native[0]}x{native[1]} ({record.work})"
-    yield f"outside the regions: differs by {record.measured.outside_max:g} at most of 255"
+    yield from outside_lines(record, encoded)
     if record.stopped:
         yield "stopped before its end"
     if record.left_out:
         yield f"left out of the picture, in the file beside it: {', '.join(record.left_out)}"
+
+
+def outside_lines(record: Record, encoded: str = "") -> Iterator[str]:
+    """How far the file differs from the input where no change was asked for, in the one wording of all commands.
+
+    A record that is only in the picture itself was made before that was written. `encoded` is then the format that has
+    changed it since ("": none has).
+    """
+    file, editor = record.file, record.editor.name
+    if not record.regions and file is not None and file.edited == 1:
+        yield "no regions: the whole picture was edited"
+        return
+    place = "outside the regions"
+    if not record.regions:
+        share = f" ({_percent(file.edited)} of the picture)" if file is not None and file.edited is not None else ""
+        place = f"outside the place that {editor} chose{share}"
+    beyond = file.beyond if file is not None else None
+    largest = record.measured.outside_max if file is None else file.outside_max
+    what = "bit for bit the input's" if largest == 0 else f"differs by {largest:g} at most of 255"
+    if file is None and encoded:
+        what += f", before it became {encoded}; what was measured on the file is in the .gas.json file"
+    elif file is not None and largest and not file.exact and not beyond:
+        what += "; PNG keeps them exactly"
+    yield f"{place}: {what}"
+    if beyond:
+        yield f"{editor} edited {_percent(beyond)} of the picture beyond the regions"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.0005 else "less than 0.1 %"

@@ -37,15 +37,17 @@ def plan(
     from gas.plan import file as plans
 
     console = people()
-    if out is not None and not overwrite:
-        files.refuse_existing([out])
+    for path in (out, save_reply):
+        if path is not None:
+            files.check_target(path, overwrite=overwrite)
+    files.refuse_same([path for path in (out, save_reply) if path is not None], [picture])
     read = photo.read(picture)
     session = f.open_session(flags, options, role=PLANNERS.plural)
     if dry_run:
-        _dry_run(session, f.edit_request(read.pixels, instructions, 0, words), as_json)
+        _dry_run(session, f.request(instructions, words).of(read.pixels, 0), as_json)
         return
     try:
-        made = f.the_plan(session, read.pixels, None, instructions, session.settings.seed or 0, words)
+        made = session.plan(f.request(instructions, words).of(read.pixels, session.settings.seed or 0))
     except PlanUnreadable as error:
         if save_reply is not None and error.reply is not None:
             files.write_text(save_reply, error.reply, overwrite=overwrite)
@@ -86,24 +88,27 @@ def ground(
     from gas import files
     from gas.interfaces import Watch
     from gas.picture import overlay, photo
-    from gas.regions.folder import save_regions
-    from gas.run import job as workflow
+    from gas.regions.folder import INDEX, save_regions
+    from gas.run.output import write_picture
+    from gas.run.record import Request
 
     console = people()
+    folder = out or picture.with_name(f"{picture.stem}-regions")
+    look = folder / "overlay.png"
+    files.check_folder(folder)
+    if not overwrite:
+        files.refuse_existing([look, folder / INDEX])
     read = photo.read(picture)
     session = f.open_session(flags, options, role=GROUNDERS.plural)
-    made = f.the_plan(session, read.pixels, plan, instructions, session.settings.seed or 0, words)
+    asked = f.request_or_plan(plan, instructions, words)
+    made = session.plan(asked.of(read.pixels, session.settings.seed or 0)) if isinstance(asked, Request) else asked
     warn(console, [*read.warnings, *made.warnings])
     given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
     with stoppable(console) as stop, step_bar(console, "looking", show=not as_json) as bar:
         found = session.ground(read.pixels, made, given, required=True, watch=Watch(on_step=bar, should_stop=stop))
-    folder = out or picture.with_name(f"{picture.stem}-regions")
     files.make_folder(folder)
-    look = folder / "overlay.png"
-    if not overwrite:
-        files.refuse_existing([look])
     written = save_regions(folder, read.size, found, overwrite=overwrite)
-    workflow.write_picture(look, overlay.draw_regions(read.pixels, found), overwrite=overwrite)
+    write_picture(look, overlay.draw_regions(read.pixels, found), overwrite=overwrite)
     console.print(f"wrote {len(written)} files and {look.name} into {folder}", markup=False, soft_wrap=True)
     rows = [{"phrase": r.phrase, "subtask": r.subtask, "box": r.box, "score": r.score, "given": r.given} for r in found]
     if as_json:
@@ -123,9 +128,11 @@ def info(output: Path, *, as_json: bool) -> None:
     if as_json:
         print_json("info", record.model_dump(mode="json"))
         return
+    from gas.picture.photo_write import LOSSY, SUFFIXES
     from gas_cli.render import describe_record
 
-    for line in describe_record(record, _defaults(record.editor.name)):
+    encoded = next((container for container in LOSSY if output.suffix.lower() in SUFFIXES[container]), "")
+    for line in describe_record(record, _defaults(record.editor.name), encoded):
         print_text(line)
 
 

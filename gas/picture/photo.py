@@ -21,11 +21,12 @@ are taken as sRGB, which is how viewers show them.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -68,7 +69,8 @@ class Photo:
 
     `pixels` is `(H, W, 3)` uint8, upright, sRGB: what planners, grounders and editors see. `native` are the pixels as
     the file has them, upright, `(H, W)` or `(H, W, C)` in `mode` (RGB, L, I;16, I, F, CMYK, LAB or YCbCr); `alpha` is
-    `(H, W)` uint8. `sha256` is that of the file's bytes. `warnings` are for the user to read.
+    `(H, W)` uint8. `sha256` is that of the file's bytes. `warnings` are for the user to read. `path` is where the file
+    is (None: it was no file).
     """
 
     pixels: Image
@@ -84,6 +86,7 @@ class Photo:
     encoding: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     levels: tuple[float, float] = (0.0, 255.0)
+    path: Path | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -130,7 +133,20 @@ def read(path: Path | str) -> Photo:
                     notes.append(f"{path.name}: has 16 bits a channel, of which 8 are kept")
                 with _quiet_libtiff(picture):
                     picture.load()
-                return _photo(picture, path.name, digest, notes)
+                return replace(_photo(picture, path.name, digest, notes), path=path.absolute())
+
+
+def of_pixels(pixels: Image, name: str = "array") -> Photo:
+    """A photograph that was no file: `(H, W, 3)` uint8 upright RGB, taken as sRGB, without profile and metadata.
+
+    Its `sha256` is that of the pixels. InputRefused (exit 3) for an array of another kind.
+    """
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        kind = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise InputRefused(f"the picture is {kind}, not (H, W, 3) uint8", "give RGB, turned upright")
+    _check_size((pixels.shape[1], pixels.shape[0]), "the picture")
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+    return Photo(pixels, pixels, "RGB", None, None, "PNG", name, digest)
 
 
 def open_formats(stream: BinaryIO, name: str) -> list[str]:

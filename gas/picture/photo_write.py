@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from PIL import (  # the plugins by name: Pillow would otherwise look for decode
 from PIL import Image as Pictures
 
 from gas import files
-from gas.errors import GasError, InputRefused, OutOfResources, UsageError
+from gas.errors import GasError, InputRefused, ModelUnavailable, OutOfResources, UsageError
 from gas.picture.blend import Difference, outside_difference
 from gas.picture.colour import BAND, GREY_MODES, to_pillow
 from gas.picture.metadata import MAX_EMBEDDED, pack, packed_in_xmp, unpack, without_position, xmp_packet
+from gas.remedies import install
 
 if TYPE_CHECKING:
     from gas.types import Image, Mask
@@ -49,15 +51,19 @@ _WRITABLE = {  # what a container can hold without loss of meaning; an A stands 
 }
 
 
-_LOSSY = {"JPEG", "HEIF"}
+LOSSY = {"JPEG", "HEIF"}
+_OPAQUE = {"JPEG", "BMP"}
+_LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
+"""Longest side that the encoders take. JPEG itself goes up to 65,535; libjpeg stops a little before."""
 
 
 @dataclass(frozen=True)
 class Written:
     """What was written and read again.
 
-    `outside` is the measured difference to the input where the mask is 0, in levels of 255 over all channels; `exact`
-    says that the container is lossless and every pixel is as meant; `embedded` that the record is inside the file.
+    `outside` is the measured difference to the input where no change was asked for, in levels of 255 over all channels;
+    `exact` says that the container is lossless and every pixel is as meant; `embedded` that the record is inside the
+    file.
     """
 
     path: Path
@@ -81,11 +87,40 @@ def output_format(path: Path) -> str:
     raise UsageError(f"output {path.name!r}: unknown extension {suffix!r}", f"use one of {known}")
 
 
-def default_output(photo: Photo, path: Path) -> Path:
-    """A new name beside the input for its edited version, in the input's format (PNG for GIF)."""
+def default_suffix(photo: Photo, path: Path) -> str:
+    """The extension of the edited version of the file `path`: its own; .png where its format cannot be written, or
+    cannot hold the picture's transparency."""
     own = SUFFIXES.get(photo.format, (".png",))
-    suffix = path.suffix if path.suffix.lower() in own else own[0]
-    return files.name_beside(path, suffix)
+    if photo.alpha is not None and photo.format in _OPAQUE:
+        own = (".png",)
+    return path.suffix if path.suffix.lower() in own else own[0]
+
+
+def default_output(photo: Photo, path: Path) -> Path:
+    """A new name beside the input for its edited version, in the format of `default_suffix`."""
+    return files.name_beside(path, default_suffix(photo, path))
+
+
+def check(photo: Photo, path: Path) -> str:
+    """The container that `photo` is written in under the name `path`, once nothing speaks against it.
+
+    What `write` would refuse after the work is refused here, before it. UsageError (exit 2): a name or an extension
+    that cannot be used, transparency or a size that the container cannot hold. ModelUnavailable (exit 6): a package
+    that is missing.
+    """
+    container = output_format(files.check_output_name(path))
+    if photo.alpha is not None and container in _OPAQUE:
+        raise UsageError(f"output {path.name!r}: {container} cannot hold the picture's transparency", "use .png")
+    longest = _LONGEST.get(container)
+    if longest is not None and max(photo.size) > longest:
+        raise UsageError(
+            f"output {path.name!r}: the picture is {photo.size[0]}x{photo.size[1]} pixels, {container} holds {longest} "
+            "at most on a side",
+            "use .png",
+        )
+    if container == "HEIF" and find_spec("pillow_heif") is None:
+        raise ModelUnavailable(f"output {path.name!r}: HEIF needs pillow-heif", install("gas-edit[heif]"))
+    return container
 
 
 def write(
@@ -94,6 +129,7 @@ def write(
     image: Image,
     mask: Mask | None = None,
     *,
+    outside_of: Mask | None = None,
     record: str | None = None,
     gps: bool = False,
     overwrite: bool = False,
@@ -106,17 +142,18 @@ def write(
     with the blend instead of ending in a step. The format follows the extension. JPEG is saved with the input's own
     tables and subsampling where it was JPEG, WebP always without loss.
 
-    `record` is a text to embed (`gas.run.record`); `gps` keeps the position. Nothing that depends on the time goes into
-    the file. Errors as `files.atomic`, and UsageError when the format cannot hold the picture's transparency.
+    `outside_of` `(H, W)` is where a change was asked for: what has changed elsewhere is measured on the file (None:
+    where `mask` is 0). `record` is a text to embed (`gas.run.record`); `gps` keeps the position. Nothing that depends
+    on the time goes into the file. Errors as `check` and `files.atomic`.
     """
-    path = files.check_output_name(Path(path))
-    container = output_format(path)
+    path = Path(path)
+    container = check(photo, path)
     if image.shape != photo.pixels.shape or image.dtype != np.uint8:
         raise ValueError(f"the image is {image.shape} {image.dtype}, the photograph {photo.pixels.shape} uint8")
-    if mask is not None and mask.shape != image.shape[:2]:
-        raise ValueError(f"the mask is {mask.shape}, the photograph {image.shape[:2]}")
-    if photo.alpha is not None and container in {"JPEG", "BMP"}:
-        raise UsageError(f"output {path.name!r}: {container} cannot hold the picture's transparency", "use .png")
+    measured = mask if outside_of is None else outside_of
+    for one in (mask, measured):
+        if one is not None and one.shape != image.shape[:2]:
+            raise ValueError(f"the mask is {one.shape}, the photograph {image.shape[:2]}")
     notes: list[str] = []
     native, mode, icc = _edited_native(photo, image, mask, container, notes)
     picture = _with_alpha(native, mode, photo.alpha)
@@ -128,7 +165,7 @@ def write(
             raise OutOfResources(f"{path.name}: not enough memory to write it", "give a smaller picture") from None
         del picture
         stream.flush()
-        outside, exact = _verify(Path(stream.name), path.name, native, mode, photo, icc, mask, container)
+        outside, exact = _verify(Path(stream.name), path.name, native, mode, photo, icc, measured, container)
     return Written(path, container, mode, outside, exact, embedded, tuple(notes))
 
 
@@ -269,7 +306,7 @@ def _verify(
         photo.alpha is None or again.alpha is None or np.array_equal(again.alpha, photo.alpha)
     )
     exact = same_alpha and np.array_equal(again.native, native, equal_nan=mode == "F")
-    if container not in _LOSSY and not exact:
+    if container not in LOSSY and not exact:
         raise GasError(f"{name}: what was written reads back otherwise", "please report this; nothing was kept")
     if mask is None:
         return Difference(0.0, 0.0), exact

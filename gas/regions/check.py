@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gas.errors import InputRefused
+from gas.picture.blend import ROWS_AT_ONCE
 from gas.remedies import GIVE_OR_GROUND
 from gas.types import Box, Region
 
@@ -75,18 +76,21 @@ def check_mask(mask: np.ndarray, size: Size, *, name: str = "mask") -> Mask:
             f"{name}: is {array.shape[1]}x{array.shape[0]} pixels, the upright picture {width}x{height}",
             "save the mask at the picture's own size, turned the way the picture is shown",
         )
-    if array.dtype == np.uint8:
-        array = array.astype(np.float32) / 255
-    array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise InputRefused(f"{name}: holds NaN or infinite values", "a mask holds numbers from 0 to 1")
-    low, high = float(array.min()), float(array.max())
+    out = np.empty(array.shape, np.float32)
+    low, high = np.inf, -np.inf
+    for top in range(0, height, ROWS_AT_ONCE):  # a large photograph's mask has a hundred million values
+        part = array[top : top + ROWS_AT_ONCE].astype(np.float32)
+        if array.dtype == np.uint8:
+            part /= 255
+        if not np.isfinite(part).all():
+            raise InputRefused(f"{name}: holds NaN or infinite values", "a mask holds numbers from 0 to 1")
+        low, high = min(low, float(part.min())), max(high, float(part.max()))
+        out[top : top + ROWS_AT_ONCE] = np.round(part * 255) / np.float32(255)
     if low < 0 or high > 1:
         raise InputRefused(f"{name}: values run from {low:g} to {high:g}", "a mask holds numbers from 0 to 1")
-    array = np.round(array * 255) / np.float32(255)
-    if not array.any():
+    if not out.any():
         raise InputRefused(f"{name}: is empty: no pixel is set", "paint the part to be edited white, the rest black")
-    return array
+    return out
 
 
 def check_region(region: Region, size: Size, *, warn: Warn = warnings.warn) -> Region:

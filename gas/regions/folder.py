@@ -25,6 +25,8 @@ MAX_REGIONS = 1000
 
 
 MAX_JSON_BYTES = 64 * 2**20
+INDEX = "regions.json"
+"""The file of a folder of regions that holds their phrases, boxes and scores."""
 
 
 def read_mask(path: Path, size: Size, *, warn: Warn = warnings.warn) -> Mask:
@@ -73,7 +75,7 @@ def save_regions(folder: Path, size: Size, regions: Sequence[Region], *, overwri
 
     files.make_folder(folder)
     names = files.unique_names([files.slug(region.phrase, empty="region") for region in regions], ".png")
-    targets = [folder / name for name in names] + [folder / "regions.json"]
+    targets = [folder / name for name in names] + [folder / INDEX]
     if not overwrite:
         files.refuse_existing(targets)
     saved = []
@@ -86,7 +88,7 @@ def save_regions(folder: Path, size: Size, regions: Sequence[Region], *, overwri
             entry["mask"] = name
         saved.append(_SavedRegion.model_validate({**entry, "given": region.given}))
     document = _SavedRegions(version=1, size=size, regions=tuple(saved))
-    files.write_text(folder / "regions.json", document.model_dump_json(indent=2) + "\n", overwrite=overwrite)
+    files.write_text(folder / INDEX, document.model_dump_json(indent=2) + "\n", overwrite=overwrite)
     return [t for t, r in zip(targets, [*regions, None], strict=True) if r is None or r.mask is not None]
 
 
@@ -100,7 +102,7 @@ def load_regions(folder: Path, size: Size, *, warn: Warn = warnings.warn) -> lis
     """
     if not folder.is_dir():
         raise InputRefused(f"{folder}: is not a folder", "give a folder of PNG masks, one for each phrase")
-    index = folder / "regions.json"
+    index = folder / INDEX
     masks = {p.name: p for p in sorted(folder.iterdir()) if p.suffix.lower() == ".png" and p.name != "overlay.png"}
     if not index.exists():
         out = [_named_region(path, masks, size, warn) for path in sorted(masks.values(), key=_by_number)]

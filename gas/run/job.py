@@ -1,53 +1,131 @@
-"""From a photograph to its edited file with the record beside it: what `gas edit` and `gas replay` run."""
+"""The one way from a request to an edited file with its record beside it: `prepare`, then `PhotoJob.run`.
+
+The command line, `gas.edit`, comparisons and whatever else edits photographs call these; what can be refused is
+refused before the first step.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from gas import files
-from gas.checkpoint import SUFFIX, load_record, load_state, run_digest, save_state
-from gas.errors import InputRefused
-from gas.interfaces import Step, Watch
+from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
+from gas.checkpoint import load_state, run_digest, save_state
+from gas.errors import PluginBroken, ResultRefused, UsageError
+from gas.interfaces import Watch
 from gas.picture import photo_write
 from gas.picture.frame import Frame
-from gas.picture.photo import Photo
-from gas.picture.photo_write import Written
-from gas.remedies import Remedy, Setting
 from gas.run import record as records
-from gas.run.record import Asked, Model, Record, Used
+from gas.run.output import Output, check_output, reserve_output, state_path
+from gas.run.record import Model, Record, Request, Used
 from gas.run.result import EditResult
-from gas.run.session import Session, WorkMode
+from gas.run.session import Session, WorkMode, new_seed
 from gas.types import EditPlan, Region
 from gas.version import __version__
 
 if TYPE_CHECKING:
     from gas.interfaces import Options
-    from gas.types import Image, Mask
+    from gas.picture.photo import Photo
+    from gas.picture.photo_write import Written
+
+Stage = Literal["plan", "ground"]
+OnStage = Callable[[Stage, str], None]
+"""Is told what begins: planning or grounding, and the names of the backends that are asked."""
 
 
 @dataclass(frozen=True)
-class Finished:
+class WrittenEdit:
     """An edit that was written: the result in memory, the file, and the record, which is also in `record_path`.
 
-    `state` is the file that an interrupted run can be gone on from (None: it ran to its end).
+    `state` is the file that an interrupted run can be resumed from (None: it ran to its end).
     """
 
     result: EditResult
     written: Written
     record: Record
     record_path: Path
-    state: Path | None
+    state: Path | None = None
+
+
+def prepare(
+    session: Session,
+    photo: Photo,
+    request: Request | EditPlan,
+    given: Sequence[Region] = (),
+    *,
+    seed: int | None = None,
+    work: WorkMode = "auto",
+    required: bool | None = None,
+    watch: Watch = Watch(),
+    on_stage: OnStage | None = None,
+) -> PhotoJob:
+    """The job that does what is asked of `photo`: its plan made, its things found, nothing edited yet.
+
+    * request: what the user asks for, or a finished plan; then no planner is asked.
+    * given: the regions that the user drew, in pixels of the photograph; a box alone is enough. Only what is left open
+      is looked for (`Session.ground`, which `required` is for).
+    * seed: in [0, 2³¹); None: the session's, else a new one.
+    * watch: is told the steps of the grounders, and asked before each stage and within grounding whether to stop;
+      `on_stage` is told what begins.
+
+    UsageError (exit 2) and InputRefused (exit 3) before any backend is asked, where that can be known; Interrupted
+    (exit 130) when told to stop; PluginBroken (exit 9) for a backend that changes the photograph in memory; the errors
+    of `Session.plan` and `Session.ground`.
+    """
+    from gas.regions.check import check_region
+
+    planned = isinstance(request, EditPlan)
+    session.check(*(() if planned else (PLANNERS,)), GROUNDERS, EDITORS)
+    drawn = tuple(replace(check_region(region, photo.size), given=True) for region in given)
+    seed = next(one for one in (seed, session.settings.seed, new_seed()) if one is not None)
+    pixels = records.pixel_hash(photo.pixels)
+    settings = session.settings
+
+    def begin(stage: Stage, names: Sequence[str]) -> None:
+        watch.check_stop()
+        if on_stage is not None:
+            on_stage(stage, ", ".join(names))
+
+    if isinstance(request, EditPlan):
+        plan, asked, planner = request, Request(), None
+    else:
+        asked, planner = request, used(session, PLANNERS.plural, settings.planner)
+        edit_request = request.of(photo.pixels, seed)
+        begin("plan", [settings.planner])
+        plan = session.plan(edit_request)
+        _refuse_written(photo, pixels, f"planner {settings.planner!r}")
+    begin("ground", settings.grounders)
+    regions = session.ground(photo.pixels, plan, drawn, required=required, watch=watch)
+    looked = (
+        any(not region.given for region in regions) or session.backend(EDITORS.plural, settings.editor).finds_regions
+    )
+    _refuse_written(photo, pixels, f"a grounder of {', '.join(settings.grounders)}")
+    job = PhotoJob(
+        session,
+        photo,
+        plan,
+        regions,
+        seed,
+        work=work,
+        request=asked,
+        planner=planner,
+        grounders=tuple(used(session, GROUNDERS.plural, name) for name in settings.grounders if looked),
+        pixels=pixels,
+    )
+    job.check()
+    return job
 
 
 @dataclass(frozen=True)
 class PhotoJob:
     """A photograph with all that is to be done to it, settled: plan, regions (native pixels), editor, seed.
 
-    `asked`, `planner` and `grounders` say where plan and regions came from, `profile_from` who chose the profile (None:
-    as the settings say), for the record. `resume` is a state file.
+    `request`, `planner` and `grounders` say where plan and regions came from, `profile_from` who chose the profile
+    (None: as the settings say), for the record. `resume` is a state file. `pixels` is the hash of the photograph's
+    pixels as they were read. For another editor on the same plan and regions replace the `session`.
     """
 
     session: Session
@@ -56,67 +134,105 @@ class PhotoJob:
     regions: tuple[Region, ...]
     seed: int
     work: WorkMode = "auto"
-    asked: Asked = field(default_factory=Asked)
+    request: Request = field(default_factory=Request)
     planner: Used | None = None
     grounders: tuple[Used, ...] = ()
     resume: Path | None = None
     profile_from: str | None = None
+    pixels: str = field(default="", repr=False)
 
-    def refuse_existing(self, out: Path) -> None:
-        """OutputExists (exit 2) when the output or its record is there already; UsageError for an unusable name."""
-        files.check_output_name(out)
-        photo_write.output_format(out)
-        files.refuse_existing([out, records.sidecar(out)])
+    def __post_init__(self) -> None:
+        if not self.pixels:
+            object.__setattr__(self, "pixels", records.pixel_hash(self.photo.pixels))
 
-    def run(
-        self,
-        out: Path,
-        *,
-        on_step: Callable[[Step], None] | None = None,
-        should_stop: Callable[[], bool] = lambda: False,
-        save_map: Callable[[str, Mask], None] | None = None,
-        gps: bool = False,
-        overwrite: bool = False,
-    ) -> Finished:
-        """The edit, written to `out` and read again, with its record in `out`.gas.json.
+    def check(self, out: Path | None = None, *, overwrite: bool = False) -> None:
+        """Refuses what can be refused before the first step; loads no model and makes no file.
 
-        While it runs its state is kept in `out`.gas-state, and stays there when it is stopped. Errors leave `out` as it
-        was.
+        UsageError (exit 2): a region that is missing, an unknown way to work, and for `out` as
+        `gas.run.output.check_output`. InputRefused (exit 3): a state of another run.
         """
-        state = out.with_name(out.name + SUFFIX)
-        digest = self._digest()
-        draft = self._record(self._unfinished()).to_json()
-        watch = Watch(
-            on_step=on_step,
-            should_stop=should_stop,
-            checkpoint=lambda values: save_state(state, values, digest=digest, record=draft),
-            resume=load_state(self.resume, digest=digest) if self.resume else None,
-            save_map=save_map,
-        )
+        if out is not None:
+            check_output(self.photo, out, overwrite=overwrite)
+        if self.work not in get_args(WorkMode):
+            raise UsageError(f"work {self.work!r} is unknown", f"use {', '.join(get_args(WorkMode))}")
+        self.session.check_regions(self.plan, self.regions)
+        if self.resume is not None:
+            load_state(self.resume, digest=self._digest())
+
+    def edit(self, watch: Watch = Watch()) -> EditResult:
+        """The edited photograph in memory; `EditResult.save` writes it. Errors as `Session.edit`."""
         result = self.session.edit(
             self.photo.pixels, self.plan, self.regions, seed=self.seed, work=self.work, watch=watch
         )
+        _refuse_written(self.photo, self.pixels, f"editor {self.session.settings.editor!r}")
+        return replace(result, job=self)
+
+    def run(
+        self, out: Path | Output, *, watch: Watch = Watch(), gps: bool = False, overwrite: bool = False
+    ) -> WrittenEdit:
+        """The edit, written to `out` and read again, with its record in `out`.gas.json.
+
+        The name is reserved while it runs, unless it is one that the caller has reserved (`reserve_output`). The state
+        is kept in `out`.gas-state, and stays there when the run is stopped. Errors leave `out` as it was.
+        """
+        reserved = nullcontext(out) if isinstance(out, Output) else reserve_output(self.photo, out, overwrite=overwrite)
+        with reserved as output:
+            self.check()
+            state = state_path(output.path)
+            try:
+                result = self.edit(self._kept(watch, state))
+            except ResultRefused:
+                if self.resume is None:  # a run that came to its end; to resume it would only come there again
+                    state.unlink(missing_ok=True)
+                raise
+            done = self._write(result, output, gps)
+            if not result.stopped:
+                state.unlink(missing_ok=True)
+            return replace(done, state=state if result.stopped and state.exists() else None)
+
+    def write(
+        self, result: EditResult, out: Path | Output, *, gps: bool = False, overwrite: bool = False
+    ) -> WrittenEdit:
+        """A result of this job, written to `out` and read again, with its record. Errors as `run`."""
+        if isinstance(out, Output):
+            return self._write(result, out, gps)
+        with reserve_output(self.photo, out, overwrite=overwrite) as output:
+            return self._write(result, output, gps)
+
+    def _write(self, result: EditResult, output: Output, gps: bool) -> WrittenEdit:
         record = self._record(result)
         written = photo_write.write(
             self.photo,
-            out,
+            output.path,
             result.image,
             result.mask,
-            record=records.embeddable(record, photo_write.output_format(out)),
+            outside_of=result.asked,
+            record=records.embeddable(record, photo_write.output_format(output.path)),
             gps=gps,
-            overwrite=overwrite,
+            overwrite=output.overwrite,
         )
-        record_path = records.write_sidecar(record, written, overwrite=overwrite)
-        if not result.stopped:
-            state.unlink(missing_ok=True)
-        return Finished(result, written, record, record_path, state if result.stopped and state.exists() else None)
+        record, path = records.write_sidecar(record, written, result, overwrite=output.overwrite)
+        return WrittenEdit(result, written, record, path)
+
+    def _kept(self, watch: Watch, state: Path) -> Watch:
+        """`watch` with the run's states kept in the file `state`, and resumed from the job's own."""
+        digest, draft, also = self._digest(), self._record(self._unfinished()).to_json(), watch.checkpoint
+
+        def checkpoint(values: Mapping[str, Any]) -> None:
+            save_state(state, values, digest=digest, record=draft)
+            if also is not None:
+                also(values)
+
+        resume = watch.resume if self.resume is None else load_state(self.resume, digest=digest)
+        return replace(watch, checkpoint=checkpoint, resume=resume)
 
     def _record(self, result: EditResult) -> Record:
         settings, editor = self.session.settings, self._editor()
         return records.make(
             self.photo,
             result,
-            asked=self.asked,
+            pixels=self.pixels,
+            request=self.request,
             planner=self.planner,
             grounders=self.grounders,
             editor=editor,
@@ -131,7 +247,7 @@ class PhotoJob:
         )
 
     def _editor(self) -> Used:
-        return used(self.session, "editors", self.session.settings.editor)
+        return used(self.session, EDITORS.plural, self.session.settings.editor)
 
     def _unfinished(self) -> EditResult:
         """The result of a run that has not begun, for the record inside its state file."""
@@ -152,7 +268,7 @@ class PhotoJob:
     def _digest(self) -> str:
         return run_digest(
             gas=__version__,
-            pixels=records.pixel_hash(self.photo.pixels),
+            pixels=self.pixels,
             plan=self.plan.model_dump(mode="json"),
             regions=[[r.phrase, r.subtask, _mask_hash(r)] for r in self.regions],
             editor=self._editor().model_dump(mode="json"),
@@ -168,102 +284,12 @@ def used(session: Session, role: str, name: str) -> Used:
     return Used(name=name, options=options.model_dump(mode="json"))
 
 
-def again(
-    record: Record,
-    photo: Photo,
-    open_session: Callable[[Mapping[str, Any]], Session],
-    *,
-    resume: Path | None = None,
-) -> PhotoJob:
-    """The job that a record tells of, for the same picture.
-
-    `open_session` makes a session of flags (see `Values`); it may put the user's own above the record's,
-    e.g. a model folder, of whose place a record says nothing. InputRefused (exit 3) when `photo` has other pixels.
-    """
-    same = records.same_input(record, photo)
-    if not (same.file or same.pixels):
-        raise InputRefused(
-            f"{photo.name} is not the picture that was edited, {record.input.name}: their pixels differ",
-            Remedy("give_original", "give the original with {input}", input=Setting("input", python="photo")),
+def _refuse_written(photo: Photo, pixels: str, who: str) -> None:
+    """PluginBroken for a photograph whose pixels in memory are no longer those that were read."""
+    if records.pixel_hash(photo.pixels) != pixels:
+        raise PluginBroken(
+            f"{who} has written into the photograph that it was given", "report it to the plugin's author"
         )
-    options = {one.name: dict(one.options) for one in (record.editor, *record.grounders)}
-    session = open_session(
-        {
-            "profile": record.profile,
-            "grounders": tuple(one.name for one in record.grounders),
-            "editor": record.editor.name,
-            "device": record.device,
-            "dtype": record.dtype,
-            "grounded": record.grounded,
-            "options": options,
-        }
-    )
-    regions = tuple(
-        replace(region, given=told.given) for region, told in zip(record.to_regions(), record.regions, strict=True)
-    )
-    return PhotoJob(
-        session,
-        photo,
-        record.plan,
-        regions,
-        record.seed,
-        record.work,
-        record.asked,
-        record.planner,
-        record.grounders,
-        resume,
-        record.profile_from,
-    )
-
-
-def state_record(path: Path) -> tuple[Record, Path]:
-    """The record of an unfinished run, and its state file. `path` is that file, the run's output, or its record."""
-    if path.name.endswith(SUFFIX):
-        return records.parse_record(load_record(path), path.name), path
-    output = path.with_name(path.name.removesuffix(".gas.json"))
-    state = output.with_name(output.name + SUFFIX)
-    if not state.exists():
-        raise InputRefused(
-            f"there is no unfinished run of {output.name}: {state.name} is not there",
-            "a run that ended has no state; make it again with gas replay",
-        )
-    return records.parse_record(load_record(state), state.name), state
-
-
-def drift(then: Record, now: Record) -> list[str]:
-    """A sentence for everything that differs between two records of what should be the same run."""
-    out = []
-    if then.gas != now.gas:
-        out.append(f"gas was {then.gas}, is {now.gas}")
-    for name in sorted(then.libraries.keys() | now.libraries.keys()):
-        was, is_now = then.libraries.get(name, "absent"), now.libraries.get(name, "absent")
-        if was != is_now:
-            out.append(f"{name} was {was}, is {is_now}")
-    models = {model.id: model for model in now.models}
-    for model in then.models:
-        if model.id not in models:
-            out.append(f"model {model.id} was not used")
-        elif model != models[model.id]:
-            out.append(f"model {model.id} has other files or another revision")
-    if then.editor.options != now.editor.options:
-        out.append("the editor's options differ")
-    return out
-
-
-def write_picture(path: Path, image: Image | Mask, *, overwrite: bool = True) -> None:
-    """Writes a plain PNG of an `(H, W, 3)` or, with transparency, `(H, W, 4)` uint8 image, or of an `(H, W)` float map
-    scaled so that its top is white."""
-    import io
-
-    import numpy as np
-    from PIL import Image as Pictures
-
-    if image.dtype != np.uint8:
-        top = float(image.max()) or 1.0
-        image = np.rint(np.clip(image / top, 0, 1) * 255).astype(np.uint8)
-    stream = io.BytesIO()
-    Pictures.fromarray(image).save(stream, "PNG")
-    files.write_bytes(path, stream.getvalue(), overwrite=overwrite)
 
 
 def _models(options: Mapping[str, Any]) -> list[Model]:

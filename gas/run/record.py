@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from gas import files
-from gas.errors import InputRefused
+from gas.errors import InputRefused, UsageError
 from gas.picture.blend import inside_change, outside_difference
 from gas.regions.rle import RLE, decode_rle, encode_rle
-from gas.types import EditPlan, Region
+from gas.remedies import Remedy, Setting
+from gas.types import EditPlan, EditRequest, Region
 from gas.validation import explain, load_json
 from gas.version import __version__
 
@@ -68,13 +69,31 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Asked(_Value):
-    """What the user asked for; all empty when a plan was given."""
+class Request(_Value):
+    """What the user asks for, in words; all empty when a plan was given.
+
+    `caption` says what the picture shows. `source` and `target` are two whole prompts, instead of an instruction.
+    """
 
     instruction: str = ""
     caption: str | None = None
     source: str | None = None
     target: str | None = None
+
+    def of(self, image: Image, seed: int) -> EditRequest:
+        """The request for the picture `image`. UsageError (exit 2) when nothing is asked for, or half of two
+        prompts."""
+        if not self.instruction.strip() and self.source is None and self.target is None:
+            raise UsageError(
+                "nothing is asked for", 'give an instruction such as "make the dog a tiger", or a finished plan'
+            )
+        if (self.source is None) != (self.target is None):
+            both = {"source": Setting("source"), "target": Setting("target")}
+            raise UsageError(
+                "a whole prompt before and one after belong together",
+                Remedy("both_prompts", "give both {source} and {target}, or an instruction", **both),
+            )
+        return EditRequest(image, self.instruction, seed, self.caption, self.source, self.target)
 
 
 class Used(_Value):
@@ -134,7 +153,8 @@ class Input(_Value):
 class Measured(_Value):
     """What the edit did, in levels of 255.
 
-    Differences outside the mask before the file was encoded, and the mean change inside each subtask's regions."""
+    Differences where no change was asked for, before the file was encoded, and the mean change inside each subtask's
+    regions."""
 
     outside_max: float
     outside_mean: float
@@ -142,9 +162,10 @@ class Measured(_Value):
 
 
 class File(_Value):
-    """The file that was written, only in the sidecar.
+    """The file that was written, only in the sidecar: its SHA-256, and what was measured when it was read again.
 
-    Its SHA-256, and the differences outside the mask when it was read.
+    The differences where no change was asked for; the share of the picture that the edit was pasted into, and the share
+    where it was although no change was asked for (None: an older version did not measure them).
     """
 
     name: PublicText
@@ -153,6 +174,8 @@ class File(_Value):
     outside_max: float
     outside_mean: float
     exact: bool
+    edited: float | None = None
+    beyond: float | None = None
 
 
 class Record(_Value):
@@ -161,7 +184,7 @@ class Record(_Value):
     version: Literal[1] = RECORD_VERSION
     gas: str = __version__
     libraries: Mapping[str, str] = {}
-    asked: Asked = Asked()
+    asked: Request = Request()
     plan: EditPlan
     regions: tuple[RecordedRegion, ...] = ()
     planner: Used | None = None
@@ -206,7 +229,8 @@ def make(
     photo: Photo,
     result: EditResult,
     *,
-    asked: Asked | None = None,
+    pixels: str | None = None,
+    request: Request | None = None,
     planner: Used | None = None,
     grounders: Sequence[Used] = (),
     editor: Used,
@@ -219,11 +243,12 @@ def make(
     work: Literal["auto", "full", "crop"] = "auto",
     grounded: bool = False,
 ) -> Record:
-    """The record of a finished edit of `photo`, with its differences measured."""
-    outside = outside_difference(photo.pixels, result.image, result.mask)
+    """The record of a finished edit of `photo`, with its differences measured. `pixels` is the hash of its pixels,
+    where that is known already."""
+    outside = outside_difference(photo.pixels, result.image, result.asked)
     return Record(
         libraries=library_versions(),
-        asked=asked or Asked(),
+        asked=request or Request(),
         plan=result.plan,
         regions=tuple(_recorded(region) for region in result.regions),
         planner=planner,
@@ -238,7 +263,12 @@ def make(
         work=work,
         grounded=grounded,
         frame=RecordedFrame(native=result.frame.native, crop=result.frame.crop, size=result.frame.size),
-        input=Input(name=photo.name, sha256=photo.sha256, pixels=pixel_hash(photo.pixels), size=photo.size),
+        input=Input(
+            name=photo.name,
+            sha256=photo.sha256,
+            pixels=pixels or pixel_hash(photo.pixels),
+            size=photo.size,
+        ),
         measured=Measured(
             outside_max=outside.max,
             outside_mean=outside.mean,
@@ -273,8 +303,10 @@ def sidecar(output: Path) -> Path:
     return output.with_name(output.name + ".gas.json")
 
 
-def write_sidecar(record: Record, written: Written, *, overwrite: bool = False) -> Path:
-    """The path of the record's file, written beside the picture with what was measured on it.
+def write_sidecar(
+    record: Record, written: Written, result: EditResult, *, overwrite: bool = False
+) -> tuple[Record, Path]:
+    """The record with what was measured on the file, and the path beside the picture that it was written to.
 
     Errors as `files.atomic`.
     """
@@ -285,11 +317,13 @@ def write_sidecar(record: Record, written: Written, *, overwrite: bool = False) 
         outside_max=written.outside.max,
         outside_mean=written.outside.mean,
         exact=written.exact,
+        edited=result.edited_share,
+        beyond=result.beyond_share,
     )
     path = sidecar(written.path)
-    text = record.model_copy(update={"file": file}).to_json(indent=1)
-    files.write_text(path, text + "\n", overwrite=overwrite)
-    return path
+    whole = record.model_copy(update={"file": file})
+    files.write_text(path, whole.to_json(indent=1) + "\n", overwrite=overwrite)
+    return whole, path
 
 
 def read_record(path: Path) -> Record:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gas.errors import UsageError
 from gas.types import EditPlan, Region
 
 if TYPE_CHECKING:
     from gas.picture.frame import Frame
+    from gas.run.job import PhotoJob, WrittenEdit
     from gas.types import Image, Mask
 
 
@@ -18,7 +22,8 @@ class EditResult:
     """The finished picture at native resolution with everything that led to it.
 
     `raw` is the editor's own output at working resolution, before anything was pasted back; `frame` says how that
-    working picture was cut from the native one, and `mask` (native) where it was pasted.
+    working picture was cut from the native one, and `mask` (native) where it was pasted. `job` is what was run, for
+    `save` (None: `Session.edit` was called with an array).
     """
 
     image: Image
@@ -29,3 +34,41 @@ class EditResult:
     frame: Frame
     stopped: bool
     log: Mapping[str, Any]
+    job: PhotoJob | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def asked(self) -> Mask:
+        """Where a change was asked for, `(H, W)`, more than 0: in the regions that the user drew or was shown. Where
+        there are none, and the editor chose its place itself, where it pasted."""
+        from gas.masks import union
+
+        masks = [region.mask for region in self.regions if region.mask is not None]
+        if not masks:
+            return self.mask
+        return masks[0] if len(masks) == 1 else union(masks)
+
+    @property
+    def edited_share(self) -> float:
+        """The share of the picture's pixels that the edit was pasted into, in [0, 1]."""
+        return float((self.mask > 0).mean())
+
+    @property
+    def beyond_share(self) -> float:
+        """The share of the picture's pixels that the edit was pasted into although nobody asked for a change there."""
+        return float(((self.mask > 0) & (self.asked == 0)).mean())
+
+    def save(self, path: Path | str, *, gps: bool = False, overwrite: bool = False) -> WrittenEdit:
+        """Writes the picture to `path`, read again and checked, with its record in it and in `PATH.gas.json`.
+
+        Size, transparency, colour profile, metadata and depth are those of the file that was edited, as with the
+        command line; `gps` keeps its position, and the format follows the extension. A picture that was an array had
+        none of these: it is written as 8-bit sRGB, and its record knows it by its pixels alone, so `gas replay` takes
+        any file that holds them. UsageError (exit 2) for a name that cannot be used, or is there already without
+        `overwrite`; other errors as `gas.picture.photo_write.write`.
+        """
+        if self.job is None:
+            raise UsageError(
+                "this result belongs to an array that Session.edit was given, not to a photograph",
+                "edit with gas.edit or gas.run.job.prepare, whose results can be saved",
+            )
+        return self.job.write(self, Path(path), gps=gps, overwrite=overwrite)

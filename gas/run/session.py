@@ -12,22 +12,18 @@ from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.errors import GasError, ObjectNotFound, PluginBroken, ResultRefused, UsageError
 from gas.interfaces import EditJob, GroundJob, Watch
 from gas.process import loading_stops_when
-from gas.remedies import OTHER_SEED, Given, Option, Remedy, Setting
+from gas.remedies import Given, Remedy, Setting
 from gas.run.result import EditResult
 from gas.runtime import Runtime
 from gas.types import EditPlan, EditRequest, Region
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    import numpy as np
-
     from gas.backends.options import Settled
     from gas.backends.registry import Registry
     from gas.backends.roles import Role
     from gas.interfaces import Backend, Edited, Editor, Grounder, Planner
     from gas.settings.settings import Settings
-    from gas.types import Image, Mask, Suggestions
+    from gas.types import Image, Suggestions
 
 WorkMode = Literal["auto", "full", "crop"]
 
@@ -63,11 +59,24 @@ class Session:
         settings = Settings.of(flags, find_profile=registry.profile, default_profile=lambda: default_profile(registry))
         return cls(settings, registry)
 
+    def check(self, *roles: Role) -> None:
+        """Refuses, before anything is asked of them, chosen backends of these `roles` that cannot be used.
+
+        UsageError (exit 2): an unknown name or option, a device that is not there; ModelUnavailable (exit 6): a package
+        that is missing. No backend is created and no model loaded.
+        """
+        for role in roles:
+            for name in role.names(self.settings):
+                self.settled(role.plural, name)
+        if self.settings.device not in {"auto", "cpu"}:
+            self.runtime.torch_device()
+
     def plan(self, request: EditRequest) -> EditPlan:
-        """The plan that the session's planner makes of `request`. Errors as `use`, and those of planning."""
+        """The plan that the session's planner makes of `request`, whose picture it may look at and not write into.
+        Errors as `use`, and those of planning."""
         planner = self.planner()
         with self.registry.calling(PLANNERS.plural, self.settings.planner):
-            return planner.plan(request)
+            return planner.plan(replace(request, image=_read_only(request.image)))
 
     def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
         """Changes that suit `image`, from the session's planner; `avoid` are requests to leave out.
@@ -83,7 +92,7 @@ class Session:
                 Remedy("name_planner", f"name one that does: {', '.join(f'{{{gap}}}' for gap in others)}", **others),
             )
         with self.registry.calling(PLANNERS.plural, name):
-            return planner.suggest(image, caption, avoid)
+            return planner.suggest(_read_only(image), caption, avoid)
 
     def planner(self) -> Planner:
         """The session's planner, if it may be asked; errors as `use`."""
@@ -134,7 +143,8 @@ class Session:
         """
         from gas.regions.match import match, phrase_key
 
-        matched = match(given, plan)
+        image = _read_only(image)
+        matched = [_with_mask(region, image) for region in match(given, plan)]
         open_subtasks = sorted(set(range(len(plan.subtasks))) - {region.subtask for region in matched})
         if required is None:
             editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
@@ -195,16 +205,16 @@ class Session:
         ResultRefused (exit 11) for a picture that is all black or unchanged; whatever a run that was stopped has
         reached is returned. Interrupted (exit 130) when it was stopped while its models were loaded.
         """
-        from gas.masks import union
         from gas.picture.frame import to_working, work_frame
+        from gas.run.compose import compose, refuse_black, refuse_unchanged, working_mask
         from gas.run.turns import edit_grounded
 
         editor: Editor = self.use(EDITORS, self.settings.editor)
         with loading_stops_when(watch.should_stop):
             resolution, multiple = editor.resolution(), editor.multiple()
         grounded = self.settings.grounded
-        if editor.needs_regions or grounded:
-            self._refuse_missing_regions(plan, regions)
+        self.check_regions(plan, regions)
+        regions = [_with_mask(region, image) for region in regions]
         frame = work_frame(
             (image.shape[1], image.shape[0]),
             regions,
@@ -212,10 +222,11 @@ class Session:
             resolution=resolution,
             multiple=multiple,
         )
+        before = frame.cut(image)
         job = EditJob(
-            image=frame.cut(image),
+            image=before.copy(),
             plan=plan,
-            regions=to_working(regions, frame),
+            regions=tuple(_own_mask(region) for region in to_working(regions, frame)),
             seed=seed,
             options=editor.options,
             segmenter=self.segmenter(),
@@ -224,26 +235,16 @@ class Session:
         with _until_the_first_step(job) as job, self.registry.calling(EDITORS.plural, self.settings.editor):
             edited = edit_grounded(editor, job, self._check_edited) if grounded else editor.edit(job)
         self._check_edited(job, edited)
-        mask = edited.mask
-        if mask is None:
-            mask = union(r.mask for r in job.regions if r.mask is not None) if job.regions else _everywhere(job.image)
-        # An editor that says where it has worked may go beyond the regions that it was given, but not when grounded.
-        within = regions and (edited.mask is None or grounded)
-        allowed = union(r.mask for r in regions if r.mask is not None) if within else None
-        native_mask = frame.paste_mask(frame.native_mask(mask, allowed))
-        finished = frame.paste(image, edited.image, native_mask)
         if not edited.stopped:
-            _refuse_black(job.image, edited.image, mask)
-            if (finished == image).all():
-                raise ResultRefused(
-                    "the result is the same as the input",
-                    Remedy(
-                        "stronger_edit",
-                        "raise the steps ({steps}) or the guidance ({guidance}), or name the thing differently",
-                        steps=Option({"steps": None}, self.settings.editor),
-                        guidance=Option({"guidance_scale": None}, self.settings.editor),
-                    ),
-                )
+            mask = working_mask(job, edited)
+            refuse_black(before, edited, mask)
+            refuse_unchanged(before, edited, mask, self.settings.editor)
+        finished, native_mask = compose(image, frame, job, edited, regions, confined=grounded)
+        if not edited.stopped and (finished == image).all():
+            raise ResultRefused(
+                "the result is the same as the input: the change is smaller than a level of 255 where it is pasted",
+                Remedy("larger_region", "draw a larger region, or raise the steps or the guidance"),
+            )
         return EditResult(
             image=finished,
             plan=plan,
@@ -307,8 +308,12 @@ class Session:
                 Remedy("give_region_or_anchor", "give {region}, or name an anchor in the plan", region=given),
             )
 
-    def _refuse_missing_regions(self, plan: EditPlan, regions: Sequence[Region]) -> None:
-        there = {region.subtask for region in regions if region.mask is not None}
+    def check_regions(self, plan: EditPlan, regions: Sequence[Region]) -> None:
+        """UsageError (exit 2) for a subtask without a region, where the editor or a grounded run needs one of each."""
+        editor: Editor = self.backend("editors", self.settings.editor)
+        if not (editor.needs_regions or self.settings.grounded):
+            return
+        there = {region.subtask for region in regions if region.mask is not None or region.box is not None}
         for index, subtask in enumerate(plan.subtasks):
             if index not in there:
                 self._refuse_unfindable(plan, Region(subtask.region_phrase, subtask=index))
@@ -349,7 +354,7 @@ class Session:
     def _check_edited(self, job: EditJob, edited: Edited) -> None:
         import numpy as np
 
-        image, mask = edited.image, edited.mask
+        image, mask, unedited = edited.image, edited.mask, edited.unedited
         if image.shape != job.image.shape or image.dtype != np.uint8:
             raise PluginBroken(
                 f"editor {self.settings.editor!r} returned {image.shape} {image.dtype}, not {job.image.shape} uint8",
@@ -361,39 +366,31 @@ class Session:
                 f"{job.image.shape[:2]}, or one that is not finite",
                 "report it to the plugin's author; `gas.testing.EditorContract` shows it",
             )
+        if unedited is not None and (unedited.shape != job.image.shape or unedited.dtype != np.uint8):
+            raise PluginBroken(
+                f"editor {self.settings.editor!r} returned an unedited picture of {unedited.shape} {unedited.dtype}, "
+                f"not {job.image.shape} uint8",
+                "report it to the plugin's author; `gas.testing.EditorContract` shows it",
+            )
 
 
-def edit(
-    image: Image | str | PathLike[str],
-    instruction: str = "",
-    *,
-    seed: int | None = None,
-    plan: EditPlan | None = None,
-    regions: Sequence[Region] = (),
-    caption: str | None = None,
-    work: WorkMode = "auto",
-    watch: Watch = Watch(),
-    **session: Any,
-) -> EditResult:
-    """The edited picture, in one call: `gas.edit("photo.jpg", "make the dog a tiger", profile="sd15")`.
+def _read_only(image: Image) -> Image:
+    """The picture, which whoever gets it cannot write into."""
+    seen = image.view()
+    seen.flags.writeable = False
+    return seen
 
-    `image` is a path or `(H, W, 3)` uint8 upright RGB. `session` goes to `Session.of`. For several pictures make
-    a `Session` yourself and keep it: its models stay loaded.
-    """
-    import numpy as np
 
-    if not isinstance(image, np.ndarray):
-        from pathlib import Path
+def _with_mask(region: Region, image: Image) -> Region:
+    """The region with a mask: that of its box where it has none. InputRefused (exit 3) as `check_region`."""
+    from gas.regions.check import check_region
 
-        from gas.picture.photo import read
+    return check_region(region, (image.shape[1], image.shape[0])) if region.mask is None else region
 
-        image = read(Path(image)).pixels
-    seed = new_seed() if seed is None else seed
-    chosen = Session.of(**session)
-    if plan is None:
-        plan = chosen.plan(EditRequest(image, instruction, seed, caption))
-    found = chosen.ground(image, plan, regions)
-    return chosen.edit(image, plan, found, seed=seed, work=work, watch=watch)
+
+def _own_mask(region: Region) -> Region:
+    """The region with a copy of its mask, which an editor may do with as it likes."""
+    return region if region.mask is None else replace(region, mask=region.mask.copy())
 
 
 @contextlib.contextmanager
@@ -411,16 +408,3 @@ def _until_the_first_step(job: EditJob) -> Iterator[EditJob]:
 
     with loading_stops_when(lambda: asked < 2 and job.watch.should_stop()):
         yield replace(job, watch=replace(job.watch, should_stop=should_stop))
-
-
-def _everywhere(image: Image) -> Mask:
-    import numpy as np
-
-    return np.ones(image.shape[:2], np.float32)
-
-
-def _refuse_black(before: Image, after: Image, mask: np.ndarray) -> None:
-    """A working picture that is black inside its mask, where it was not, is not a success."""
-    inside = mask > 0
-    if not after[inside].any() and before[inside].any():
-        raise ResultRefused("the edited part of the result is all black", OTHER_SEED)

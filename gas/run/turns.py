@@ -19,6 +19,7 @@ from gas.interfaces import Edited, EditJob, Step, Watch
 from gas.masks import union
 from gas.picture.blend import blend, unblend
 from gas.remedies import OTHER_SEED, Given, Remedy, Setting
+from gas.run.compose import is_unchanged
 from gas.types import EditPlan
 
 if TYPE_CHECKING:
@@ -174,7 +175,8 @@ class _Turns:
         alpha, before = self._alpha(index, edited), so_far.picture
         if not edited.stopped:
             self._refuse_black(index, before, edited.image, alpha)
-        so_far.picture = blend(before, edited.image, alpha)
+        if edited.stopped or not is_unchanged(before, edited, alpha):
+            so_far.picture = blend(before, edited.image, alpha)
         so_far.kept = so_far.kept * (1 - alpha)
         notes = [f"subtask {index + 1} ({self._name(index)!r}): {note}" for note in edited.log.get("notes", ())]
         if not edited.stopped and (so_far.picture == before).all():
@@ -189,7 +191,7 @@ class _Turns:
             own = [replace(region, given=True) for region in own]
         return replace(
             self.job,
-            image=so_far.picture,
+            image=so_far.picture.copy(),
             plan=single_plan(self.job.plan, index),
             regions=tuple(replace(region, subtask=0) for region in own),
             seed=self.job.seed + index,

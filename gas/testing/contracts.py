@@ -238,6 +238,8 @@ class EditorContract(_BackendContract):
         _check_image(edited.image, job.image)
         if edited.mask is not None:
             _check_mask(job.image, edited.mask)
+        if edited.unedited is not None:
+            _check_image(edited.unedited, job.image)
         assert not edited.stopped, "nobody asked it to stop"
         json.dumps(dict(edited.log), allow_nan=False)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from gas.diffusion.stable_diffusion import StableDiffusion
-from gas.errors import UsageError
+from gas.errors import ResultRefused, UsageError
 from gas.interfaces import Editor
 from gas.remedies import Option, Remedy, Setting
 from gas_editors.model_options import check_world
@@ -45,3 +47,29 @@ class TextToImageEditor(Editor):
 
     def check(self, image: Image) -> None:
         check_world(self, lambda: self.model, image)
+
+
+def refuse_same_prompts(model: StableDiffusion, pairs: Iterable[tuple[str | None, str]]) -> None:
+    """ResultRefused (exit 11) when the model sees the same words in the source and the target of every one of `pairs`:
+    nothing is left to edit by. A pair without a source says nothing; without any pair nothing is refused."""
+    told = [(source, target) for source, target in pairs if source is not None]
+    if not told or any(_seen(model, source) != _seen(model, target) for source, target in told):
+        return
+    source, target = told[0]
+    before, after = (model.dropped_words(prompt).split() for prompt in (source, target))
+    if before != after:
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
+        unseen = " ".join(after[common:] or before[common:])
+        raise ResultRefused(
+            f"an edit of nothing: the prompts differ only in words that the model does not see: {unseen[:60]!r}",
+            "shorten the prompts, or name first what shall change",
+        )
+    raise ResultRefused(
+        f"an edit of nothing: the prompts before and after are the same, {source[:60]!r}",
+        "say otherwise what shall be there",
+    )
+
+
+def _seen(model: StableDiffusion, prompt: str) -> list[str]:
+    """The words of a prompt that the model sees, all of each."""
+    return prompt.removesuffix(model.dropped_words(prompt)).split()

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gas.errors import Interrupted
 from gas.interfaces import Step
-from gas_cli.progress import count_bar, forecast, previews, step_bar, stoppable
+from gas_cli.progress import Stages, count_bar, forecast, previews, stages, step_bar, stoppable
 
 
 def console() -> Console:
@@ -85,3 +85,16 @@ def test_whoever_notices_the_stop_first_it_ends_with_the_signals_code(number: in
         assert stop()
         raise Interrupted("stopped while a model was being loaded")
     assert caught.value.exit_code == code
+
+
+def test_stages_say_what_is_going_on() -> None:
+    shown: list[str] = []
+    stage = Stages(shown.append)
+    stage.begin("plan", "openai")
+    stage.begin("ground", "")
+    stage.step(Step(3, 20))
+    assert shown == ["planning (openai) …", "looking for the things …", "looking for the things: 3 of 20 …"]
+    out = console()
+    with stages(out, show=True) as quiet:
+        quiet.begin("plan", "openai")
+    assert said(out) == "", "no spinner where nobody looks"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from PIL import ExifTags, ImageCms
 from PIL import Image as Pictures
 
-from gas.errors import GasError, InputRefused, UsageError
+from gas.errors import GasError, InputRefused, ModelUnavailable, UsageError
 from gas.picture import photo, photo_write
 
 SCENE = pictures.scene()
@@ -386,6 +387,74 @@ def test_output_names(tmp_path):
     clear.putalpha(100)
     with pytest.raises(UsageError, match="transparency"):
         photo_write.write(photo.read(saved(tmp_path / "c.png", clear)), tmp_path / "c.jpg", SCENE, MASK)
+
+
+def test_a_bitmap_with_transparency_gets_a_name_that_can_hold_it(tmp_path):
+    read = replace(photo.read(saved(tmp_path / "a.bmp", Pictures.fromarray(SCENE))), alpha=np.zeros((64, 96), np.uint8))
+    assert read.format == "BMP" and photo_write.default_output(read, tmp_path / "a.bmp").name == "a-edited.png"
+
+
+@pytest.mark.parametrize(
+    ("size", "suffix", "fits"),
+    [
+        ((16_383, 2), "webp", True),
+        ((2, 16_384), "webp", False),
+        ((65_500, 2), "jpg", True),
+        ((2, 65_501), "jpg", False),
+        ((65_501, 2), "png", True),
+    ],
+)
+def test_sides_that_an_encoder_does_not_take_are_refused_before_anything_is_written(tmp_path, size, suffix, fits):
+    """The limits are those that the encoders have here: just below each of them the file is written."""
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    read, out = photo.of_pixels(pixels), tmp_path / f"out.{suffix}"
+    if fits:
+        photo_write.check(read, out)
+        assert photo_write.write(read, out, pixels).path.exists()
+        return
+    with pytest.raises(UsageError, match=f"{max(size)}") as refused:
+        photo_write.check(read, out)
+    assert refused.value.exit_code == 2 and refused.value.remedy == "use .png"
+    with pytest.raises(Exception, match=r"broken data stream|encoding error"):
+        Pictures.fromarray(pixels).save(out)
+
+
+def test_what_a_format_cannot_hold_is_known_beforehand(tmp_path, monkeypatch):
+    read = photo.of_pixels(SCENE)
+    assert photo_write.check(read, tmp_path / "a.heic") == "HEIF"
+    monkeypatch.setattr(photo_write, "find_spec", lambda name: None)
+    with pytest.raises(ModelUnavailable, match="needs pillow-heif") as missing:
+        photo_write.check(read, tmp_path / "a.heic")
+    assert "gas-edit[heif]" in missing.value.remedy
+    clear = replace(read, alpha=np.zeros((64, 96), np.uint8))
+    for name in ("a.jpg", "a.bmp"):
+        with pytest.raises(UsageError, match="transparency"):
+            photo_write.check(clear, tmp_path / name)
+    assert photo_write.check(clear, tmp_path / "a.webp") == "WEBP"
+    with pytest.raises(UsageError, match="reserved on Windows"):
+        photo_write.check(read, tmp_path / "aux.png")
+
+
+def test_what_changed_outside_is_measured_where_no_change_was_asked_for(tmp_path):
+    """An edit that goes beyond what was asked for is a difference outside, though it was meant."""
+    read = photo.read(saved(tmp_path / "a.png", Pictures.fromarray(SCENE)))
+    asked = np.zeros_like(MASK)
+    asked[MASK > 0] = np.arange(int((MASK > 0).sum())) % 2
+    changed = edit(read.pixels)
+    written = photo_write.write(read, tmp_path / "out.png", changed, MASK, outside_of=asked)
+    again = np.asarray(Pictures.open(written.path)).astype(int)
+    difference = np.abs(again - SCENE)[asked == 0]
+    assert written.outside == (difference.max(), pytest.approx(difference.mean())) and written.outside.max > 5
+    assert photo_write.write(read, tmp_path / "all.png", changed, MASK).outside == (0, 0)
+
+
+def test_pixels_that_were_no_file(tmp_path):
+    read = photo.of_pixels(SCENE)
+    assert (read.size, read.mode, read.icc, read.path, read.name) == ((96, 64), "RGB", None, None, "array")
+    assert photo.read(saved(tmp_path / "a.png", Pictures.fromarray(SCENE))).path == tmp_path / "a.png"
+    for wrong in (SCENE[..., 0], SCENE.astype(float), np.dstack([SCENE, SCENE[..., :1]]), SCENE[:0], "a.png"):
+        with pytest.raises(InputRefused, match="picture"):
+            photo.of_pixels(wrong)
 
 
 def test_what_reads_back_otherwise_is_not_kept(tmp_path, monkeypatch):

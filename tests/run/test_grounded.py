@@ -17,8 +17,8 @@ from gas.backends.registry import Registry
 from gas.errors import InputRefused, ObjectNotFound, PluginBroken, ResultRefused, UsageError
 from gas.interfaces import Edited, EditJob, Step, Watch
 from gas.picture import photo
-from gas.run import job as workflow
-from gas.run import record
+from gas.run import record, replay
+from gas.run.job import PhotoJob
 from gas.run.session import Session
 from gas.run.turns import edit_grounded, single_plan, turn_order
 from gas.runtime import Runtime
@@ -385,19 +385,19 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def photo_job(picture: Path, grounded: bool = True) -> workflow.PhotoJob:
+def photo_job(picture: Path, grounded: bool = True) -> PhotoJob:
     read = photo.read(picture)
     flags = {"editor": "painter", "profile": "diorama", "options": {"painter": {"steps": 4, "grain": 20}}}
     small, large = rectangle(10, 10, 40, 40, (120, 90)), rectangle(30, 30, 110, 80, (120, 90))
     regions = (Region("dog", mask=small, subtask=0), Region("grass", mask=large, subtask=1))
-    return workflow.PhotoJob(open_session({**flags, "grounded": grounded}), read, PLAN, regions, 5)
+    return PhotoJob(open_session({**flags, "grounded": grounded}), read, PLAN, regions, 5)
 
 
 def test_the_record_says_it_and_replay_does_it(picture: Path) -> None:
     done = photo_job(picture).run(picture.with_name("a.png"))
     told = record.read_record(done.written.path)
     assert told.grounded and told.log["confined_by"] == "turns"
-    replayed = workflow.again(told, photo.read(picture), open_session)
+    replayed = replay.again(told, photo.read(picture), open_session)
     assert replayed.session.settings.grounded
     assert replayed.run(picture.with_name("b.png")).written.path.read_bytes() == done.written.path.read_bytes()
     plain = photo_job(picture, grounded=False).run(picture.with_name("c.png"))
@@ -409,16 +409,16 @@ def test_the_record_says_it_and_replay_does_it(picture: Path) -> None:
 def test_an_interrupted_run_is_gone_on_with_from_its_file(picture: Path, after: int) -> None:
     whole = photo_job(picture).run(picture.with_name("whole.png"))
     left = iter([False] * after)
-    part = photo_job(picture).run(picture.with_name("part.png"), should_stop=lambda: next(left, True))
+    part = photo_job(picture).run(picture.with_name("part.png"), watch=Watch(should_stop=lambda: next(left, True)))
     assert part.state is not None
-    told, state = workflow.state_record(part.state)
-    resumed = workflow.again(told, photo.read(picture), open_session, resume=state)
+    told, state = replay.state_record(part.state)
+    resumed = replay.again(told, photo.read(picture), open_session, resume=state)
     done = resumed.run(part.written.path, overwrite=True)
     assert done.written.path.read_bytes() == whole.written.path.read_bytes()
     plain = replace(photo_job(picture, grounded=False), resume=state)
     resumable = picture.with_name("part2.png")
     left = iter([False] * after)
-    state = photo_job(picture).run(resumable, should_stop=lambda: next(left, True)).state
+    state = photo_job(picture).run(resumable, watch=Watch(should_stop=lambda: next(left, True))).state
     with pytest.raises(InputRefused, match="another run"):
         replace(plain, resume=state).run(resumable, overwrite=True)
 

@@ -57,7 +57,7 @@ def written(source, made_record, path):
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
 def test_the_record_comes_back_from_the_picture(tmp_path, source, suffix):
-    one = made(source, asked=record.Asked(instruction="make the corner a lamp"), profile="sd15")
+    one = made(source, request=record.Request(instruction="make the corner a lamp"), profile="sd15")
     out = written(source, one, tmp_path / f"out.{suffix}")
     assert out.embedded
     assert record.read_record(out.path) == one
@@ -70,7 +70,7 @@ def test_the_record_comes_back_from_the_picture(tmp_path, source, suffix):
 def test_the_sidecar_says_more_and_must_belong_to_the_picture(tmp_path, source):
     one = made(source)
     out = written(source, one, tmp_path / "out.png")
-    path = record.write_sidecar(one, out)
+    _, path = record.write_sidecar(one, out, finished(source))
     assert path.name == "out.png.gas.json"
     found = record.read_record(out.path)
     assert found.file is not None and found.file.exact and found.file.outside_max == 0
@@ -112,7 +112,7 @@ def test_no_path_and_no_secret_gets_in(tmp_path, source, monkeypatch):
         models=[record.Model(id="/home/somebody/m")],
     )
     out = written(source, one, tmp_path / "out.png")
-    beside = record.write_sidecar(one, out)
+    _, beside = record.write_sidecar(one, out, finished(source))
     for text in (one.to_json(), photo_write.read_embedded(out.path), beside.read_text()):
         assert "canary" not in text and "somebody" not in text and str(tmp_path) not in text
     assert json.loads(one.to_json())["editor"]["options"] == {
@@ -144,7 +144,7 @@ def test_a_long_record_loses_its_log_first_then_the_planners_words(source):
     small = record.parse_record(record.embeddable(wordy, "JPEG"))
     assert small.plan.provenance.reply is None and small.plan.subtasks == one.plan.subtasks
     assert len(small.left_out) == 2
-    huge = one.model_copy(update={"asked": record.Asked(instruction=long)})
+    huge = one.model_copy(update={"asked": record.Request(instruction=long)})
     assert record.embeddable(huge, "JPEG") is None
     assert record.embeddable(one, "BMP") is None
 

@@ -311,6 +311,11 @@ def with_options(options_type: type[Options]) -> type[FakeEditor]:
     return type(options_type.__name__, (FakeEditor,), {"options_type": options_type})
 
 
+class UneditedOfAnotherSize(FakeEditor):
+    def edit(self, job):
+        return replace(super().edit(job), unedited=job.image[:-1])
+
+
 class LosesAJob(FakeEditor):
     def edit_together(self, jobs):
         return super().edit_together(jobs)[:1]
@@ -327,7 +332,7 @@ EDITORS = {
     "test_several_jobs_at_once_give_what_each_gives_alone": [LosesAJob, SwapsTheJobs],
     "test_returns_a_picture_of_the_same_size": [
         ReturnsFloats, ReturnsAnotherSize, SwapsWidthAndHeight, ReturnsABareArray, ReturnsASmallMask,
-        ReturnsAnEmptyMask, LogsNaN, AlwaysStopped,
+        ReturnsAnEmptyMask, LogsNaN, AlwaysStopped, UneditedOfAnotherSize,
     ],
     "test_same_seed_gives_the_same_bytes": [Unseeded, RemembersTheLastRun],
     "test_leaves_its_input_alone": [WritesIntoThePicture, WritesIntoTheMask],

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image as Pictures
 
 from gas.picture.overlay import strip
-from gas.run.job import write_picture
+from gas.run.output import write_picture
 
 ENLARGED = 3
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gas.backends.roles import EDITORS
 from gas.errors import GasError, InputRefused, ObjectNotFound, ResultRefused, UsageError
 from gas.files import make_folder, slug, write_bytes, write_text
 from gas.interfaces import Edited, EditJob
@@ -237,19 +238,16 @@ def _can_run(profile: Profile, row: Row) -> bool:
 
 
 class Entrant:
-    """A row with its settled options, and its editor, which is made when first asked for."""
+    """A row as a session of the profile, with the row's editor and options. The editor is made when first asked for."""
 
     def __init__(self, row: Row, profile: Profile, registry: Registry, runtime: Runtime) -> None:
         self.title, self.name, self.runtime, self.part = row.title, row.editor, runtime, row.part
-        self.own, self.grounded = row.own, row.grounded
-        self.session = _session(profile, registry, runtime) if row.found or row.own else None
-        below = [profile.layer(row.editor)]
-        self._create = lambda: registry.create("editors", row.editor, row.options, runtime, below=below)
-        self._editor: Editor | None = None
-        self.options: Options = registry.settle("editors", row.editor, row.options, below).options
+        self.own, self.found, self.grounded = row.own, row.found, row.grounded
+        self.session = _session(row, profile, registry, runtime)
+        self.options: Options = self.session.settled(EDITORS.plural, row.editor).options
         model = getattr(self.options, "model", None)
         if model is None:  # an editor without a model is compared with the round trip of the profile's
-            reference = registry.settle("editors", REFERENCE, {}, [profile.layer(REFERENCE)]).options
+            reference = registry.settle(EDITORS.plural, REFERENCE, {}, [profile.layer(REFERENCE)]).options
             model = reference.model_dump()["model"]
         self.model = str(model)
         self.autoencodes = _autoencodes(self.model)
@@ -257,8 +255,8 @@ class Entrant:
 
     @property
     def editor(self) -> Editor:
-        self._editor = self._editor or self._create()
-        return self._editor
+        editor: Editor = self.session.use(EDITORS, self.name)
+        return editor
 
     def cases(self, chosen: Sequence[Case]) -> list[Case]:
         """Those of `chosen` that this row is run on."""
@@ -266,11 +264,12 @@ class Entrant:
         return [case for one in strata for case in [c for c in chosen if c.stratum == one][:: self.part]]
 
     def job(self, case: Case, source: Picture, seed: int) -> EditJob:
-        """The edit to be made. ObjectNotFound where regions are to be found and one is not."""
+        """The edit to be made, at the picture's own size. ObjectNotFound where regions are to be found and one is
+        not."""
         regions, segmenter = case.regions(), None
-        if self.session is not None and self.own:
+        if self.own:
             regions, segmenter = (), self.session.segmenter()
-        elif self.session is not None:
+        elif self.found:
             regions = self.session.ground(source, case.plan, required=True)
         return EditJob(
             image=source,
@@ -282,12 +281,12 @@ class Entrant:
         )
 
 
-def _session(profile: Profile, registry: Registry, runtime: Runtime) -> Session:
-    """A session of the profile, for its grounders."""
+def _session(row: Row, profile: Profile, registry: Registry, runtime: Runtime) -> Session:
     from gas.run.session import Session
     from gas.settings.settings import Settings
 
-    return Session(Settings.of({"profile": profile.name}, find_profile=lambda _: profile), registry, runtime=runtime)
+    flags = {"profile": profile.name, "editor": row.editor, "options": {row.editor: row.options}}
+    return Session(Settings.of(flags, find_profile=lambda _: profile), registry, runtime=runtime)
 
 
 class _Bench:
@@ -575,16 +574,12 @@ class _Made:
 
 def _finished(job: EditJob, edited: Edited) -> Picture:
     """What `gas edit` would write: the output pasted into the source."""
-    from gas.masks import union
     from gas.picture.frame import work_frame
+    from gas.run.compose import compose
 
     size = (job.image.shape[1], job.image.shape[0])
-    mask = edited.mask
-    if mask is None:
-        masks = [region.mask for region in job.regions if region.mask is not None]
-        mask = union(masks) if masks else np.ones(job.image.shape[:2], np.float32)
     frame = work_frame(size, job.regions, mode="full", resolution=size[0], multiple=1)
-    return frame.paste(job.image, edited.image, frame.paste_mask(mask))
+    return compose(job.image, frame, job, edited, job.regions, confined=False)[0]
 
 
 @dataclass
@@ -661,7 +656,8 @@ def _recipe(entrant: Entrant) -> dict[str, Any]:
         recipe["grounded"] = True
     if second := getattr(entrant.options, "second_model", None):
         recipe["second_weights"] = _weights(second)
-    if (session := entrant.session) is not None:
+    if entrant.own or entrant.found:
+        session = entrant.session
         names: Sequence[str] = session.settings.grounders
         if entrant.own:
             names = [name for name in names if session.backend("grounders", name).segments][-1:]

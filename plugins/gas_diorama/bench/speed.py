@@ -409,8 +409,9 @@ def _demo(task: Mapping[str, Any]) -> dict[str, Any]:
     """Does the demo's edit; seconds without imports and loading, and the most memory in use."""
     from gas.picture.photo import read
     from gas.regions.folder import load_regions
+    from gas.run.job import prepare
+    from gas.run.record import Request
     from gas.run.session import Session
-    from gas.types import EditRequest
 
     options = {EDITOR: {"steps": task["steps"]}}
     session = Session.of(
@@ -421,12 +422,12 @@ def _demo(task: Mapping[str, Any]) -> dict[str, Any]:
         dtype=task["dtype"],
         offline=True,
     )
-    image = read(SCENES / "demo.png").pixels
-    plan = session.plan(EditRequest(image, REQUEST))
-    regions = session.ground(image, plan, load_regions(SCENES / "demo-masks", (image.shape[1], image.shape[0])))
+    photo = read(SCENES / "demo.png")
+    given = load_regions(SCENES / "demo-masks", photo.size)
+    job = prepare(session, photo, Request(instruction=REQUEST), given, seed=1)
     session.backend("editors", EDITOR).resolution()  # loads the model
     began = time.perf_counter()
-    session.edit(image, plan, regions, seed=1)
+    job.edit()
     return {"editing": time.perf_counter() - began, "peak_bytes": peak_memory()}
 
 

@@ -23,7 +23,7 @@ from gas.files import slug
 from gas.interfaces import Edited, EditJob, Options, Watch
 from gas_editors.latent_masks import union_mask
 from gas_editors.model_options import ModelOptions, refuse_foreign
-from gas_editors.text_to_image import TextToImageEditor
+from gas_editors.text_to_image import TextToImageEditor, refuse_same_prompts
 
 PairDraws = Iterable[tuple[int, Tensor] | Draw]
 
@@ -157,6 +157,8 @@ class ScoreDistillationEditor(TextToImageEditor):
         latents = [self._encode(model, job) for job in jobs]
         given: Sequence[PairDraws | None] = draws or [None] * len(jobs)
         problems = [self.problem(job, z, one) for job, z, one in zip(jobs, latents, given, strict=True)]
+        for problem in problems:
+            refuse_same_prompts(model, [(term.source, term.target) for term in problem.terms])
         method = self.method((latents[0].shape[2], latents[0].shape[3]))
         maps = watch.save_map is not None
         results = distill(model, problems, method, watch=watch, decode=model.decode, maps=maps)
@@ -165,8 +167,8 @@ class ScoreDistillationEditor(TextToImageEditor):
             log = {"model": self.options.model, **result.log, "prompts_cut": _prompts_cut(model, problem.terms)}
             if watch.save_map is not None:
                 log["maps_scale"] = _save_maps(job.watch, problem.terms, result, job.image.shape[:2])
-            image = model.decode(result.z)
-            edited.append(Edited(image=image, mask=self.paste_mask(job), stopped=result.stopped, log=log))
+            image, unedited = model.decode(result.z), model.decode(problem.z_source)
+            edited.append(Edited(image, self.paste_mask(job), result.stopped, log, unedited))
         return edited
 
     def time_weight(self, factor: float = 1.0) -> Callable[[int], float]:

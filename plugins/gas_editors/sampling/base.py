@@ -18,7 +18,7 @@ from gas.interfaces import Edited, EditJob, Watch
 from gas_editors.job_regions import NoiseWeights, whole_prompts
 from gas_editors.latent_masks import subtask_mask
 from gas_editors.model_options import ModelOptions, refuse_foreign
-from gas_editors.text_to_image import TextToImageEditor
+from gas_editors.text_to_image import TextToImageEditor, refuse_same_prompts
 
 
 class SamplingOptions(ModelOptions):
@@ -70,6 +70,8 @@ class SamplingEditor(TextToImageEditor):
         z_source = model.encode(job.image)
         refuse_foreign(model, job, self.options.accept_db, z_source)
         targets = self.targets(job, (z_source.shape[2], z_source.shape[3]))
+        if self.needs_source:
+            refuse_same_prompts(model, targets.prompts)
         predictor = Predictor(model)
         phases = Phases(job.watch, model.decode, z_source, self.planned(job))
         stopped, mask = False, None
@@ -88,7 +90,7 @@ class SamplingEditor(TextToImageEditor):
             "prompts_cut": cut,
             **measured,
         }
-        return Edited(image=model.decode(z), mask=mask, stopped=stopped, log=log)
+        return Edited(model.decode(z), mask, stopped, log, unedited=model.decode(z_source))
 
     def targets(self, job: EditJob, size: tuple[int, int]) -> Targets:
         """What is to be made of `job` on a latent of `size` (h, w): the whole sentences, or, when the job is grounded,

@@ -14,11 +14,11 @@ from PIL import Image as Pictures
 from gas.checkpoint import SUFFIX
 from gas.errors import InputRefused, ResultRefused
 from gas.files import OutputExists
-from gas.interfaces import Edited, EditJob
+from gas.interfaces import Edited, EditJob, Watch
 from gas.picture import photo
-from gas.run import job as workflow
-from gas.run import record
-from gas.run.record import Asked
+from gas.run import record, replay
+from gas.run.job import PhotoJob, WrittenEdit
+from gas.run.record import Request
 from gas.run.session import Session
 from gas.testing import fakes
 from gas.types import EditPlan, Region, Subtask
@@ -39,7 +39,7 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def job(picture: Path, steps: int = 8, **changes: Any) -> workflow.PhotoJob:
+def job(picture: Path, steps: int = 8, **changes: Any) -> PhotoJob:
     read = photo.read(picture)
     mask = np.zeros(read.pixels.shape[:2], np.float32)
     mask[20:60, 30:80] = 1
@@ -49,9 +49,9 @@ def job(picture: Path, steps: int = 8, **changes: Any) -> workflow.PhotoJob:
         "plan": PLAN,
         "regions": (Region("dog", mask=mask, subtask=0),),
         "seed": 5,
-        "asked": Asked(instruction="dog -> tiger"),
+        "request": Request(instruction="dog -> tiger"),
     }
-    return workflow.PhotoJob(**{**values, **changes})
+    return PhotoJob(**{**values, **changes})
 
 
 def test_output_record_and_measures(picture: Path) -> None:
@@ -68,10 +68,10 @@ def test_output_record_and_measures(picture: Path) -> None:
 
 def test_replay_gives_the_same_bytes(picture: Path) -> None:
     first = job(picture).run(picture.with_name("a.png"))
-    again = workflow.again(record.read_record(first.written.path), photo.read(picture), open_session)
+    again = replay.again(record.read_record(first.written.path), photo.read(picture), open_session)
     second = again.run(picture.with_name("b.png"))
     assert first.written.path.read_bytes() == second.written.path.read_bytes()
-    assert workflow.drift(first.record, second.record) == []
+    assert replay.drift(first.record, second.record) == []
 
 
 def test_replay_of_another_picture_is_refused(picture: Path) -> None:
@@ -79,18 +79,18 @@ def test_replay_of_another_picture_is_refused(picture: Path) -> None:
     other = picture.with_name("other.png")
     Pictures.new("RGB", (120, 90), "white").save(other)
     with pytest.raises(InputRefused, match=r"other\.png is not the picture"):
-        workflow.again(first.record, photo.read(other), open_session)
+        replay.again(first.record, photo.read(other), open_session)
 
 
 def test_drift_is_named(picture: Path) -> None:
     then = job(picture).run(picture.with_name("a.png")).record
     now = then.model_copy(update={"gas": "9.9", "libraries": {**then.libraries, "numpy": "0.1"}})
-    assert workflow.drift(then, now) == [f"gas was {then.gas}, is 9.9", f"numpy was {then.libraries['numpy']}, is 0.1"]
+    assert replay.drift(then, now) == [f"gas was {then.gas}, is 9.9", f"numpy was {then.libraries['numpy']}, is 0.1"]
 
 
-def interrupted(picture: Path, out: Path, after: int) -> workflow.Finished:
+def interrupted(picture: Path, out: Path, after: int) -> WrittenEdit:
     left = iter([False] * after)
-    return job(picture).run(out, should_stop=lambda: next(left, True))
+    return job(picture).run(out, watch=Watch(should_stop=lambda: next(left, True)))
 
 
 @pytest.mark.parametrize("given", ["state", "output", "record"])
@@ -99,8 +99,8 @@ def test_resumed_run_gives_the_bytes_of_one_that_was_not_stopped(picture: Path, 
     part = interrupted(picture, picture.with_name("part.png"), 3)
     assert part.result.stopped and part.state is not None and part.state.exists()
     path = {"state": part.state, "output": part.written.path, "record": part.record_path}[given]
-    told, state = workflow.state_record(path)
-    resumed = workflow.again(told, photo.read(picture), open_session, resume=state)
+    told, state = replay.state_record(path)
+    resumed = replay.again(told, photo.read(picture), open_session, resume=state)
     done = resumed.run(part.written.path, overwrite=True)
     assert done.written.path.read_bytes() == whole.written.path.read_bytes()
     assert done.result.log["steps"] == 8 and not state.exists()
@@ -126,14 +126,14 @@ def test_resume_refuses_other_options(picture: Path) -> None:
 def test_nothing_to_resume_says_so(picture: Path) -> None:
     done = job(picture).run(picture.with_name("a.png"))
     with pytest.raises(InputRefused, match="no unfinished run"):
-        workflow.state_record(done.written.path)
+        replay.state_record(done.written.path)
 
 
 def test_existing_output_stays(picture: Path) -> None:
     out = picture.with_name("out.png")
     out.write_bytes(b"mine")
     with pytest.raises(OutputExists):
-        job(picture).refuse_existing(out)
+        job(picture).check(out)
     with pytest.raises(OutputExists):
         job(picture).run(out)
     assert out.read_bytes() == b"mine"
@@ -152,8 +152,3 @@ def test_failed_run_leaves_the_earlier_output(picture: Path) -> None:
         failing.run(out, overwrite=True)
     assert out.read_bytes() == b"earlier"
     assert sorted(p.name for p in picture.parent.iterdir()) == ["dog.png", "out.png"]
-
-
-def test_maps_are_scaled_to_white(tmp_path: Path) -> None:
-    workflow.write_picture(tmp_path / "m.png", np.array([[0.0, 0.25], [0.5, 0.5]], np.float32))
-    assert np.asarray(Pictures.open(tmp_path / "m.png")).tolist() == [[0, 128], [255, 255]]

@@ -1,0 +1,107 @@
+"""A run made again: from its record, or from the state that an interrupted one has left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gas.checkpoint import SUFFIX, load_record
+from gas.errors import InputRefused
+from gas.remedies import Remedy, Setting
+from gas.run import record as records
+from gas.run.job import PhotoJob
+from gas.run.output import state_path
+from gas.run.record import Record
+
+if TYPE_CHECKING:
+    from gas.picture.photo import Photo
+    from gas.run.session import Session
+
+
+def again(
+    record: Record,
+    photo: Photo,
+    open_session: Callable[[Mapping[str, Any]], Session],
+    *,
+    resume: Path | None = None,
+) -> PhotoJob:
+    """The job that a record tells of, for the same picture.
+
+    `open_session` makes a session of flags (see `Values`); it may put the user's own above the record's,
+    e.g. a model folder, of whose place a record says nothing. InputRefused (exit 3) when `photo` has other pixels.
+    """
+    same = records.same_input(record, photo)
+    if not (same.file or same.pixels):
+        raise InputRefused(
+            f"{photo.name} is not the picture that was edited, {record.input.name}: their pixels differ",
+            Remedy("give_original", "give the original with {input}", input=Setting("input", python="photo")),
+        )
+    options = {one.name: dict(one.options) for one in (record.editor, *record.grounders)}
+    session = open_session(
+        {
+            "profile": record.profile,
+            "grounders": tuple(one.name for one in record.grounders),
+            "editor": record.editor.name,
+            "device": record.device,
+            "dtype": record.dtype,
+            "grounded": record.grounded,
+            "options": options,
+        }
+    )
+    regions = tuple(
+        replace(region, given=told.given) for region, told in zip(record.to_regions(), record.regions, strict=True)
+    )
+    return PhotoJob(
+        session,
+        photo,
+        record.plan,
+        regions,
+        record.seed,
+        work=record.work,
+        request=record.asked,
+        planner=record.planner,
+        grounders=record.grounders,
+        resume=resume,
+        profile_from=record.profile_from,
+    )
+
+
+def state_record(path: Path) -> tuple[Record, Path]:
+    """The record of an unfinished run, and its state file. `path` is that file, the run's output, or its record."""
+    if path.name.endswith(SUFFIX):
+        return records.parse_record(load_record(path), path.name), path
+    output = path.with_name(path.name.removesuffix(".gas.json"))
+    state = state_path(output)
+    if not state.exists():
+        raise InputRefused(
+            f"there is no unfinished run of {output.name}: {state.name} is not there",
+            "a run that ended has no state; make it again with gas replay",
+        )
+    return records.parse_record(load_record(state), state.name), state
+
+
+def drift(then: Record, now: Record) -> list[str]:
+    """A sentence for everything that differs between two records of what should be the same run."""
+    out = []
+    if then.gas != now.gas:
+        out.append(f"gas was {then.gas}, is {now.gas}")
+    for name in sorted(then.libraries.keys() | now.libraries.keys()):
+        was, is_now = then.libraries.get(name, "absent"), now.libraries.get(name, "absent")
+        if was != is_now:
+            out.append(f"{name} was {was}, is {is_now}")
+    models = {model.id: model for model in now.models}
+    for model in then.models:
+        if model.id not in models:
+            out.append(f"model {model.id} was not used")
+        elif model != models[model.id]:
+            out.append(f"model {model.id} has other files or another revision")
+    if then.editor.options != now.editor.options:
+        out.append("the editor's options differ")
+    return out
+
+
+def output_of(state: Path) -> Path:
+    """The output of the run whose state is in the file `state`."""
+    return state.with_name(state.name.removesuffix(SUFFIX))
