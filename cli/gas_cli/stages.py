@@ -114,10 +114,10 @@ def ground(
     if as_json:
         print_json("ground", {"folder": str(folder), "overlay": str(look), "regions": rows})
     else:
-        for row in rows:
-            box = ", ".join(f"{side:.0f}" for side in row["box"] or ())
-            score = f"  score {row['score']:.2f}" if row["score"] is not None else ""
-            print_text(f"{row['phrase']}: box {box}{score}")
+        for region in found:
+            box = ", ".join(f"{side:.0f}" for side in region.box or ())
+            score = f"  score {region.score:.2f}" if region.score is not None else ""
+            print_text(f"{region.phrase}: box {box}{score}")
 
 
 def info(output: Path, *, as_json: bool) -> None:

@@ -277,7 +277,10 @@ def test_compare_shows_who_works_and_names_who_fails(gas: Callable[..., Said], h
     arguments = ["compare", "dog.png", "dog -> tiger", *FAKE[:4], "--grounder", "none", "--box", "dog=30,20,80,60"]
     said = gas(*arguments, "--editors", "painter", "-o", "strip.png", "--json")
     assert said.code == 0
-    assert Pictures.open(here / "strip.png").width > 2 * 90
+    sheet = Pictures.open(here / "strip.png")
+    assert sheet.height > 256 and sheet.width > 2 * 256, "a small picture is enlarged"
+    words = gas(*arguments, "--editors", "painter", "-o", "again.png").out
+    assert "painter: " in words and " s, outside the regions at most 0 of 255" in words
     assert json.loads(said.out)["data"]["editors"][0]["editor"] == "painter"
 
 
