@@ -208,8 +208,8 @@ def train_clip(
         loss = contrast(pictures, captions, own.unflatten(0, (n, wrong)), phrases.unflatten(0, (n, 1 + wrong)), scale)
         return loss + settings.cells * cell_loss(patches, labels.to(device))
 
-    def measure(step: int, average: Mapping[str, Tensor]) -> None:
-        if settings.measured and (step % settings.measure_every == 0 or step == settings.steps):
+    def measure(step: int, average: Mapping[str, Tensor], last: bool) -> None:
+        if settings.measured and (step % settings.measure_every == 0 or last):
             found = measure_clip(_averaged(average, settings, tokenizer), tokenizer, settings.measured, "validation")
             log.info("clip step %d  %s", step, "  ".join(f"{key} {value:.3f}" for key, value in found.items()))
 

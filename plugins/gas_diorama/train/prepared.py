@@ -1,0 +1,272 @@
+"""`python -m gas_diorama.train all --budget 7m`: trains every network that draws, from the shipped weights on, for so
+long, and leaves results at every moment.
+
+The time is shared: what one network leaves over, the next ones get. Each network rests on those before it: the flow
+model on the text encoder that was trained with the denoiser, the instruction models on the denoiser. Started again
+with the same folder, the run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import tarfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from gas_diorama import folders
+from gas_diorama.train.evaluate import evaluate
+from gas_diorama.train.export import export
+from gas_diorama.train.flow import load_transformer
+from gas_diorama.train.restore import restore
+from gas_diorama.train.train_flow import FlowSettings, export_trained_flow, train_flow
+from gas_diorama.train.train_instruct import InstructSettings, export_instruct, remove_settings, train_instruct
+from gas_diorama.train.train_text import TextSettings
+from gas_diorama.train.train_unet import UNetSettings, train_unet
+from gas_diorama.train.training import Stopped, load_checkpoint, log
+
+NETWORKS = ("sd", "flow", "instruct", "instruct-remove")
+SHARES = {"unet": 0.4, "flow": 0.28, "instruct": 0.16, "instruct-remove": 0.04, "figures": 0.12}
+"""Of the whole time. Figures take the last of it, and are left out where that is too little for them."""
+_PART = 15_000_000
+_FIGURES_SECONDS = {"cuda": 30.0, "cpu": 900.0}
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def seconds(text: str) -> float:
+    """ "7m", "90s", "1.5h" or "420" in seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else, or nothing above zero.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if found is None or float(found[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write it as 90s, 7m or 1.5h")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings of each network for a device."""
+
+    unet: UNetSettings
+    flow: FlowSettings
+    instruct: InstructSettings
+    remove: InstructSettings
+
+
+def plan(device: str, seed: int = 0) -> Plan:
+    """On a GPU large batches, and all scenes made before the first step; on a CPU small ones, and scenes along the
+    way. Time alone ends the training."""
+    long: dict[str, Any] = {"seed": seed, "steps": 10**8}
+    remove = remove_settings(**long | {"seed": seed + 1})
+    first = Plan(UNetSettings(**long), FlowSettings(**long), InstructSettings(**long), remove)
+    instruct: dict[str, Any] = {"measured": 0}
+    if device == "cpu":
+        few: dict[str, Any] = {"first_scenes": 256, "scenes_a_step": 8, "save_every": 100, "previews": 8}
+        instruct |= {"first_pairs": 128, "save_every": 100}
+        return Plan(
+            replace(first.unet, **few), replace(first.flow, **few), replace(first.instruct, **instruct),
+            replace(first.remove, **instruct),
+        )  # fmt: skip
+    many = {"scenes": 100_000, "first_scenes": 100_000, "save_every": 1500, "preview_every": 3000}
+    instruct |= {"batch": 256, "pairs": 40_000, "first_pairs": 40_000, "save_every": 1500}
+    return Plan(
+        replace(first.unet, batch=512, **many), replace(first.flow, batch=1024, **many),
+        replace(first.instruct, **instruct), replace(first.remove, **instruct),
+    )  # fmt: skip
+
+
+class Run:
+    """A run's folder: checkpoints and log at the top, `weights/` as the package has it, what to take away in `results`.
+
+    Args:
+        out: the folder.
+        results: at most eight files, each below 16 MB: weights.tar in parts, train.log, pictures.png, figures.json.
+    """
+
+    def __init__(self, out: Path, results: Path) -> None:
+        self.out, self.results, self.weights = out, results, out / "weights"
+        self._done = out / "done.json"
+
+    def begin(self, shipped: Path = folders.WEIGHTS) -> None:
+        """Copies the shipped weights, and makes checkpoints of the denoiser's, where there are none yet."""
+        for name in NETWORKS:
+            if (shipped / name).is_dir() and not (self.weights / name).exists():
+                partial = self.weights / f"{name}.partial"
+                shutil.rmtree(partial, ignore_errors=True)
+                shutil.copytree(shipped / name, partial)
+                partial.rename(self.weights / name)
+        if not (self.out / "unet.pt").exists():
+            (self.out / "decoder.pt").unlink(missing_ok=True)  # of a start that was cut off between the two
+            restore(self.out, self.weights / "sd")
+        self.pack()
+
+    @property
+    def done(self) -> list[str]:
+        """Networks that are trained already."""
+        return json.loads(self._done.read_text()) if self._done.exists() else []
+
+    def finish(self, name: str) -> None:
+        """Notes that `name` is trained."""
+        self._done.write_text(json.dumps([*self.done, name]))
+
+    def pack(self) -> None:
+        """Writes the results as they are now, each file whole."""
+        self.results.mkdir(parents=True, exist_ok=True)
+        whole = self.out / "weights.tar"
+        with tarfile.open(whole, "w") as archive:
+            for name in NETWORKS:
+                if (self.weights / name).is_dir():
+                    archive.add(self.weights / name, name)
+        count = 0
+        with whole.open("rb") as stream:
+            while part := stream.read(_PART):
+                self._put(f"weights.tar.{count}", part)
+                count += 1
+        whole.unlink()
+        for older in self.results.glob("weights.tar.*"):
+            if older.suffix[1:].isdigit() and int(older.suffix[1:]) >= count:
+                older.unlink()
+        for name in ("train.log", "figures.json"):
+            if (self.out / name).exists():
+                self._put(name, (self.out / name).read_bytes())
+        sheets = [sheet for sheet in map(self._latest, ("previews", "flow-previews")) if sheet is not None]
+        if sheets:
+            pictures = [Image.open(sheet) for sheet in sheets]
+            below = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))
+            top = 0
+            for picture in pictures:
+                below.paste(picture, (0, top))
+                top += picture.height
+            below.save(self.out / "pictures.png")
+            self._put("pictures.png", (self.out / "pictures.png").read_bytes())
+
+    def _latest(self, folder: str) -> Path | None:
+        return max((self.out / folder).glob("step-*.png"), default=None)
+
+    def _put(self, name: str, content: bytes) -> None:
+        partial = self.results / f"{name}.partial"
+        partial.write_bytes(content)
+        os.replace(partial, self.results / name)
+
+
+def unpack(results: Path, folder: Path) -> None:
+    """Writes the weights among `results` into `folder`, the package's `weights` for one."""
+    parts = sorted(results.glob("weights.tar.*"), key=lambda path: int(path.suffix[1:]))
+    whole = folder / "weights.tar"
+    whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with tarfile.open(whole) as archive:
+        archive.extractall(folder, filter="data")
+    whole.unlink()
+
+
+def run_prepared(
+    out: Path,
+    budget: float,
+    device: str,
+    results: Path | None = None,
+    seed: int = 0,
+    settings: Plan | None = None,
+    shares: Mapping[str, float] = SHARES,
+    processes: int | None = None,
+    compiled: bool = False,
+) -> Path:
+    """The folder of results after `budget` seconds.
+
+    Args:
+        out: the run's folder.
+        budget: seconds, from the call on.
+        device: that trains.
+        results: folder of what to take away (default: `out`/results).
+        seed: of everything.
+        settings: of the networks (default: those for the device).
+        shares: of the time.
+        processes: that draw scenes (default: one for each core on a GPU's machine, one on a CPU).
+        compiled: as `train_unet` takes it.
+
+    Raises:
+        Stopped: a signal asked for it; the results are written.
+    """
+    began, chosen = time.monotonic(), settings or plan(device, seed)
+    workers = processes or (os.cpu_count() or 1 if device != "cpu" else 1)
+    run = Run(out, results or out / "results")
+    run.begin()
+    weights = run.weights
+    more: dict[str, Any] = {"device": device, "processes": workers}
+
+    def unet(until: float, saved: Callable[[], None]) -> None:
+        text = TextSettings(**(load_checkpoint(out / "unet.pt") or {})["text_settings"])
+        train_unet(out, chosen.unet, text, compiled=compiled, until=until, at_save=saved, **more)
+
+    def flow(until: float, saved: Callable[[], None]) -> None:
+        start = load_transformer(weights / "flow")
+        train_flow(out, chosen.flow, weights / "sd", until=until, at_save=saved, start=start, **more)
+
+    def instruct(until: float, saved: Callable[[], None]) -> None:
+        start = weights / "instruct"
+        train_instruct(
+            out, "instruct", chosen.instruct, weights / "sd", start=start, until=until, at_save=saved, **more
+        )
+
+    def remove(until: float, saved: Callable[[], None]) -> None:
+        base, start = weights / "instruct", weights / "instruct-remove"
+        train_instruct(out, "instruct-remove", chosen.remove, base, start=start, until=until, at_save=saved, **more)
+
+    stages: dict[str, tuple[Callable[..., None], Callable[[], object]]] = {
+        "unet": (unet, lambda: export(out, weights / "sd")),
+        "flow": (flow, lambda: export_trained_flow(out, weights / "flow", weights / "sd")),
+        "instruct": (
+            instruct, lambda: export_instruct(out, "instruct", weights / "instruct", weights / "sd")
+        ),
+        "instruct-remove": (
+            remove, lambda: export_instruct(out, "instruct-remove", weights / "instruct-remove", weights / "instruct")
+        ),
+    }  # fmt: skip
+    for name, (train, exported) in stages.items():
+        if name in run.done:
+            continue
+        left = {other: share for other, share in shares.items() if other not in run.done}
+        now = time.monotonic()
+        until = now + (began + budget - now) * left[name] / sum(left.values())
+
+        def saved(exported: Callable[[], object] = exported) -> None:
+            exported()
+            run.pack()
+
+        try:
+            train(until, saved)
+        except Stopped:
+            if (out / f"{name}.pt").exists():
+                exported()
+            run.pack()
+            raise
+        if (out / f"{name}.pt").exists():
+            run.finish(name)
+        else:
+            log.info("%s: no time was left for a step", name)
+    figures(run, device, began + budget)
+    log.info("done after %.0f s of %.0f", time.monotonic() - began, budget)
+    run.pack()
+    return run.results
+
+
+def figures(run: Run, device: str, until: float) -> None:
+    """Measures text to image on held-out captions into figures.json, if there is time for it until `until`."""
+    left, needed = until - time.monotonic(), _FIGURES_SECONDS.get(device, 30.0)
+    if left < needed:
+        log.info("no figures: %.0f s are left of at least %.0f; run python -m gas_diorama.train.evaluate", left, needed)
+        return
+    weights, half = run.weights, time.monotonic() + left / 2
+    found = evaluate(weights / "sd", run.out, 100, 200, 4.0, 30, 0, weights / "flow", device, half)
+    for title, values in found.items():
+        log.info("%s: %s", title, "  ".join(f"{key} {value:.3f}" for key, value in values.items()))
+    (run.out / "figures.json").write_text(json.dumps(found, indent=2) + "\n")

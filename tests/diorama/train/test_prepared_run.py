@@ -1,0 +1,195 @@
+"""The prepared run on tiny networks: it keeps its time, leaves results when it is cut off, and goes on from there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from safetensors.torch import load_file
+
+from gas_diorama.bench.follow import load_parts
+from gas_diorama.train import prepared, train, train_instruct
+from gas_diorama.train.flow import FlowSize, build_flow, export_flow, load_flow
+from gas_diorama.train.prepared import Plan, Run, run_prepared, seconds, unpack
+from gas_diorama.train.train_flow import FlowSettings
+from gas_diorama.train.train_instruct import InstructSettings, export_instruct
+from gas_diorama.train.train_text import TextSettings, build_text_encoder
+from gas_diorama.train.train_unet import UNetSettings, build_unet
+from gas_diorama.train.train_vae import VAESettings, build_vae
+from gas_diorama.train.training import Stopped, load_checkpoint, stop
+from gas_diorama.world.networks import scheduler
+from gas_diorama.world.tokenizer import train_tokenizer
+
+SIZE = FlowSize(16, 2, 2)
+SCENES = {"steps": 2, "batch": 2, "scenes": 6, "first_scenes": 4, "scenes_a_step": 1, "save_every": 1, "previews": 1}
+UNET = UNetSettings(channels=(16, 16, 32), preview_every=9, **SCENES)  # type: ignore[arg-type]
+FLOW = FlowSettings(width=16, heads=2, layers=2, shown_layer=0, preview_every=9, **SCENES)  # type: ignore[arg-type]
+INSTRUCT = InstructSettings(
+    rank=1, whole=(), steps=1, batch=2, pairs=4, first_pairs=4, save_every=1, measured=0, average=0.9
+)
+PLAN = Plan(UNET, FLOW, INSTRUCT, INSTRUCT)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like the package's `weights`, with tiny untrained networks."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(size=700, count=50)
+    StableDiffusionPipeline(
+        vae=build_vae(VAESettings(channels=(8, 8, 16, 16), latent_channels=4)),
+        text_encoder=build_text_encoder(TextSettings(width=24, layers=2, heads=2), tokenizer),
+        tokenizer=tokenizer,
+        unet=build_unet(UNET, 4, 24),
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder / "sd")
+    export_flow(build_flow(SIZE, 4, 24), tokenizer, folder / "flow", folder / "sd")
+    out = tmp_path_factory.mktemp("instruct")
+    for name, base in (("instruct", "sd"), ("instruct-remove", "instruct")):
+        train_instruct.train_instruct(out, name, INSTRUCT, folder / base)
+        export_instruct(out, name, folder / name, folder / base)
+    return folder
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    parts = load_parts(folder)
+    return {
+        **{f"unet.{k}": v for k, v in parts.unet.state_dict().items()},
+        **{f"text.{k}": v for k, v in parts.encoder.state_dict().items()},
+    }
+
+
+@pytest.fixture
+def begun(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs begin with the tiny networks."""
+    begin = Run.begin
+    monkeypatch.setattr(Run, "begin", lambda self: begin(self, shipped))
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_run_trains_every_network_and_its_results_unpack(shipped: Path, tmp_path: Path) -> None:
+    results = run_prepared(tmp_path / "run", 600.0, "cpu", tmp_path / "results", settings=PLAN)
+    names = {path.name for path in results.iterdir()}
+    assert names == {"weights.tar.0", "pictures.png"}  # train.log is the command line's
+    assert Image.open(results / "pictures.png").height == 256
+    (tmp_path / "new").mkdir()
+    unpack(results, tmp_path / "new")
+    assert {path.name for path in (tmp_path / "new").iterdir()} == set(prepared.NETWORKS)
+    before, after = _weights(shipped / "sd"), _weights(tmp_path / "new" / "sd")
+    for part in ("unet.", "text."):
+        assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith(part)), part
+    for name in ("instruct", "instruct-remove"):
+        old, new = (load_file(folder / name / "adapter.safetensors") for folder in (shipped, tmp_path / "new"))
+        assert any(not torch.equal(old[key], new[key]) for key in old), name
+    old, new = (load_flow(folder / "flow")[0].transformer.state_dict() for folder in (shipped, tmp_path / "new"))
+    assert any(not torch.equal(old[key], new[key]) for key in old)
+    assert json.loads((tmp_path / "run" / "done.json").read_text()) == ["unet", "flow", "instruct", "instruct-remove"]
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_run_that_is_cut_off_leaves_results_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[str] = []
+    real = prepared.train_flow
+
+    def cut(*args: object, **more: object) -> object:
+        stop.asked = True
+        return real(*args, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as cutting, pytest.raises(Stopped):
+        cutting.setattr(prepared, "train_flow", cut)
+        run_prepared(tmp_path, 600.0, "cpu", settings=PLAN)
+    stop.asked = False
+    assert json.loads((tmp_path / "done.json").read_text()) == ["unet"]
+    state = load_checkpoint(tmp_path / "flow.pt")
+    assert state is not None and state["step"] == 1
+    (tmp_path / "new").mkdir()
+    unpack(tmp_path / "results", tmp_path / "new")
+    packed = load_flow(tmp_path / "new" / "flow")[0].transformer.state_dict()
+    assert torch.equal(packed["proj_out.weight"], state["average"]["transformer.proj_out.weight"].half().float())
+    monkeypatch.setattr(prepared, "train_unet", lambda *args, **more: trained.append("unet"))
+    run_prepared(tmp_path, 600.0, "cpu", settings=PLAN)
+    assert trained == [], "what is done is not trained again"
+    state = load_checkpoint(tmp_path / "flow.pt")
+    assert state is not None and state["step"] == FLOW.steps
+    assert len(json.loads((tmp_path / "done.json").read_text())) == 4
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_network_for_which_no_time_is_left_stays_as_it_was(shipped: Path, tmp_path: Path) -> None:
+    run_prepared(tmp_path, 1e-3, "cpu", settings=PLAN)
+    assert json.loads((tmp_path / "done.json").read_text()) == ["unet"]
+    weights = Path("transformer/diffusion_pytorch_model.safetensors")
+    assert (tmp_path / "weights" / "flow" / weights).read_bytes() == (shipped / "flow" / weights).read_bytes()
+    assert (tmp_path / "results" / "weights.tar.0").exists()
+
+
+def test_results_are_cut_into_parts(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path / "run", tmp_path / "results")
+    monkeypatch.setattr(prepared, "_PART", 100_000)
+    run.begin(shipped)
+    parts = list(run.results.glob("weights.tar.*"))
+    assert len(parts) > 11 and max(part.stat().st_size for part in parts) == 100_000
+    (tmp_path / "new").mkdir()
+    unpack(run.results, tmp_path / "new")
+    for path in (run.weights / "sd").rglob("*.safetensors"):
+        assert (tmp_path / "new" / "sd" / path.relative_to(run.weights / "sd")).read_bytes() == path.read_bytes()
+    monkeypatch.setattr(prepared, "_PART", 10**9)
+    run.pack()
+    assert [part.name for part in run.results.glob("weights.tar.*")] == ["weights.tar.0"], "older parts were left"
+
+
+def test_the_shipped_networks_fit_into_eight_files_of_what_may_be_taken_away(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", tmp_path / "results")
+    run.begin()
+    (tmp_path / "run" / "train.log").touch()
+    (tmp_path / "run" / "figures.json").touch()
+    run.pack()
+    files = list(run.results.iterdir())
+    assert len(files) + 1 <= 8 and max(path.stat().st_size for path in files) <= 16 * 2**20
+    assert prepared.load_transformer(tmp_path / "run" / "weights" / "nothing") is None
+
+
+def test_figures_are_left_out_where_there_is_no_time_for_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "gas_diorama.train"):
+        prepared.figures(Run(tmp_path, tmp_path), "cpu", time.monotonic() + 100)
+    assert "no figures: 100 s are left of at least 900" in caplog.text
+
+
+@pytest.mark.parametrize(("text", "expected"), [("7m", 420), ("90s", 90), ("1.5h", 5400), ("42", 42)])
+def test_times_are_read(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "m", "-3m", "0s", "7 m", "7d", "inf"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="write it as 90s"):
+        seconds(text)
+
+
+def test_a_budget_is_for_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train.main(["flow", "--budget", "1m", "--out", str(tmp_path)])
+    assert "--budget is for all, not flow" in capsys.readouterr().err
+
+
+def test_a_gpu_gets_large_batches_and_all_scenes_at_once() -> None:
+    gpu, cpu = prepared.plan("cuda", 3), prepared.plan("cpu", 3)
+    for one in (gpu.unet, gpu.flow):
+        assert one.first_scenes == one.scenes and one.batch > cpu.unet.batch and one.seed == 3
+    assert cpu.unet.first_scenes < 1000 and {cpu.remove.seed, gpu.remove.seed} == {4}
+    assert abs(sum(prepared.SHARES.values()) - 1) < 1e-9
