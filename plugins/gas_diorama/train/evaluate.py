@@ -62,7 +62,7 @@ def flow_painter(folder: Path, guidance_scale: float, steps: int, device: str = 
 def text_to_image(paint: Painter, texts: list[str], seed: int, device: str = "cpu", batch: int = 25) -> np.ndarray:
     """One picture for each text: uint8 (n, 128, 128, 3)."""
     generator, done = torch.Generator().manual_seed(seed), []
-    with torch.autocast(device, dtype=torch.bfloat16):
+    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
         for start in range(0, len(texts), batch):
             done.append(np.rint(paint(texts[start : start + batch], generator) * 255).astype(np.uint8))
     return np.concatenate(done)

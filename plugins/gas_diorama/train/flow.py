@@ -11,7 +11,6 @@ import copy
 import json
 import os
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +100,12 @@ def sample_flow(
     shape = (n, network.config.in_channels, GRID, GRID)
     z = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
     states, pooled = (torch.cat([e.expand(n, *e.shape[1:]), s]) for e, s in zip(empty, text, strict=True))
-    line = torch.linspace(1, 0, steps + 1)
-    for now, then in pairwise(line):
-        t = (now * TIMES).expand(2 * n).to(device)
-        guess = network(torch.cat([z, z]), states, pooled, t, return_dict=False)[0]
+    plan = flow_scheduler()
+    plan.set_timesteps(steps, device=device)
+    for t in plan.timesteps:
+        guess = network(torch.cat([z, z]), states, pooled, t.expand(2 * n), return_dict=False)[0]
         uncond, cond = guess.float().chunk(2)
-        z = z + (then - now) * (uncond + guidance_scale * (cond - uncond))
+        z = plan.step(uncond + guidance_scale * (cond - uncond), t, z).prev_sample
     return z
 
 
@@ -125,6 +124,8 @@ def load_flow(folder: Path = FLOW) -> tuple[StableDiffusion3Pipeline, CLIPTextMo
     """
     base = folder / json.loads((folder / INDEX).read_text())[BASE]
     vae = AutoencoderKL.from_pretrained(base / "vae", torch_dtype=torch.float32)
+    if vae.config.shift_factor is None:  # Stable Diffusion 3's pipeline adds it
+        vae.register_to_config(shift_factor=0.0)
     encoder = CLIPTextModel.from_pretrained(base / "text_encoder", dtype=torch.float32)
     absent: dict[str, Any] = {"text_encoder": None, "text_encoder_2": None, "tokenizer_2": None, "text_encoder_3": None}
     parts = {"vae": vae.eval(), "tokenizer_3": None, **absent}

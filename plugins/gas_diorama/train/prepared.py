@@ -17,20 +17,25 @@ import tarfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
+from transformers import CLIPTokenizer
 
 from gas_diorama import folders
 from gas_diorama.train.evaluate import evaluate
 from gas_diorama.train.export import export
 from gas_diorama.train.flow import load_transformer
 from gas_diorama.train.restore import restore
+from gas_diorama.train.scene_cache import SceneCache, drawers
 from gas_diorama.train.train_flow import FlowSettings, export_trained_flow, train_flow
 from gas_diorama.train.train_instruct import InstructSettings, export_instruct, remove_settings, train_instruct
 from gas_diorama.train.train_text import TextSettings
 from gas_diorama.train.train_unet import UNetSettings, train_unet
+from gas_diorama.train.train_vae import averaged_vae
 from gas_diorama.train.training import Stopped, load_checkpoint, log
 
 NETWORKS = ("sd", "flow", "instruct", "instruct-remove")
@@ -38,6 +43,7 @@ SHARES = {"unet": 0.4, "flow": 0.28, "instruct": 0.16, "instruct-remove": 0.04, 
 """Of the whole time. Figures take the last of it, and are left out where that is too little for them."""
 _PART = 15_000_000
 _FIGURES_SECONDS = {"cuda": 30.0, "cpu": 900.0}
+_SCENES, _CAPTIONS, _GUIDANCE, _STEPS = 100, 200, 4.0, 30
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -70,7 +76,7 @@ def plan(device: str, seed: int = 0) -> Plan:
     remove = remove_settings(**long | {"seed": seed + 1})
     first = Plan(UNetSettings(**long), FlowSettings(**long), InstructSettings(**long), remove)
     instruct: dict[str, Any] = {"measured": 0}
-    if device == "cpu":
+    if torch.device(device).type == "cpu":
         few: dict[str, Any] = {"first_scenes": 256, "scenes_a_step": 8, "save_every": 100, "previews": 8}
         instruct |= {"first_pairs": 128, "save_every": 100}
         return Plan(
@@ -78,10 +84,10 @@ def plan(device: str, seed: int = 0) -> Plan:
             replace(first.remove, **instruct),
         )  # fmt: skip
     many = {"scenes": 100_000, "first_scenes": 100_000, "save_every": 1500, "preview_every": 3000}
-    instruct |= {"batch": 256, "pairs": 40_000, "first_pairs": 40_000, "save_every": 1500}
+    instruct |= {"batch": 256, "pairs": 30_000, "first_pairs": 30_000, "save_every": 1500}
     return Plan(
         replace(first.unet, batch=512, **many), replace(first.flow, batch=1024, **many),
-        replace(first.instruct, **instruct), replace(first.remove, **instruct),
+        replace(first.instruct, **instruct), replace(first.remove, **instruct | {"pairs": 5000, "first_pairs": 5000}),
     )  # fmt: skip
 
 
@@ -197,29 +203,36 @@ def run_prepared(
         Stopped: a signal asked for it; the results are written.
     """
     began, chosen = time.monotonic(), settings or plan(device, seed)
-    workers = processes or (os.cpu_count() or 1 if device != "cpu" else 1)
+    workers = processes or (1 if torch.device(device).type == "cpu" else os.cpu_count() or 1)
     run = Run(out, results or out / "results")
     run.begin()
     weights = run.weights
-    more: dict[str, Any] = {"device": device, "processes": workers}
+
+    @cache
+    def scenes() -> SceneCache:
+        """What the first two networks learn from."""
+        tokenizer = CLIPTokenizer.from_pretrained(weights / "sd" / "tokenizer")
+        made = SceneCache(averaged_vae(out).to(device), tokenizer, chosen.unet.scenes, seed)
+        with drawers(workers) as pool:
+            made.grow(chosen.unet.first_scenes, pool)
+        log.info("%d scenes after %.0f s", made.known, time.monotonic() - began)
+        return made
 
     def unet(until: float, saved: Callable[[], None]) -> None:
         text = TextSettings(**(load_checkpoint(out / "unet.pt") or {})["text_settings"])
-        train_unet(out, chosen.unet, text, compiled=compiled, until=until, at_save=saved, **more)
+        train_unet(out, chosen.unet, text, device, compiled, until, scenes(), saved)
 
     def flow(until: float, saved: Callable[[], None]) -> None:
         start = load_transformer(weights / "flow")
-        train_flow(out, chosen.flow, weights / "sd", until=until, at_save=saved, start=start, **more)
+        train_flow(out, chosen.flow, weights / "sd", device, until, scenes(), saved, start)
 
     def instruct(until: float, saved: Callable[[], None]) -> None:
-        start = weights / "instruct"
-        train_instruct(
-            out, "instruct", chosen.instruct, weights / "sd", start=start, until=until, at_save=saved, **more
-        )
+        base, start = weights / "sd", weights / "instruct"
+        train_instruct(out, "instruct", chosen.instruct, base, device, start, until, workers, saved)
 
     def remove(until: float, saved: Callable[[], None]) -> None:
         base, start = weights / "instruct", weights / "instruct-remove"
-        train_instruct(out, "instruct-remove", chosen.remove, base, start=start, until=until, at_save=saved, **more)
+        train_instruct(out, "instruct-remove", chosen.remove, base, device, start, until, workers, saved)
 
     stages: dict[str, tuple[Callable[..., None], Callable[[], object]]] = {
         "unet": (unet, lambda: export(out, weights / "sd")),
@@ -261,12 +274,13 @@ def run_prepared(
 
 def figures(run: Run, device: str, until: float) -> None:
     """Measures text to image on held-out captions into figures.json, if there is time for it until `until`."""
-    left, needed = until - time.monotonic(), _FIGURES_SECONDS.get(device, 30.0)
+    left = until - time.monotonic()
+    needed = _FIGURES_SECONDS["cpu" if torch.device(device).type == "cpu" else "cuda"]
     if left < needed:
         log.info("no figures: %.0f s are left of at least %.0f; run python -m gas_diorama.train.evaluate", left, needed)
         return
     weights, half = run.weights, time.monotonic() + left / 2
-    found = evaluate(weights / "sd", run.out, 100, 200, 4.0, 30, 0, weights / "flow", device, half)
+    found = evaluate(weights / "sd", run.out, _SCENES, _CAPTIONS, _GUIDANCE, _STEPS, 0, weights / "flow", device, half)
     for title, values in found.items():
         log.info("%s: %s", title, "  ".join(f"{key} {value:.3f}" for key, value in values.items()))
     (run.out / "figures.json").write_text(json.dumps(found, indent=2) + "\n")

@@ -27,7 +27,7 @@ from gas_diorama.train.flow import (
     text_states,
 )
 from gas_diorama.train.optimisers import adamw, muon
-from gas_diorama.train.scene_cache import SceneCache, drawers
+from gas_diorama.train.scene_cache import SceneCache
 from gas_diorama.train.train_backbone import LABELS
 from gas_diorama.train.training import fit, load_checkpoint, log, noise_like
 from gas_diorama.world.language import caption
@@ -123,7 +123,7 @@ def train_flow(
     base: Path = WEIGHTS,
     device: str = "cpu",
     until: float | None = None,
-    processes: int = 1,
+    cache: SceneCache | None = None,
     at_save: Callable[[], None] = lambda: None,
     start: SD3Transformer2DModel | None = None,
 ) -> SD3Transformer2DModel:
@@ -135,7 +135,7 @@ def train_flow(
         base: folder with the autoencoder and the text encoder.
         device: that trains.
         until: when to end, as `fit` takes it.
-        processes: that draw scenes.
+        cache: of training scenes, made with that autoencoder (default: a new one, which grows along the way).
         at_save: called after each checkpoint.
         start: a transformer to begin with.
     """
@@ -147,14 +147,12 @@ def train_flow(
     if start is not None:
         transformer.load_state_dict(start.state_dict())
     learner = FlowLearner(transformer, settings.shown_layer).to(device).train()
-    cache = SceneCache(vae, tokenizer, settings.scenes, settings.seed)
-    with drawers(processes) as pool:
-        cache.grow(settings.first_scenes, pool)
+    scenes = cache or SceneCache(vae, tokenizer, settings.scenes, settings.seed)
 
     def loss_at(step: int) -> Tensor:
         generator, n = cpu_generator(settings.seed + 20, step), settings.batch
-        cache.grow(settings.first_scenes + settings.scenes_a_step * step)
-        batch = cache.batch(n, generator, settings.empty, settings.short)
+        scenes.grow(settings.first_scenes + settings.scenes_a_step * step)
+        batch = scenes.batch(n, generator, settings.empty, settings.short)
         states, pooled = text_states(encoder, batch.ids)
         t = logit_normal((torch.rand(n, generator=generator) + torch.arange(n)) / n).to(device)
         z, eps = batch.latents, noise_like(batch.latents, generator)

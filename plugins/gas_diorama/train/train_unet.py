@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from gas_diorama.train.scene_cache import SceneCache, drawers, padded
+from gas_diorama.train.scene_cache import SceneCache, padded
 from gas_diorama.train.train_text import TextSettings, build_text_encoder, load_tokenizer, train_text
 from gas_diorama.train.train_vae import averaged_vae
 from gas_diorama.train.training import fit, load_checkpoint, noise_like
@@ -161,7 +161,7 @@ def train_unet(
     device: str = "cpu",
     compiled: bool = False,
     until: float | None = None,
-    processes: int = 1,
+    cache: SceneCache | None = None,
     at_save: Callable[[], None] = lambda: None,
 ) -> None:
     """Trains UNet and text encoder together into `out`/unet.pt, going on from there when it is there.
@@ -173,7 +173,7 @@ def train_unet(
         device: that trains.
         compiled: costs some minutes at the start and then trains about a fifth faster on a CPU.
         until: when to end, as `fit` takes it.
-        processes: that draw scenes.
+        cache: of training scenes, made with that autoencoder (default: a new one, which grows along the way).
         at_save: called after each checkpoint.
     """
     path = out / "unet.pt"
@@ -184,14 +184,13 @@ def train_unet(
     if not path.exists():
         learner.encoder.load_state_dict(train_text(out, text_settings, device)[0].state_dict())
     learner.unet.set_attn_processor(AttnProcessor())  # plain attention trains faster than the fused one on CPUs
-    cache, alphas = SceneCache(vae, tokenizer, settings.scenes, settings.seed), scheduler().alphas_cumprod.to(device)
-    with drawers(processes) as pool:
-        cache.grow(settings.first_scenes, pool)
+    alphas = scheduler().alphas_cumprod.to(device)
+    scenes = cache or SceneCache(vae, tokenizer, settings.scenes, settings.seed)
 
     def loss_at(step: int) -> torch.Tensor:
         generator, n = cpu_generator(settings.seed, step), settings.batch
-        cache.grow(settings.first_scenes + settings.scenes_a_step * step)
-        batch = cache.batch(n, generator, settings.empty, settings.short)
+        scenes.grow(settings.first_scenes + settings.scenes_a_step * step)
+        batch = scenes.batch(n, generator, settings.empty, settings.short)
         shares = (torch.rand(n, generator=generator) + torch.arange(n)) / n
         t = (shares * len(alphas)).long().to(device)
         z, eps = batch.latents, noise_like(batch.latents, generator)

@@ -272,6 +272,19 @@ def test_judge_counts_what_is_right() -> None:
     assert figures["thing"] == pytest.approx(2 / 3) and figures["invented"] == pytest.approx(1 / 3)
 
 
+def test_a_trained_classifier_is_kept_and_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    vae = train_vae.build_vae(VAE).eval()
+    settings = classifier.ClassifierSettings(steps=3, batch=4, scenes=6, round_trips=4, calibration=4, warm_up=1)
+    first = classifier.train_classifier(tmp_path, vae, settings).state_dict()
+    torch.manual_seed(settings.seed)
+    begun = classifier.Classifier().state_dict()
+    assert not torch.equal(first["ground.weight"], begun["ground.weight"])
+    monkeypatch.setattr(classifier, "fit", None)  # would fail if it was called
+    again = classifier.train_classifier(tmp_path, vae, settings).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
 def test_a_calibrated_classifier_sees_as_many_things_as_there_are() -> None:
     torch.manual_seed(0)
     network, vae = classifier.Classifier().eval(), train_vae.build_vae(VAE).eval()

@@ -15,9 +15,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gas_diorama.bench.follow import load_parts
-from gas_diorama.train import prepared, train, train_instruct
+from gas_diorama.train import evaluate, prepared, train, train_instruct
+from gas_diorama.train.classifier import ClassifierSettings
 from gas_diorama.train.flow import FlowSize, build_flow, export_flow, load_flow
+from gas_diorama.train.pair_cache import PairCache
 from gas_diorama.train.prepared import Plan, Run, run_prepared, seconds, unpack
+from gas_diorama.train.scene_cache import SceneCache, drawers
 from gas_diorama.train.train_flow import FlowSettings
 from gas_diorama.train.train_instruct import InstructSettings, export_instruct
 from gas_diorama.train.train_text import TextSettings, build_text_encoder
@@ -168,6 +171,42 @@ def test_figures_are_left_out_where_there_is_no_time_for_them(tmp_path: Path, ca
     with caplog.at_level(logging.INFO, "gas_diorama.train"):
         prepared.figures(Run(tmp_path, tmp_path), "cpu", time.monotonic() + 100)
     assert "no figures: 100 s are left of at least 900" in caplog.text
+
+
+def test_figures_are_those_of_the_denoiser_and_of_the_flow_model(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ClassifierSettings(steps=2, batch=4, scenes=6, round_trips=4, calibration=4, warm_up=1)
+    monkeypatch.setattr(evaluate, "ClassifierSettings", lambda: few)
+    for name, value in {"_SCENES": 4, "_CAPTIONS": 3, "_STEPS": 2}.items():
+        monkeypatch.setattr(prepared, name, value)
+    monkeypatch.setitem(prepared._FIGURES_SECONDS, "cpu", 1.0)
+    run = Run(tmp_path / "run", tmp_path / "results")
+    run.begin(shipped)
+    prepared.figures(run, "cpu", time.monotonic() + 300)
+    found = json.loads((tmp_path / "run" / "figures.json").read_text())
+    assert found["settings"] == {"scenes": 4, "captions": 3, "guidance_scale": 4.0, "steps": 2, "seed": 0}
+    for name in ("text_to_image", "flow"):
+        assert set(found[name]) == {"ground", "sky", "kind", "colour", "thing", "invented"}
+    assert load_checkpoint(tmp_path / "run" / "classifier.pt")["step"] == 2  # type: ignore[index]
+    run.pack()
+    assert (tmp_path / "results" / "figures.json").exists()
+
+
+def test_processes_draw_what_one_would(shipped: Path) -> None:
+    parts = load_parts(shipped / "sd")
+    alone, together = (SceneCache(parts.vae, parts.tokenizer, 3, seed=2, texts=1) for _ in range(2))
+    pairs, more_pairs = (PairCache(parts, 3, 2, {"add": 1.0}, texts=1) for _ in range(2))
+    alone.grow(3)
+    pairs.grow(3)
+    with drawers(2) as pool:
+        assert pool is not None
+        together.grow(3, pool)
+        more_pairs.grow(3, pool)
+    for name in ("latents", "weights", "ids", "shown"):
+        assert torch.equal(getattr(alone, name), getattr(together, name)), name
+    for name in ("latents", "weights", "ids", "changes"):
+        assert torch.equal(getattr(pairs, name), getattr(more_pairs, name)), name
 
 
 @pytest.mark.parametrize(("text", "expected"), [("7m", 420), ("90s", 90), ("1.5h", 5400), ("42", 42)])
