@@ -12,8 +12,6 @@ import argparse
 import json
 import os
 import re
-import shutil
-import tarfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,14 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from transformers import CLIPTokenizer
 
-from gas_diorama import folders
 from gas_diorama.train.evaluate import evaluate
 from gas_diorama.train.export import export
 from gas_diorama.train.flow import load_transformer
-from gas_diorama.train.restore import restore
+from gas_diorama.train.run_folder import Run
 from gas_diorama.train.scene_cache import SceneCache, drawers
 from gas_diorama.train.train_flow import FlowSettings, export_trained_flow, train_flow
 from gas_diorama.train.train_instruct import InstructSettings, export_instruct, remove_settings, train_instruct
@@ -38,10 +34,8 @@ from gas_diorama.train.train_unet import UNetSettings, train_unet
 from gas_diorama.train.train_vae import averaged_vae
 from gas_diorama.train.training import Stopped, load_checkpoint, log
 
-NETWORKS = ("sd", "flow", "instruct", "instruct-remove")
 SHARES = {"unet": 0.4, "flow": 0.28, "instruct": 0.16, "instruct-remove": 0.04, "figures": 0.12}
 """Of the whole time. Figures take the last of it, and are left out where that is too little for them."""
-_PART = 15_000_000
 _FIGURES_SECONDS = {"cuda": 30.0, "cpu": 900.0}
 _SCENES, _CAPTIONS, _GUIDANCE, _STEPS = 100, 200, 4.0, 30
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -89,90 +83,6 @@ def plan(device: str, seed: int = 0) -> Plan:
         replace(first.unet, batch=512, **many), replace(first.flow, batch=1024, **many),
         replace(first.instruct, **instruct), replace(first.remove, **instruct | {"pairs": 5000, "first_pairs": 5000}),
     )  # fmt: skip
-
-
-class Run:
-    """A run's folder: checkpoints and log at the top, `weights/` as the package has it, what to take away in `results`.
-
-    Args:
-        out: the folder.
-        results: at most eight files, each below 16 MB: weights.tar in parts, train.log, pictures.png, figures.json.
-    """
-
-    def __init__(self, out: Path, results: Path) -> None:
-        self.out, self.results, self.weights = out, results, out / "weights"
-        self._done = out / "done.json"
-
-    def begin(self, shipped: Path = folders.WEIGHTS) -> None:
-        """Copies the shipped weights, and makes checkpoints of the denoiser's, where there are none yet."""
-        for name in NETWORKS:
-            if (shipped / name).is_dir() and not (self.weights / name).exists():
-                partial = self.weights / f"{name}.partial"
-                shutil.rmtree(partial, ignore_errors=True)
-                shutil.copytree(shipped / name, partial)
-                partial.rename(self.weights / name)
-        if not (self.out / "unet.pt").exists():
-            (self.out / "decoder.pt").unlink(missing_ok=True)  # of a start that was cut off between the two
-            restore(self.out, self.weights / "sd")
-        self.pack()
-
-    @property
-    def done(self) -> list[str]:
-        """Networks that are trained already."""
-        return json.loads(self._done.read_text()) if self._done.exists() else []
-
-    def finish(self, name: str) -> None:
-        """Notes that `name` is trained."""
-        self._done.write_text(json.dumps([*self.done, name]))
-
-    def pack(self) -> None:
-        """Writes the results as they are now, each file whole."""
-        self.results.mkdir(parents=True, exist_ok=True)
-        whole = self.out / "weights.tar"
-        with tarfile.open(whole, "w") as archive:
-            for name in NETWORKS:
-                if (self.weights / name).is_dir():
-                    archive.add(self.weights / name, name)
-        count = 0
-        with whole.open("rb") as stream:
-            while part := stream.read(_PART):
-                self._put(f"weights.tar.{count}", part)
-                count += 1
-        whole.unlink()
-        for older in self.results.glob("weights.tar.*"):
-            if older.suffix[1:].isdigit() and int(older.suffix[1:]) >= count:
-                older.unlink()
-        for name in ("train.log", "figures.json"):
-            if (self.out / name).exists():
-                self._put(name, (self.out / name).read_bytes())
-        sheets = [sheet for sheet in map(self._latest, ("previews", "flow-previews")) if sheet is not None]
-        if sheets:
-            pictures = [Image.open(sheet) for sheet in sheets]
-            below = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))
-            top = 0
-            for picture in pictures:
-                below.paste(picture, (0, top))
-                top += picture.height
-            below.save(self.out / "pictures.png")
-            self._put("pictures.png", (self.out / "pictures.png").read_bytes())
-
-    def _latest(self, folder: str) -> Path | None:
-        return max((self.out / folder).glob("step-*.png"), default=None)
-
-    def _put(self, name: str, content: bytes) -> None:
-        partial = self.results / f"{name}.partial"
-        partial.write_bytes(content)
-        os.replace(partial, self.results / name)
-
-
-def unpack(results: Path, folder: Path) -> None:
-    """Writes the weights among `results` into `folder`, the package's `weights` for one."""
-    parts = sorted(results.glob("weights.tar.*"), key=lambda path: int(path.suffix[1:]))
-    whole = folder / "weights.tar"
-    whole.write_bytes(b"".join(part.read_bytes() for part in parts))
-    with tarfile.open(whole) as archive:
-        archive.extractall(folder, filter="data")
-    whole.unlink()
 
 
 def run_prepared(

@@ -27,6 +27,8 @@ from gas_diorama.world import networks
 from gas_diorama.world.language import caption
 from gas_diorama.world.scene import GRID, sample_scene
 
+pytestmark = pytest.mark.seeded
+
 TINY = FlowSettings(
     width=32, heads=2, layers=2, shown_layer=0, steps=4, batch=4, peak=1e-2, warm_up=2, average=0.9,
     scenes=8, first_scenes=6, scenes_a_step=1, save_every=2, preview_every=9, previews=1,

@@ -16,6 +16,8 @@ from torch import nn
 from gas_diorama.train import training
 from gas_diorama.train.training import Average, Stopped, fit, load_checkpoint, stop, stop_at_signals
 
+pytestmark = pytest.mark.seeded
+
 
 @dataclass(frozen=True)
 class _Settings:
