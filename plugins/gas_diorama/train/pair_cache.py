@@ -12,50 +12,11 @@ import torch
 from torch import Tensor
 
 from gas_diorama.bench.follow import Parts
-from gas_diorama.train.scene_cache import TOKENS, cell_weights, padded
-from gas_diorama.world.drawing import render
-from gas_diorama.world.pairs import Pair, inverse, sample_pair, training_instruction
-from gas_diorama.world.scene import CELL, GRID
+from gas_diorama.train.drawn import DrawnPairs, draw_pairs
+from gas_diorama.train.scene_cache import TOKENS, padded
+from gas_diorama.world.scene import GRID
 
 _CHUNK = 32
-
-
-def changed_cells(before: np.ndarray, after: np.ndarray) -> Tensor:
-    """Weight of each latent cell in the loss for two uint8 pictures: float32 (1, 16, 16), 1 where they are alike, 3
-    to 9 where they differ, more where few cells do."""
-    different = np.abs(before.astype(np.int16) - after).max(-1) > 8
-    share = torch.from_numpy(different.reshape(GRID, CELL, GRID, CELL).any((1, 3)))[None].float()
-    return 1 + share * (160 / share.sum().clamp(min=1)).clamp(2, 8)
-
-
-def training_pair(seed: int, forms: Mapping[str, float], number: int) -> Pair:
-    """Pair `number` of the training split."""
-    return sample_pair(np.random.default_rng((seed, 11, number)), forms, "train")
-
-
-@dataclass(frozen=True, eq=False)
-class DrawnPairs:
-    """Some pairs before the autoencoder sees them: pictures uint8 (n, 2, 128, 128, 3), loss weights (n, 1, 16, 16),
-    instructions told forwards and backwards (of what is added or removed, forwards twice), whether it is a change."""
-
-    pictures: np.ndarray
-    weights: Tensor
-    told: list[tuple[list[str], list[str]]]
-    changes: list[bool]
-
-
-def draw_pairs(seed: int, forms: Mapping[str, float], numbers: np.ndarray, texts: int) -> DrawnPairs:
-    """Training pairs by number, with `texts` instructions each way."""
-    pictures, weights, told, changes = [], [], [], []
-    for number in numbers:
-        pair, rng = training_pair(seed, forms, int(number)), np.random.default_rng((seed, 13, int(number)))
-        both, change = (render(pair.before), render(pair.after)), pair.edit.action == "change"
-        ways = (pair, inverse(pair) if change else pair)
-        told.append(tuple([training_instruction(way, rng) for _ in range(texts)] for way in ways))
-        pictures.append(np.stack(both))
-        weights.append(changed_cells(*both).maximum(cell_weights(pair.after)))
-        changes.append(change)
-    return DrawnPairs(np.stack(pictures), torch.stack(weights), told, changes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +64,7 @@ class PairCache:
         device, rows = self.latents.device, slice(int(numbers[0]), int(numbers[-1]) + 1)
         latents = self.parts.encode(drawn.pictures.reshape(-1, *drawn.pictures.shape[2:]))
         self.latents[rows] = latents.unflatten(0, (-1, 2)).half()
-        self.weights[rows] = drawn.weights.half().to(device)
+        self.weights[rows] = torch.from_numpy(drawn.weights).half().to(device)
         texts = [text for ways in drawn.told for way in ways for text in way]
         words = self.parts.tokenizer(texts, padding="max_length", max_length=TOKENS, truncation=True)
         self.ids[rows] = torch.tensor(words.input_ids, dtype=torch.int16).view(-1, 2, self.texts, TOKENS).to(device)

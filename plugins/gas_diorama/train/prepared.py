@@ -22,11 +22,12 @@ from typing import Any
 import torch
 from transformers import CLIPTokenizer
 
+from gas_diorama.train.drawn import drawers
 from gas_diorama.train.evaluate import evaluate
 from gas_diorama.train.export import export
 from gas_diorama.train.flow import load_transformer
 from gas_diorama.train.run_folder import Run
-from gas_diorama.train.scene_cache import SceneCache, drawers
+from gas_diorama.train.scene_cache import SceneCache
 from gas_diorama.train.train_flow import FlowSettings, export_trained_flow, train_flow
 from gas_diorama.train.train_instruct import InstructSettings, export_instruct, remove_settings, train_instruct
 from gas_diorama.train.train_text import TextSettings

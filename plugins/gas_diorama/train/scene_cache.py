@@ -3,11 +3,8 @@ trains. All of it is made once; a step of training then only looks rows up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import numpy as np
 import torch
@@ -15,62 +12,15 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from gas_diorama.train.train_backbone import LABELS, cell_labels
-from gas_diorama.world.drawing import render, silhouette
-from gas_diorama.world.language import caption, short_phrase
+from gas_diorama.train.drawn import Drawn, draw
+from gas_diorama.world.asking import LABELS
 from gas_diorama.world.networks import to_tensor
-from gas_diorama.world.scene import CELL, GRID, Scene, sample_scene
+from gas_diorama.world.scene import GRID
 from gas_diorama.world.tokenizer import MAX_LENGTH
 
 TOKENS = 32
 """A text is kept as so many tokens; the longest caption of the world has 23."""
 _CHUNK = 64
-
-
-def cell_weights(scene: Scene) -> Tensor:
-    """Weight of each latent cell in the loss, (1, 16, 16): 1, more where a thing is, and most where it is a small
-    one."""
-    weights = torch.ones(1, GRID, GRID)
-    for thing in scene.objects:
-        cover = torch.from_numpy(silhouette(thing))[None, None]
-        share = nn.functional.max_pool2d(cover, CELL)[0]
-        weights = torch.maximum(weights, 1 + (5 if thing.is_small else 2) * share)
-    return weights
-
-
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """Some scenes before the autoencoder sees them: pictures uint8 (n, 128, 128, 3), loss weights (n, 1, 16, 16), what
-    each cell shows, bool (n, 256, labels), and for each scene its whole sentences and its short phrases."""
-
-    pictures: np.ndarray
-    weights: Tensor
-    shown: np.ndarray
-    whole: list[list[str]]
-    short: list[list[str]]
-
-
-def draw(seed: int, numbers: np.ndarray, texts: int) -> Drawn:
-    """Training scenes by number; `texts` sentences and as many phrases for each."""
-    scenes = [sample_scene(np.random.default_rng((seed, 1, int(n))), part="train") for n in numbers]
-    words = [np.random.default_rng((seed, 4, int(n))) for n in numbers]
-    return Drawn(
-        np.stack([render(scene) for scene in scenes]),
-        torch.stack([cell_weights(scene) for scene in scenes]),
-        np.stack([cell_labels(scene, [GRID]) for scene in scenes]),
-        [[caption(scene, rng) for _ in range(texts)] for scene, rng in zip(scenes, words, strict=True)],
-        [[short_phrase(scene, rng) for _ in range(texts)] for scene, rng in zip(scenes, words, strict=True)],
-    )
-
-
-@contextmanager
-def drawers(processes: int) -> Iterator[ProcessPoolExecutor | None]:
-    """Processes that draw scenes, or None for one."""
-    if processes < 2:
-        yield None
-        return
-    with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        yield pool
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +72,7 @@ class SceneCache:
         with torch.autocast(device.type, dtype=torch.bfloat16):
             latents = self.vae.encode(to_tensor(drawn.pictures).to(device)).latent_dist.mean
         self.latents[rows] = latents.half()
-        self.weights[rows] = drawn.weights.half().to(device)
+        self.weights[rows] = torch.from_numpy(drawn.weights).half().to(device)
         self.shown[rows] = torch.from_numpy(drawn.shown).to(device)
         said = [text for some in zip(drawn.whole, drawn.short, strict=True) for kind in some for text in kind]
         self.ids[rows] = self._ids(said).view(len(numbers), 2, self.texts, TOKENS).to(device)

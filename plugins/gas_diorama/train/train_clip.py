@@ -22,8 +22,9 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from gas_diorama.train.classifier import spoilt
 from gas_diorama.train.export import WEIGHTS
-from gas_diorama.train.train_backbone import LABELS, cell_labels, cell_loss
+from gas_diorama.train.train_backbone import cell_loss
 from gas_diorama.train.training import fit, load_checkpoint, log
+from gas_diorama.world.asking import LABELS, cell_labels
 from gas_diorama.world.drawing import render
 from gas_diorama.world.language import caption, phrase
 from gas_diorama.world.networks import cpu_generator, to_tensor

@@ -28,8 +28,8 @@ from gas_diorama.train.flow import (
 )
 from gas_diorama.train.optimisers import adamw, muon
 from gas_diorama.train.scene_cache import SceneCache
-from gas_diorama.train.train_backbone import LABELS
 from gas_diorama.train.training import fit, load_checkpoint, log, noise_like
+from gas_diorama.world.asking import LABELS
 from gas_diorama.world.language import caption
 from gas_diorama.world.networks import cpu_generator, to_pictures
 from gas_diorama.world.scene import GRID, sample_scene

@@ -21,9 +21,9 @@ from torch.func import functional_call
 
 from gas.diffusion.adapters import adapt, factors_of, merge, write_adapter
 from gas_diorama.bench.follow import Guidance, Parts, answers, followed, load_parts, shares, sheet
+from gas_diorama.train.drawn import drawers
 from gas_diorama.train.export import WEIGHTS
 from gas_diorama.train.pair_cache import PairCache
-from gas_diorama.train.scene_cache import drawers
 from gas_diorama.train.train_unet import velocity_weights
 from gas_diorama.train.training import fit, load_checkpoint, log, noise_like
 from gas_diorama.world.networks import cpu_generator, scheduler

@@ -17,13 +17,14 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from gas_diorama.train import optimisers, train, train_flow, training
+from gas_diorama.train.drawn import draw
 from gas_diorama.train.evaluate import flow_painter, text_to_image
 from gas_diorama.train.flow import FlowSize, build_flow, export_flow, flow_ids, load_flow, sample_flow, text_states
-from gas_diorama.train.scene_cache import TOKENS, SceneCache, draw, padded
-from gas_diorama.train.train_backbone import LABELS
+from gas_diorama.train.scene_cache import TOKENS, SceneCache, padded
 from gas_diorama.train.train_flow import FlowLearner, FlowSettings, logit_normal, patches, transformer_of
 from gas_diorama.train.training import load_checkpoint, save_checkpoint
 from gas_diorama.world import networks
+from gas_diorama.world.asking import LABELS
 from gas_diorama.world.language import caption
 from gas_diorama.world.scene import GRID, sample_scene
 

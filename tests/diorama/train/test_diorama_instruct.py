@@ -21,8 +21,8 @@ from gas.diffusion.adapters import adapt, find_base, merge
 from gas_diorama.bench import bench
 from gas_diorama.bench.follow import Guidance, answers, edited_latents, followed, load_parts, locate, shares, sheet
 from gas_diorama.train import evaluate_instruct, export, train, train_instruct, training
-from gas_diorama.train.pair_cache import PairCache, changed_cells, training_pair
-from gas_diorama.train.scene_cache import cell_weights
+from gas_diorama.train.drawn import cell_weights, changed_cells, training_pair
+from gas_diorama.train.pair_cache import PairCache
 from gas_diorama.train.train_instruct import (
     Adapter,
     InstructSettings,
@@ -193,7 +193,8 @@ def test_a_cache_tells_changes_both_ways_and_the_rest_as_it_is(tiny_sd: Path) ->
     assert torch.allclose(batch.source, parts.encode(np.stack([render(p.before) for p in pairs])), atol=0.05)
     assert torch.allclose(batch.target, parts.encode(np.stack([render(p.after) for p in pairs])), atol=0.05)
     changed = changed_cells(render(pairs[3].before), render(pairs[3].after))
-    assert torch.equal(batch.weights[3], changed.maximum(cell_weights(pairs[3].after)).half().float())
+    weights = torch.from_numpy(np.maximum(changed, cell_weights(pairs[3].after)))
+    assert torch.equal(batch.weights[3], weights.half().float())
     said = parts.tokenizer.decode(batch.ids[3], skip_special_tokens=True)
     edit = pairs[3].edit
     assert (edit.target or edit.source).kind in said and batch.ids.shape == (8, 77)  # type: ignore[union-attr]

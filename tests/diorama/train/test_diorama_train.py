@@ -13,9 +13,9 @@ from transformers import CLIPTokenizer
 
 from gas_diorama.train import (
     classifier,
+    drawn,
     export,
     restore,
-    scene_cache,
     train,
     train_text,
     train_unet,
@@ -221,7 +221,7 @@ def test_learning_rate_warms_up_and_dies_away() -> None:
 
 def test_small_things_weigh_most() -> None:
     small, large = Thing("ball", "red", 30, 110, 24), Thing("car", "blue", 90, 110, 50)
-    weights = scene_cache.cell_weights(Scene("clear", "grass", 66, (small, large)))[0]
+    weights = drawn.cell_weights(Scene("clear", "grass", 66, (small, large)))[0]
     assert weights[12, 3] == 6 and weights[12, 11] == 3 and weights[0, 0] == 1
 
 

@@ -18,11 +18,12 @@ from safetensors.torch import load_file
 from gas_diorama.bench.follow import load_parts
 from gas_diorama.train import evaluate, prepared, run_folder, train, train_instruct
 from gas_diorama.train.classifier import ClassifierSettings
+from gas_diorama.train.drawn import drawers
 from gas_diorama.train.flow import FlowSize, build_flow, export_flow, load_flow
 from gas_diorama.train.pair_cache import PairCache
 from gas_diorama.train.prepared import Plan, run_prepared, seconds
 from gas_diorama.train.run_folder import NETWORKS, Run
-from gas_diorama.train.scene_cache import SceneCache, drawers
+from gas_diorama.train.scene_cache import SceneCache
 from gas_diorama.train.train_flow import FlowSettings
 from gas_diorama.train.train_instruct import InstructSettings, export_instruct
 from gas_diorama.train.train_text import TextSettings, build_text_encoder
