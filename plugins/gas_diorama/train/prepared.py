@@ -78,7 +78,7 @@ def plan(device: str, seed: int = 0) -> Plan:
             replace(first.unet, **few), replace(first.flow, **few), replace(first.instruct, **instruct),
             replace(first.remove, **instruct),
         )  # fmt: skip
-    many = {"scenes": 100_000, "first_scenes": 100_000, "save_every": 1500, "preview_every": 3000}
+    many: dict[str, Any] = {"scenes": 100_000, "first_scenes": 100_000, "save_every": 1500, "preview_every": 3000}
     instruct |= {"batch": 256, "pairs": 30_000, "first_pairs": 30_000, "save_every": 1500}
     return Plan(
         replace(first.unet, batch=512, **many), replace(first.flow, batch=1024, **many),
