@@ -39,7 +39,11 @@ class Parts:
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
         """The text encoder's states: float32 (n, 77, d)."""
-        ids = token_ids(self.tokenizer, list(texts)).to(self.encoder.device)
+        return self.states(token_ids(self.tokenizer, list(texts)).to(self.encoder.device))
+
+    @torch.no_grad()
+    def states(self, ids: torch.Tensor) -> torch.Tensor:
+        """The same of token ids (n, 77) on the encoder's device."""
         with torch.autocast(ids.device.type, dtype=torch.bfloat16):
             return self.encoder(ids).last_hidden_state.float()
 

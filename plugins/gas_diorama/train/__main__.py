@@ -2,4 +2,5 @@
 
 from gas_diorama.train.train import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from gas_diorama.train.training import learning_rate, load_checkpoint, log, save_checkpoint
+from gas_diorama.train.training import fit, load_checkpoint
 from gas_diorama.world.bank import SceneBank
 from gas_diorama.world.networks import cpu_generator, round_trip, to_tensor
 from gas_diorama.world.scene import COLOURS, GROUNDS, KINDS, SKIES, Scene
@@ -26,6 +25,9 @@ class ClassifierSettings:
     batch: int = 32
     peak: float = 2e-3
     warm_up: int = 100
+    decay: float = 0.01
+    average: float = 0.99
+    save_every: int = 1000
     scenes: int = 12000
     round_trips: int = 3000
     calibration: int = 400
@@ -33,8 +35,8 @@ class ClassifierSettings:
 
 
 class Classifier(nn.Module):
-    """Says of pictures in [-1, 1], (n, 3, 128, 128): logits of ground (n, 4), sky (n, 3), and for each colour and kind
-    whether such a thing is there (n, 6, 8)."""
+    """Says of pictures in [-1, 1], (n, 3, 128, 128) on any device: logits of ground (n, 4), sky (n, 3), and for each
+    colour and kind whether such a thing is there (n, 6, 8)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +52,7 @@ class Classifier(nn.Module):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Logits of ground, sky and things; a thing's is the largest of its 8x8 map."""
-        features = self.body(x)
+        features = self.body(x.to(self.things.weight.device))
         things = self.things(features).amax(dim=(2, 3)).unflatten(1, (len(COLOURS), len(KINDS)))
         return self.ground(features[:, :, -3:].mean(dim=(2, 3))), self.sky(features[:, :, :3].mean(dim=(2, 3))), things
 
@@ -82,7 +84,7 @@ def calibrate(classifier: Classifier, vae: AutoencoderKL, count: int) -> float:
     `count` validation scenes."""
     bank = SceneBank(count, seed=2, part="validation")
     trips = to_tensor(round_trip(vae, bank.pictures(np.arange(count))))
-    things = torch.cat([classifier(part)[2] for part in trips.split(32)])
+    things = torch.cat([classifier(part)[2].cpu() for part in trips.split(32)])
     wanted = truth([bank.scene(n) for n in range(count)])[2] > 0
     ranked = things.flatten().sort(descending=True).values
     shift = ranked[wanted.sum() - 1 : wanted.sum() + 1].mean()
@@ -92,41 +94,41 @@ def calibrate(classifier: Classifier, vae: AutoencoderKL, count: int) -> float:
     return shift.item()
 
 
-def train_classifier(out: Path, vae: AutoencoderKL, settings: ClassifierSettings) -> Classifier:
-    """The trained classifier, kept in `out`/classifier.pt. It sees renderings and VAE round trips of training scenes
-    only."""
+def train_classifier(
+    out: Path, vae: AutoencoderKL, settings: ClassifierSettings, until: float | None = None
+) -> Classifier:
+    """The trained classifier, on the device of `vae`; goes on from `out`/classifier.pt when that is there. It sees
+    renderings and VAE round trips of training scenes only. `until` is as `fit` takes it."""
     torch.manual_seed(settings.seed)
-    network = Classifier().train()
+    network = Classifier().to(vae.device)
     state = load_checkpoint(out / "classifier.pt")
-    if state is not None:
-        network.load_state_dict(state["network"])
-        return network.eval()
+    if state is not None and (state["step"] >= settings.steps or until is not None):
+        network.load_state_dict(state["average"])
+    else:
+        network.load_state_dict(_fitted(out, network.train(), vae, settings, until))
+    calibrate(network.eval(), vae, settings.calibration)
+    return network
+
+
+def _fitted(
+    out: Path, network: Classifier, vae: AutoencoderKL, settings: ClassifierSettings, until: float | None
+) -> dict[str, torch.Tensor]:
     bank = SceneBank(settings.scenes, settings.seed)
-    first = np.arange(settings.round_trips)
-    trips = round_trip(vae, bank.pictures(first))
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.peak, weight_decay=0.01)
-    started = time.monotonic()
-    for step in range(settings.steps):
+    trips = round_trip(vae, bank.pictures(np.arange(settings.round_trips)))
+
+    def loss_at(step: int) -> torch.Tensor:
         rng = np.random.default_rng((settings.seed, 3, step))
         numbers = rng.integers(0, settings.scenes, settings.batch)
         numbers[: settings.batch // 4] = rng.integers(0, settings.round_trips, settings.batch // 4)
         pictures = bank.pictures(numbers)
         pictures[: settings.batch // 4] = trips[numbers[: settings.batch // 4]]
-        grounds, skies, things = truth([bank.scene(int(n)) for n in numbers])
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, settings.steps, settings.peak, settings.warm_up)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        grounds, skies, things = (part.to(vae.device) for part in truth([bank.scene(int(n)) for n in numbers]))
+        with torch.autocast(vae.device.type, dtype=torch.bfloat16):
             ground, sky, thing = network(spoilt(to_tensor(pictures), cpu_generator(settings.seed, step)))
         loss = nn.functional.cross_entropy(ground.float(), grounds) + nn.functional.cross_entropy(sky.float(), skies)
-        loss = 0.2 * loss + 10 * nn.functional.binary_cross_entropy_with_logits(thing.float(), things)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        if step % 100 == 0 or step + 1 == settings.steps:
-            log.info("classifier step %d loss %.4f, %.0f s", step, loss.item(), time.monotonic() - started)
-    log.info("classifier: logits moved by %.2f", -calibrate(network.eval(), vae, settings.calibration))
-    save_checkpoint(out / "classifier.pt", {"network": network.state_dict(), "settings": asdict(settings)})
-    return network.eval()
+        return 0.2 * loss + 10 * nn.functional.binary_cross_entropy_with_logits(thing.float(), things)
+
+    return fit(out / "classifier.pt", network, settings, loss_at, until=until)
 
 
 @torch.no_grad()
@@ -136,7 +138,10 @@ def judge(classifier: Classifier, pictures: np.ndarray, scenes: list[Scene]) -> 
     ground, sky: of pictures; kind, colour: of asked things whose kind (colour) is seen on some thing; thing: of asked
     things seen with both; invented: things seen that were not asked for, for each asked thing.
     """
-    said = [classifier(to_tensor(part)) for part in np.array_split(pictures, max(len(pictures) // 32, 1))]
+    said = [
+        [one.cpu() for one in classifier(to_tensor(part))]
+        for part in np.array_split(pictures, max(len(pictures) // 32, 1))
+    ]
     ground, sky, things = (torch.cat(parts) for parts in zip(*said, strict=True))
     grounds, skies, wanted = truth(scenes)
     seen, asked = things > 0, wanted > 0

@@ -22,10 +22,9 @@ from gas.diffusion.attention.control import AttentionMaps, attention_layers, con
 from gas.interfaces import GroundJob
 from gas_diorama.bench.follow import Guidance, Parts, Pictures, edited_latents, followed, load_parts, where_added
 from gas_diorama.train.train_instruct import INSTRUCT
-from gas_diorama.train.train_unet import GRID
 from gas_diorama.world.drawing import masks, render, silhouette
 from gas_diorama.world.pairs import Pair, held_out
-from gas_diorama.world.scene import SIZE, Edit, Scene, Thing, apply
+from gas_diorama.world.scene import GRID, SIZE, Edit, Scene, Thing, apply
 
 if TYPE_CHECKING:
     from gas.run.session import Session

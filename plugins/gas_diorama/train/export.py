@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -17,10 +19,25 @@ from gas_diorama.world.networks import scheduler
 WEIGHTS = folders.WEIGHTS / "sd"
 
 
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to write into; at the end each of its files is renamed into its place in `folder`, so that those
+    there are whole at every moment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        partial = Path(name)
+        yield partial
+        for path in sorted(partial.rglob("*")):
+            if path.is_file():
+                target = folder / path.relative_to(partial)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.chmod(0o644)
+                os.replace(path, target)
+
+
 def export(out: Path, folder: Path = WEIGHTS) -> Path:
     """`folder`, which then holds the averaged weights of the last checkpoint under `out`: model_index.json, vae,
-    text_encoder, tokenizer, unet, scheduler, in half precision. Each file is written elsewhere first and then renamed
-    into its place."""
+    text_encoder, tokenizer, unet, scheduler, in half precision."""
     vae, encoder, tokenizer, unet, state = networks(out)
     pipeline = StableDiffusionPipeline(
         vae=vae,
@@ -32,15 +49,8 @@ def export(out: Path, folder: Path = WEIGHTS) -> Path:
         feature_extractor=None,
         requires_safety_checker=False,
     ).to(dtype=torch.float16)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
+    with whole_folder(folder) as partial:
         pipeline.save_pretrained(partial, safe_serialization=True)
-        for path in sorted(Path(partial).rglob("*")):
-            if path.is_file():
-                target = folder / path.relative_to(partial)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.chmod(0o644)
-                os.replace(path, target)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     log.info("exported step %s to %s: %.1f MB", state["step"], folder, size)
     return folder

@@ -12,7 +12,7 @@ from transformers import CLIPTextModel
 
 from gas_diorama.train.export import WEIGHTS
 from gas_diorama.train.train_text import TextSettings
-from gas_diorama.train.train_unet import UNetSettings
+from gas_diorama.train.train_unet import Denoiser, UNetSettings
 from gas_diorama.train.train_vae import DecoderSettings, VAESettings
 from gas_diorama.train.training import log, save_checkpoint
 
@@ -54,20 +54,12 @@ def restore(out: Path, folder: Path = WEIGHTS) -> None:
             "vae_settings": asdict(vae_settings),
         },
     )
-    groups = [
-        {"params": list(network.parameters()), "peak": peak}
-        for network, peak in ((unet, UNetSettings.peak), (encoder, UNetSettings.text_peak))
-    ]
+    weights = Denoiser(unet, encoder).state_dict()
     save_checkpoint(
         out / "unet.pt",
         {
-            "network": unet.state_dict(),
-            "average": unet.state_dict(),
-            "text_network": encoder.state_dict(),
-            "text_average": encoder.state_dict(),
-            "optimiser": torch.optim.AdamW(
-                groups, lr=UNetSettings.peak, betas=(0.9, 0.99), weight_decay=0.01, fused=True
-            ).state_dict(),
+            "network": weights,
+            "average": weights,
             "step": 0,
             "settings": asdict(settings),
             "text_settings": asdict(text),

@@ -16,22 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gas_diorama.train.training import learning_rate, load_checkpoint, log, save_checkpoint
-from gas_diorama.world.asking import Asked, ask, cell_owners, visible_boxes
+from gas_diorama.world.asking import LABELS, Asked, ask, cell_labels, visible_boxes
 from gas_diorama.world.bank import SceneBank
 from gas_diorama.world.detector import DetectorSettings, build_swin, to_pixels
-from gas_diorama.world.scene import COLOURS, GROUNDS, KINDS, SIZE, SKIES, Scene, Thing
-
-LABELS = [*KINDS, *COLOURS, *GROUNDS, *SKIES]
-"""What a cell can be."""
-
-
-def cell_labels(scene: Scene, sides: Sequence[int]) -> np.ndarray:
-    """For each cell of levels of `sides` cells a side, which of LABELS are true of what covers most of it: bool (cells,
-    labels)."""
-    of = [[one.kind, one.colour] if isinstance(one, Thing) else [] for one in [*scene.objects, "", ""]]
-    of[-2], of[-1] = [scene.ground], [scene.sky]
-    table = np.array([[label in some for label in LABELS] for some in of])
-    return np.concatenate([table[cell_owners(scene, side)].reshape(-1, len(LABELS)) for side in sides])
+from gas_diorama.world.scene import COLOURS, KINDS, SIZE
 
 
 class DetectorBank:

@@ -22,8 +22,9 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from gas_diorama.train.classifier import spoilt
 from gas_diorama.train.export import WEIGHTS
-from gas_diorama.train.train_backbone import LABELS, cell_labels, cell_loss
+from gas_diorama.train.train_backbone import cell_loss
 from gas_diorama.train.training import fit, load_checkpoint, log
+from gas_diorama.world.asking import LABELS, cell_labels
 from gas_diorama.world.drawing import render
 from gas_diorama.world.language import caption, phrase
 from gas_diorama.world.networks import cpu_generator, to_tensor
@@ -208,8 +209,8 @@ def train_clip(
         loss = contrast(pictures, captions, own.unflatten(0, (n, wrong)), phrases.unflatten(0, (n, 1 + wrong)), scale)
         return loss + settings.cells * cell_loss(patches, labels.to(device))
 
-    def measure(step: int, average: Mapping[str, Tensor]) -> None:
-        if settings.measured and (step % settings.measure_every == 0 or step == settings.steps):
+    def measure(step: int, average: Mapping[str, Tensor], last: bool) -> None:
+        if settings.measured and (step % settings.measure_every == 0 or last):
             found = measure_clip(_averaged(average, settings, tokenizer), tokenizer, settings.measured, "validation")
             log.info("clip step %d  %s", step, "  ".join(f"{key} {value:.3f}" for key, value in found.items()))
 

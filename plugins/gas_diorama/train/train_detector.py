@@ -18,9 +18,9 @@ from transformers import BertTokenizer, GroundingDinoForObjectDetection, Groundi
 
 from gas_diorama import folders
 from gas_diorama.train.evaluate_grounding import measure_detector
-from gas_diorama.train.train_backbone import LABELS, DetectorBank, cell_loss, train_backbone
+from gas_diorama.train.train_backbone import DetectorBank, cell_loss, train_backbone
 from gas_diorama.train.training import Average, learning_rate, load_checkpoint, log, save_checkpoint
-from gas_diorama.world.asking import Asked
+from gas_diorama.world.asking import LABELS, Asked
 from gas_diorama.world.detector import (
     DetectorSettings,
     build_detector,

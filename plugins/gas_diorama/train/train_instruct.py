@@ -9,11 +9,10 @@ trained mostly on removals. Both learn to predict v, as the text-to-image model 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
@@ -22,13 +21,13 @@ from torch.func import functional_call
 
 from gas.diffusion.adapters import adapt, factors_of, merge, write_adapter
 from gas_diorama.bench.follow import Guidance, Parts, answers, followed, load_parts, shares, sheet
+from gas_diorama.train.drawn import drawers
 from gas_diorama.train.export import WEIGHTS
-from gas_diorama.train.train_unet import GRID, cell_weights, velocity_weights
-from gas_diorama.train.training import fit, load_checkpoint, log
-from gas_diorama.world.drawing import render
+from gas_diorama.train.pair_cache import PairCache
+from gas_diorama.train.train_unet import velocity_weights
+from gas_diorama.train.training import fit, load_checkpoint, log, noise_like
 from gas_diorama.world.networks import cpu_generator, scheduler
-from gas_diorama.world.pairs import Pair, held_out, inverse, sample_pair, training_instruction
-from gas_diorama.world.scene import CELL
+from gas_diorama.world.pairs import held_out
 
 INSTRUCT, REMOVE = WEIGHTS.parent / "instruct", WEIGHTS.parent / "instruct-remove"
 
@@ -165,14 +164,6 @@ def widened_weights(parts: Parts, shown: float = 1.0) -> dict[str, Tensor]:
     return weights
 
 
-def changed_cells(before: np.ndarray, after: np.ndarray) -> Tensor:
-    """Weight of each latent cell in the loss for two uint8 pictures: float32 (1, 16, 16), 1 where they are alike, 3
-    to 9 where they differ, more where few cells do."""
-    different = np.abs(before.astype(np.int16) - after).max(-1) > 8
-    share = torch.from_numpy(different.reshape(GRID, CELL, GRID, CELL).any((1, 3)))[None].float()
-    return 1 + share * (160 / share.sum().clamp(min=1)).clamp(2, 8)
-
-
 def banded_times(places: Tensor, bands: Sequence[tuple[float, float, float]]) -> Tensor:
     """Times in [0, 1] of `places` spread evenly over [0, 1): a share of them from each of `bands` (first, last, share),
     in their order, and 1 for what is left."""
@@ -184,47 +175,6 @@ def banded_times(places: Tensor, bands: Sequence[tuple[float, float, float]]) ->
     return times
 
 
-class PairBank:
-    """Latents of numbered training pairs, made when first asked for and kept: 9 kB a pair.
-
-    Args:
-        parts: with the autoencoder.
-        settings: which pairs, and how many.
-    """
-
-    def __init__(self, parts: Parts, settings: InstructSettings) -> None:
-        self.parts, self.settings = parts, settings
-        self.known: dict[int, Pair] = {}
-        size = (settings.pairs, 2, parts.vae.config.latent_channels, GRID, GRID)
-        self.latents = torch.zeros(size, dtype=torch.float16)
-        self.weights = torch.zeros((settings.pairs, 1, GRID, GRID), dtype=torch.float16)
-
-    def _make(self, numbers: list[int]) -> None:
-        for number in numbers:
-            rng = np.random.default_rng((self.settings.seed, 11, number))
-            self.known[number] = sample_pair(rng, self.settings.forms, "train")
-        ends = [(render(self.known[n].before), render(self.known[n].after)) for n in numbers]
-        latents = self.parts.encode(np.stack([picture for pair in ends for picture in pair])).cpu().half()
-        for n, pair, both in zip(numbers, ends, latents.unflatten(0, (-1, 2)), strict=True):
-            self.latents[n], self.weights[n] = both, changed_cells(*pair).maximum(cell_weights(self.known[n].after))
-
-    def batch(self, numbers: np.ndarray, rng: np.random.Generator) -> tuple[list[Pair], Tensor, Tensor, Tensor]:
-        """Pairs, changes told forwards or backwards by chance, latents of each one's first and second
-        picture float32 (n, c, 16, 16), and loss weights float32 (n, 1, 16, 16)."""
-        missing = [int(n) for n in np.unique(numbers) if int(n) not in self.known]
-        if missing:
-            self._make(missing)
-        pairs, order = [], []
-        for number, draw in zip(numbers, rng.random(len(numbers)), strict=True):
-            pair = self.known[int(number)]
-            backwards = draw < 0.5 and pair.edit.action == "change"
-            pairs.append(inverse(pair) if backwards else pair)
-            order.append([1, 0] if backwards else [0, 1])
-        index = torch.from_numpy(numbers)
-        ends = self.latents[index[:, None], torch.tensor(order)].float()
-        return pairs, ends[:, 0], ends[:, 1], self.weights[index].float()
-
-
 def train_instruct(
     out: Path,
     name: str,
@@ -232,9 +182,13 @@ def train_instruct(
     base: Path = WEIGHTS,
     device: str = "cpu",
     start: Path | None = None,
+    until: float | None = None,
+    processes: int = 1,
+    at_save: Callable[[], None] = lambda: None,
 ) -> dict[str, Tensor]:
     """The averaged adapter to the model in `base`, by names; goes on from `out`/`name`.pt when that is there, or begins
-    with the instruction model in `start`.
+    with the instruction model in `start`. `until` is as `fit` takes it, `processes` draw pairs, and `at_save` is
+    called after each checkpoint.
 
     Every `measure_every` steps the model is asked held-out validation instructions: shares followed go into the log,
     and source, exact result and answer side by side into `out`/`name`-previews.
@@ -246,34 +200,33 @@ def train_instruct(
     adapter = Adapter(on_cpu, settings.rank, settings.whole, settings.seed, begun).to(device)
     unet = adapt(parts.unet, {"conv_in.weight": weights["conv_in.weight"]}).train()
     unet.set_attn_processor(AttnProcessor())  # plain attention trains faster than the fused one on CPUs
-    bank, alphas, empty = PairBank(parts, settings), scheduler().alphas_cumprod, parts.embed([""])
+    alphas, empty = scheduler().alphas_cumprod.to(device), parts.embed([""])
+    cache = PairCache(parts, settings.pairs, settings.seed, settings.forms)
+    with drawers(processes) as pool:
+        cache.grow(settings.first_pairs, pool)
 
     def loss_at(step: int) -> Tensor:
-        rng, noise_rng = np.random.default_rng((settings.seed, 12, step)), cpu_generator(settings.seed + 7, step)
-        known = min(settings.pairs, settings.first_pairs + settings.pairs_a_batch * step)
-        pairs, source, z, cells = bank.batch(rng.integers(0, known, settings.batch), rng)
-        texts = [training_instruction(pair, rng) for pair in pairs]
-        draw = torch.from_numpy(rng.random(settings.batch))[:, None, None]
-        states = torch.where((draw < 2 * settings.drop).to(device), empty, parts.embed(texts))
-        seen = (draw < settings.drop) | (draw >= 3 * settings.drop)
-        source = source * seen[..., None]
-        places = (torch.rand(settings.batch, generator=noise_rng) + torch.arange(settings.batch)) / settings.batch
-        times = banded_times(places, settings.bands)
+        generator, n = cpu_generator(settings.seed + 7, step), settings.batch
+        cache.grow(settings.first_pairs + settings.pairs_a_batch * step)
+        batch, draw = cache.batch(n, generator), torch.rand(n, generator=generator).to(device)[:, None, None]
+        states = torch.where(draw < 2 * settings.drop, empty, parts.states(batch.ids))
+        source = batch.source * ((draw < settings.drop) | (draw >= 3 * settings.drop))[..., None]
+        times = banded_times((torch.rand(n, generator=generator) + torch.arange(n)) / n, settings.bands).to(device)
         t = (times * len(alphas)).long().clamp(max=len(alphas) - 1)
-        eps = torch.randn(z.shape, generator=noise_rng)
+        z, eps = batch.target, noise_like(batch.target, generator)
         alpha, sigma = alphas[t].sqrt()[:, None, None, None], (1 - alphas[t]).sqrt()[:, None, None, None]
         # At the start of sampling there is noise alone; v is what then leads to z: z = alpha z_t - sigma v.
         z_t = torch.where((times == 1)[:, None, None, None], eps, alpha * z + sigma * eps)
         v = (alpha * z_t - z) / sigma
-        cells = cells * velocity_weights(alphas[t], settings.snr_limit)[:, None, None, None]
+        cells = batch.weights * velocity_weights(alphas[t], settings.snr_limit)[:, None, None, None]
         merged = merge(weights, adapter.tensors())
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
-            inputs = (torch.cat([z_t, source], 1).float().to(device), t.to(device), states.float())
-            guess = functional_call(unet, merged, inputs).sample
-        return (cells.to(device) * (guess.float() - v.to(device)).square()).mean()
+            guess = functional_call(unet, merged, (torch.cat([z_t, source], 1), t, states)).sample
+        return (cells * (guess.float() - v).square()).mean()
 
-    def measure(step: int, average: Mapping[str, Tensor]) -> None:
-        if not settings.measured or (step % settings.measure_every and step != settings.steps):
+    def measure(step: int, average: Mapping[str, Tensor], last: bool) -> None:
+        at_save()
+        if not settings.measured or (step % settings.measure_every and not last):
             return
         asked = held_out(settings.measured, "validation")
         model = Parts(parts.vae, parts.encoder, parts.tokenizer, adapt(unet, adapter_tensors(average)))
@@ -286,7 +239,7 @@ def train_instruct(
     def rate(weight: str) -> float:
         return settings.quick if weight.endswith("lora_B/weight") else 1.0
 
-    return adapter_tensors(fit(out / f"{name}.pt", adapter, settings, loss_at, measure, rate))
+    return adapter_tensors(fit(out / f"{name}.pt", adapter, settings, loss_at, measure, rate, until=until))
 
 
 def changes(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> dict[str, Tensor]:

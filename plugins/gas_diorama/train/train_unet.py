@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,15 +14,13 @@ from PIL import Image
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from gas_diorama.train.scene_cache import SceneCache, padded
 from gas_diorama.train.train_text import TextSettings, build_text_encoder, load_tokenizer, train_text
 from gas_diorama.train.train_vae import averaged_vae
-from gas_diorama.train.training import Average, learning_rate, load_checkpoint, log, save_checkpoint
-from gas_diorama.world.drawing import render, silhouette
-from gas_diorama.world.language import caption, training_text
-from gas_diorama.world.networks import cpu_generator, scheduler, to_pictures, to_tensor, token_ids
-from gas_diorama.world.scene import CELL, SIZE, Scene, sample_scene
-
-GRID = SIZE // CELL
+from gas_diorama.train.training import fit, load_checkpoint, noise_like
+from gas_diorama.world.language import caption
+from gas_diorama.world.networks import cpu_generator, scheduler, to_pictures, token_ids
+from gas_diorama.world.scene import GRID, sample_scene
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,7 @@ class UNetSettings:
     batch: int = 32
     peak: float = 1e-3
     warm_up: int = 150
+    decay: float = 0.01
     text_peak: float = 3e-4
     average: float = 0.999
     snr_limit: float = 5.0
@@ -64,53 +62,6 @@ def build_unet(settings: UNetSettings, latent_channels: int, text_width: int) ->
         attention_head_dim=settings.heads,
         norm_num_groups=16,
     )
-
-
-class LatentBank:
-    """Latents and weights of numbered training scenes, made when first asked for and kept: 4.5 kB a scene.
-
-    Args:
-        vae: the trained autoencoder.
-        count: how many different scenes there are.
-        seed: another seed, other scenes.
-    """
-
-    def __init__(self, vae: AutoencoderKL, count: int, seed: int) -> None:
-        self.vae, self.seed = vae, seed
-        self.known = np.zeros(count, bool)
-        self.scenes: list[Scene | None] = [None] * count
-        self.latents = torch.zeros((count, vae.config.latent_channels, GRID, GRID), dtype=torch.float16)
-        self.weights = torch.zeros((count, 1, GRID, GRID), dtype=torch.float16)
-
-    @torch.no_grad()
-    def _make(self, numbers: np.ndarray) -> None:
-        scenes = [sample_scene(np.random.default_rng((self.seed, 1, int(n))), part="train") for n in numbers]
-        pictures = to_tensor(np.stack([render(scene) for scene in scenes])).to(self.vae.device)
-        with torch.autocast(pictures.device.type, dtype=torch.bfloat16):
-            latents = self.vae.encode(pictures).latent_dist.mean
-        for n, scene, latent in zip(numbers, scenes, latents, strict=True):
-            self.scenes[n], self.latents[n], self.weights[n] = scene, latent.cpu().half(), cell_weights(scene)
-        self.known[numbers] = True
-
-    def batch(self, numbers: np.ndarray) -> tuple[list[Scene], torch.Tensor, torch.Tensor]:
-        """Scenes, latents float32 (n, c, 16, 16) and loss weights float32 (n, 1, 16, 16)."""
-        missing = np.unique(numbers[~self.known[numbers]])
-        if len(missing):
-            self._make(missing)
-        index = torch.from_numpy(numbers)
-        scenes = [scene for scene in (self.scenes[n] for n in numbers) if scene is not None]
-        return scenes, self.latents[index].float(), self.weights[index].float()
-
-
-def cell_weights(scene: Scene) -> torch.Tensor:
-    """Weight of each latent cell in the loss, (1, 16, 16): 1, more where a thing is, and most where it is a small
-    one."""
-    weights = torch.ones(1, GRID, GRID)
-    for thing in scene.objects:
-        cover = torch.from_numpy(silhouette(thing))[None, None]
-        share = nn.functional.max_pool2d(cover, CELL)[0]
-        weights = torch.maximum(weights, 1 + (5 if thing.is_small else 2) * share)
-    return weights
 
 
 def velocity_weights(alphas: torch.Tensor, limit: float) -> torch.Tensor:
@@ -161,6 +112,19 @@ def preview(
     return np.vstack([np.hstack(list(pictures[row : row + 8])) for row in range(0, count, 8)])
 
 
+class Denoiser(nn.Module):
+    """What is trained: the UNet and the text encoder in front of it. `body` is the UNet, or the UNet compiled."""
+
+    def __init__(self, unet: UNet2DConditionModel, encoder: CLIPTextModel, compiled: bool = False) -> None:
+        super().__init__()
+        self.unet, self.encoder = unet, encoder
+        self._body = [torch.compile(unet, dynamic=False) if compiled else unet]  # in a list: no part of the weights
+
+    def forward(self, z: torch.Tensor, t: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """v for latents (n, c, 16, 16) at times (n,) and token ids (n, 77)."""
+        return self._body[0](z, t, self.encoder(ids).last_hidden_state).sample
+
+
 def networks(
     out: Path, average: bool = True
 ) -> tuple[AutoencoderKL, CLIPTextModel, CLIPTokenizer, UNet2DConditionModel, Mapping[str, object]]:
@@ -171,101 +135,82 @@ def networks(
         raise FileNotFoundError(
             f"no UNet checkpoint in {out}: run `python -m gas_diorama.train unet --out {out}` first"
         )
-    settings, text_settings = UNetSettings(**state["settings"]), TextSettings(**state["text_settings"])
-    vae = averaged_vae(out)
+    vae, text_settings = averaged_vae(out), TextSettings(**state["text_settings"])
     tokenizer = load_tokenizer(out, text_settings)
-    encoder = build_text_encoder(text_settings, tokenizer)
+    denoiser = build_denoiser(UNetSettings(**state["settings"]), text_settings, vae, tokenizer)
+    denoiser.load_state_dict(state["average" if average else "network"])
+    return vae, denoiser.encoder.eval(), tokenizer, denoiser.unet.eval(), state
+
+
+def build_denoiser(
+    settings: UNetSettings,
+    text_settings: TextSettings,
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    compiled: bool = False,
+) -> Denoiser:
+    """Both networks untrained."""
     unet = build_unet(settings, vae.config.latent_channels, text_settings.width)
-    chosen = "average" if average else "network"
-    unet.load_state_dict(state[chosen])
-    encoder.load_state_dict(state[f"text_{chosen}"])
-    return vae, encoder.eval(), tokenizer, unet.eval(), state
+    return Denoiser(unet, build_text_encoder(text_settings, tokenizer), compiled)
 
 
 def train_unet(
-    out: Path, settings: UNetSettings, text_settings: TextSettings, device: str = "cpu", compiled: bool = False
+    out: Path,
+    settings: UNetSettings,
+    text_settings: TextSettings,
+    device: str = "cpu",
+    compiled: bool = False,
+    until: float | None = None,
+    cache: SceneCache | None = None,
+    at_save: Callable[[], None] = lambda: None,
 ) -> None:
-    """Trains UNet and text encoder together into `out`/unet.pt, going on from there when it is there. `compiled` costs
-    some minutes at the start and then trains about a fifth faster on a CPU."""
-    encoder, tokenizer = train_text(out, text_settings, device)
+    """Trains UNet and text encoder together into `out`/unet.pt, going on from there when it is there.
+
+    Args:
+        out: folder with the autoencoder's checkpoint and the text encoder's, if that is there.
+        settings: size and schedule.
+        text_settings: of the text encoder.
+        device: that trains.
+        compiled: costs some minutes at the start and then trains about a fifth faster on a CPU.
+        until: when to end, as `fit` takes it.
+        cache: of training scenes, made with that autoencoder (default: a new one, which grows along the way).
+        at_save: called after each checkpoint.
+    """
+    path = out / "unet.pt"
     vae = averaged_vae(out).to(device)
+    tokenizer = load_tokenizer(out, text_settings)
     torch.manual_seed(settings.seed)
-    unet = build_unet(settings, vae.config.latent_channels, text_settings.width).to(device).train()
-    unet.set_attn_processor(AttnProcessor())  # plain attention trains faster than the fused one on CPUs
-    encoder.train()
-    denoise = torch.compile(unet, dynamic=False) if compiled else unet
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": list(unet.parameters()), "peak": settings.peak},
-            {"params": list(encoder.parameters()), "peak": settings.text_peak},
-        ],
-        lr=settings.peak,
-        betas=(0.9, 0.99),
-        weight_decay=0.01,
-        fused=True,
-    )
-    average, text_average, first = Average(unet, settings.average), Average(encoder, settings.average), 0
-    state = load_checkpoint(out / "unet.pt")
-    if state is not None:
-        unet.load_state_dict(state["network"])
-        encoder.load_state_dict(state["text_network"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.weights = {k: v.to(device) for k, v in state["average"].items()}
-        text_average.weights = {k: v.to(device) for k, v in state["text_average"].items()}
-        first = state["step"]
-    bank = LatentBank(vae, settings.scenes, settings.seed)
-    alphas = scheduler().alphas_cumprod
-    size = sum(p.numel() for p in unet.parameters()) / 1e6
-    log.info("unet: %.2f M parameters, from step %d of %d", size, first, settings.steps)
-    started, running = time.monotonic(), 0.0
-    for step in range(first, settings.steps):
-        rng = np.random.default_rng((settings.seed, 2, step))
-        noise_rng = cpu_generator(settings.seed, step)
-        known = min(settings.scenes, settings.first_scenes + settings.scenes_a_step * step)
-        scenes, z, weights = bank.batch(rng.integers(0, known, settings.batch))
-        ids = token_ids(tokenizer, [training_text(s, rng, settings.empty, settings.short) for s in scenes])
-        shares = (torch.rand(settings.batch, generator=noise_rng) + torch.arange(settings.batch)) / settings.batch
-        t = (shares * len(alphas)).long()
-        eps = torch.randn(z.shape, generator=noise_rng)
+    learner = build_denoiser(settings, text_settings, vae, tokenizer, compiled).to(device).train()
+    if not path.exists():
+        learner.encoder.load_state_dict(train_text(out, text_settings, device)[0].state_dict())
+    learner.unet.set_attn_processor(AttnProcessor())  # plain attention trains faster than the fused one on CPUs
+    alphas = scheduler().alphas_cumprod.to(device)
+    scenes = cache or SceneCache(vae, tokenizer, settings.scenes, settings.seed)
+
+    def loss_at(step: int) -> torch.Tensor:
+        generator, n = cpu_generator(settings.seed, step), settings.batch
+        scenes.grow(settings.first_scenes + settings.scenes_a_step * step)
+        batch = scenes.batch(n, generator, settings.empty, settings.short)
+        shares = (torch.rand(n, generator=generator) + torch.arange(n)) / n
+        t = (shares * len(alphas)).long().to(device)
+        z, eps = batch.latents, noise_like(batch.latents, generator)
         alpha, sigma = alphas[t].sqrt()[:, None, None, None], (1 - alphas[t]).sqrt()[:, None, None, None]
-        weights = weights * velocity_weights(alphas[t], settings.snr_limit)[:, None, None, None]
-        z_t, v = alpha * z + sigma * eps, alpha * eps - sigma * z
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, settings.steps, group["peak"], settings.warm_up)
+        weights = batch.weights * velocity_weights(alphas[t], settings.snr_limit)[:, None, None, None]
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
-            states = encoder(ids.to(device)).last_hidden_state
-            guess = denoise(z_t.to(device), t.to(device), states).sample
-        loss = (weights.to(device) * (guess.float() - v.to(device)).square()).mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([*unet.parameters(), *encoder.parameters()], 1.0)
-        optimiser.step()
-        average.update(unet, step)
-        text_average.update(encoder, step)
-        running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
-        last = step + 1 == settings.steps
-        if step % 50 == 0 or last:
-            rate = (step + 1 - first) * settings.batch / (time.monotonic() - started)
-            log.info("unet step %d loss %.4f, %.1f samples/s", step, running, rate)
-        if (step + 1) % settings.save_every == 0 or last:
-            save_checkpoint(
-                out / "unet.pt",
-                {
-                    "network": unet.state_dict(),
-                    "text_network": encoder.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "average": average.weights,
-                    "text_average": text_average.weights,
-                    "step": step + 1,
-                    "settings": asdict(settings),
-                    "text_settings": asdict(text_settings),
-                },
-            )
-        if (step + 1) % settings.preview_every == 0 or last:
-            mean_unet = build_unet(settings, vae.config.latent_channels, text_settings.width).to(device).eval()
-            mean_unet.load_state_dict(average.weights)
-            mean_encoder = build_text_encoder(text_settings, tokenizer).to(device).eval()
-            mean_encoder.load_state_dict(text_average.weights)
-            sheet = preview(vae, mean_encoder, tokenizer, mean_unet, settings.previews)
+            guess = learner(alpha * z + sigma * eps, t, padded(batch.ids, tokenizer))
+        return (weights * (guess.float() - (alpha * eps - sigma * z)).square()).mean()
+
+    def saved(step: int, average: Mapping[str, torch.Tensor], last: bool) -> None:
+        if step % settings.preview_every == 0 or last:
+            mean = build_denoiser(settings, text_settings, vae, tokenizer).to(device).eval()
+            mean.load_state_dict(average)
+            sheet = preview(vae, mean.encoder, tokenizer, mean.unet, settings.previews)
             (out / "previews").mkdir(exist_ok=True)
-            Image.fromarray(sheet).save(out / "previews" / f"step-{step + 1:06d}.png")
+            Image.fromarray(sheet).save(out / "previews" / f"step-{step:06d}.png")
+        at_save()
+
+    def rate(name: str) -> float:
+        return 1.0 if name.startswith("unet.") else settings.text_peak / settings.peak
+
+    kept = {"text_settings": asdict(text_settings)}
+    fit(path, learner, settings, loss_at, saved, rate, until=until, kept=kept)

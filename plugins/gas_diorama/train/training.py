@@ -6,14 +6,18 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import distributed, nn
+
+from gas_diorama.train.optimisers import Together, adamw
 
 log = logging.getLogger("gas_diorama.train")
 
@@ -35,19 +39,56 @@ def learning_rate(step: int, steps: int, peak: float, warm_up: int) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
+class Stopped(SystemExit):
+    """A signal asked training to stop; its checkpoint is written."""
+
+
+class _Stop:
+    """Signals that ask for a stop: remembered while a step must not be broken off, else obeyed at once."""
+
+    def __init__(self) -> None:
+        self.asked, self._deferred = False, False
+
+    def ask(self, number: int, frame: object) -> None:
+        """What a signal calls; the second one is obeyed at once, too."""
+        if self._deferred and not self.asked:
+            self.asked = True
+            return
+        raise Stopped(128 + number)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Within it a signal only sets `asked`."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+
+stop = _Stop()
+
+
+def stop_at_signals() -> None:
+    """From now on SIGTERM and SIGINT let `fit` finish its step, write its checkpoint and raise `Stopped`."""
+    stop.asked = False
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop.ask)
+
+
 class Average:
     """An exponential mean of a network's weights, warmed up so that early steps do not linger."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.weights = {name: value.detach().clone().float() for name, value in network.state_dict().items()}
+        self.weights = {name: value.detach().float().clone() for name, value in network.state_dict().items()}
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         """Takes in the network's weights after `step` (counted from 0)."""
         decay = min(self.decay, (step + 1) / (step + 10))
-        for name, value in network.state_dict().items():
-            self.weights[name].lerp_(value.float(), 1 - decay)
+        values = [value.float() for value in network.state_dict().values()]
+        torch._foreach_lerp_(list(self.weights.values()), values, 1 - decay)  # one call where there are hundreds
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -82,6 +123,15 @@ class Schedule(Protocol):
     def save_every(self) -> int: ...
 
 
+def noise_like(z: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Gaussian noise of the shape of `z` on its device. On a CPU `generator` draws it, so that it is the same wherever
+    a run was stopped; a GPU draws its own from a seed that `generator` draws."""
+    if z.device.type == "cpu":
+        return torch.randn(z.shape, generator=generator)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return torch.randn(z.shape, generator=torch.Generator(z.device).manual_seed(seed), device=z.device)
+
+
 @torch.no_grad()
 def average_gradients(weights: Sequence[nn.Parameter]) -> None:
     """Gives the weights' gradients, in place, the mean over all processes of the group."""
@@ -98,10 +148,14 @@ def fit(
     network: nn.Module,
     settings: Schedule,
     loss_at: Callable[[int], torch.Tensor],
-    at_save: Callable[[int, Mapping[str, torch.Tensor]], None] | None = None,
+    at_save: Callable[[int, Mapping[str, torch.Tensor], bool], None] | None = None,
     rate: Callable[[str], float] = lambda name: 1.0,
+    build: Callable[..., Together] = adamw,
+    until: float | None = None,
+    kept: Mapping[str, Any] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """The averaged weights of `network` after `settings.steps` steps of AdamW; goes on from `path` when that is there.
+    """The averaged weights of `network` after `settings.steps` steps, or at the time `until` when that is earlier; goes
+    on from `path` when that is there.
 
     Started by `torchrun`, each of its processes takes batches of its own, and their gradients are averaged: on
     two cores two processes of one thread trained 1.45 times as fast as one, two threads 1.3 times. The first process
@@ -113,51 +167,78 @@ def fit(
         settings: the schedule; the checkpoint keeps it.
         loss_at: the loss of a batch, which depends on the number of the batch and on the network alone. Each step takes
             as many batches as there are processes.
-        at_save: called after each checkpoint with the steps done and the averaged weights.
+        at_save: called after each checkpoint with the steps done, the averaged weights and whether it is the last.
         rate: factor on the learning rate of the weight of a name.
+        build: the optimiser of weights by name, a peak rate, a decay and `rate`.
+        until: when to end, of `time.monotonic`. The learning rate then falls towards the step that will be reached.
+        kept: what else the checkpoint keeps, plain values.
+
+    Raises:
+        Stopped: a signal asked for it (`stop_at_signals`); the checkpoint is written.
     """
     device = next(network.parameters()).device
     named = {name: p for name, p in network.named_parameters() if p.requires_grad}
     trained = list(named.values())
-    kinds = [(factor, decays) for factor in dict.fromkeys(map(rate, named)) for decays in (True, False)]
-    groups = [
-        {
-            "params": [p for name, p in named.items() if rate(name) == factor and (p.ndim > 1) == decays],
-            "weight_decay": settings.decay if decays else 0.0,
-        }
-        for factor, decays in kinds
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=settings.peak, betas=(0.9, 0.99), fused=True)
-    average, first, state = Average(network, settings.average), 0, load_checkpoint(path)
+    optimiser = build(named, settings.peak, settings.decay, rate)
+    average, first, before, state = Average(network, settings.average), 0, 0.0, load_checkpoint(path)
     if state is not None:
         network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
+        if "optimiser" in state:  # not when it was restored from shipped weights
+            optimiser.load_state_dict(state["optimiser"])
         average.weights, first = {k: v.to(device) for k, v in state["average"].items()}, state["step"]
+        before = state.get("spent", 0.0)
     rank, processes = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
-    size = sum(p.numel() for p in trained) / 1e6
-    log.info("%s: %.2f M parameters, from step %d of %d", path.stem, size, first, settings.steps)
-    started, running = time.monotonic(), 0.0
-    for step in range(first, settings.steps):
-        for group, (factor, _) in zip(optimiser.param_groups, kinds, strict=True):
-            group["lr"] = factor * learning_rate(step, settings.steps, settings.peak, settings.warm_up)
-        loss = loss_at(step * processes + rank)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if processes > 1:
-            average_gradients(trained)
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimiser.step()
-        average.update(network, step)
-        if rank:
-            continue
-        running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
-        done, last = step + 1, step + 1 == settings.steps
-        if done % 50 == 0 or step == first or last:
-            speed = (done - first) * settings.batch * processes / (time.monotonic() - started)
-            log.info("%s step %d loss %.4f, %.1f samples/s", path.stem, done, running, speed)
-        if done % settings.save_every == 0 or last:
-            state = {"network": network.state_dict(), "average": average.weights, "optimiser": optimiser.state_dict()}
-            save_checkpoint(path, {**state, "step": done, "settings": asdict(settings)})  # type: ignore[call-overload]
-            if at_save is not None:
-                at_save(done, average.weights)
+    size, started = sum(p.numel() for p in trained) / 1e6, time.monotonic()
+    ends = f"at step {settings.steps}" if until is None else f"in {until - started:.0f} s"
+    log.info("%s: %.2f M parameters, from step %d, ends %s", path.stem, size, first, ends)
+    running, done = torch.zeros((), device=device), first
+
+    def save() -> None:
+        state = {"network": network.state_dict(), "average": average.weights, "optimiser": optimiser.state_dict()}
+        spent = before + time.monotonic() - started
+        save_checkpoint(path, {**state, "step": done, "spent": spent, "settings": asdict(settings), **(kept or {})})  # type: ignore[call-overload]
+
+    with stop.deferred():
+        while True:
+            spent = before + time.monotonic() - started
+            step, steps = done, settings.steps
+            if until is not None:  # as many as it will have been at this speed
+                left = until - time.monotonic()
+                reached = done if left <= 0 else done + math.ceil(left * max(done, 1) / max(spent, 1e-3))
+                steps = min(steps, reached)
+            if step >= steps:
+                break
+            for group in optimiser.param_groups:
+                group["lr"] = group["rate"] * learning_rate(step, steps, settings.peak, settings.warm_up)
+            loss = loss_at(step * processes + rank)
+            optimiser.zero_grad()
+            loss.backward()
+            if processes > 1:
+                average_gradients(trained)
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimiser.step()
+            average.update(network, step)
+            done += 1
+            if rank and stop.asked:
+                raise Stopped(128 + signal.SIGTERM)
+            if rank:
+                continue
+            loss = loss.detach()  # asking for its value would wait for the GPU
+            running = loss if step == first else torch.lerp(running, loss, 0.02)
+            if done % 50 == 0 or step == first:
+                speed = (done - first) * settings.batch * processes / (time.monotonic() - started)
+                log.info("%s step %d loss %.4f, %.1f samples/s", path.stem, done, running.item(), speed)
+            if stop.asked:
+                save()
+                log.info("%s: stopped at step %d", path.stem, done)
+                raise Stopped(128 + signal.SIGTERM)
+            if done % settings.save_every == 0 and done < steps:
+                save()
+                if at_save is not None:
+                    at_save(done, average.weights, False)
+    if not rank and done > first:
+        log.info("%s step %d loss %.4f, %.0f s", path.stem, done, running.item(), spent)
+        save()
+        if at_save is not None:
+            at_save(done, average.weights, True)
     return average.weights

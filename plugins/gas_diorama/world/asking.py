@@ -55,6 +55,19 @@ def cell_owners(scene: Scene, side: int) -> NDArray[np.int64]:
     return share.argmax(0)
 
 
+LABELS = [*KINDS, *COLOURS, *GROUNDS, *SKIES]
+"""What a cell can be."""
+
+
+def cell_labels(scene: Scene, sides: Sequence[int]) -> NDArray[np.bool_]:
+    """For each cell of levels of `sides` cells a side, which of LABELS are true of what covers most of it: bool (cells,
+    labels)."""
+    of = [[one.kind, one.colour] if isinstance(one, Thing) else [] for one in [*scene.objects, "", ""]]
+    of[-2], of[-1] = [scene.ground], [scene.sky]
+    table = np.array([[label in some for label in LABELS] for some in of])
+    return np.concatenate([table[cell_owners(scene, side)].reshape(-1, len(LABELS)) for side in sides])
+
+
 def _meant(scene: Scene, colour: str | None, kind: str) -> tuple[int, ...]:
     return tuple(i for i, thing in enumerate(scene.objects) if thing.kind == kind and colour in (None, thing.colour))
 

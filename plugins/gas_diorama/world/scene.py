@@ -13,6 +13,8 @@ SIZE = 128
 """Side of a picture in pixels."""
 CELL = 8
 """Side of one latent cell in pixels: the factor of the diorama's VAE."""
+GRID = SIZE // CELL
+"""Cells on a side of a picture's latents."""
 SMALL_AREA = 0.05
 """A thing is small when its bounding square covers less than this share of the picture."""
 

@@ -21,19 +21,18 @@ from gas.diffusion.adapters import adapt, find_base, merge
 from gas_diorama.bench import bench
 from gas_diorama.bench.follow import Guidance, answers, edited_latents, followed, load_parts, locate, shares, sheet
 from gas_diorama.train import evaluate_instruct, export, train, train_instruct, training
+from gas_diorama.train.drawn import cell_weights, changed_cells, training_pair
+from gas_diorama.train.pair_cache import PairCache
 from gas_diorama.train.train_instruct import (
     Adapter,
     InstructSettings,
-    PairBank,
     adapter_tensors,
     banded_times,
-    changed_cells,
     changes,
     export_instruct,
     remove_settings,
     widened_weights,
 )
-from gas_diorama.train.train_unet import cell_weights
 from gas_diorama.train.training import load_checkpoint, save_checkpoint
 from gas_diorama.world import networks
 from gas_diorama.world.drawing import render
@@ -183,19 +182,32 @@ def test_another_seed_gives_other_factors(tiny_sd: Path) -> None:
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-def test_a_bank_tells_changes_both_ways_and_the_rest_as_it_is(tiny_sd: Path) -> None:
+def test_a_cache_tells_changes_both_ways_and_the_rest_as_it_is(tiny_sd: Path) -> None:
     parts = load_parts(tiny_sd)
-    numbers = np.arange(8)
-    bank = PairBank(parts, replace(TINY, forms={"add": 1.0, "remove": 1.0}))
-    pairs, source, target, weights = bank.batch(numbers, np.random.default_rng(0))
-    assert pairs == [bank.known[n] for n in range(8)]
-    assert torch.allclose(source, parts.encode(np.stack([render(p.before) for p in pairs])), atol=0.05)
-    assert torch.allclose(target, parts.encode(np.stack([render(p.after) for p in pairs])), atol=0.05)
+    forms = {"add": 1.0, "remove": 1.0}
+    cache = PairCache(parts, 8, 0, forms)
+    cache.grow(8)
+    batch = cache.batch(8, torch.Generator().manual_seed(0))
+    pairs = [training_pair(0, forms, int(n)) for n in batch.numbers]
+    assert not batch.backwards.any()
+    assert torch.allclose(batch.source, parts.encode(np.stack([render(p.before) for p in pairs])), atol=0.05)
+    assert torch.allclose(batch.target, parts.encode(np.stack([render(p.after) for p in pairs])), atol=0.05)
     changed = changed_cells(render(pairs[3].before), render(pairs[3].after))
-    assert torch.equal(weights[3], changed.maximum(cell_weights(bank.known[3].after)).half().float())
-    bank = PairBank(parts, replace(TINY, forms={"sky": 1.0}))
-    ways = {bank.batch(numbers[:1], np.random.default_rng(seed))[0][0].before.sky for seed in range(12)}
-    assert len(ways) == 2
+    weights = torch.from_numpy(np.maximum(changed, cell_weights(pairs[3].after)))
+    assert torch.equal(batch.weights[3], weights.half().float())
+    said = parts.tokenizer.decode(batch.ids[3], skip_special_tokens=True)
+    edit = pairs[3].edit
+    assert (edit.target or edit.source).kind in said and batch.ids.shape == (8, 77)  # type: ignore[union-attr]
+    cache = PairCache(parts, 8, 0, {"sky": 1.0})
+    cache.grow(1)
+    batch = cache.batch(12, torch.Generator().manual_seed(0))
+    pair = training_pair(0, {"sky": 1.0}, 0)
+    assert 0 < batch.backwards.sum() < 12
+    for backwards, source, target, ids in zip(batch.backwards, batch.source, batch.target, batch.ids, strict=True):
+        way = inverse(pair) if backwards else pair
+        assert torch.allclose(source, parts.encode(render(way.before)[None])[0], atol=0.05)
+        assert torch.allclose(target, parts.encode(render(way.after)[None])[0], atol=0.05)
+        assert way.after.sky in parts.tokenizer.decode(ids, skip_special_tokens=True)
 
 
 def _watch(monkeypatch: pytest.MonkeyPatch, seen: Callable[[object, tuple[Tensor, ...]], None]) -> None:
@@ -227,13 +239,15 @@ def test_text_picture_and_both_are_left_out_of_their_shares(
 def test_the_loss_falls(tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[float] = []
 
-    def fit(path: Path, network: object, settings: object, loss_at: Callable[[int], Tensor], *rest: object) -> object:
+    def fit(
+        path: Path, network: object, settings: object, loss_at: Callable[[int], Tensor], *rest: object, **more: object
+    ) -> object:
         def noted(step: int) -> Tensor:
             loss = loss_at(step)
             losses.append(loss.item())
             return loss
 
-        return training.fit(path, network, settings, noted, *rest)  # type: ignore[arg-type]
+        return training.fit(path, network, settings, noted, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(train_instruct, "fit", fit)
     settings = replace(TINY, steps=18, save_every=99, peak=3e-2)

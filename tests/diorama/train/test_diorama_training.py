@@ -47,7 +47,9 @@ def together(folder: Path) -> None:
     """What each of the processes does."""
     torch.distributed.init_process_group("gloo")
     network, saved = _network(), []
-    average = fit(folder / "two.pt", network, _Settings(), lambda n: _loss(network, n), lambda n, w: saved.append(n))
+    average = fit(
+        folder / "two.pt", network, _Settings(), lambda n: _loss(network, n), lambda n, w, last: saved.append((n, last))
+    )
     rank = torch.distributed.get_rank()
     torch.save({"network": network.state_dict(), "average": average, "saved": saved}, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
@@ -72,7 +74,7 @@ def test_processes_train_together_as_one_that_takes_all_their_batches(tmp_path: 
         assert torch.equal(first["network"][name], second["network"][name])
         assert torch.allclose(first["network"][name], value, atol=1e-6)
         assert torch.allclose(first["average"][name], expected[name], atol=1e-6)
-    assert first["saved"] == [STEPS] and second["saved"] == []
+    assert first["saved"] == [(STEPS, True)] and second["saved"] == []
     state = load_checkpoint(tmp_path / "two.pt")
     assert state is not None and state["step"] == STEPS
 

@@ -1,0 +1,95 @@
+"""Training scenes as networks take them: latents, loss weights, texts and what each cell shows, on the device that
+trains. All of it is made once; a step of training then only looks rows up."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
+
+from gas_diorama.train.drawn import Drawn, draw
+from gas_diorama.world.asking import LABELS
+from gas_diorama.world.networks import to_tensor
+from gas_diorama.world.scene import GRID
+from gas_diorama.world.tokenizer import MAX_LENGTH
+
+TOKENS = 32
+"""A text is kept as so many tokens; the longest caption of the world has 23."""
+_CHUNK = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows of a `SceneCache`: latents float32 (n, c, 16, 16), loss weights float32 (n, 1, 16, 16), token ids int64
+    (n, 32) and what each cell shows, bool (n, 256, labels)."""
+
+    latents: Tensor
+    weights: Tensor
+    ids: Tensor
+    shown: Tensor
+
+
+class SceneCache:
+    """The first scenes of a numbered supply: 4.5 kB of latents, 1 kB of tokens and 5 kB of labels a scene.
+
+    Args:
+        vae: the trained autoencoder, on the device that trains.
+        tokenizer: of the text encoder.
+        count: how many scenes there can be.
+        seed: another seed, other scenes.
+        texts: whole sentences a scene, and as many short phrases.
+    """
+
+    def __init__(self, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, seed: int, texts: int = 6) -> None:
+        self.vae, self.tokenizer, self.seed, self.texts = vae, tokenizer, seed, texts
+        self.known, device = 0, vae.device
+        self.latents = torch.zeros((count, vae.config.latent_channels, GRID, GRID), dtype=torch.half, device=device)
+        self.weights = torch.zeros((count, 1, GRID, GRID), dtype=torch.half, device=device)
+        self.ids = torch.zeros((count, 2, texts, TOKENS), dtype=torch.int16, device=device)
+        self.shown = torch.zeros((count, GRID * GRID, len(LABELS)), dtype=torch.bool, device=device)
+        self.empty = self._ids([""]).to(device)
+
+    def _ids(self, texts: list[str]) -> Tensor:
+        words = self.tokenizer(texts, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt")
+        return words.input_ids.to(torch.int16)
+
+    def grow(self, count: int, pool: ProcessPoolExecutor | None = None) -> None:
+        """Makes the scenes up to number `count`, as far as there are so many."""
+        numbers = np.arange(self.known, min(count, len(self.latents)))
+        chunks = [numbers[i : i + _CHUNK] for i in range(0, len(numbers), _CHUNK)]
+        every = (pool.map if pool else map)(draw, [self.seed] * len(chunks), chunks, [self.texts] * len(chunks))
+        for chunk, drawn in zip(chunks, every, strict=True):
+            self._take(chunk, drawn)
+
+    @torch.no_grad()
+    def _take(self, numbers: np.ndarray, drawn: Drawn) -> None:
+        device, rows = self.vae.device, slice(int(numbers[0]), int(numbers[-1]) + 1)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            latents = self.vae.encode(to_tensor(drawn.pictures).to(device)).latent_dist.mean
+        self.latents[rows] = latents.half()
+        self.weights[rows] = torch.from_numpy(drawn.weights).half().to(device)
+        self.shown[rows] = torch.from_numpy(drawn.shown).to(device)
+        said = [text for some in zip(drawn.whole, drawn.short, strict=True) for kind in some for text in kind]
+        self.ids[rows] = self._ids(said).view(len(numbers), 2, self.texts, TOKENS).to(device)
+        self.known = rows.stop
+
+    def batch(self, size: int, generator: torch.Generator, empty: float, short: float) -> Batch:
+        """`size` of the known scenes, drawn by `generator` (of the CPU), each with a text: none with chance `empty`, a
+        short phrase with chance `short`, else a whole sentence."""
+        device = self.latents.device
+        index = torch.randint(self.known, (size,), generator=generator).to(device)
+        which = torch.randint(self.texts, (size,), generator=generator).to(device)
+        draws = torch.rand(size, generator=generator).to(device)
+        ids = self.ids[index, ((draws >= empty) & (draws < empty + short)).long(), which]
+        ids = torch.where((draws < empty)[:, None], self.empty, ids).long()
+        return Batch(self.latents[index].float(), self.weights[index].float(), ids, self.shown[index])
+
+
+def padded(ids: Tensor, tokenizer: CLIPTokenizer) -> Tensor:
+    """Token ids as Stable Diffusion's pipelines pad them: (n, 77)."""
+    return nn.functional.pad(ids, (0, MAX_LENGTH - ids.shape[1]), value=tokenizer.pad_token_id)
