@@ -22,8 +22,9 @@ from torch import Tensor
 
 from gas import Registry
 from gas.diffusion.masks import latent_mask
+from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.inversion import INVERSIONS
-from gas.diffusion.sample.phases import Phases, Predictor
+from gas.diffusion.sample.phases import Phases
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, OutOfResources, ResultRefused, UsageError
 from gas.interfaces import EditJob, Watch
@@ -78,7 +79,7 @@ def run(edit: Any, work: EditJob) -> tuple[Tensor, Tensor, Any]:
     phases = Phases(work.watch, model.decode, z, edit.planned(work))
     with torch.no_grad():
         targets = edit.targets(work, (z.shape[2], z.shape[3]))
-        edited, log = edit.run(work, phases, Predictor(model), z, targets)
+        edited, log = edit.run(work, phases, Predictor(model, (z.shape[2], z.shape[3])), z, targets)
     return edited, z, log
 
 
@@ -189,8 +190,8 @@ class SamplingGuards:
         self, runtime: Runtime, weights: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         edit = self.make(runtime, weights)
-        last = edit.model.unet.conv_out
-        forward, before = last.forward, traces(edit.model.unet)
+        last = edit.model.network.conv_out
+        forward, before = last.forward, traces(edit.model.network)
         for phase, first, grounded in self.not_finite:
             runtime.forget(INVERSIONS)
             calls: list[None] = []
@@ -203,7 +204,7 @@ class SamplingGuards:
             with pytest.raises(ResultRefused, match=f"the {phase} is not a finite number") as caught:
                 edit.edit(self.grounded(edit) if grounded else self.job(edit))
             assert caught.value.exit_code == 11
-            assert traces(edit.model.unet) == before
+            assert traces(edit.model.network) == before
 
     def test_too_little_memory_says_what_to_do(
         self, runtime: Runtime, weights: Path, monkeypatch: pytest.MonkeyPatch
@@ -214,14 +215,14 @@ class SamplingGuards:
         def full(*_: Any, **__: Any) -> None:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-        monkeypatch.setattr(edit.model.unet, "forward", full)
+        monkeypatch.setattr(edit.model.network, "forward", full)
         with pytest.raises(OutOfResources, match=f"{self.first_rows} rows of a latent of 12x8") as caught:
             edit.edit(self.job(edit))
         assert caught.value.exit_code == 7 and "bf16" in caught.value.remedy
 
     def test_the_network_is_left_as_it_was(self, runtime: Runtime, weights: Path) -> None:
         edit = self.make(runtime, weights)
-        unet = edit.model.unet
+        unet = edit.model.network
         before = traces(unet)
         edit.edit(self.job(edit))
         assert traces(unet) == before
@@ -232,7 +233,7 @@ class SamplingGuards:
     ) -> None:
         runtime.forget(INVERSIONS)
         edit = self.make(runtime, weights)
-        unet = edit.model.unet
+        unet = edit.model.network
         before, forward = traces(unet), unet.conv_out.forward
         inside: list[Any] = []
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from gas.diffusion.stable_diffusion import StableDiffusion
+    from gas.diffusion.backbone import Backbone
     from gas.interfaces import EditJob, Editor
     from gas.types import Image
 
@@ -37,7 +37,7 @@ def one_or_several(value: object) -> object:
     return (value,) if isinstance(value, str | int | float) else value
 
 
-def check_world(editor: Editor, model: Callable[[], StableDiffusion], image: Image) -> None:
+def check_world(editor: Editor, model: Callable[[], Backbone], image: Image) -> None:
     """InputRefused (exit 3) for a whole picture, of any size, of another world than the model's; the `model` is loaded
     only where there is a limit."""
     if editor.options.accept_db is not None:
@@ -46,7 +46,7 @@ def check_world(editor: Editor, model: Callable[[], StableDiffusion], image: Ima
         _refuse_below(editor.options.accept_db, model().round_trip_db(frame.cut(image)))
 
 
-def refuse_foreign(model: StableDiffusion, job: EditJob, least: float | None, z: Tensor | None = None) -> None:
+def refuse_foreign(model: Backbone, job: EditJob, least: float | None, z: Tensor | None = None) -> None:
     """InputRefused (exit 3) for a job whose picture encoding and decoding leaves less than `least` dB of; `z` is its
     latent where that is known already. What a turn before has edited is taken as it is."""
     if least is not None and not job.intermediate:

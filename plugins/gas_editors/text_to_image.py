@@ -1,4 +1,4 @@
-"""Editors that work with a text-to-image model of the Stable Diffusion kind."""
+"""Editors that work with a text-to-image diffusion model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.diffusion.backbone import Backbone
+from gas.diffusion.load import load_backbone
 from gas.errors import ResultRefused, UsageError
 from gas.interfaces import Editor
 from gas.remedies import Option, Remedy, Setting
@@ -22,7 +23,7 @@ class TextToImageEditor(Editor):
     options: Any
 
     @property
-    def model(self) -> StableDiffusion:
+    def model(self) -> Backbone:
         """The shared model; loaded when first asked for. UsageError (exit 2) when none is named."""
         options = self.options
         if not options.model:
@@ -35,21 +36,19 @@ class TextToImageEditor(Editor):
                     model=Option({"model": "NAME"}),
                 ),
             )
-        return StableDiffusion.load(
-            options.model, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle
-        )
+        return load_backbone(options.model, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle)
 
     def resolution(self) -> int:
         return self.model.resolution
 
     def multiple(self) -> int:
-        return self.model.factor
+        return self.model.multiple
 
     def check(self, image: Image) -> None:
         check_world(self, lambda: self.model, image)
 
 
-def refuse_same_prompts(model: StableDiffusion, pairs: Iterable[tuple[str | None, str]]) -> None:
+def refuse_same_prompts(model: Backbone, pairs: Iterable[tuple[str | None, str]]) -> None:
     """ResultRefused (exit 11) when the model sees the same words in the source and the target of every one of `pairs`:
     nothing is left to edit by. A pair without a source says nothing; without any pair nothing is refused."""
     told = [(source, target) for source, target in pairs if source is not None]
@@ -70,6 +69,6 @@ def refuse_same_prompts(model: StableDiffusion, pairs: Iterable[tuple[str | None
     )
 
 
-def _seen(model: StableDiffusion, prompt: str) -> list[str]:
+def _seen(model: Backbone, prompt: str) -> list[str]:
     """The words of a prompt that the model sees, all of each."""
     return prompt.removesuffix(model.dropped_words(prompt)).split()

@@ -22,9 +22,11 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from gas.diffusion.attention.control import attention_layers, collect_attention, layers_near
+from gas.diffusion.attention.maps import collect_attention
 from gas.diffusion.attention.phrase_tokens import phrase_tokens
-from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.diffusion.attention.sites import sites_near
+from gas.diffusion.backbone import Backbone, Conditioning
+from gas.diffusion.load import load_backbone
 from gas.errors import InputRefused, ResultRefused, UsageError
 from gas.interfaces import Step
 from gas.masks import mask_box
@@ -121,7 +123,7 @@ class AttentionGrounder(Detector[AttentionOptions]):
     name = "attention"
 
     @property
-    def model(self) -> StableDiffusion:
+    def model(self) -> Backbone:
         """The shared model; loaded when first asked for."""
         options = self.options
         if not options.model:
@@ -133,9 +135,7 @@ class AttentionGrounder(Detector[AttentionOptions]):
                     model=Option({"model": "NAME"}, "attention"),
                 ),
             )
-        return StableDiffusion.load(
-            options.model, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle
-        )
+        return load_backbone(options.model, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle)
 
     @torch.no_grad()
     def look(self, image: Image, queries: Sequence[Query], watch: Watch) -> list[Candidates]:
@@ -153,17 +153,18 @@ class AttentionGrounder(Detector[AttentionOptions]):
             _Place(prompts.index(prompt), tokens, prompts.index(query.text))
             for query, (prompt, tokens) in zip(queries, found, strict=True)
         ]
-        frame = work_frame((image.shape[1], image.shape[0]), (), "full", model.resolution, model.factor)
+        frame = work_frame((image.shape[1], image.shape[0]), (), "full", model.resolution, model.multiple)
         working = frame.cut(image)
         z = model.encode(working)
-        embeddings = model.embed(prompts)
+        size = z.shape[2], z.shape[3]
+        told = model.condition(prompts, size)
         generator = torch.Generator().manual_seed(options.seed)
         maps = [torch.zeros((), device=z.device)] * len(queries)
         errors = []
         for number, t in enumerate(times, 1):
             watch.check_stop()
             eps = torch.randn(z.shape, generator=generator).to(z)
-            seen = self._step(model, z, t, eps, embeddings)
+            seen = self._step(model, z, t, eps, told)
             errors.append(seen.error)
             maps = [total + seen.map(place, options.refine) for total, place in zip(maps, places, strict=True)]
             if watch.on_step is not None:
@@ -202,47 +203,49 @@ class AttentionGrounder(Detector[AttentionOptions]):
         boxes = np.array([mask_box(mask) for mask in masks])
         return Candidates(boxes, np.array(scores), mask_of=lambda chosen: masks[chosen].astype(np.float32))
 
-    def _step(self, model: StableDiffusion, z: Tensor, t: int, eps: Tensor, embeddings: Tensor) -> _Seen:
+    def _step(self, model: Backbone, z: Tensor, t: float, eps: Tensor, told: Conditioning) -> _Seen:
         options, size = self.options, (z.shape[2], z.shape[3])
-        cross = layers_near(attention_layers(model.unet, "cross"), size, options.side)
-        own = layers_near(attention_layers(model.unet, "self"), size, options.refine_side)
-        times = torch.tensor([t], device=z.device)
+        method = "the grounder attention"
+        cross = sites_near(model.need_sites("cross", method), size, options.side)
+        own = sites_near(model.need_sites("self", method), size, options.refine_side) if options.refine else ()
+        times = torch.tensor([t], dtype=z.dtype, device=z.device)
         z_t = model.schedule.add_noise(z, eps, times)
         crossed, alike, errors = [], [], []
-        for rows in embeddings.split(options.rows_per_call):
+        for rows in told.split(options.rows_per_call):
             n = len(rows)
             with ExitStack() as stack:
-                maps = stack.enter_context(collect_attention(model.unet, cross, size))
+                maps = stack.enter_context(collect_attention(cross, size))
                 if options.refine:
-                    selves = stack.enter_context(collect_attention(model.unet, own, size))
-                predicted = model.predict(z_t.expand(n, -1, -1, -1), times.expand(n), rows)
+                    selves = stack.enter_context(collect_attention(own, size))
+                predicted = model.epsilon(z_t.expand(n, -1, -1, -1), times.expand(n), rows)
             crossed.append(maps.mean())
             errors.append((predicted - eps).square().mean(1))
             if options.refine:
                 alike.append(selves.mean())
         return _Seen(torch.cat(crossed), torch.cat(alike) if alike else None, torch.cat(errors))
 
-    def _times(self, model: StableDiffusion) -> list[int]:
+    def _times(self, model: Backbone) -> list[float]:
         first, last = self.options.t_range
-        if last >= len(model.schedule):
-            raise UsageError(
-                f"t_range {(first, last)} goes beyond the model's {len(model.schedule)} times",
-                f"use at most {len(model.schedule) - 1}",
-            )
         if self.options.steps == 1:
-            return [(first + last) // 2]
-        return [round(t) for t in np.linspace(first, last, self.options.steps).tolist()]
+            published = [(first + last) // 2]
+        else:
+            published = [round(t) for t in np.linspace(first, last, self.options.steps).tolist()]
+        try:
+            return [model.schedule.published(t) for t in published]
+        except ValueError as error:
+            raise UsageError(f"t_range {(first, last)}: {error}", "choose smaller times") from None
 
-    def _prompt_and_tokens(self, model: StableDiffusion, phrase: str) -> tuple[str, tuple[int, ...]]:
+    def _prompt_and_tokens(self, model: Backbone, phrase: str) -> tuple[str, tuple[int, ...]]:
         """The prompt that a phrase is looked for in, the caption or the phrase itself, and its tokens there."""
         word = _noun(phrase) if self.options.words == "noun" else None
+        seen = model.need_words("the grounder attention")
         for prompt in (self.options.caption, phrase):
-            places = phrase_tokens(model.tokenizer, prompt, phrase, model.max_tokens, word=word)
+            places = phrase_tokens(seen.tokenizer, prompt, phrase, seen.max_tokens, word=word)
             if places:
                 return prompt, tuple(token for place in places for token in place)
         shown = " ".join(phrase.split())[:100]
         raise InputRefused(
-            f"there is nothing to look for in {shown!r}, or it has more than the {model.max_tokens} tokens that the "
+            f"there is nothing to look for in {shown!r}, or it has more than the {seen.max_tokens} tokens that the "
             "model sees",
             "name the thing in a few words",
         )

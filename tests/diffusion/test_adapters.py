@@ -13,7 +13,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from gas.diffusion.adapters import adapt, factors_of, find_base, merge, pack, unpack, write_adapter
-from gas.diffusion.instruct import InstructionModel
+from gas.diffusion.load import backbone_from_folder
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import ModelUnavailable
 
@@ -127,12 +127,12 @@ def test_a_packed_folder_is_half_as_large_and_nearly_the_same(
     shutil.copytree(tiny_sd, tmp_path / "sd")
     large = {
         f"{name}.diff": 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
-        for name, weight in StableDiffusion.from_folder(tmp_path / "sd").unet.state_dict().items()
+        for name, weight in StableDiffusion.from_folder(tmp_path / "sd").network.state_dict().items()
         if name.startswith("mid_block.resnets") and weight.ndim > 1
     }
     sizes = [write_adapter(tmp_path / name, {**adapter, **large}, "../sd", name == "b") for name in ("a", "b")]
     assert sizes[1] < 0.75 * sizes[0]
-    a, b = (_asked(StableDiffusion.from_folder(tmp_path / name).unet) for name in ("a", "b"))
+    a, b = (_asked(StableDiffusion.from_folder(tmp_path / name).network) for name in ("a", "b"))
     assert torch.allclose(a, b, atol=0.02) and not torch.equal(a, b)
 
 
@@ -158,7 +158,7 @@ def test_a_folder_with_an_adapter_is_a_model_and_adapters_rest_on_each_other(
     write_adapter(tmp_path / "two", {"conv_out.bias": torch.full((4,), 3.0)}, "../one")
     assert find_base(tmp_path / "two")[0] == (tmp_path / "sd").resolve()
     assert find_base(tmp_path / "sd") == (tmp_path / "sd", ())
-    loaded = {name: StableDiffusion.from_folder(tmp_path / name).unet for name in ("sd", "one", "two")}
+    loaded = {name: StableDiffusion.from_folder(tmp_path / name).network for name in ("sd", "one", "two")}
     halved = {name: value.half().float() for name, value in adapter.items()}
     assert torch.equal(_asked(loaded["sd"]), _asked(unet))
     assert torch.allclose(_asked(loaded["one"]), _asked(adapt(unet, halved)), atol=1e-6)
@@ -171,7 +171,7 @@ def test_a_text_to_image_editor_refuses_an_instruction_model_made_by_an_adapter(
     shutil.copytree(tiny_sd, tmp_path / "sd")
     first = unet.state_dict()["conv_in.weight"]
     write_adapter(tmp_path / "instruct", {"conv_in.weight": torch.cat([first, first], 1)}, "../sd")
-    assert InstructionModel.from_folder(tmp_path / "instruct").network.config.in_channels == 8
+    assert backbone_from_folder(tmp_path / "instruct", kind="instruction").network.config.in_channels == 8
     with pytest.raises(ModelUnavailable, match=r"takes 8 channels \(an instruction model"):
         StableDiffusion.from_folder(tmp_path / "instruct")
 

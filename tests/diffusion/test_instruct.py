@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from gas.diffusion.instruct import InstructionModel, InstructionNoise, Sampler, text_positions, token_names
-from gas.diffusion.schedule import Schedule
+from gas.diffusion.backbone import Backbone
+from gas.diffusion.instruct import InstructionNoise, Sampler, predict_instruction, told_instruction
+from gas.diffusion.load import backbone_from_folder
+from gas.diffusion.predictor import Predictor
+from gas.diffusion.schedule import FlowSchedule, Schedule, VPSchedule
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, ModelUnavailable, ResultRefused
 from gas.testing.contracts import sample_image
@@ -21,9 +24,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_instruct_pix2pix(tmp_path_factory.mktemp("tiny") / "ip2p")
 
 
+def load(folder: Path, name: str | None = None) -> Backbone:
+    return backbone_from_folder(folder, name=name, kind="instruction")
+
+
+def asked(model: Backbone, z_t: torch.Tensor, t: float, picture: torch.Tensor, instruction: str) -> InstructionNoise:
+    predictor = Predictor(model, (z_t.shape[2], z_t.shape[3]))
+    return predict_instruction(predictor, z_t, t, told_instruction(predictor, picture, instruction))
+
+
 @pytest.fixture(scope="module")
-def model(folder: Path) -> InstructionModel:
-    return InstructionModel.from_folder(folder)
+def model(folder: Path) -> Backbone:
+    return load(folder)
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -35,7 +47,7 @@ def randn(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def test_a_text_to_image_model_is_refused_by_name(tiny_sd: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"takes 4 channels \(a text-to-image model\).*takes 8") as caught:
-        InstructionModel.from_folder(tiny_sd, name="some/model")
+        load(tiny_sd, "some/model")
     assert caught.value.exit_code == 6
     assert "some/model" in caught.value.message and "timbrooks/instruct-pix2pix" in caught.value.remedy
 
@@ -43,7 +55,7 @@ def test_a_text_to_image_model_is_refused_by_name(tiny_sd: Path) -> None:
 def test_other_numbers_of_channels_are_refused_by_name(tmp_path: Path) -> None:
     build_tiny_stable_diffusion(tmp_path / "inpainting", in_channels=9)
     with pytest.raises(ModelUnavailable, match=r"9 channels .*inpainting"):
-        InstructionModel.from_folder(tmp_path / "inpainting")
+        load(tmp_path / "inpainting")
 
 
 def test_an_instruction_model_is_not_taken_for_text_to_image(folder: Path) -> None:
@@ -52,37 +64,40 @@ def test_an_instruction_model_is_not_taken_for_text_to_image(folder: Path) -> No
 
 
 def test_latents_of_another_width_work(tmp_path: Path) -> None:
-    wide = InstructionModel.from_folder(build_tiny_instruct_pix2pix(tmp_path / "wide", latent_channels=8))
-    noise = wide.predict(randn(1, 8, 8, 8), 500, randn(1, 8, 8, 8, seed=1), wide.embed("make it red"))
+    wide = load(build_tiny_instruct_pix2pix(tmp_path / "wide", latent_channels=8))
+    noise = asked(wide, randn(1, 8, 8, 8), 500, randn(1, 8, 8, 8, seed=1), "make it red")
     assert noise.text.shape == (1, 8, 8, 8)
 
 
 # --- what the network is told -----------------------------------------------------------------------------------------
 
 
-def test_the_condition_is_the_posterior_mean_without_scaling(model: InstructionModel) -> None:
+def test_the_picture_is_told_as_the_posterior_mean_without_scaling(model: Backbone, tiny_sd: Path) -> None:
     image = sample_image(96, 64)
-    torch.testing.assert_close(model.condition(image) * 0.18215, model.parts.encode(image))
+    torch.testing.assert_close(model.picture_condition(image) * 0.18215, model.encode(image))
+    with pytest.raises(ModelUnavailable, match="not an instruction model"):
+        backbone_from_folder(tiny_sd).picture_condition(image)
 
 
-def test_three_rows_nothing_picture_and_both(model: InstructionModel) -> None:
-    z_t, condition, prompts = randn(1, 4, 8, 12), randn(1, 4, 8, 12, seed=1), model.embed("make the sky pink")
-    noise = model.predict(z_t, 700, condition, prompts)
-    unet, t = model.parts.unet, torch.tensor(700)
-    told = {"null": (0 * condition, 0), "image": (condition, 0), "text": (condition, 1)}
+def test_three_rows_nothing_picture_and_both(model: Backbone) -> None:
+    z_t, picture, instruction = randn(1, 4, 8, 12), randn(1, 4, 8, 12, seed=1), "make the sky pink"
+    prompts = model.condition(["", instruction], (8, 12)).embeddings
+    noise = asked(model, z_t, 700, picture, instruction)
+    unet, t = model.network, torch.tensor(700)
+    told = {"null": (0 * picture, 0), "image": (picture, 0), "text": (picture, 1)}
     with torch.no_grad():
-        for name, (picture, prompt) in told.items():
-            expected = unet(torch.cat([z_t, picture], 1), t, prompts[prompt : prompt + 1]).sample
+        for name, (beside, prompt) in told.items():
+            expected = unet(torch.cat([z_t, beside], 1), t, prompts[prompt : prompt + 1]).sample
             torch.testing.assert_close(getattr(noise, name), expected, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(noise.null, noise.image) and not torch.allclose(noise.image, noise.text)
 
 
-def test_velocity_is_turned_into_noise(tmp_path: Path, model: InstructionModel) -> None:
+def test_velocity_is_turned_into_noise(tmp_path: Path, model: Backbone) -> None:
     build_tiny_instruct_pix2pix(tmp_path / "v", prediction_type="v_prediction")
-    other = InstructionModel.from_folder(tmp_path / "v")  # the same weights
-    z_t, condition, prompts = randn(1, 4, 8, 8), randn(1, 4, 8, 8, seed=1), model.embed("make it red")
-    alpha, sigma = model.parts.schedule.coefficients(torch.tensor([300]))
-    v, eps = model.predict(z_t, 300, condition, prompts), other.predict(z_t, 300, condition, prompts)
+    other = load(tmp_path / "v")  # the same weights
+    z_t, picture = randn(1, 4, 8, 8), randn(1, 4, 8, 8, seed=1)
+    alpha, sigma = model.schedule.coefficients(torch.tensor([300]))
+    v, eps = (asked(one, z_t, 300, picture, "make it red") for one in (model, other))
     torch.testing.assert_close(eps.text, alpha * v.text + sigma * z_t)
 
 
@@ -93,10 +108,11 @@ def test_guidance_by_hand() -> None:
     assert noise.guided(1, 1).item() == 4 and noise.guided(0, 0).item() == 1
 
 
-def test_tokens_have_names(model: InstructionModel) -> None:
-    assert token_names(model.parts, "a dog") == ["start", "a", "d", "o", "g", "end"]
-    assert list(text_positions(model.parts, "a dog")) == list(range(6))
-    assert len(text_positions(model.parts, "dog " * 60)) == 77
+def test_tokens_have_names(model: Backbone) -> None:
+    words = model.need_words("a test")
+    assert words.token_names("a dog") == ["start", "a", "d", "o", "g", "end"]
+    assert list(words.positions("a dog")) == list(range(6))
+    assert len(words.positions("dog " * 60)) == 77
 
 
 # --- the sampler ------------------------------------------------------------------------------------------------------
@@ -104,7 +120,7 @@ def test_tokens_have_names(model: InstructionModel) -> None:
 
 @pytest.fixture
 def schedule() -> Schedule:
-    return Schedule.from_config({"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"})
+    return VPSchedule.from_config({"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"})
 
 
 def test_the_steps_are_diffusers_own(schedule: Schedule) -> None:
@@ -120,6 +136,12 @@ def test_the_steps_are_diffusers_own(schedule: Schedule) -> None:
         z = theirs.step(eps, t, z).prev_sample
         ours.step(eps)
         torch.testing.assert_close(ours.z, z, rtol=1e-4, atol=1e-4)
+
+
+def test_a_flow_is_refused_by_name() -> None:
+    with pytest.raises(ModelUnavailable, match="variance-preserving") as caught:
+        Sampler(FlowSchedule(), 6, randn(1, 4, 4, 4))
+    assert caught.value.exit_code == 6
 
 
 def test_a_known_clean_latent_is_reached(schedule: Schedule) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, PNDMScheduler
 
-from gas.diffusion.schedule import SNR_EDGES, Schedule
+from gas.diffusion.schedule import SNR_EDGES, VPSchedule
 from gas.testing.gaussian import stable_diffusion_schedule
 
 SD15: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -25,7 +25,7 @@ CONFIGS = {
 @pytest.mark.parametrize("scheduler_type", [DDPMScheduler, DDIMScheduler])
 def test_add_noise_is_that_of_diffusers(scheduler_type: Any, config: dict[str, Any]) -> None:
     scheduler = scheduler_type(**config)
-    schedule = Schedule.from_config(dict(scheduler.config))
+    schedule = VPSchedule.from_config(dict(scheduler.config))
     generator = torch.Generator().manual_seed(0)
     z, eps = torch.randn(5, 4, 3, 2, generator=generator), torch.randn(5, 4, 3, 2, generator=generator)
     t = torch.tensor([0, 1, 99, 200, len(schedule) - 1])
@@ -42,7 +42,7 @@ def test_coefficients_follow_from_the_betas() -> None:
 
 def test_configuration_of_another_sampler_is_read() -> None:
     config = dict(PNDMScheduler(**SD15, skip_prk_steps=True, steps_offset=1).config)
-    torch.testing.assert_close(Schedule.from_config(config).alphas_cumprod, DDPMScheduler(**SD15).alphas_cumprod)
+    torch.testing.assert_close(VPSchedule.from_config(config).alphas_cumprod, DDPMScheduler(**SD15).alphas_cumprod)
 
 
 def test_bins_are_fifths_of_t_on_stable_diffusion() -> None:
@@ -52,7 +52,7 @@ def test_bins_are_fifths_of_t_on_stable_diffusion() -> None:
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_bins_mean_the_same_noise_on_every_schedule(config: dict[str, Any]) -> None:
-    schedule, reference = Schedule.from_config(config), stable_diffusion_schedule()
+    schedule, reference = VPSchedule.from_config(config), stable_diffusion_schedule()
     snrs = torch.tensor([reference.snr(t) for t in range(1000)])
     for t in range(0, len(schedule), 7):
         snr = schedule.snr(t)
@@ -65,7 +65,7 @@ def test_bins_mean_the_same_noise_on_every_schedule(config: dict[str, Any]) -> N
 
 
 def test_snr_at_no_noise_and_at_no_signal() -> None:
-    schedule = Schedule(torch.tensor([1.0, 0.5, 0.0]))
+    schedule = VPSchedule(torch.tensor([1.0, 0.5, 0.0]))
     assert schedule.snr(0) == float("inf")
     assert schedule.snr(1) == pytest.approx(1)
     assert schedule.snr(2) == 0

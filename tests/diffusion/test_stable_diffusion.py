@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub import errors as hub
 from transformers import CLIPTextModel
 
-from gas.diffusion import stable_diffusion
+from gas.diffusion.load import load_backbone
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, ModelUnavailable, ResultRefused
 from gas.runtime import Runtime
@@ -53,7 +53,7 @@ def change(folder: Path, file: str, **values: Any) -> None:
 
 
 def test_it_is_frozen_and_small(model: StableDiffusion, tiny_sd: Path) -> None:
-    for part in (model.unet, model.vae, model.text_encoder):
+    for part in (model.network, model.autoencoder.vae, model.words.encoder):
         assert not part.training
         assert not any(parameter.requires_grad for parameter in part.parameters())
     assert sum(file.stat().st_size for file in tiny_sd.rglob("*") if file.is_file()) < 2_000_000
@@ -62,49 +62,51 @@ def test_it_is_frozen_and_small(model: StableDiffusion, tiny_sd: Path) -> None:
 def test_noise_prediction_is_the_networks(model: StableDiffusion, tiny_sd: Path) -> None:
     unet = UNet2DConditionModel.from_pretrained(tiny_sd / "unet").eval()
     z_t, t = randn(3, 4, 8, 12), torch.tensor([3, 500, 999])
-    prompts = model.embed(["a cat", "a dog", ""])
+    told = model.condition(["a cat", "a dog", ""], (8, 12))
     with torch.no_grad():
-        expected = unet(z_t, t, prompts).sample
-        torch.testing.assert_close(model.predict(z_t, t, prompts), expected)
+        expected = unet(z_t, t, told.embeddings).sample
+        torch.testing.assert_close(model.predict(z_t, t, told), expected)
+        torch.testing.assert_close(model.epsilon(z_t, t, told), expected)
 
 
 def test_velocity_prediction_is_turned_into_noise(folder: Path) -> None:
     change(folder, "scheduler/scheduler_config.json", prediction_type="v_prediction")
     model = StableDiffusion.from_folder(folder)
-    z_t, t, prompts = randn(2, 4, 8, 8), torch.tensor([100, 800]), model.embed(["a", "b"])
+    z_t, t, told = randn(2, 4, 8, 8), torch.tensor([100, 800]), model.condition(["a", "b"], (8, 8))
     with torch.no_grad():
-        v = model.unet(z_t, t, prompts).sample
+        v = model.network(z_t, t, told.embeddings).sample
         kept = model.schedule.alphas_cumprod[t].view(-1, 1, 1, 1)
         expected = kept.sqrt() * v + (1 - kept).sqrt() * z_t
-        torch.testing.assert_close(model.predict(z_t, t, prompts), expected)
+        torch.testing.assert_close(model.predict(z_t, t, told), v)
+        torch.testing.assert_close(model.epsilon(z_t, t, told), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_formats_of_the_network_leave_latents_alone(tiny_sd: Path, model: StableDiffusion, dtype: torch.dtype) -> None:
     other = StableDiffusion.from_folder(tiny_sd, dtype=dtype)
-    assert other.unet.dtype == dtype
-    assert other.vae.dtype == other.text_encoder.dtype == torch.promote_types(dtype, torch.float32)
+    assert other.network.dtype == dtype
+    assert other.autoencoder.vae.dtype == other.words.encoder.dtype == torch.promote_types(dtype, torch.float32)
     z_t = randn(2, 4, 8, 8)
     t = torch.tensor([500, 100])
     with torch.no_grad():
-        eps = other.predict(z_t, t, other.embed(["a cat", ""]))
-        expected = model.predict(z_t, t, model.embed(["a cat", ""]))
+        eps = other.epsilon(z_t, t, other.condition(["a cat", ""], (8, 8)))
+        expected = model.epsilon(z_t, t, model.condition(["a cat", ""], (8, 8)))
     assert eps.dtype == torch.float32
     torch.testing.assert_close(eps, expected, rtol=0.05, atol=0.05)
     assert torch.equal(eps, expected) == (dtype == torch.float32)
 
 
 def test_prompt_embeddings_are_the_text_encoders(model: StableDiffusion, tiny_sd: Path) -> None:
-    embeddings = model.embed(["a red car", ""])
+    embeddings = model.condition(["a red car", ""], (8, 12)).embeddings
     assert embeddings.shape == (2, 77, 32)
-    ids = model.tokenizer("a red car", padding="max_length", max_length=77, return_tensors="pt").input_ids
+    ids = model.words.tokenizer("a red car", padding="max_length", max_length=77, return_tensors="pt").input_ids
     with torch.no_grad():
         expected = CLIPTextModel.from_pretrained(tiny_sd / "text_encoder")(ids).last_hidden_state
     torch.testing.assert_close(embeddings[:1], expected)
 
 
 def test_tokenizer_files_of_the_older_form_are_read(folder: Path, model: StableDiffusion) -> None:
-    vocabulary = model.tokenizer.get_vocab()
+    vocabulary = model.words.tokenizer.get_vocab()
     for file in (folder / "tokenizer").iterdir():
         file.unlink()
     (folder / "tokenizer" / "vocab.json").write_text(json.dumps(vocabulary))
@@ -113,7 +115,7 @@ def test_tokenizer_files_of_the_older_form_are_read(folder: Path, model: StableD
         json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 77})
     )
     again = StableDiffusion.from_folder(folder)
-    torch.testing.assert_close(again.embed(["a red car"]), model.embed(["a red car"]))
+    torch.testing.assert_close(again.words.states(["a red car"]), model.words.states(["a red car"]))
 
 
 # --- long prompts -----------------------------------------------------------------------------------------------------
@@ -130,8 +132,8 @@ def test_prompts_that_fit_raise_no_warning(
     model: StableDiffusion, tokens: int, recwarn: pytest.WarningsRecorder
 ) -> None:
     prompt = words(tokens)
-    assert len(model.tokenizer(prompt).input_ids) == tokens
-    model.embed([prompt])
+    assert len(model.words.tokenizer(prompt).input_ids) == tokens
+    model.condition([prompt], (8, 12))
     assert model.dropped_words(prompt) == ""
     assert len(recwarn) == 0
 
@@ -141,11 +143,11 @@ def test_prompts_that_are_too_long_name_the_lost_words(
     model: StableDiffusion, tokens: int, dropped: str | None
 ) -> None:
     prompt = words(tokens)
-    assert len(model.tokenizer(prompt, verbose=False).input_ids) == tokens
+    assert len(model.words.tokenizer(prompt, verbose=False).input_ids) == tokens
     expected = dropped or prompt[prompt.index("w0015") :]
     assert model.dropped_words(prompt) == expected
     with pytest.warns(UserWarning, match="more than 77 tokens") as caught:
-        model.embed([prompt])
+        model.condition([prompt], (8, 12))
     assert repr(expected) in str(caught[0].message)
 
 
@@ -220,10 +222,10 @@ def test_working_size_is_read_from_the_model(model: StableDiffusion, folder: Pat
 
 def test_networks_are_shared_in_the_runtime(tiny_sd: Path) -> None:
     runtime = Runtime(device="cpu", dtype="fp32")
-    one = StableDiffusion.load(str(tiny_sd), runtime)
-    assert StableDiffusion.load(str(tiny_sd), runtime) is one
+    one = load_backbone(str(tiny_sd), runtime)
+    assert load_backbone(str(tiny_sd), runtime) is one
     runtime.dtype = "bf16"
-    assert StableDiffusion.load(str(tiny_sd), runtime) is not one
+    assert load_backbone(str(tiny_sd), runtime) is not one
 
 
 def missing(file: str) -> Callable[[Path], None]:
@@ -261,7 +263,7 @@ def test_what_is_not_a_whole_stable_diffusion_is_refused_by_name(folder: Path, n
     damage, message = DAMAGES[name]
     damage(folder)
     with pytest.raises(ModelUnavailable, match=message) as caught:
-        StableDiffusion.load(str(folder), Runtime(device="cpu", dtype="fp32"))
+        load_backbone(str(folder), Runtime(device="cpu", dtype="fp32"))
     assert caught.value.exit_code == 6
     assert caught.value.remedy
 
@@ -284,19 +286,19 @@ def test_parts_that_do_not_belong_together_are_refused(folder: Path, tmp_path: P
 def test_a_single_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "v1-5.safetensors").write_bytes(b"x")
     with pytest.raises(ModelUnavailable, match="single file"):
-        StableDiffusion.load(str(tmp_path / "v1-5.safetensors"), Runtime(device="cpu"))
+        load_backbone(str(tmp_path / "v1-5.safetensors"), Runtime(device="cpu"))
 
 
 def test_pickled_weights_are_read_only_when_allowed(folder: Path, model: StableDiffusion) -> None:
     part = folder / "unet"
-    torch.save(model.unet.state_dict(), part / "diffusion_pytorch_model.bin")
+    torch.save(model.network.state_dict(), part / "diffusion_pytorch_model.bin")
     (part / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(ModelUnavailable, match=r"unet has weights as \.bin only") as caught:
         StableDiffusion.from_folder(folder)
     assert "allow_pickle" in caught.value.remedy
     loaded = StableDiffusion.from_folder(folder, allow_pickle=True)
-    for name, tensor in model.unet.state_dict().items():
-        assert torch.equal(loaded.unet.state_dict()[name], tensor)
+    for name, tensor in model.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], tensor)
 
 
 class _Marker:
@@ -344,14 +346,14 @@ def test_the_hubs_refusals_are_explained(monkeypatch: pytest.MonkeyPatch, name: 
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(ModelUnavailable, match=message) as caught:
-        StableDiffusion.load("some/model@abc", Runtime(device="cpu"))
+        load_backbone("some/model@abc", Runtime(device="cpu"))
     assert remedy in caught.value.remedy
 
 
 def test_offline_a_model_must_be_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelUnavailable, match="not in the cache and downloads are switched off"):
-        StableDiffusion.load("some/model@abc", Runtime(device="cpu", offline=True))
+        load_backbone("some/model@abc", Runtime(device="cpu", offline=True))
 
 
 def test_only_the_files_that_are_needed_are_asked_for(monkeypatch: pytest.MonkeyPatch, tiny_sd: Path) -> None:
@@ -362,13 +364,13 @@ def test_only_the_files_that_are_needed_are_asked_for(monkeypatch: pytest.Monkey
         return str(tiny_sd)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    StableDiffusion.load("some/model@abc", Runtime(device="cpu", dtype="fp32"))
+    load_backbone("some/model@abc", Runtime(device="cpu", dtype="fp32"))
     assert (asked["name"], asked["revision"], asked["local_files_only"]) == ("some/model", "abc", False)
     files = ["unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin", "v1-5-pruned.ckpt"]
     files += ["unet/diffusion_pytorch_model.fp16.safetensors", "tokenizer/vocab.json", "vae/config.json"]
     kept = list(huggingface_hub.utils.filter_repo_objects(files, allow_patterns=asked["allow_patterns"]))
     assert kept == ["unet/diffusion_pytorch_model.safetensors", "tokenizer/vocab.json", "vae/config.json"]
-    half = stable_diffusion._hub_files("fp16", allow_pickle=True)
+    half = StableDiffusion.hub_files("fp16", allow_pickle=True)
     kept = list(huggingface_hub.utils.filter_repo_objects(files, allow_patterns=half))
     assert "unet/diffusion_pytorch_model.fp16.safetensors" in kept
     assert "unet/diffusion_pytorch_model.safetensors" not in kept

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from scipy import ndimage
 
 from gas import Runtime
-from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.diffusion.load import load_backbone
 from gas.errors import InputRefused, Interrupted, ModelUnavailable, ObjectNotFound, ResultRefused, UsageError
 from gas.interfaces import GroundJob, Step, Watch
 from gas.masks import mask_box
@@ -107,7 +107,7 @@ def test_one_step_is_in_the_middle(tiny_sd: Path, runtime: Runtime) -> None:
 def test_times_are_spread_over_the_range_ends_included(tiny_sd: Path, runtime: Runtime) -> None:
     grounder = make(tiny_sd, runtime, steps=5, t_range=(100, 900))
     times: list[int] = []
-    with hooked(grounder.model.unet, lambda args, kwargs: times.append(int(args[1][0]))):
+    with hooked(grounder.model.network, lambda args, kwargs: times.append(int(args[1][0]))):
         grounder.ground(GroundJob(sample_image(96, 64), ASKED))
     assert times == [100, 300, 500, 700, 900]
 
@@ -126,7 +126,7 @@ def test_small_parts_are_dropped_and_the_largest_stays(tiny_sd: Path, runtime: R
 def test_rows_per_call_bounds_the_calls_and_changes_only_rounding(tiny_sd: Path, runtime: Runtime) -> None:
     rows: list[int] = []
     grounder = make(tiny_sd, runtime, rows_per_call=2, steps=1)
-    with hooked(grounder.model.unet, lambda args, kwargs: rows.append(len(args[0]))):
+    with hooked(grounder.model.network, lambda args, kwargs: rows.append(len(args[0]))):
         few = grounder.ground(GroundJob(sample_image(96, 64), ASKED))
     assert rows == [2, 1], "nothing and two phrases"
     for a, b in zip(few, answers(tiny_sd, runtime, steps=1), strict=True):
@@ -163,28 +163,28 @@ def test_variant_and_allow_pickle_go_to_the_loader(
 
 
 def test_the_network_is_the_editors_and_is_left_as_it_was(tiny_sd: Path, runtime: Runtime) -> None:
-    editors = StableDiffusion.load(str(tiny_sd), runtime)
+    editors = load_backbone(str(tiny_sd), runtime)
     grounder = make(tiny_sd, runtime)
     assert grounder.model is editors
-    before = editors.unet.attn_processors
+    before = editors.network.attn_processors
     grounder.ground(GroundJob(sample_image(96, 64), ASKED))
-    assert all(one is before[name] for name, one in editors.unet.attn_processors.items())
+    assert all(one is before[name] for name, one in editors.network.attn_processors.items())
 
     def stop(args: Any, kwargs: Any) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), hooked(editors.unet, stop):
+    with pytest.raises(KeyboardInterrupt), hooked(editors.network, stop):
         grounder.ground(GroundJob(sample_image(96, 64), ASKED))
-    assert all(one is before[name] for name, one in editors.unet.attn_processors.items())
-    assert not any("get_attention_scores" in vars(module) for module in editors.unet.modules())
+    assert all(one is before[name] for name, one in editors.network.attn_processors.items())
+    assert not any("get_attention_scores" in vars(module) for module in editors.network.modules())
 
 
 def test_maps_are_reduced_as_they_are_collected(tiny_sd: Path, runtime: Runtime) -> None:
     grounder = make(tiny_sd, runtime)
     model = grounder.model
     z = torch.zeros(1, 4, 16, 24)
-    embeddings = model.embed(["", "a box"])
-    seen = grounder._step(model, z, 300, torch.randn(z.shape, generator=torch.Generator().manual_seed(0)), embeddings)
+    told = model.condition(["", "a box"], (16, 24))
+    seen = grounder._step(model, z, 300, torch.randn(z.shape, generator=torch.Generator().manual_seed(0)), told)
     assert seen.cross.shape == (2, 77, 16, 24), "no heads, no layers"
     assert seen.alike is not None and seen.alike.shape == (2, 16 * 24, 16, 24)
     torch.testing.assert_close(seen.alike.sum(1), torch.ones(2, 16, 24))
@@ -214,7 +214,7 @@ def test_a_phrase_that_the_model_cannot_see_is_refused(tiny_sd: Path, runtime: R
 
 def test_numbers_that_are_not_finite_are_no_region(tiny_sd: Path) -> None:
     grounder = make(tiny_sd, Runtime(device="cpu", dtype="fp32", offline=True))
-    grounder.model.unet.conv_out.bias.fill_(float("nan"))
+    grounder.model.network.conv_out.bias.fill_(float("nan"))
     with pytest.raises(ResultRefused, match="not finite"):
         grounder.ground(GroundJob(sample_image(96, 64), ASKED))
 

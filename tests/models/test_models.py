@@ -190,14 +190,14 @@ def test_only_what_is_needed_is_chosen() -> None:
 @pytest.mark.parametrize("name", ["sd15", "published"])
 def test_what_is_pulled_is_all_that_the_loader_asks_for(name: str) -> None:
     """Offline the hub refuses a snapshot without a file that the loader's patterns take in."""
-    from gas.diffusion.stable_diffusion import _hub_files
+    from gas.diffusion.stable_diffusion_layout import hub_files
 
     files = next(m for m in Registry.discover().profile(name).models if "diffusion" in m.id)
     more = ("tokenizer/merges.txt", "vae/config.json", "text_encoder/config.json", "safety_checker/config.json")
     weights = ("vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors")
     repository = [*SD, *more, *weights, *(name.replace(".safe", ".fp16.safe") for name in weights)]
     for variant in (None, "fp16"):
-        asked = _hub_files(variant, False)
+        asked = hub_files(variant, False)
         assert {n for n in repository if models.is_wanted(n, asked)} <= {
             *downloads.needed(repository, files.files, variant)
         }
@@ -599,7 +599,7 @@ def test_what_was_pulled_is_enough_to_load_without_network(
 ) -> None:
     """Each repository has what the real one has, as far as names go; the loaders look for files, not at weights."""
     from gas import Runtime
-    from gas.diffusion.stable_diffusion import _check_layout, _hub_files
+    from gas.diffusion.stable_diffusion_layout import check_layout, hub_files
     from gas.models.hub import snapshot
     from gas.models.pretrained import model_folder
 
@@ -635,7 +635,7 @@ def test_what_was_pulled_is_enough_to_load_without_network(
             if files.url:
                 assert Path(source.location).read_bytes() == CHECKPOINT
             elif "diffusion" in files.id:
-                _check_layout(snapshot(source, _hub_files(None, False), runtime.offline), files.id)
+                check_layout(snapshot(source, hub_files(None, False), runtime.offline), "", files.id)
             else:
                 kind = next(kind for part, kind in kinds.items() if part in files.id)
                 model_folder(files.model, runtime, config=kind, tokenizer=kind != "sam", weights=kind != "bert")

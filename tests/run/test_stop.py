@@ -99,7 +99,7 @@ def test_grounder_is_stopped_between_two_models(monkeypatch: pytest.MonkeyPatch)
 def test_stable_diffusion_is_stopped_between_its_parts(tiny_sd: Any) -> None:
     pytest.importorskip("diffusers")
     from gas import Runtime
-    from gas.diffusion.stable_diffusion import StableDiffusion
+    from gas.diffusion.load import load_backbone
     from gas.process import loading_stops_when
 
     asked: list[bool] = []
@@ -109,5 +109,5 @@ def test_stable_diffusion_is_stopped_between_its_parts(tiny_sd: Any) -> None:
         return len(asked) > 3
 
     with loading_stops_when(stop), pytest.raises(Interrupted):
-        StableDiffusion.load(str(tiny_sd), Runtime(device="cpu"))
+        load_backbone(str(tiny_sd), Runtime(device="cpu"))
     assert len(asked) == 4

@@ -10,14 +10,16 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-TSchedule = Literal["uniform", "logit-normal", "descending"]
+from gas.diffusion.schedule import Schedule
+
+TOrder = Literal["uniform", "logit-normal", "descending"]
 
 
 class Draw(NamedTuple):
     """One time t and one noise eps `(1, C, h, w)`. Draws with the same `slot` are the same pair (a bank), so that
     what depends on nothing else is computed once."""
 
-    t: int
+    t: float
     eps: Tensor
     slot: int | None = None
 
@@ -26,8 +28,9 @@ class Draws:
     """`count` draws. Times (and a bank's noises) are drawn here and now, the other noises one by one while a run goes
     on.
 
+    * schedule: in whose times they are.
     * t_range: first and last t, both included.
-    * schedule: "uniform" over t_range; "logit-normal" puts more times in its middle; "descending" goes from much to
+    * order: "uniform" over t_range; "logit-normal" puts more times in its middle; "descending" goes from much to
       little noise once.
     * bank: 0, or the number of fixed (t, eps) pairs, spread evenly over t_range (one at random in each part), that are
       gone through in a new order each round. It turns the expectation over (t, eps) into a finite sum.
@@ -38,29 +41,30 @@ class Draws:
         generator: torch.Generator,
         shape: tuple[int, ...],
         count: int,
-        t_range: tuple[int, int] = (50, 948),
-        schedule: TSchedule = "uniform",
+        schedule: Schedule,
+        t_range: tuple[float, float] = (50, 948),
+        order: TOrder = "uniform",
         bank: int = 0,
     ) -> None:
         first, last = t_range
-        if not 0 <= first <= last:
-            raise ValueError(f"t_range {t_range} must be two times, the smaller one first")
+        if not schedule.clean < first <= last <= schedule.noisiest:
+            raise ValueError(f"t_range {t_range} must be two noisy times of the schedule, the smaller one first")
         self._generator = generator
         self._shape = shape
         if bank:
             shares = (torch.arange(bank) + torch.rand(bank, generator=generator)) / bank
-            bank_times = _times(shares, t_range, schedule)
+            bank_times = _times(shares, schedule, t_range, order)
             self._bank = [torch.randn(shape, generator=generator) for _ in range(bank)]
             rounds = [torch.randperm(bank, generator=generator).tolist() for _ in range(-(-count // bank))]
             self._slots = [slot for one in rounds for slot in one][:count]
-            if schedule == "descending":
+            if order == "descending":
                 self._slots.sort(key=lambda slot: -bank_times[slot])
             self.times = [bank_times[slot] for slot in self._slots]
         else:
-            even = schedule == "descending"
+            even = order == "descending"
             shares = 1 - (torch.arange(count) + 0.5) / count if even else torch.rand(count, generator=generator)
             self._bank, self._slots = [], []
-            self.times = _times(shares, t_range, schedule)
+            self.times = _times(shares, schedule, t_range, order)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -79,16 +83,14 @@ class Draws:
                 yield Draw(self.times[index], torch.randn(self._shape, generator=self._generator))
 
 
-def _times(shares: Tensor, t_range: tuple[int, int], schedule: TSchedule) -> list[int]:
-    """The times at these quantiles (in [0, 1)) of the schedule's distribution over t_range."""
-    first, last = t_range
-    if schedule == "logit-normal":
+def _times(shares: Tensor, schedule: Schedule, t_range: tuple[float, float], order: TOrder) -> list[float]:
+    """The times at these quantiles (in [0, 1)) of the order's distribution over t_range."""
+    if order == "logit-normal":
         shares = torch.special.ndtri(shares.double()).sigmoid()
-    width = last - first + 1
-    return (first + (shares * width).long().clamp(max=width - 1)).tolist()
+    return schedule.drawn(shares, *t_range)
 
 
-def draws_after(draws: Iterable[tuple[int, Tensor] | Draw], used: int) -> Iterator[Draw]:
+def draws_after(draws: Iterable[tuple[float, Tensor] | Draw], used: int) -> Iterator[Draw]:
     """What is left of any iterable of (t, eps) pairs after the first `used`."""
     if isinstance(draws, Draws):
         return draws.after(used)

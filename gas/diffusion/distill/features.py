@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-def in_up_blocks(name: str) -> bool:
-    """Whether `name` is a self-attention module of the up blocks: nine of them in Stable Diffusion 1.x (CDS, sec.
-    4)."""
-    parts = name.split(".")
-    return parts[0] == "up_blocks" and parts[-1] == "attn1"
+from gas.diffusion.attention.sites import AttentionSite
 
 
 @contextmanager
-def capture_self_attention(
-    network: nn.Module, wanted: Callable[[str], bool] = in_up_blocks, rows: Sequence[int] | None = None
-) -> Iterator[dict[str, Tensor]]:
-    """A dict that holds, after each forward pass inside the block, what every wanted module put out: `(n, tokens,
+def capture_features(sites: Sequence[AttentionSite], rows: Sequence[int] | None = None) -> Iterator[dict[str, Tensor]]:
+    """A dict that holds, after each forward pass inside the block, what every site put out, by its name: `(n, cells,
     channels)`, after the output projection and before the residual is added. `rows` keeps these rows of the batch
     only (copies).
 
     The network is as before when the block ends, also by an exception; gradients flow through what is kept.
-    ValueError when no module has a wanted name.
+    ValueError without sites.
     """
-    modules = {name: module for name, module in network.named_modules() if wanted(name)}
-    if not modules:
-        raise ValueError("this network has no module of the wanted name, so there are no features to compare")
+    if not sites:
+        raise ValueError("no attention site was chosen, so there are no features to compare")
     seen: dict[str, Tensor] = {}
 
-    def keep(name: str, module: nn.Module, args: object, output: Tensor) -> None:
-        seen[name] = output if rows is None else output[torch.as_tensor(rows, device=output.device)]
+    def keep(site: AttentionSite, module: nn.Module, args: object, output: Any) -> None:
+        cells = site.cells(output)
+        seen[site.name] = cells if rows is None else cells[torch.as_tensor(rows, device=cells.device)]
 
-    handles = [module.register_forward_hook(partial(keep, name)) for name, module in modules.items()]
+    handles = [site.module.register_forward_hook(partial(keep, site)) for site in sites]
     try:
         yield seen
     finally:

@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from gas.checkpoint import of_this_run
-from gas.diffusion.denoiser import Denoiser, NoisePrediction
+from gas.diffusion.backbone import Backbone
 from gas.diffusion.distill.contrastive import patch_nce
 from gas.diffusion.distill.draws import Draw, draws_after
 from gas.diffusion.distill.features import feature_grid
-from gas.diffusion.distill.rows import NULL, GradientRow, Key, Network, Rows
+from gas.diffusion.distill.rows import NULL, GradientRow, Key, Network, StepRows
 from gas.diffusion.distill.terms import Distilled, Method, Problem, Term
 from gas.diffusion.gradients import gradient
+from gas.diffusion.guidance import NoisePrediction
 from gas.diffusion.masks import crop_cells
 from gas.diffusion.memory import memory_named
 from gas.errors import OutOfResources, ResultRefused
@@ -40,7 +41,7 @@ REPORT_EVERY = 10
 
 
 def distill(
-    denoiser: Denoiser,
+    backbone: Backbone,
     problems: Sequence[Problem],
     method: Method,
     *,
@@ -50,16 +51,17 @@ def distill(
 ) -> list[Distilled]:
     """The edited latents of `problems`, which share every network call.
 
-    A step costs 2K + 4 rows for K masked terms and one for the whole prompt: the null prompt on both latents, K + 1
-    sources, K + 1 targets; equal prompts are computed once. Terms with a contrastive loss use rows that are computed
-    anyway, in a second call with gradients. Draws with a slot (a bank) have their source half computed once, in a
-    call of its own.
+    A step costs 2K + 4 rows for K masked terms and one for the whole prompt: the null prompt on both latents (not where
+    a model is told its guidance as a number: 2K + 2), K + 1 sources, K + 1 targets; equal prompts are computed once.
+    Terms with a contrastive loss use rows that are computed anyway, in a second call with gradients. Draws with a slot
+    (a bank) have their source half computed once, in a call of its own.
 
     Where every mask is 0 z keeps its bits; so it does everywhere when all source and target prompts are equal.
     ResultRefused (exit 11) within one step when anything is not finite, naming the prompt; OutOfResources (exit 7)
-    when memory is short; InputRefused (exit 3) for a `watch.resume` that is not from such a run.
+    when memory is short; InputRefused (exit 3) for a `watch.resume` that is not from such a run; ModelUnavailable (exit
+    6) where a term needs what the model does not have: a null row, or features of self-attention.
     """
-    return _Run(denoiser, problems, method, watch or Watch(), decode, maps).run()
+    return _Run(backbone, problems, method, watch or Watch(), decode, maps).run()
 
 
 @dataclass
@@ -89,7 +91,7 @@ class _Run:
 
     def __init__(
         self,
-        denoiser: Denoiser,
+        backbone: Backbone,
         problems: Sequence[Problem],
         method: Method,
         watch: Watch,
@@ -102,18 +104,24 @@ class _Run:
         if len(shapes) != 1 or len(shape := shapes.pop()) != 4 or shape[0] != 1:
             raise ValueError("problems that share a batch need latents (1, C, h, w) of one size")
         self.problems, self.method, self.watch, self.decode = problems, method, watch, decode
-        self.schedule, self.device = denoiser.schedule, denoiser.device
+        self.device = backbone.device
         self.z_source = torch.cat([problem.z_source for problem in problems]).detach().to(self.device)
         if self.z_source.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"latents are kept in fp32, not in {self.z_source.dtype}")
         self.z = self.z_source.clone()
+        size = (shape[2], shape[3])
+        self.schedule = backbone.schedule_for(size)
+        self.null = backbone.guidance == "null"
+        if not self.null:
+            _refuse_what_needs_a_null_row(backbone, problems, maps)
         self.masks = [[self._mask(term) for term in problem.terms] for problem in problems]
         self.cells = [[mask.count_nonzero() for mask in masks] for masks in self.masks]
-        self.network = Network(denoiser, _prompts(problems), method.rows_per_call)
+        self.network = Network(backbone, _prompts(problems), size, method.guidance_scale, method.rows_per_call)
         # With equal prompts throughout nothing can move, and no rounding inside the network may say otherwise.
         self.still = [all(t.source == t.target and t.contrast is None for t in problem.terms) for problem in problems]
         self.turns = _turns(problems, method.sequential)
-        self.rows = [_rows(problems, turn, self.still, method.separate_contrast) for turn in self.turns]
+        nulls = [NULL] if self.null else []
+        self.rows = [_rows(problems, turn, self.still, method.separate_contrast, nulls) for turn in self.turns]
         self.bank: dict[tuple[int, int], _Half] = {}
         self.done = 0
         self.gammas: list[Tensor] = []
@@ -178,12 +186,12 @@ class _Run:
                     f"a draw's noise is {tuple(draw.eps.shape)}, the latent (1, {', '.join(map(str, shape))})"
                 )
         everyone = range(len(self.problems))
-        t = torch.tensor([draws[p].t if p in draws else 0 for p in everyone]).to(self.device)
+        t = torch.tensor([draws[p].t if p in draws else 0.0 for p in everyone], dtype=self.z.dtype).to(self.device)
         eps = torch.cat([draws[p].eps if p in draws else torch.zeros(1, *shape) for p in everyone])
         return _Noise(t, eps.to(self.device, self.z.dtype), *self.schedule.coefficients(t, self.z.dtype))
 
     @torch.no_grad()
-    def _predict(self, rows: Rows, noise: _Noise, draws: Mapping[int, Draw]) -> tuple[_Half, dict[Key, Tensor]]:
+    def _predict(self, rows: StepRows, noise: _Noise, draws: Mapping[int, Draw]) -> tuple[_Half, dict[Key, Tensor]]:
         """The source half, and the edited latent's predictions by problem and prompt, without gradients."""
         halves = {
             p: self.bank.setdefault((p, draw.slot), _Half()) for p, draw in draws.items() if draw.slot is not None
@@ -226,7 +234,7 @@ class _Run:
         half.features = {source[row]: features[place] for place, row in enumerate(featured)}
         return half, dict(zip(target, single[len(source) :], strict=True))
 
-    def _contrast(self, rows: Rows, noise: _Noise, source: _Half, target: dict[Key, Tensor]) -> Tensor:
+    def _contrast(self, rows: StepRows, noise: _Noise, source: _Half, target: dict[Key, Tensor]) -> Tensor:
         """The contrastive part of g `(n, C, h, w)`; the predictions that come with it are added to `target`."""
         g = torch.zeros_like(self.z)
         size = self.method.rows_per_call or len(rows.gradient) or 1
@@ -255,6 +263,7 @@ class _Run:
         problem = self.problems[row.problem]
         size = (self.z.shape[2], self.z.shape[3])
         losses = []
+        weights = {site.name: site.contrast for site in self.network.compared}
         for i in row.terms:
             contrast = problem.terms[i].contrast
             assert contrast is not None
@@ -272,7 +281,7 @@ class _Run:
                         query=contrast.query,
                         generator=problem.generator,
                     )
-                    losses.append(contrast.weight * loss)
+                    losses.append(contrast.weight * weights[name] * loss)
         return torch.stack(losses).sum()
 
     @torch.no_grad()
@@ -281,14 +290,15 @@ class _Run:
     ) -> tuple[Tensor, Tensor]:
         """`w gamma M * [eps_w(z_t, y) - eps_w(z0_t, x)]` of one term, `(C, h, w)`, and gamma."""
         term, mask, scale = self.problems[p].terms[i], self.masks[p][i], self.method.guidance_scale
-        here = NoisePrediction(target[p, NULL], target[p, term.target])
+        here = NoisePrediction(target[p, NULL] if self.null else None, target[p, term.target])
         if term.source is None:
             there = noise.eps[p : p + 1]  # SDS: the noise itself (DDS, eq. 2)
         else:
-            there = NoisePrediction(source.eps[p, NULL], source.eps[p, term.source]).guided(scale)  # DDS, eq. 3
+            null = source.eps[p, NULL] if self.null else None
+            there = NoisePrediction(null, source.eps[p, term.source]).guided(scale)  # DDS, eq. 3
         g = mask * (here.guided(scale) - there)
         gamma = g.new_ones(())
-        if term.penalty is not None or self.maps is not None:
+        if here.uncond is not None and (term.penalty is not None or self.maps is not None):
             seen = (here.cond - here.uncond).abs()
             if self.maps is not None:
                 self.maps[p, i] += seen[0].mean(0)
@@ -351,7 +361,7 @@ class _Run:
                 self.watcher.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
 
     def _not_finite(self, draws: Mapping[int, Draw], source: _Half, target: Mapping[Key, Tensor]) -> ResultRefused:
-        where = f"step {self.done + 1}, t = {', '.join(str(draw.t) for draw in draws.values())}"
+        where = f"step {self.done + 1}, t = {', '.join(f'{draw.t:g}' for draw in draws.values())}"
         for key, eps in [*source.eps.items(), *target.items()]:
             if not bool(torch.isfinite(eps).all()):
                 message = f"the network's prediction for the prompt {key[1]!r} is not a finite number ({where})"
@@ -387,9 +397,15 @@ def _turns(problems: Sequence[Problem], sequential: bool) -> list[list[list[int]
     return [[[i] if i < len(problem.terms) else [] for problem in problems] for i in range(most)]
 
 
-def _rows(problems: Sequence[Problem], turn: Sequence[Sequence[int]], still: Sequence[bool], separate: bool) -> Rows:
-    """The distinct rows that a turn needs."""
-    rows = Rows()
+def _rows(
+    problems: Sequence[Problem],
+    turn: Sequence[Sequence[int]],
+    still: Sequence[bool],
+    separate: bool,
+    nulls: Sequence[str],
+) -> StepRows:
+    """The distinct rows that a turn needs; `nulls` is the null prompt where guidance compares with it."""
+    rows = StepRows()
     for p, numbers in enumerate(turn):
         terms = {i: problems[p].terms[i] for i in numbers}
         shared: dict[tuple[str, str], GradientRow] = {}
@@ -409,14 +425,23 @@ def _rows(problems: Sequence[Problem], turn: Sequence[Sequence[int]], still: Seq
                 shared[source, target] = row
         sources = [term.source for term in terms.values() if term.source is not None]
         rows.source += [
-            (p, x) for x in dict.fromkeys([*([NULL] if sources else []), *sources, *(r.source for r in gradient)])
+            (p, x) for x in dict.fromkeys([*(nulls if sources else []), *sources, *(r.source for r in gradient)])
         ]
-        computed = set() if separate else {row.target for row in gradient} - {NULL}
-        targets = dict.fromkeys([NULL, *(term.target for term in terms.values())]) if terms else {}
+        computed = set() if separate else {row.target for row in gradient} - {*nulls}
+        targets = dict.fromkeys([*nulls, *(term.target for term in terms.values())]) if terms else {}
         rows.target += [] if still[p] else [(p, y) for y in targets if y not in computed]
         rows.gradient += gradient
         rows.referenced += [(p, row.source) for row in gradient]
     return rows
+
+
+def _refuse_what_needs_a_null_row(backbone: Backbone, problems: Sequence[Problem], maps: bool) -> None:
+    if any(term.penalty is not None for problem in problems for term in problem.terms):
+        remedy = Remedy("no_penalty", "set {penalty}", penalty=Option({"penalty": False}))
+        backbone.need_null_row("the null-text penalty", remedy)
+    if maps:
+        remedy = Remedy("no_maps", "leave {maps} out", maps=Setting("save_maps", python="save_map"))
+        backbone.need_null_row("a map of where a prompt is at work", remedy)
 
 
 def _prompts(problems: Sequence[Problem]) -> list[str]:

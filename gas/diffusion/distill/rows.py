@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from gas.diffusion.denoiser import Denoiser
-from gas.diffusion.distill.features import capture_self_attention
+from gas.diffusion.attention.sites import AttentionSite, Size
+from gas.diffusion.backbone import Backbone
+from gas.diffusion.distill.features import capture_features
+from gas.errors import ModelUnavailable
+from gas.remedies import Option, Remedy
 
 Key = tuple[int, str]
 """Number of the problem, prompt."""
@@ -30,7 +34,7 @@ class GradientRow:
 
 
 @dataclass
-class Rows:
+class StepRows:
     """The distinct rows of a step: of the source latent, of the edited latent, and of the edited latent with gradients.
 
     `referenced` are the source rows whose features are needed.
@@ -43,13 +47,21 @@ class Rows:
 
 
 class Network:
-    """A denoiser with all prompts of a run embedded, each once. It splits long batches and counts rows and calls."""
+    """A backbone that is told all prompts of a run, each once, for latents of one `size` and a guidance of
+    `guidance_scale`. It splits long batches and counts rows and calls."""
 
-    def __init__(self, denoiser: Denoiser, prompts: Sequence[str], rows_per_call: int | None = None) -> None:
-        self._denoiser = denoiser
+    def __init__(
+        self,
+        backbone: Backbone,
+        prompts: Sequence[str],
+        size: Size,
+        guidance_scale: float,
+        rows_per_call: int | None = None,
+    ) -> None:
+        self._backbone = backbone
         self._numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
         with torch.no_grad():
-            self._embeddings = denoiser.embed(list(self._numbers))
+            self._told = backbone.guided(backbone.condition(list(self._numbers), size), guidance_scale)
         self._limit = rows_per_call
         self.calls = 0
         self.rows = 0
@@ -66,10 +78,11 @@ class Network:
         features: dict[int, dict[str, Tensor]] = {}
         for start in range(0, len(prompts), size):
             part = slice(start, start + size)
-            numbers = torch.tensor([self._numbers[prompt] for prompt in prompts[part]], device=self._embeddings.device)
+            numbers = [self._numbers[prompt] for prompt in prompts[part]]
+            told = self._told[torch.tensor(numbers, device=self._told.embeddings.device)]
             here = [row for row in featured if start <= row < start + size]
             with self._capture([row - start for row in here]) as seen:
-                noises.append(self._denoiser.predict(z_t[part], t[part], self._embeddings[numbers]))
+                noises.append(self._backbone.epsilon(z_t[part], t[part], told))
             for place, row in enumerate(here):
                 features[row] = {name: output[place] for name, output in seen.items()}
             self.calls += 1
@@ -77,9 +90,15 @@ class Network:
         return torch.cat(noises), [features[row] for row in featured]
 
     def _capture(self, rows: list[int]) -> AbstractContextManager[dict[str, Tensor]]:
-        if not rows:
-            return nullcontext({})
-        network = self._denoiser.network
-        if network is None:
-            raise ValueError("the contrastive loss needs a network with self-attention; this denoiser has none")
-        return capture_self_attention(network, rows=rows)
+        return capture_features(self.compared, rows) if rows else nullcontext({})
+
+    @cached_property
+    def compared(self) -> tuple[AttentionSite, ...]:
+        """The sites whose features the contrastive loss compares. ModelUnavailable (exit 6) where there is none."""
+        sites = tuple(site for site in self._backbone.attention_sites() if site.contrast)
+        if not sites:
+            raise ModelUnavailable(
+                f"the contrastive loss compares features of self-attention, which {self._backbone.name} has none of",
+                Remedy("no_contrast", "set {weight}, or take another model", weight=Option({"w_cut": 0})),
+            )
+        return sites

@@ -62,12 +62,12 @@ class Term:
     target: str
     source: str | None
     mask: Tensor | None = None
-    weight: float | Callable[[int], float] = 1.0
+    weight: float | Callable[[float], float] = 1.0
     penalty: Penalty | None = None
     contrast: Contrast | None = None
     name: str = ""
 
-    def weight_at(self, t: int) -> float:
+    def weight_at(self, t: float) -> float:
         return self.weight(t) if callable(self.weight) else self.weight
 
 
@@ -81,7 +81,7 @@ class Problem:
 
     z_source: Tensor
     terms: tuple[Term, ...]
-    draws: Iterable[tuple[int, Tensor] | Draw]
+    draws: Iterable[tuple[float, Tensor] | Draw]
     generator: torch.Generator
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.inversion import fingerprint, remembered
-from gas.diffusion.sample.phases import Phases, Predictor, State, clean
+from gas.diffusion.sample.phases import Phases, State, clean
 
 if TYPE_CHECKING:
     from gas.diffusion.schedule import Schedule
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class SDESolver:
     """The steps of SDE-DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, app. E) down the descending `times`: step i
-    goes from `times[i]` to the next one, the last to CLEAN."""
+    goes from `times[i]` to the next one, the last to the picture without noise."""
 
     schedule: Schedule
-    times: tuple[int, ...]
+    times: tuple[float, ...]
 
     def mean(self, i: int, z: Tensor, estimate: Tensor, before: Tensor) -> Tensor:
         """Where step i takes the latent `z` `(n, C, h, w)` before its noise is added.
@@ -51,8 +52,7 @@ class SDESolver:
         return self._at(i + 1)[1] * math.sqrt(-math.expm1(-2 * self._width(i)))
 
     def _at(self, i: int) -> tuple[float, float]:
-        kept = float(self.schedule.alphas_cumprod[self.times[i]])
-        return math.sqrt(kept), math.sqrt(1 - kept)
+        return self.schedule.alpha(self.times[i]), self.schedule.sigma(self.times[i])
 
     def _width(self, i: int) -> float:
         """The change of the logarithm of alpha / sigma in step i; infinite from a time at which all is noise."""
@@ -86,7 +86,7 @@ def invert_edit_friendly(
     phases: Phases,
     predictor: Predictor,
     z_source: Tensor,
-    times: Sequence[int],
+    times: Sequence[float],
     seed: int,
     *,
     runtime: Runtime | None = None,
@@ -100,10 +100,10 @@ def invert_edit_friendly(
     count = len(solver.times)
 
     def make() -> EditFriendlyInversion:
-        null = predictor.embed([""])
+        null = predictor.condition([""])
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randn(count, *z_source.shape[1:], generator=generator).to(z_source)
-        noised = predictor.schedule.add_noise(z_source, drawn, torch.tensor(solver.times))
+        noised = predictor.schedule.add_noise(z_source, drawn, torch.tensor(solver.times, dtype=z_source.dtype))
 
         def step(i: int, state: State) -> State:
             z, t = state["latents"][i : i + 1], solver.times[i]

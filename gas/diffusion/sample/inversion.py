@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from gas.diffusion.denoiser import NoisePrediction
 from gas.diffusion.gradients import gradient
+from gas.diffusion.guidance import NoisePrediction
+from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.noise_regularisation import NoiseRegularisation
-from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, State, ddim
+from gas.diffusion.sample.phases import Phases, State, ddim
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
@@ -30,19 +31,19 @@ INVERSIONS = "inversions"
 @dataclass(frozen=True)
 class Inversion:
     """The path of a picture's latent to noise under `prompt`: `latents[i]` `(C, h, w)` is at `times[i]`, which descend;
-    the last of its `len(times) + 1` latents is the picture's own, at the time CLEAN."""
+    the last of its `len(times) + 1` latents is the picture's own, without noise."""
 
     prompt: str
-    times: tuple[int, ...]
+    times: tuple[float, ...]
     latents: Tensor
 
     def at(self, i: int) -> Tensor:
         """The latent `(1, C, h, w)` that step i begins with; for `i = len(times)` the clean one."""
         return self.latents[i : i + 1]
 
-    def reached(self, s: int, i: int) -> Tensor:
-        """The latent `(1, C, h, w)` at the time `s` that step i leads to, or the clean one where `s` is CLEAN."""
-        return self.at(len(self.times) if s == CLEAN else i + 1)
+    def reached(self, s: float, i: int) -> Tensor:
+        """The latent `(1, C, h, w)` at the time `s` that step i leads to; the clean one for any other `s`."""
+        return self.at(i + 1 if s in self.times[i + 1 : i + 2] else len(self.times))
 
     def noise(self) -> Tensor:
         """The latent `(1, C, h, w)` at the noisiest time."""
@@ -54,7 +55,7 @@ def invert(
     predictor: Predictor,
     z_source: Tensor,
     prompt: str,
-    times: Sequence[int],
+    times: Sequence[float],
     *,
     refine: int = 0,
     regularise: NoiseRegularisation | None = None,
@@ -72,13 +73,13 @@ def invert(
     ordered = tuple(times)
 
     def make() -> Inversion:
-        embedding = predictor.embed([prompt])
+        embedding = predictor.condition([prompt])
         count = len(ordered)
         latents = z_source.repeat(count + 1, 1, 1, 1)
 
         def step(i: int, state: State) -> State:
             place = count - 1 - i
-            t, s = ordered[place], ordered[place + 1] if place + 1 < count else CLEAN
+            t, s = ordered[place], ordered[place + 1] if place + 1 < count else predictor.schedule.clean
             here = state["latents"][place + 1 : place + 2]
             there = here
             for _ in range(1 + refine):
@@ -105,26 +106,28 @@ def null_text(
     enough: float = 1e-5,
     runtime: Runtime | None = None,
 ) -> Tensor:
-    """For each time the embedding `(steps, tokens, dim)` to be used as the null prompt's, so that sampling with
+    """For each time the embeddings `(steps, tokens, dim)` to be used as the null prompt's, so that sampling with
     `guidance_scale` under the inversion's own prompt follows the inversion's path back (null-text inversion, alg. 1).
 
     One step of `phases` for each time; at most `inner_steps` steps of Adam each, fewer where the mean squared error
     falls below `enough` (plus 2e-5 for each time before, as in the reference code, whose rate also falls to half
-    of `rate` over the run).
+    of `rate` over the run). ModelUnavailable (exit 6) for a model without a null row.
     """
+    predictor.model.need_null_row("null-text inversion")
     count = len(inversion.times)
 
     def make() -> Tensor:
-        prompt, null = predictor.embed([inversion.prompt, ""]).split(1)
+        prompt, empty = predictor.condition([inversion.prompt, ""])
+        null = empty.embeddings
         state = {"z": inversion.noise(), "null": null, "nulls": torch.cat([null] * count)}
 
         def step(i: int, state: State) -> State:
-            t, s = inversion.times[i], inversion.times[i + 1] if i + 1 < count else CLEAN
+            t, s = inversion.times[i], inversion.times[i + 1] if i + 1 < count else predictor.schedule.clean
             goal = inversion.at(i + 1)
             cond = predictor.predict(state["z"], t, prompt)
 
             def back(null: Tensor) -> Tensor:
-                uncond = predictor.predict(state["z"], t, null)
+                uncond = predictor.predict(state["z"], t, empty.with_embeddings(null))
                 eps = NoisePrediction(uncond, cond).guided(guidance_scale)
                 return ddim(predictor.schedule, state["z"], eps, t, s)
 

@@ -37,9 +37,9 @@ class NoiseRegularisation:
     rolls: int = 5
     seed: int = 0
 
-    def __call__(self, eps: Tensor, t: int) -> Tensor:
+    def __call__(self, eps: Tensor, t: float) -> Tensor:
         """The noise `(1, C, h, w)` that is to stand for `eps`, predicted at the time t. The same for the same input."""
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + t) % 2**63)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + _number(t)) % 2**63)
         scale = eps.shape[2] * eps.shape[3] / _CELLS
         eps = eps.detach()
         for _ in range(self.steps):
@@ -49,6 +49,11 @@ class NoiseRegularisation:
             if self.kl:
                 eps = eps - self.kl * scale * _gradient(divergence, eps)
         return eps
+
+
+def _number(t: float) -> int:
+    """A number of its own for each time: a whole time's is itself."""
+    return int(t) if t == int(t) else round(t * 2**40)
 
 
 def autocorrelation(noise: Tensor, generator: torch.Generator) -> Tensor:

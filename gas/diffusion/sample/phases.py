@@ -10,22 +10,17 @@ import torch
 from torch import Tensor
 
 from gas.checkpoint import of_this_run
-from gas.diffusion.memory import memory_named
-from gas.errors import InputRefused, OutOfResources, ResultRefused
+from gas.errors import InputRefused, ResultRefused
 from gas.interfaces import Step, Watch
-from gas.remedies import USE_BF16, Remedy, Setting
+from gas.remedies import Remedy, Setting
 
 if TYPE_CHECKING:
     from gas.diffusion.schedule import Schedule
-    from gas.diffusion.stable_diffusion import StableDiffusion
     from gas.types import Image
-
-CLEAN = -1
-"""The time of a latent without noise."""
 
 CHECKPOINT_EVERY = 10
 State = dict[str, Tensor]
-NoiseAt = Callable[[Tensor, int, int], Tensor]
+NoiseAt = Callable[[Tensor, float, int], Tensor]
 """`noise(z, t, i)`: the guided prediction `(1, C, h, w)` for the latent at the time t of step i."""
 
 
@@ -33,25 +28,11 @@ class Stopped(Exception):
     """A run was told to stop; `Phases.estimate` is what it had reached."""
 
 
-def times(schedule: Schedule, steps: int, strength: float = 1.0) -> tuple[int, ...]:
-    """The descending times of a run of `steps` steps over the whole schedule; of them the last `strength` share, at
-    least one, for runs that begin at less than full noise.
-
-    Spaced from the noisiest time down ("trailing", Lin et al. 2023, arXiv 2305.08891), since a run that begins below it
-    is given noise that its network does not expect. Never more steps than the schedule has times.
-    """
-    length = len(schedule)
-    count = min(steps, length)
-    every = [round(length * (count - i) / count) - 1 for i in range(count)]
-    kept = max(1, min(count, round(count * strength)))
-    return tuple(every[count - kept :])
-
-
 def ddim(
-    schedule: Schedule, z: Tensor, eps: Tensor, t: int, s: int, fresh: Tensor | None = None, eta: float = 1.0
+    schedule: Schedule, z: Tensor, eps: Tensor, t: float, s: float, fresh: Tensor | None = None, eta: float = 1.0
 ) -> Tensor:
     """The latent at time `s` from `z` at time `t` and its noise `eps`, each `(n, C, h, w)`: `alpha_s z_0 + sigma_s eps`
-    (DDIM, eq. 12 with no random part). It goes either way; CLEAN is the time without noise.
+    (DDIM, eq. 12 with no random part). It goes either way, also to and from the time `schedule.clean`.
 
     With `fresh` noise, on the way down, the share of eps that `eta` in [0, 1] says is replaced by it (eq. 16): 1 is the
     ancestral sampler of DDPM, 0 the same as without.
@@ -64,50 +45,17 @@ def ddim(
     return alpha * clean(schedule, z, eps, t) + (sigma.square() - added.square()).sqrt() * eps + added * fresh
 
 
-def clean(schedule: Schedule, z: Tensor, eps: Tensor, t: int) -> Tensor:
+def clean(schedule: Schedule, z: Tensor, eps: Tensor, t: float) -> Tensor:
     """The latent without noise that `z` at time `t` and its noise `eps` speak of: `(z - sigma_t eps) / alpha_t`."""
     alpha, sigma = _coefficients(schedule, t, z)
     return (z - sigma * eps) / alpha
 
 
-def _coefficients(schedule: Schedule, t: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    if t == CLEAN:
+def _coefficients(schedule: Schedule, t: float, like: Tensor) -> tuple[Tensor, Tensor]:
+    if t == schedule.clean:
         return like.new_ones(1, 1, 1, 1), like.new_zeros(1, 1, 1, 1)
-    alpha, sigma = schedule.coefficients(torch.tensor([t], device=like.device), like.dtype)
+    alpha, sigma = schedule.coefficients(torch.tensor([t], dtype=like.dtype, device=like.device), like.dtype)
     return alpha.to(like), sigma.to(like)
-
-
-class Predictor:
-    """A model's noise predictions for rows that share one time; `rows` counts those that were asked for."""
-
-    def __init__(self, model: StableDiffusion) -> None:
-        self.model = model
-        self.schedule = model.schedule
-        self.rows = 0
-
-    @torch.no_grad()
-    def embed(self, prompts: Sequence[str]) -> Tensor:
-        """Embeddings `(n, tokens, dim)` of the prompts; "" is the null prompt."""
-        return self.model.embed(list(prompts))
-
-    def predict(self, z: Tensor, t: int, embeddings: Tensor) -> Tensor:
-        """The noise `(n, C, h, w)` for latents `z` `(n, C, h, w)`, or one `(1, C, h, w)` for all, and embeddings `(n,
-        tokens, dim)`, in one network call. OutOfResources (exit 7) when memory is short."""
-        count = len(embeddings)
-        if len(z) != count:
-            z = z.expand(count, -1, -1, -1)
-        at = torch.full((count,), t, device=z.device)
-        with memory_named(lambda: _too_large(z)):
-            noise = self.model.predict(z, at, embeddings)
-        self.rows += count
-        return noise
-
-
-def _too_large(z: Tensor) -> OutOfResources:
-    return OutOfResources(
-        f"not enough memory for {len(z)} rows of a latent of {z.shape[3]}x{z.shape[2]}",
-        USE_BF16,
-    )
 
 
 class Phases:
@@ -209,23 +157,23 @@ def sample(
     name: str,
     schedule: Schedule,
     z: Tensor,
-    times: Sequence[int],
+    times: Sequence[float],
     noise: NoiseAt,
-    after: Callable[[Tensor, int, int], Tensor] | None = None,
+    after: Callable[[Tensor, float, int], Tensor] | None = None,
 ) -> Tensor:
     """The clean latent `(1, C, h, w)` that `z`, at the first of the descending `times`, becomes step by step.
 
-    `after(z, s, i)` may change the latent that step i has brought to the time s (CLEAN after the last); what both are
-    told is all that they may depend on.
+    `after(z, s, i)` may change the latent that step i has brought to the time s (`schedule.clean` after the last); what
+    both are told is all that they may depend on.
     """
 
     def step(i: int, state: State) -> State:
-        t, s = times[i], times[i + 1] if i + 1 < len(times) else CLEAN
+        t, s = times[i], times[i + 1] if i + 1 < len(times) else schedule.clean
         eps = noise(state["z"], t, i)
         here = ddim(schedule, state["z"], eps, t, s)
         estimate = clean(schedule, state["z"], eps, t)
         if after is not None:
-            here, estimate = after(here, s, i), after(estimate, CLEAN, i)
+            here, estimate = after(here, s, i), after(estimate, schedule.clean, i)
         return {"z": here, "estimate": estimate}
 
     return phases.run(name, len(times), {"z": z}, step)["z"]

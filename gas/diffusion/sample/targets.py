@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gas.diffusion.denoiser import NoisePrediction
+from gas.diffusion.guidance import NoisePrediction
 from gas.diffusion.masks import weaken_overlaps
 from gas.diffusion.schedule import Schedule
 
@@ -26,7 +26,7 @@ class Targets:
 
     prompts: tuple[tuple[str, str], ...]
     masks: Tensor | None = None
-    beta: Callable[[int], float] = lambda t: 1.0
+    beta: Callable[[float], float] = lambda t: 1.0
     strengths: tuple[float, ...] = ()
 
     @classmethod
@@ -67,7 +67,7 @@ class Targets:
         """The union of the masks `(1, 1, h, w)`; None when plain: everywhere."""
         return None if self.masks is None else self.masks.amax(0, keepdim=True)
 
-    def shares(self, t: int, like: Tensor) -> Tensor:
+    def shares(self, t: float, like: Tensor) -> Tensor:
         """How much each row counts in each cell, `(n, 1, h, w)`, at the time t; in every cell the sum is 1.
 
         Ground-A-Score adds its gradients (eq. 7); predictions of noise must stay one prediction, or the guidance would
@@ -82,14 +82,16 @@ class Targets:
         weights = torch.cat([own, torch.where(masks.amax(0, keepdim=True) > 0, whole, torch.ones_like(whole))])
         return weights / weights.sum(0, keepdim=True)
 
-    def combine(self, rows: Tensor, t: int) -> Tensor:
+    def combine(self, rows: Tensor, t: float) -> Tensor:
         """One prediction `(1, C, h, w)` of the rows' `(n, C, h, w)`."""
         return rows if self.masks is None else (self.shares(t, rows) * rows).sum(0, keepdim=True)
 
-    def guided(self, rows: Tensor, t: int, scale: float) -> Tensor:
-        """The guided prediction `(1, C, h, w)` of `rows` `(1 + n, C, h, w)`: the null prompt's first, then the targets'
-        rows, which are combined."""
-        return NoisePrediction(rows[:1], self.combine(rows[1:], t)).guided(scale)
+    def guided(self, rows: Tensor, t: float, scale: float) -> Tensor:
+        """The guided prediction `(1, C, h, w)` of the predictions for the rows of `Predictor.guided`, one for each of
+        `prompts`: the null prompt's first `(1 + n, C, h, w)`, where the model has one; else `(n, C, h, w)`. The
+        targets' are combined."""
+        null = rows[: len(rows) - len(self.prompts)]
+        return NoisePrediction(null if len(null) else None, self.combine(rows[len(null) :], t)).guided(scale)
 
     def blend(self, z: Tensor, z_source: Tensor) -> Tensor:
         """`z` inside the region and `z_source` outside it, both `(1, C, h, w)` at one time (blended diffusion,

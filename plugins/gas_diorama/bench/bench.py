@@ -462,14 +462,13 @@ class _Bench:
 
     def _round_trip(self, entrant: Entrant, case: Case) -> Picture:
         """The source of a case after encoding and decoding by the row's own model."""
-        from gas.diffusion.stable_diffusion import StableDiffusion
+        from gas.diffusion.backbone import Backbone
+        from gas.diffusion.load import load_backbone
 
         key = f"{entrant.model} {case.name}"
         if key not in self.round_trips:
             own = getattr(entrant.editor, "model", None)
-            own = getattr(own, "parts", own)  # an instruction model's are those of a Stable Diffusion
-            autoencoder = own if isinstance(own, StableDiffusion) else None
-            autoencoder = autoencoder or StableDiffusion.load(entrant.model, entrant.runtime)
+            autoencoder = own if isinstance(own, Backbone) else load_backbone(entrant.model, entrant.runtime)
             self.round_trips[key] = autoencoder.decode(autoencoder.encode(self.judges[case.name].source))
         return self.round_trips[key]
 

@@ -307,11 +307,11 @@ class _Bench:
     """Presets on one model."""
 
     def __init__(self, title: str, model: str, side: int, registry: Registry, runtime: Runtime, say: Progress) -> None:
-        from gas.diffusion.stable_diffusion import StableDiffusion
+        from gas.diffusion.load import load_backbone
 
         self.title, self.model, self.side = title, model, side
         self.registry, self.runtime, self.say = registry, runtime, say
-        self.network = StableDiffusion.load(model, runtime).unet
+        self.network = load_backbone(model, runtime).network
         self._turn("paper", _job(1, False, side), 1)  # the first step of a process is slower than all that follow
 
     def costs(self, subtasks: int, contrast: bool, steps: int, repeats: int) -> list[Cost]:

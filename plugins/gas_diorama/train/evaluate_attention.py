@@ -18,7 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gas.diffusion.attention.control import AttentionMaps, attention_layers, control_attention
+from gas.diffusion.attention.control import control_attention
+from gas.diffusion.attention.maps import AttentionMaps
+from gas.diffusion.attention.sites import unet_sites
 from gas.interfaces import GroundJob
 from gas_diorama.bench.follow import Guidance, Parts, Pictures, edited_latents, followed, load_parts, where_added
 from gas_diorama.train.train_instruct import INSTRUCT
@@ -66,7 +68,7 @@ def look(
     parts: Parts, pairs: Sequence[tuple[Pair, str]], guidance: Guidance, seed: int = 0, batch: int = 14
 ) -> list[Seen]:
     """The model's answers to the pairs' instructions, and its attention on the way, averaged as it goes."""
-    layers = attention_layers(parts.unet, "cross")
+    layers = unet_sites(parts.unet, "cross")
     empty, found = parts.embed([""]), []
     for start in range(0, len(pairs), batch):
         some = pairs[start : start + batch]
@@ -77,7 +79,7 @@ def look(
         with ExitStack() as watching:
             for side, one in maps.items():
                 own = [layer for layer in layers if layer.grid((GRID, GRID))[0] == side]
-                watching.enter_context(control_attention(parts.unet, own, one))
+                watching.enter_context(control_attention(own, one))
             latents = edited_latents(parts.unet, source, text, empty, guidance, seed + start, relevance)
         means = {side: one.mean().unflatten(0, (3, -1)) for side, one in maps.items()}  # told all, the picture, nothing
         for number, ((pair, words), picture) in enumerate(zip(some, parts.decode(latents), strict=True)):

@@ -13,19 +13,21 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
+from gas.diffusion.backbone import Backbone
 from gas.diffusion.distill.convergence import Convergence
-from gas.diffusion.distill.draws import Draw, Draws, TSchedule
+from gas.diffusion.distill.draws import Draw, Draws, TOrder
 from gas.diffusion.distill.loop import distill
 from gas.diffusion.distill.terms import STEP_SIZE, Distilled, Method, Problem, Term
-from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.diffusion.schedule import Schedule
 from gas.errors import UsageError
 from gas.files import slug
 from gas.interfaces import Edited, EditJob, Options, Watch
+from gas.remedies import Option, Remedy
 from gas_editors.latent_masks import union_mask
 from gas_editors.model_options import ModelOptions, refuse_foreign
 from gas_editors.text_to_image import TextToImageEditor, refuse_same_prompts
 
-PairDraws = Iterable[tuple[int, Tensor] | Draw]
+PairDraws = Iterable[tuple[float, Tensor] | Draw]
 
 
 class ScoreDistillationOptions(ModelOptions):
@@ -40,10 +42,12 @@ class ScoreDistillationOptions(ModelOptions):
         False,
         description="eta = 0.1 * 2000 / (h w) as in reference code: it shrinks with resolution; step_size is unused",
     )
-    t_range: tuple[int, int] = Field((50, 948), description="first and last t, both included (reference code: 50..948)")
-    t_schedule: TSchedule = Field(
-        "uniform", description="how t is drawn: uniform (papers), logit-normal, or descending"
+    t_range: tuple[int, int] = Field(
+        (50, 948),
+        description="first and last t, both included (reference code: 50..948); for a flow model: the times with as "
+        "much noise as these have on Stable Diffusion 1.x",
     )
+    t_schedule: TOrder = Field("uniform", description="how t is drawn: uniform (papers), logit-normal, or descending")
     alpha_exp: float = Field(0.0, ge=-10, le=10, description="w(t) = alpha^a sigma^b: a (notebook: 0)")
     sigma_exp: float = Field(0.0, ge=-10, le=10, description="w(t) = alpha^a sigma^b: b (notebook: 0)")
     bank: int = Field(
@@ -127,17 +131,13 @@ class ScoreDistillationEditor(TextToImageEditor):
         terms = self.terms(job, size, method.step_size)
         generator = torch.Generator().manual_seed(job.seed)
         if draws is None:
-            options = self.options
-            if options.t_range[1] >= len(self.model.schedule):
-                raise UsageError(
-                    f"t_range {options.t_range} goes beyond the model's {len(self.model.schedule)} times",
-                    f"use at most {len(self.model.schedule) - 1}",
-                )
+            options, schedule = self.options, self.model.schedule_for(size)
             draws = Draws(
                 generator,
                 tuple(z_source.shape),
                 method.draws_needed(len(terms)),
-                options.t_range,
+                schedule,
+                time_range(schedule, options.t_range),
                 options.t_schedule,
                 options.bank,
             )
@@ -171,16 +171,27 @@ class ScoreDistillationEditor(TextToImageEditor):
             edited.append(Edited(image, self.paste_mask(job), result.stopped, log, unedited))
         return edited
 
-    def time_weight(self, factor: float = 1.0) -> Callable[[int], float]:
+    def time_weight(self, factor: float = 1.0) -> Callable[[float], float]:
         """`factor * alpha_t^a * sigma_t^b` as a function of t, with the options' exponents."""
         a, b = self.options.alpha_exp, self.options.sigma_exp
-        kept = self.model.schedule.alphas_cumprod.double().cpu()
-        return lambda t: factor * float(kept[t]) ** (a / 2) * float(1 - kept[t]) ** (b / 2)
+        schedule = self.model.schedule
+        return lambda t: factor * schedule.alpha(t) ** a * schedule.sigma(t) ** b
 
-    def _encode(self, model: StableDiffusion, job: EditJob) -> Tensor:
+    def _encode(self, model: Backbone, job: EditJob) -> Tensor:
         z = model.encode(job.image)
         refuse_foreign(model, job, self.options.accept_db, z)
         return z
+
+
+def time_range(schedule: Schedule, published: tuple[int, int]) -> tuple[float, float]:
+    """The first and the last time of `schedule` that an option `t_range` means. UsageError (exit 2) for times that a
+    table does not have."""
+    try:
+        first, last = (schedule.published(t) for t in published)
+    except ValueError as error:
+        remedy = Remedy("smaller_times", "choose smaller times with {range}", range=Option({"t_range": None}))
+        raise UsageError(f"t_range {published}: {error}", remedy) from None
+    return first, last
 
 
 def whole_picture_mask(editor: ScoreDistillationEditor, job: EditJob, size: tuple[int, int]) -> Tensor | None:
@@ -188,7 +199,7 @@ def whole_picture_mask(editor: ScoreDistillationEditor, job: EditJob, size: tupl
     return union_mask(job, size) if editor.options.mask == "union" else None
 
 
-def _prompts_cut(model: StableDiffusion, terms: Sequence[Term]) -> dict[str, str]:
+def _prompts_cut(model: Backbone, terms: Sequence[Term]) -> dict[str, str]:
     """Each prompt that is too long for the text encoder, with the words that it does not see."""
     prompts = {prompt for term in terms for prompt in (term.source, term.target) if prompt}
     return {prompt: words for prompt in sorted(prompts) if (words := model.dropped_words(prompt))}

@@ -223,7 +223,7 @@ class GroundAScoreEditor(ScoreDistillationEditor):
         source, target = self._full_prompts(job)
         schedule, base, beta = self.model.schedule, self.time_weight(), options.beta
 
-        def weight(t: int) -> float:
+        def weight(t: float) -> float:
             here = beta[schedule.snr_bin(t)] if len(beta) > 1 else beta[0]
             return here * base(t)
 

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.diffusion.clip_text import ClipText
 from gas.errors import GasError, ModelUnavailable
 from gas.files import make_folder, write_bytes
 from gas.folders import cache_folder
@@ -45,9 +45,9 @@ class ActionClassifier:
     """
 
     def __init__(
-        self, model: StableDiffusion, network: nn.Sequential, decode: Decode = "class", states: States = "last"
+        self, words: ClipText, network: nn.Sequential, decode: Decode = "class", states: States = "last"
     ) -> None:
-        self.model, self.network, self.decode, self.states = model, network, decode, states
+        self.words, self.network, self.decode, self.states = words, network, decode, states
 
     @torch.no_grad()
     def actions(self, instructions: Sequence[str]) -> list[Action]:
@@ -55,44 +55,39 @@ class ActionClassifier:
         if self.decode == "token":
             found = []
             for text in instructions:
-                states = self.model.embed([text])[0].float()
+                states = self.words.states([text])[0].float()
                 found.append(int(self.network(states).argmax(0).argmax()))
             return [ACTIONS[number] for number in found]
-        outputs = self.network(features(self.model, instructions, self.states))
+        outputs = self.network(features(self.words, instructions, self.states))
         return [ACTIONS[int(number)] for number in outputs.argmax(1)]
 
 
 @torch.no_grad()
-def features(model: StableDiffusion, texts: Sequence[str], states: States = "last") -> Tensor:
+def features(words: ClipText, texts: Sequence[str], states: States = "last") -> Tensor:
     """`(n, dim)` float32: the mean of the states of each text's words, weighted by `FADING`, for a request says first
     what is to be done."""
     rows = []
     for start in range(0, len(texts), _AT_ONCE):
         part = list(texts[start : start + _AT_ONCE])
-        lengths = [min(len(model.tokenizer(text, verbose=False).input_ids), model.max_tokens) for text in part]
-        seen = model.embed(part) if states == "last" else _words(model, part)
+        lengths = [len(words.positions(text)) for text in part]
+        seen = words.states(part) if states == "last" else words.word_embeddings(part)
         for one, length in zip(seen.float(), lengths, strict=True):
-            words = one[1 : max(length - 1, 2)]
-            weights = FADING ** torch.arange(len(words), device=words.device)
-            rows.append((weights[:, None] * words).sum(0) / weights.sum())
+            inner = one[1 : max(length - 1, 2)]
+            weights = FADING ** torch.arange(len(inner), device=inner.device)
+            rows.append((weights[:, None] * inner).sum(0) / weights.sum())
     return torch.stack(rows)
 
 
-def _words(model: StableDiffusion, texts: Sequence[str]) -> Tensor:
-    tokens = model.tokens(texts)
-    return model.text_encoder(tokens.input_ids, output_hidden_states=True).hidden_states[0]
-
-
-def trained(model: StableDiffusion, seed: int = 0) -> ActionClassifier:
+def trained(words: ClipText, seed: int = 0) -> ActionClassifier:
     """A classifier trained on 450 sentences that are made up here; seconds, and the same for the same seed.
 
     Over those states that tell wordings better that it was not trained on: a third of the forms is left out at a time.
     """
     made = worded(TRAINED_ON, seed)
-    y = torch.tensor([ACTIONS.index(action) for _, action, _ in made], device=model.device)
-    fold = torch.tensor([form % _FOLDS for _, _, form in made], device=model.device)
+    y = torch.tensor([ACTIONS.index(action) for _, action, _ in made], device=words.device)
+    fold = torch.tensor([form % _FOLDS for _, _, form in made], device=words.device)
     kinds: tuple[States, ...] = ("last", "words")
-    seen = {states: features(model, [text for text, _, _ in made], states) for states in kinds}
+    seen = {states: features(words, [text for text, _, _ in made], states) for states in kinds}
 
     def unseen(states: States) -> float:
         x, right = seen[states], 0
@@ -102,7 +97,7 @@ def trained(model: StableDiffusion, seed: int = 0) -> ActionClassifier:
         return right / len(y)
 
     best = max(kinds, key=unseen)
-    return ActionClassifier(model, _fitted(seen[best], y, seed), states=best)
+    return ActionClassifier(words, _fitted(seen[best], y, seed), states=best)
 
 
 def _fitted(x: Tensor, y: Tensor, seed: int) -> nn.Sequential:
@@ -125,32 +120,32 @@ def _fitted(x: Tensor, y: Tensor, seed: int) -> nn.Sequential:
     return network.requires_grad_(False)
 
 
-def fingerprint(model: StableDiffusion) -> str:
+def fingerprint(words: ClipText) -> str:
     """What a trained classifier depends on, as hexadecimal digits: the text encoder's weights, its tokenizer's words,
     the sentences and how it is trained on them."""
     digest = hashlib.sha256(repr((HIDDEN, FADING, EPOCHS, _AT_ONCE, _LEARNING_RATE, _FOLDS)).encode())
     digest.update(repr(worded(TRAINED_ON)).encode())
-    digest.update(repr(sorted(model.tokenizer.get_vocab().items())).encode())
-    for name, weight in model.text_encoder.state_dict().items():
+    digest.update(repr(sorted(words.tokenizer.get_vocab().items())).encode())
+    for name, weight in words.encoder.state_dict().items():
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
-def kept(model: StableDiffusion) -> ActionClassifier:
+def kept(words: ClipText) -> ActionClassifier:
     """The classifier that was trained before over this text encoder, from the toolkit's cache; else one that is trained
     now and put there. A file that is damaged is said and replaced; where none can be written, that is said."""
     from safetensors.torch import save
 
-    folder, name = cache_folder() / "zone-actions", fingerprint(model)
+    folder, name = cache_folder() / "zone-actions", fingerprint(words)
     kinds: tuple[States, ...] = ("last", "words")
     for states in kinds:
         if (path := folder / f"{name}-{states}.safetensors").is_file():
             try:
-                return loaded(model, path, "class", states)
+                return loaded(words, path, "class", states)
             except ModelUnavailable as error:
                 warnings.warn(f"{path}: {error.message}; it is trained again", stacklevel=2)
-    made = trained(model)
+    made = trained(words)
     path = folder / f"{name}-{made.states}.safetensors"
     first, second = made.network[0], made.network[2]
     weights = {"fc1.weight": first.weight, "fc1.bias": first.bias, "fc2.weight": second.weight, "fc2.bias": second.bias}
@@ -162,7 +157,7 @@ def kept(model: StableDiffusion) -> ActionClassifier:
     return made
 
 
-def loaded(model: StableDiffusion, path: Path, decode: Decode, states: States = "last") -> ActionClassifier:
+def loaded(words: ClipText, path: Path, decode: Decode, states: States = "last") -> ActionClassifier:
     """The classifier in a file of weights `fc1` (128, dim) and `fc2` (3, 128), safetensors or a `.pth` of which only
     tensors are read. ModelUnavailable when the file is not one, or is for another text encoder."""
     from pickle import UnpicklingError
@@ -170,7 +165,7 @@ def loaded(model: StableDiffusion, path: Path, decode: Decode, states: States = 
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    dim = model.text_encoder.config.hidden_size
+    dim = words.encoder.config.hidden_size
     try:
         if path.suffix == ".safetensors":
             weights = load_file(path)
@@ -190,17 +185,15 @@ def loaded(model: StableDiffusion, path: Path, decode: Decode, states: States = 
             f"{path.name} is not an action classifier for a text encoder of {dim} numbers: {first}",
             "leave the option classifier out: one is trained in seconds",
         ) from None
-    return ActionClassifier(model, network.to(model.device).eval().requires_grad_(False), decode, states)
+    return ActionClassifier(words, network.to(words.device).eval().requires_grad_(False), decode, states)
 
 
-def classifier(
-    runtime: Runtime, name: str, model: StableDiffusion, path: str | None, decode: Decode
-) -> ActionClassifier:
-    """The classifier for the text encoder of the model called `name`, loaded from `path` or trained (see `kept`); in
-    `runtime` for the next time."""
+def classifier(runtime: Runtime, name: str, words: ClipText, path: str | None, decode: Decode) -> ActionClassifier:
+    """The classifier for the text encoder `words` of the model called `name`, loaded from `path` or trained (see
+    `kept`); in `runtime` for the next time."""
     if path is None:
-        return runtime.shared(("zone-actions", name), lambda: kept(model))
-    return runtime.shared(("zone-actions", name, path, decode), lambda: loaded(model, Path(path), decode))
+        return runtime.shared(("zone-actions", name), lambda: kept(words))
+    return runtime.shared(("zone-actions", name, path, decode), lambda: loaded(words, Path(path), decode))
 
 
 def _network(dim: int, generator: torch.Generator) -> nn.Sequential:

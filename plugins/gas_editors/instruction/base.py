@@ -15,19 +15,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas.checkpoint import of_this_run
-from gas.diffusion.attention.control import AttentionLayer, AttentionMaps, control_attention
-from gas.diffusion.instruct import InstructionModel, InstructionNoise, Sampler, text_positions, token_names
-from gas.diffusion.memory import memory_named
-from gas.errors import ModelUnavailable, OutOfResources, UsageError
+from gas.diffusion.attention.control import control_attention
+from gas.diffusion.attention.maps import AttentionMaps
+from gas.diffusion.attention.sites import AttentionSite
+from gas.diffusion.backbone import Backbone
+from gas.diffusion.instruct import InstructionNoise, Sampler, predict_instruction, told_instruction
+from gas.diffusion.load import load_backbone
+from gas.diffusion.predictor import Predictor
+from gas.errors import ModelUnavailable, UsageError
 from gas.files import slug
 from gas.interfaces import Edited, EditJob, Editor, Step, Watch
 from gas.picture.blend import blend, unblend
-from gas.remedies import USE_BF16, Option, Remedy, Setting
+from gas.remedies import Option, Remedy, Setting
 from gas.types import Subtask
 from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
 
 if TYPE_CHECKING:
-    from gas.diffusion.stable_diffusion import StableDiffusion
+    from gas.diffusion.clip_text import ClipText
     from gas.types import Image, Mask
 
 CHECKPOINT_EVERY = 5
@@ -67,11 +71,11 @@ class InstructionEditor(Editor):
     options: Any
 
     @property
-    def model(self) -> InstructionModel:
+    def model(self) -> Backbone:
         """The shared model; loaded when first asked for."""
         return self._load(self.options.model)
 
-    def _load(self, name: str | None) -> InstructionModel:
+    def _load(self, name: str | None) -> Backbone:
         if not name:
             raise UsageError(
                 "no instruction model is named",
@@ -83,16 +87,18 @@ class InstructionEditor(Editor):
                 ),
             )
         options = self.options
-        return InstructionModel.load(name, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle)
+        return load_backbone(
+            name, self.runtime, kind="instruction", variant=options.variant, allow_pickle=options.allow_pickle
+        )
 
     def resolution(self) -> int:
-        return self.model.parts.resolution
+        return self.model.resolution
 
     def multiple(self) -> int:
-        return self.model.parts.factor
+        return self.model.multiple
 
     def check(self, image: Image) -> None:
-        check_world(self, lambda: self.model.parts, image)
+        check_world(self, lambda: self.model, image)
 
     @abstractmethod
     def start(self, job: EditJob, number: int, instruction: str, picture: Image) -> Turn:
@@ -110,7 +116,7 @@ class InstructionEditor(Editor):
         outside it the image is the last turn's own output."""
         options, watch = self.options, job.watch
         model = self.model
-        refuse_foreign(model.parts, job, options.accept_db)
+        refuse_foreign(model, job, options.accept_db)
         instructions = [instruction_of(subtask, options.wording) for subtask in job.plan.subtasks]
         so_far = _Progress.begun(job.image) if watch.resume is None else _Progress.restored(watch.resume, job)
         resume = watch.resume
@@ -123,7 +129,7 @@ class InstructionEditor(Editor):
             stopped = self._run(turn, so_far, watch, len(instructions))
             if turn.done:
                 so_far.add(turn, self.finish(job, so_far.number, turn, so_far.picture, stopped))
-        cut = {text: words for text in instructions if (words := model.parts.dropped_words(text))}
+        cut = {text: words for text in instructions if (words := model.dropped_words(text))}
         notes = [f"the instruction {text[:60]!r} is too long: the model does not see {cut[text]!r}" for text in cut]
         log = {
             "model": options.model,
@@ -226,39 +232,47 @@ class Turn:
     """One instruction on one picture, from noise to the edited latent.
 
     The second of two `models` advances a latent of its own from the same noise, and after each step the first one's
-    becomes `(z + beta z_2) / (1 + beta)` (ZONE, eq. 5). Each of `maps` collects the attention of its layers of the
+    becomes `(z + beta z_2) / (1 + beta)` (ZONE, eq. 5). Each of `maps` collects the attention of its sites of the
     first model.
     """
 
     def __init__(
         self,
-        models: Sequence[InstructionModel],
+        models: Sequence[Backbone],
         image: Image,
         instruction: str,
         seed: int,
         options: InstructionOptions,
         beta: float = 0.0,
-        maps: Sequence[tuple[Sequence[AttentionLayer], AttentionMaps]] = (),
+        maps: Sequence[tuple[Sequence[AttentionSite], AttentionMaps]] = (),
     ) -> None:
         self.models, self.options, self.beta, self.maps = tuple(models), options, beta, tuple(maps)
         self.instruction = instruction
-        self.conditions = [model.condition(image) for model in models]
-        first = self.conditions[0]
-        if any(one.shape != first.shape for one in self.conditions):
+        pictures = [model.picture_condition(image) for model in models]
+        first = pictures[0]
+        if any(one.shape != first.shape for one in pictures):
             raise ModelUnavailable(
                 f"the two instruction models do not share a latent space: "
-                f"{' and '.join('x'.join(map(str, one.shape[1:])) for one in self.conditions)}",
+                f"{' and '.join('x'.join(map(str, one.shape[1:])) for one in pictures)}",
                 "name a second_model of the same kind",
             )
-        self.embeddings = [model.embed(instruction) for model in models]
+        self.predictors = [Predictor(model, (first.shape[2], first.shape[3])) for model in models]
+        self.told = [
+            told_instruction(predictor, picture, instruction)
+            for predictor, picture in zip(self.predictors, pictures, strict=True)
+        ]
         noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(seed)).to(first.device)
-        self.samplers = [Sampler(model.parts.schedule, options.steps, noise) for model in models]
+        self.samplers = [Sampler(predictor.schedule, options.steps, noise) for predictor in self.predictors]
         self.relevance = torch.zeros(first.shape[2:])
-        self.evaluations = 0
 
     @property
     def done(self) -> int:
         return self.samplers[0].done
+
+    @property
+    def evaluations(self) -> int:
+        """How many rows the models were asked for."""
+        return sum(predictor.rows for predictor in self.predictors)
 
     @property
     def latent(self) -> Tensor:
@@ -268,19 +282,16 @@ class Turn:
 
     def decode(self) -> Image:
         """The picture `(H, W, 3)` uint8 of `latent`."""
-        return self.models[0].parts.decode(self.latent)
+        return self.models[0].decode(self.latent)
 
     def step(self) -> float:
         """The root mean square of what the instruction adds to the predicted noise, after one step of all models."""
         noises: list[InstructionNoise] = []
-        with ExitStack() as seen, memory_named(lambda: _too_large(self.conditions[0])):
-            for layers, one in self.maps:
-                seen.enter_context(control_attention(self.models[0].network, layers, one))
-            for model, sampler, condition, prompts in zip(
-                self.models, self.samplers, self.conditions, self.embeddings, strict=True
-            ):
-                noises.append(model.predict(sampler.z, sampler.t, condition, prompts))
-                self.evaluations += 3
+        with ExitStack() as seen:
+            for sites, one in self.maps:
+                seen.enter_context(control_attention(sites, one))
+            for predictor, sampler, told in zip(self.predictors, self.samplers, self.told, strict=True):
+                noises.append(predict_instruction(predictor, sampler.z, sampler.t, told))
         added = noises[0].text - noises[0].image
         self.relevance += added[0].abs().mean(0).float().cpu()
         for sampler, noise in zip(self.samplers, noises, strict=True):
@@ -304,9 +315,9 @@ class Turn:
         for number, sampler in enumerate(self.samplers):
             sampler.restore(under(state, f"sampler.{number}."))
         for number, (_, one) in enumerate(self.maps):
-            one.restore(under(state, f"maps.{number}."), self.conditions[0].device)
+            one.restore(under(state, f"maps.{number}."), self.samplers[0].z.device)
         self.relevance = state["relevance"].clone()
-        self.evaluations = int(state["evaluations"])
+        self.predictors[0].rows = int(state["evaluations"])
 
 
 def under(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -314,11 +325,9 @@ def under(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
-def save_tokens(
-    watch: Watch, model: StableDiffusion, prompt: str, maps: Tensor, size: tuple[int, int], what: str
-) -> None:
+def save_tokens(watch: Watch, words: ClipText, prompt: str, maps: Tensor, size: tuple[int, int], what: str) -> None:
     """Saves the attention `(tokens, h, w)` to each token of `prompt`, each scaled to its own top, at `size` (H, W)."""
-    for position, name, one in zip(text_positions(model, prompt), token_names(model, prompt), maps, strict=True):
+    for position, name, one in zip(words.positions(prompt), words.token_names(prompt), maps, strict=True):
         save_picture(watch, f"{what}-{position:02d}-{slug(name, empty='token')}", one / one.max(), size)
 
 
@@ -329,10 +338,3 @@ def save_picture(watch: Watch, name: str, values: Tensor | np.ndarray, size: tup
     one = torch.as_tensor(np.asarray(values.cpu() if isinstance(values, Tensor) else values), dtype=torch.float32)
     large = F.interpolate(one[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
     watch.save_map(name, large.numpy())
-
-
-def _too_large(latent: Tensor) -> OutOfResources:
-    return OutOfResources(
-        f"not enough memory for three rows of a latent of {latent.shape[3]}x{latent.shape[2]}",
-        USE_BF16,
-    )

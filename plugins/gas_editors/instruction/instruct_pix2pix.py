@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gas.diffusion.attention.control import AttentionMaps, attention_layers, layers_near
-from gas.diffusion.instruct import TEXT_ROW, text_positions
+from gas.diffusion.attention.maps import AttentionMaps
+from gas.diffusion.attention.sites import sites_near
+from gas.diffusion.instruct import TEXT_ROW
 from gas.interfaces import EditJob
 from gas_editors.instruction.base import Finished, InstructionEditor, InstructionOptions, Turn, save_tokens
 
@@ -34,17 +35,17 @@ class InstructPix2PixEditor(InstructionEditor):
         model = self.model
         maps = []
         if job.watch.save_map is not None:
-            size = picture.shape[0] // model.parts.factor, picture.shape[1] // model.parts.factor
+            size = picture.shape[0] // model.factor, picture.shape[1] // model.factor
+            words = model.need_words("a map of attention")
             # A quarter of the latent's side, 16 x 16 cells at 512 pixels: where Stable Diffusion's words show best.
-            layers = layers_near(attention_layers(model.network, "cross"), size, (size[0] * size[1]) ** 0.5 / 4)
-            maps = [(layers, AttentionMaps(size, [TEXT_ROW], text_positions(model.parts, instruction)))]
+            sites = sites_near(model.need_sites("cross", "a map of attention"), size, (size[0] * size[1]) ** 0.5 / 4)
+            maps = [(sites, AttentionMaps(size, [TEXT_ROW], words.positions(instruction)))]
         return Turn([model], picture, instruction, job.seed + number, self.options, maps=maps)
 
     def finish(self, job: EditJob, number: int, turn: Turn, before: Image, stopped: bool) -> Finished:
         if not stopped:
             for _, maps in turn.maps:
                 size = before.shape[:2]
-                save_tokens(
-                    job.watch, self.model.parts, turn.instruction, maps.mean()[0], size, f"{number + 1}-attention"
-                )
+                words = self.model.need_words("a map of attention")
+                save_tokens(job.watch, words, turn.instruction, maps.mean()[0], size, f"{number + 1}-attention")
         return Finished(turn.decode(), None)

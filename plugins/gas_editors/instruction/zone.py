@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from gas.diffusion.attention.control import AttentionLayer, AttentionMaps, attention_layers, layers_near
-from gas.diffusion.instruct import IMAGE_ROW, NULL_ROW, TEXT_ROW, InstructionModel, text_positions
+from gas.diffusion.attention.maps import AttentionMaps
+from gas.diffusion.attention.sites import AttentionSite, sites_near
+from gas.diffusion.backbone import Backbone
+from gas.diffusion.instruct import IMAGE_ROW, NULL_ROW, TEXT_ROW
 from gas.errors import ObjectNotFound
 from gas.interfaces import EditJob, GroundJob
 from gas.masks import union
@@ -144,13 +146,13 @@ class ZONEEditor(InstructionEditor):
         models = [model]
         if options.second_model and beta and beta >= options.skip_below:
             models.append(self._load(options.second_model))
-        size = picture.shape[0] // model.parts.factor, picture.shape[1] // model.parts.factor
-        positions = text_positions(model.parts, instruction)
+        size = picture.shape[0] // model.factor, picture.shape[1] // model.factor
+        positions = model.need_words("ZONE").positions(instruction)
         rows = [NULL_ROW, IMAGE_ROW] if options.attention == "null" else [TEXT_ROW]
-        layers = self._layers(model, size)
-        maps = [(layers, AttentionMaps(size, rows, [positions[0], positions[-1]]))]
+        sites = self._sites(model, size)
+        maps = [(sites, AttentionMaps(size, rows, [positions[0], positions[-1]]))]
         if job.watch.save_map is not None:
-            maps.append((layers, AttentionMaps(size, [TEXT_ROW], positions)))
+            maps.append((sites, AttentionMaps(size, [TEXT_ROW], positions)))
         return Turn(models, picture, instruction, job.seed + number, options, beta, maps)
 
     def finish(self, job: EditJob, number: int, turn: Turn, before: Image, stopped: bool) -> Finished:
@@ -199,7 +201,13 @@ class ZONEEditor(InstructionEditor):
         options = self.options
         if options.action == "plan":
             return subtask.action
-        judge = classifier(self.runtime, options.model, self.model.parts, options.classifier, options.classifier_decode)
+        judge = classifier(
+            self.runtime,
+            options.model,
+            self.model.need_words("ZONE's classifier"),
+            options.classifier,
+            options.classifier_decode,
+        )
         return judge.actions([instruction])[0]
 
     def _beta(self, action: str) -> float:
@@ -212,19 +220,19 @@ class ZONEEditor(InstructionEditor):
 
     # --- where --------------------------------------------------------------------------------------------------------
 
-    def _layers(self, model: InstructionModel, size: tuple[int, int]) -> Sequence[AttentionLayer]:
+    def _sites(self, model: Backbone, size: tuple[int, int]) -> Sequence[AttentionSite]:
         options = self.options
-        layers = attention_layers(model.network, "cross")
+        sites = model.need_sites("cross", "ZONE")
         if options.maps == "blocks":
-            down = len(model.parts.unet.down_blocks)
+            down = len(model.network.down_blocks)
             wanted = [f"down_blocks.{i}." for i in range(max(down - 3, 0), down)] + [
                 f"up_blocks.{i}." for i in range(3)
             ]
-            chosen = tuple(layer for layer in layers if layer.name.startswith(tuple(wanted)))
-            return chosen or layers
-        side = math.sqrt(size[0] * size[1]) * model.parts.factor / options.map_scale
+            chosen = tuple(site for site in sites if site.name.startswith(tuple(wanted)))
+            return chosen or sites
+        side = math.sqrt(size[0] * size[1]) * model.factor / options.map_scale
         # A picture of fewer cells than that gives what it has.
-        return layers_near(layers, size, side, min(options.least_cells, *size))
+        return sites_near(sites, size, side, min(options.least_cells, *size))
 
     def difference(self, first: Tensor, last: Tensor, size: tuple[int, int]) -> np.ndarray:
         """`(H, W)` float32 in [0, 255] from the maps of the first and the last token: see `attention_difference`."""
@@ -310,12 +318,14 @@ class ZONEEditor(InstructionEditor):
         if watch.save_map is None:
             return
         what = f"{number + 1}"
-        save_tokens(watch, self.model.parts, turn.instruction, turn.maps[1][1].mean()[0], size, f"{what}-attention")
+        save_tokens(
+            watch, self.model.need_words("ZONE"), turn.instruction, turn.maps[1][1].mean()[0], size, f"{what}-attention"
+        )
         if options.map_model:
             from gas_editors.instruction.zone_maps import text_attention
 
-            model, maps = text_attention(self, options.map_model, before, turn.instruction, job.seed + number)
-            save_tokens(watch, model, turn.instruction, maps, size, f"{what}-text-to-image")
+            words, maps = text_attention(self, options.map_model, before, turn.instruction, job.seed + number)
+            save_tokens(watch, words, turn.instruction, maps, size, f"{what}-text-to-image")
         levels = np.zeros(size, np.float32)
         for shade, segment in enumerate(segments, 1):  # the largest come first, so that small ones lie on top
             levels[segment] = shade / len(segments)

@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from gas.diffusion.sample.phases import NoiseAt, Phases, Predictor, Stopped
+from gas.diffusion.predictor import Predictor
+from gas.diffusion.sample.phases import NoiseAt, Phases, Stopped
 from gas.diffusion.sample.targets import Targets
 from gas.interfaces import Edited, EditJob, Watch
 from gas_editors.job_regions import NoiseWeights, whole_prompts
@@ -69,10 +70,11 @@ class SamplingEditor(TextToImageEditor):
         model = self.model
         z_source = model.encode(job.image)
         refuse_foreign(model, job, self.options.accept_db, z_source)
-        targets = self.targets(job, (z_source.shape[2], z_source.shape[3]))
+        size = (z_source.shape[2], z_source.shape[3])
+        targets = self.targets(job, size)
         if self.needs_source:
             refuse_same_prompts(model, targets.prompts)
-        predictor = Predictor(model)
+        predictor = Predictor(model, size)
         phases = Phases(job.watch, model.decode, z_source, self.planned(job))
         stopped, mask = False, None
         measured: Mapping[str, Any] = {}
@@ -113,12 +115,12 @@ class SamplingEditor(TextToImageEditor):
 
 
 def guided(predictor: Predictor, targets: Targets, guidance_scale: float) -> NoiseAt:
-    """For a latent at a time the noise `(1, C, h, w)` under the target prompts with classifier-free guidance, the null
-    prompt and all target rows in one network call, combined by the targets' shares."""
-    embeddings = predictor.embed(["", *(target for _, target in targets.prompts)])
+    """For a latent at a time the noise `(1, C, h, w)` under the target prompts with guidance, the null prompt (where
+    the model has a row for it) and all target rows in one network call, combined by the targets' shares."""
+    told = predictor.guided([target for _, target in targets.prompts], guidance_scale)
 
-    def noise(z: Tensor, t: int, i: int) -> Tensor:
-        return targets.guided(predictor.predict(z, t, embeddings), t, guidance_scale)
+    def noise(z: Tensor, t: float, i: int) -> Tensor:
+        return targets.guided(predictor.predict(z, t, told), t, guidance_scale)
 
     return noise
 

@@ -14,14 +14,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas.diffusion.sample.inversion import invert
-from gas.diffusion.sample.phases import CLEAN, ddim, sample, times
+from gas.diffusion.sample.phases import ddim, sample
+from gas.diffusion.schedule import times
 from gas.errors import ResultRefused
 from gas.remedies import Remedy, Setting
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions, guided, save_latent_map
 
 if TYPE_CHECKING:
-    from gas.diffusion.sample.phases import Phases, Predictor, State
+    from gas.diffusion.predictor import Predictor
+    from gas.diffusion.sample.phases import Phases, State
     from gas.diffusion.sample.targets import Targets
+    from gas.diffusion.schedule import Schedule
     from gas.interfaces import EditJob
 
 
@@ -68,17 +71,17 @@ class DiffEditEditor(SamplingEditor):
     def needs_source(self) -> bool:  # type: ignore[override]
         return "source" in (self.options.reference, self.options.inversion_prompt)
 
-    def times(self) -> tuple[int, ...]:
+    def times(self, schedule: Schedule) -> tuple[float, ...]:
         """The descending times of both ways."""
-        return times(self.model.schedule, self.options.steps, self.options.encoding_ratio)
+        return times(schedule, self.options.steps, self.options.encoding_ratio)
 
     def planned(self, job: EditJob) -> int:
-        return 2 * len(self.times()) + (self.options.mask_noises if self._finds_mask(job) else 0)
+        return 2 * len(self.times(self.model.schedule)) + (self.options.mask_noises if self._finds_mask(job) else 0)
 
     def run(
         self, job: EditJob, phases: Phases, predictor: Predictor, z_source: Tensor, targets: Targets
     ) -> tuple[Tensor, Mapping[str, Any]]:
-        options, every = self.options, self.times()
+        options, every = self.options, self.times(predictor.schedule)
         self._mask = None
         measured = {}
         if self._finds_mask(job):
@@ -90,7 +93,7 @@ class DiffEditEditor(SamplingEditor):
         prompt = job.plan.source_prompt if options.inversion_prompt == "source" else ""
         inversion = invert(phases, predictor, z_source, prompt, every, refine=options.refine, runtime=self.runtime)
 
-        def after(z: Tensor, s: int, i: int) -> Tensor:
+        def after(z: Tensor, s: float, i: int) -> Tensor:
             own = inversion.reached(s, i)
             return targets.blend(z, own) if self._mask is None else torch.where(self._mask > 0, z, own)
 
@@ -120,17 +123,17 @@ class DiffEditEditor(SamplingEditor):
             pairs, within = targets.prompts[:-1], (targets.masks > 0).to(z_source)
         count = len(pairs)
         sources = [source if options.reference == "source" else "" for source, _ in pairs]
-        embeddings = predictor.embed([*sources, *(target for _, target in pairs)])
-        for (_, target), source, one, other in zip(pairs, sources, *embeddings.split(count), strict=True):
+        told = predictor.condition([*sources, *(target for _, target in pairs)])
+        for (_, target), source, one, other in zip(pairs, sources, *told.embeddings.split(count), strict=True):
             if torch.equal(one, other):
                 raise _agree(source, target)
-        t = max(0, round(len(schedule) * options.mask_strength) - 1)
+        t = schedule.share(options.mask_strength)
         generator = torch.Generator().manual_seed(job.seed)
         noises = torch.randn((options.mask_noises, *z_source.shape), generator=generator).to(z_source)
 
         def step(i: int, state: State) -> State:
-            noisy = ddim(schedule, z_source, noises[i], CLEAN, t)
-            before, now = predictor.predict(noisy, t, embeddings).split(count)
+            noisy = ddim(schedule, z_source, noises[i], schedule.clean, t)
+            before, now = predictor.predict(noisy, t, told).split(count)
             return {"sum": state["sum"] + (now - before).abs().mean(1, keepdim=True)}
 
         start = z_source.new_zeros(count, 1, *z_source.shape[2:])

@@ -12,11 +12,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gas.diffusion.gligen import GLIGEN, MOST_THINGS, RelativeBox, Things
+from gas.diffusion.backbone import Backbone
+from gas.diffusion.gligen import MOST_THINGS, RelativeBox, keeping, with_boxes
+from gas.diffusion.load import load_backbone
 from gas.diffusion.masks import box_cells, box_mask
-from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, sample, times
+from gas.diffusion.predictor import Predictor
+from gas.diffusion.sample.phases import Phases, sample
 from gas.diffusion.sample.targets import Targets
-from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.diffusion.schedule import times
 from gas.errors import InputRefused, UsageError
 from gas.interfaces import EditJob
 from gas.masks import box_mask as pixel_box
@@ -62,7 +65,7 @@ class GLIGENEditor(SamplingEditor):
     needs_source = False
 
     @property
-    def model(self) -> StableDiffusion:
+    def model(self) -> Backbone:
         options = self.options
         if not options.model:
             raise UsageError(
@@ -74,8 +77,8 @@ class GLIGENEditor(SamplingEditor):
                     hub=Option({"model": MODEL, "allow_pickle": True}),
                 ),
             )
-        return StableDiffusion.load(
-            options.model, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle, gated=True
+        return load_backbone(
+            options.model, self.runtime, kind="boxes", variant=options.variant, allow_pickle=options.allow_pickle
         )
 
     def planned(self, job: EditJob) -> int:
@@ -84,34 +87,38 @@ class GLIGENEditor(SamplingEditor):
     def run(
         self, job: EditJob, phases: Phases, predictor: Predictor, z_source: Tensor, targets: Targets
     ) -> tuple[Tensor, Mapping[str, Any]]:
-        model, options = GLIGEN.of(self.model), self.options
+        model, schedule, options = self.model, predictor.schedule, self.options
         keep = self._kept(job, targets, z_source)
-        described, things = self._things(job, model)
-        beside = model.keeping(z_source, keep)
-        told, untold = Predictor(model.told(described, beside)), Predictor(model.told(None, beside))
-        embeddings = predictor.embed(["", *(target for _, target in targets.prompts)])
-        ordered = times(model.schedule, options.steps)
+        things = self._things(job)
+        untold = predictor.guided([target for _, target in targets.prompts], options.guidance_scale)
+        if (beside := keeping(model, z_source, keep)) is not None:
+            untold = untold.with_extra(beside=beside.expand(len(untold), -1, -1, -1))
+        # The null prompt's row is told nothing, where there is one; the whole prompt's, the last, of all things.
+        every = [thing for own in things for thing in own]
+        rows = [*(things if job.grounded else ()), every]
+        told = with_boxes(model, untold, [*([[]] * (len(untold) - len(rows))), *rows])
+        ordered = times(schedule, options.steps)
         last_told = math.ceil(options.scheduled_sampling * len(ordered))  # up, so that of few steps one is told too
         # One noise for all times, for then what is put back outside is one path, as what is made inside is; the authors
         # draw it anew for each step, with a sampler that forgives it.
         noise = torch.randn(z_source.shape, generator=torch.Generator().manual_seed(job.seed)).to(z_source)
 
-        def predict(z: Tensor, t: int, i: int) -> Tensor:
-            rows = (told if i < last_told else untold).predict(z, t, embeddings)
-            predictor.rows += len(rows)
+        def predict(z: Tensor, t: float, i: int) -> Tensor:
+            rows = predictor.predict(z, t, told if i < last_told else untold)
             return targets.guided(rows, t, options.guidance_scale)
 
-        def source_at(s: int) -> Tensor:
-            return z_source if s == CLEAN else model.schedule.add_noise(z_source, noise, torch.tensor([s]))
+        def source_at(s: float) -> Tensor:
+            return z_source if s == schedule.clean else schedule.add_noise(z_source, noise, torch.tensor([s]))
 
-        def blend(z: Tensor, s: int, i: int) -> Tensor:
+        def blend(z: Tensor, s: float, i: int) -> Tensor:
             return keep * source_at(s) + (1 - keep) * z
 
-        z = sample(phases, "inpainting", model.schedule, blend(noise, ordered[0], 0), ordered, predict, blend)
+        z = sample(phases, "inpainting", schedule, blend(noise, ordered[0], 0), ordered, predict, blend)
         save_latent_map(job.watch, "filled", 1 - keep[0, 0], job.image.shape[:2])
-        texts = {thing["phrase"] for thing in things} | {text for _, text in targets.prompts}
+        texts = {phrase for phrase, _ in every} | {text for _, text in targets.prompts}
         cut = {text: words for text in sorted(texts) if (words := model.dropped_words(text))}
-        return z, {"things": things, "steps_told": last_told, "prompts_cut": cut}
+        described = [{"phrase": phrase, "box": list(box)} for phrase, box in every]
+        return z, {"things": described, "steps_told": last_told, "prompts_cut": cut}
 
     def paste_mask(self, job: EditJob) -> np.ndarray | None:
         if job.grounded:
@@ -129,23 +136,21 @@ class GLIGENEditor(SamplingEditor):
         boxes = [box_mask(box_cells(_box(region), job.image.shape[:2], size), size) for region in job.regions]
         return 1 - torch.stack(boxes).amax(0).to(like)
 
-    def _things(self, job: EditJob, model: GLIGEN) -> tuple[list[Things], list[dict[str, Any]]]:
-        """What each row is told: the null prompt's nothing; grounded, each subtask's its own; the whole prompt's all.
-        And all of it in plain values."""
+    def _things(self, job: EditJob) -> list[list[tuple[str, RelativeBox]]]:
+        """Which phrase belongs into which box, for each subtask. InputRefused (exit 3) for more than the model
+        knows."""
         height, width = job.image.shape[:2]
         own: list[list[tuple[str, RelativeBox]]] = []
         for index, subtask in enumerate(job.plan.subtasks):
             boxes = [_box(region) for region in job.regions if region.subtask == index]
             phrase = phrase_of(subtask)
             own.append([(phrase, (b[0] / width, b[1] / height, b[2] / width, b[3] / height)) for b in boxes if phrase])
-        every = [thing for things in own for thing in things]
-        if len(every) > MOST_THINGS:
+        if (count := sum(map(len, own))) > MOST_THINGS:
             raise InputRefused(
-                f"the plan has {len(every)} boxes with phrases; GLIGEN was trained with at most {MOST_THINGS}",
+                f"the plan has {count} boxes with phrases; GLIGEN was trained with at most {MOST_THINGS}",
                 "make the edit in several runs",
             )
-        rows = [[], *(own if job.grounded else ()), every]
-        return [model.describe(row) for row in rows], [{"phrase": phrase, "box": list(box)} for phrase, box in every]
+        return own
 
 
 def phrase_of(subtask: Subtask) -> str:

@@ -13,12 +13,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from gas.diffusion.attention.control import AttentionLayer, attention_layers, collect_attention, layers_near
-from gas.diffusion.instruct import text_positions
+from gas.diffusion.attention.maps import collect_attention
+from gas.diffusion.attention.sites import AttentionSite, sites_near
+from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.edit_friendly import invert_edit_friendly
-from gas.diffusion.sample.phases import Phases, Predictor, State, clean, times
+from gas.diffusion.sample.phases import Phases, State, clean
 from gas.diffusion.sample.targets import Targets
-from gas.diffusion.schedule import SNR_EDGES
+from gas.diffusion.schedule import SNR_EDGES, Schedule, times
 from gas.files import slug
 from gas.interfaces import EditJob
 from gas.types import Subtask
@@ -60,7 +61,7 @@ class LEditsPPOptions(SamplingOptions):
 @dataclass(frozen=True)
 class Concept:
     """A phrase and how it acts: `scale` is negative for one that is to go; `row` is the target's that it is part of;
-    `tokens` how many tokens the model sees of it."""
+    `tokens` how many tokens the model sees of it (0: they are not looked at)."""
 
     phrase: str
     scale: float
@@ -78,14 +79,14 @@ class LEditsPPEditor(SamplingEditor):
 
     options_type = LEditsPPOptions
 
-    def times(self) -> tuple[int, ...]:
+    def times(self, schedule: Schedule) -> tuple[float, ...]:
         """The descending times of both ways."""
         steps = self.options.steps
         every = round(steps * (1 + self.options.skip))
-        return times(self.model.schedule, every, steps / every)
+        return times(schedule, every, steps / every)
 
     def planned(self, job: EditJob) -> int:
-        return 2 * len(self.times())
+        return 2 * len(self.times(self.model.schedule))
 
     def targets(self, job: EditJob, size: tuple[int, int]) -> Targets:
         pairs = tuple(concepts_of(subtask) for subtask in job.plan.subtasks)
@@ -98,28 +99,29 @@ class LEditsPPEditor(SamplingEditor):
     def run(
         self, job: EditJob, phases: Phases, predictor: Predictor, z_source: Tensor, targets: Targets
     ) -> tuple[Tensor, Mapping[str, Any]]:
-        inversion = invert_edit_friendly(phases, predictor, z_source, self.times(), job.seed, runtime=self.runtime)
-        concepts = self._concepts(job, targets)
-        embeddings = predictor.embed(["", *(concept.phrase for concept in concepts)])
-        layers = self._layers((z_source.shape[2], z_source.shape[3]))
+        schedule = predictor.schedule
+        predictor.model.need_null_row("LEDITS++")
+        by_attention = targets.masks is None and self.options.mask in ("both", "attention")
+        sites = self._sites(predictor.size) if by_attention else ()
+        concepts = self._concepts(job, targets, by_attention)
+        every = self.times(schedule)
+        inversion = invert_edit_friendly(phases, predictor, z_source, every, job.seed, runtime=self.runtime)
+        told = predictor.condition(["", *(concept.phrase for concept in concepts)])
 
         def step(i: int, state: State) -> State:
             z, t = state["z"], inversion.solver.times[i]
             with ExitStack() as seen:
                 maps = None
-                if targets.masks is None and self.options.mask in ("both", "attention"):
+                if by_attention:
                     rows = range(1, 1 + len(concepts))
                     tokens = range(1, 1 + max(concept.tokens for concept in concepts))
-                    size = (z.shape[2], z.shape[3])
-                    maps = seen.enter_context(
-                        collect_attention(self.model.unet, layers, size, rows=rows, tokens=tokens)
-                    )
-                null, *noises = predictor.predict(z, t, embeddings).split(1)
+                    maps = seen.enter_context(collect_attention(sites, predictor.size, rows=rows, tokens=tokens))
+                null, *noises = predictor.predict(z, t, told).split(1)
             guidance = torch.cat([concept.scale * (one - null) for concept, one in zip(concepts, noises, strict=True)])
             attention = None if maps is None else maps.mean()
             masks = self._masks(targets, concepts, guidance, attention, t)
             eps = null + (masks * guidance).sum(0, keepdim=True)
-            estimate = clean(self.model.schedule, z, eps, t)
+            estimate = clean(schedule, z, eps, t)
             return {
                 "z": targets.blend(inversion.step(i, z, estimate, state["before"]), inversion.at(i + 1)),
                 "before": estimate,
@@ -137,8 +139,9 @@ class LEditsPPEditor(SamplingEditor):
         self._save(job, concepts, state["masks"] / count)
         return state["z"], {"concepts": [_described(concept) for concept in concepts]}
 
-    def _concepts(self, job: EditJob, targets: Targets) -> list[Concept]:
-        options, model = self.options, self.model
+    def _concepts(self, job: EditJob, targets: Targets, by_attention: bool) -> list[Concept]:
+        options = self.options
+        words = self.model.need_words("LEDITS++ with masks from attention") if by_attention else None
         strengths = [subtask.strength for subtask in job.plan.subtasks]
         if job.grounded:
             strengths.append(1.0)  # of the whole sentences, which come last
@@ -149,17 +152,17 @@ class LEditsPPEditor(SamplingEditor):
                 pair, scales, (options.remove_threshold, options.threshold), strict=True
             ):
                 if phrase.strip():
-                    tokens = max(1, len(text_positions(model, phrase)) - 2)
+                    tokens = 0 if words is None else max(1, len(words.positions(phrase)) - 2)
                     found.append(Concept(phrase, scale * strength, threshold, row, tokens))
         return found
 
-    def _layers(self, size: tuple[int, int]) -> Sequence[AttentionLayer]:
-        """The layers nearest to a quarter of the latent's sides (16 x 16 at 512 pixels, as in the paper)."""
-        every = attention_layers(self.model.unet, "cross")
-        return layers_near(every, size, (size[0] * size[1]) ** 0.5 / 4, min(_LEAST_CELLS, *size))
+    def _sites(self, size: tuple[int, int]) -> Sequence[AttentionSite]:
+        """The sites nearest to a quarter of the latent's sides (16 x 16 at 512 pixels, as in the paper)."""
+        every = self.model.need_sites("cross", "LEDITS++ with masks from attention")
+        return sites_near(every, size, (size[0] * size[1]) ** 0.5 / 4, min(_LEAST_CELLS, *size))
 
     def _masks(
-        self, targets: Targets, concepts: Sequence[Concept], guidance: Tensor, attention: Tensor | None, t: int
+        self, targets: Targets, concepts: Sequence[Concept], guidance: Tensor, attention: Tensor | None, t: float
     ) -> Tensor:
         """`(n, 1, h, w)`: where each concept's guidance `(n, C, h, w)` acts. `attention` is `(n, tokens, rows,
         columns)`, where it is looked at."""

@@ -10,10 +10,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gas.diffusion.attention.control import AttentionLayer, Parts, attention_layers, share_attention
+from gas.diffusion.attention.inject import Parts, share_attention
+from gas.diffusion.attention.sites import AttentionSite
+from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.inversion import invert
-from gas.diffusion.sample.phases import Phases, Predictor, sample, times
+from gas.diffusion.sample.phases import Phases, sample
 from gas.diffusion.sample.targets import Targets
+from gas.diffusion.schedule import times
 from gas.errors import UsageError
 from gas.interfaces import EditJob
 from gas_editors.job_regions import whole_prompts
@@ -60,42 +63,42 @@ class MasaCtrlEditor(SamplingEditor):
     def run(
         self, job: EditJob, phases: Phases, predictor: Predictor, z_source: Tensor, targets: Targets
     ) -> tuple[Tensor, Mapping[str, Any]]:
-        options, network, schedule = self.options, self.model.unet, self.model.schedule
-        layers = self._layers()
+        options, schedule = self.options, predictor.schedule
+        sites = self._sites()
         prompt = whole_prompts(job)[0] if options.source_prompt == "plan" else ""
         parts = self._parts(job, targets, (z_source.shape[2], z_source.shape[3]))
         when = times(schedule, options.steps)
         inversion = invert(phases, predictor, z_source, prompt, when, refine=options.fixed_point, runtime=self.runtime)
         # Rows: the source's, the null prompt's, and one for each target; all but the first look at the first.
-        source, *others = predictor.embed([prompt, "", *(target for _, target in targets.prompts)]).split(1)
-        own = torch.cat(others)
-        taken = dict.fromkeys(range(1, 1 + len(own)), 0)
+        wanted = [target for _, target in targets.prompts]
+        every = predictor.guided(wanted, options.guidance_scale, unguided=[prompt])
+        own, taken = every[1:], dict.fromkeys(range(1, len(every)), 0)
 
-        def noise(z: Tensor, t: int, i: int) -> Tensor:
+        def noise(z: Tensor, t: float, i: int) -> Tensor:
             rows = z.expand(len(own), -1, -1, -1)
             if i >= options.start_step:
-                with share_attention(network, layers, taken, parts):
+                with share_attention(sites, taken, parts):
                     both = torch.cat([inversion.at(i), rows])
-                    eps = predictor.predict(both, t, torch.cat([source, own]))[1:]
+                    eps = predictor.predict(both, t, every)[1:]
             else:
                 eps = predictor.predict(rows, t, own)
             return targets.guided(eps, t, options.guidance_scale)
 
-        def after(z: Tensor, s: int, i: int) -> Tensor:
+        def after(z: Tensor, s: float, i: int) -> Tensor:
             return targets.blend(z, inversion.reached(s, i))
 
         z = sample(phases, "sampling", schedule, inversion.noise(), when, noise, after)
-        return z, {"layers": [layer.name for layer in layers], "shared_steps": max(0, len(when) - options.start_step)}
+        return z, {"layers": [site.name for site in sites], "shared_steps": max(0, len(when) - options.start_step)}
 
-    def _layers(self) -> tuple[AttentionLayer, ...]:
-        layers = attention_layers(self.model.unet, "self")
+    def _sites(self) -> tuple[AttentionSite, ...]:
+        sites = self.model.need_sites("self", "MasaCtrl")
         first = self.options.start_layer
-        if first >= len(layers):
+        if first >= len(sites):
             raise UsageError(
-                f"start_layer {first} is beyond the model's {len(layers)} self-attention layers",
-                f"use at most {len(layers) - 1}",
+                f"start_layer {first} is beyond the model's {len(sites)} self-attention layers",
+                f"use at most {len(sites) - 1}",
             )
-        return layers[first:]
+        return sites[first:]
 
     def _parts(self, job: EditJob, targets: Targets, size: tuple[int, int]) -> dict[int, Parts]:
         """For each row that is restricted, where it may look: a subtask's own region; for the whole and the null prompt
@@ -104,5 +107,6 @@ class MasaCtrlEditor(SamplingEditor):
             return {}
         whole = union_mask(job, size)
         masks = [*(() if targets.masks is None else targets.masks.split(1)), whole]
-        shown = [whole, *((one > 0).float() for one in masks)]
+        null_row = [whole] if self.model.guidance == "null" else []
+        shown = [*null_row, *((one > 0).float() for one in masks)]
         return {row: Parts(one[0, 0], one[0, 0]) for row, one in enumerate(shown, 1)}

@@ -11,13 +11,17 @@ import torch
 from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor
 
-from gas.diffusion.attention.control import AttentionLayer, attention_layers, control_attention
+from gas.diffusion.attention.control import control_attention
+from gas.diffusion.attention.sites import AttentionSite
+from gas.diffusion.backbone import Conditioning
 from gas.diffusion.gradients import gradient
 from gas.diffusion.memory import memory_named
+from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.inversion import invert
 from gas.diffusion.sample.noise_regularisation import NoiseRegularisation
-from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, State, clean, ddim, times
+from gas.diffusion.sample.phases import Phases, State, clean, ddim
 from gas.diffusion.sample.targets import Targets
+from gas.diffusion.schedule import Schedule, times
 from gas.errors import InputRefused, OutOfResources
 from gas.interfaces import EditJob
 from gas.remedies import Option, Remedy, Setting
@@ -98,12 +102,12 @@ class Pix2PixZeroEditor(SamplingEditor):
 
     options_type = Pix2PixZeroOptions
 
-    def times(self) -> tuple[int, ...]:
+    def times(self, schedule: Schedule) -> tuple[float, ...]:
         """The descending times of both ways."""
-        return times(self.model.schedule, self.options.steps)
+        return times(schedule, self.options.steps)
 
     def planned(self, job: EditJob) -> int:
-        return 2 * len(self.times())
+        return 2 * len(self.times(self.model.schedule))
 
     def targets(self, job: EditJob, size: tuple[int, int]) -> Targets:
         source = job.plan.source_prompt
@@ -124,14 +128,15 @@ class Pix2PixZeroEditor(SamplingEditor):
     def run(
         self, job: EditJob, phases: Phases, predictor: Predictor, z_source: Tensor, targets: Targets
     ) -> tuple[Tensor, Mapping[str, Any]]:
-        options, model = self.options, self.model
+        options, model, schedule = self.options, self.model, predictor.schedule
+        model.need_null_row("pix2pix-zero")
         source = job.plan.source_prompt
         inversion = invert(
             phases,
             predictor,
             z_source,
             source,
-            self.times(),
+            self.times(schedule),
             refine=options.refine,
             regularise=self._regularisation(job),
             runtime=self.runtime,
@@ -142,23 +147,25 @@ class Pix2PixZeroEditor(SamplingEditor):
                 for subtask in job.plan.subtasks
             ]
         )
-        kept, negative = predictor.embed([source, source if (no := options.negative_prompt) is None else no]).split(1)
+        kept, negative = predictor.condition([source, source if (no := options.negative_prompt) is None else no])
         whole = directions.sum(0, keepdim=True)
-        edited = kept + (whole if targets.masks is None else torch.cat([directions, whole]))
-        layers = attention_layers(model.unet, "cross")
+        moved = kept.embeddings + (whole if targets.masks is None else torch.cat([directions, whole]))
+        edited = kept.with_embeddings(moved)
+        guided = Conditioning.cat([negative, edited])
+        sites = model.need_sites("cross", "pix2pix-zero") if options.cross_attention else ()
 
         def step(i: int, state: State) -> State:
-            z, t, s = state["z"], inversion.times[i], (*inversion.times, CLEAN)[i + 1]
+            z, t, s = state["z"], inversion.times[i], (*inversion.times, schedule.clean)[i + 1]
             distance = state["distance"]
             if options.cross_attention:
-                reference = _attention(predictor, layers, inversion.at(i), t, kept)
-                pull, far = attention_pull(predictor, layers, reference, z, t, edited)
+                reference = _attention(predictor, sites, inversion.at(i), t, kept)
+                pull, far = attention_pull(predictor, sites, reference, z, t, edited)
                 z = z - options.cross_attention * targets.combine(pull, t)
                 distance = distance + far.mean()
-            eps = targets.guided(predictor.predict(z, t, torch.cat([negative, edited])), t, options.guidance_scale)
+            eps = targets.guided(predictor.predict(z, t, guided), t, options.guidance_scale)
             return {
-                "z": targets.blend(ddim(model.schedule, z, eps, t, s), inversion.at(i + 1)),
-                "estimate": targets.blend(clean(model.schedule, z, eps, t), z_source),
+                "z": targets.blend(ddim(schedule, z, eps, t, s), inversion.at(i + 1)),
+                "estimate": targets.blend(clean(schedule, z, eps, t), z_source),
                 "distance": distance,
             }
 
@@ -189,7 +196,9 @@ def edit_direction(predictor: Predictor, source: str, target: str, sentences: Se
     """What is to be added to an embedding, `(1, tokens, dim)`: the mean embedding of the sentences around `target` less
     that of those around `source` (section 3.1). An empty phrase leaves its place in the sentence empty."""
 
-    before, after = (predictor.embed(filled(sentences, phrase)).mean(0, keepdim=True) for phrase in (source, target))
+    before, after = (
+        predictor.condition(filled(sentences, phrase)).embeddings.mean(0, keepdim=True) for phrase in (source, target)
+    )
     return after - before
 
 
@@ -200,38 +209,38 @@ def filled(sentences: Sequence[str], phrase: str) -> list[str]:
 
 def attention_pull(
     predictor: Predictor,
-    layers: Sequence[AttentionLayer],
+    sites: Sequence[AttentionSite],
     reference: Mapping[str, Tensor],
     z: Tensor,
-    t: int,
-    embeddings: Tensor,
+    t: float,
+    told: Conditioning,
 ) -> tuple[Tensor, Tensor]:
-    """For each row of `embeddings` `(n, tokens, dim)` the gradient `(n, C, h, w)` at `z` `(1, C, h, w)` of how far its
+    """For each row of `told` the gradient `(n, C, h, w)` at `z` `(1, C, h, w)` of how far its
     cross-attention is from the `reference`'s, and how far it is, `(n,)`.
 
-    Far is the squared difference, summed over cells and tokens, averaged over heads, summed over `layers` (eq. 5 and
+    Far is the squared difference, summed over cells and tokens, averaged over heads, summed over `sites` (eq. 5 and
     reference code, which averages over the rows for guidance too and so takes half the step). OutOfResources (exit 7)
     when memory is short.
     """
     with torch.enable_grad(), memory_named(lambda: _too_large(z)):
-        leaf = z.detach().repeat(len(embeddings), 1, 1, 1).requires_grad_()
-        maps = _attention(predictor, layers, leaf, t, embeddings)
+        leaf = z.detach().repeat(len(told), 1, 1, 1).requires_grad_()
+        maps = _attention(predictor, sites, leaf, t, told)
         far = torch.stack([(maps[name] - reference[name]).float().square().sum((2, 3)).mean(1) for name in maps]).sum(0)
         pull = gradient(far.sum(), leaf)
     return pull, far.detach()
 
 
 def _attention(
-    predictor: Predictor, layers: Sequence[AttentionLayer], z: Tensor, t: int, embeddings: Tensor
+    predictor: Predictor, sites: Sequence[AttentionSite], z: Tensor, t: float, told: Conditioning
 ) -> dict[str, Tensor]:
-    """The cross-attention `(rows, heads, cells, tokens)` of each layer by its name."""
+    """The cross-attention `(rows, heads, cells, tokens)` of each site by its name."""
     maps: dict[str, Tensor] = {}
 
-    def keep(layer: AttentionLayer, probabilities: Tensor) -> None:
-        maps[layer.name] = probabilities
+    def keep(site: AttentionSite, probabilities: Tensor) -> None:
+        maps[site.name] = probabilities
 
-    with control_attention(predictor.model.unet, layers, keep):
-        predictor.predict(z, t, embeddings)
+    with control_attention(sites, keep):
+        predictor.predict(z, t, told)
     return maps
 
 

@@ -11,11 +11,15 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from gas.diffusion.attention.control import AttentionLayer, attention_layers, inject_attention, inject_features
+from gas.diffusion.attention.inject import inject_attention, inject_features
+from gas.diffusion.attention.sites import AttentionSite
+from gas.diffusion.backbone import Backbone
+from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.inversion import invert
-from gas.diffusion.sample.phases import Phases, Predictor, sample, times
+from gas.diffusion.sample.phases import Phases, sample
 from gas.diffusion.sample.targets import Targets
-from gas.errors import UsageError
+from gas.diffusion.schedule import Schedule, times
+from gas.errors import ModelUnavailable, UsageError
 from gas.interfaces import EditJob
 from gas_editors.model_options import one_or_several
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions
@@ -75,13 +79,13 @@ class PlugAndPlayEditor(SamplingEditor):
     def needs_source(self) -> bool:  # type: ignore[override]
         return self.options.inversion_prompt == "source"
 
-    def times(self) -> tuple[int, ...]:
+    def times(self, schedule: Schedule) -> tuple[float, ...]:
         """The descending times of both ways."""
-        return times(self.model.schedule, self.options.steps)
+        return times(schedule, self.options.steps)
 
     def injected_steps(self) -> tuple[int, int]:
         """How many steps have features put in, and how many self-attention; the noisiest ones."""
-        count = len(self.times())
+        count = len(self.times(self.model.schedule))
         # Rounded before it is cut, so that 0.29 of 100 steps are 29.
         features, attention = (
             int(round(count * share, 6)) for share in (self.options.features_until, self.options.attention_until)
@@ -89,61 +93,61 @@ class PlugAndPlayEditor(SamplingEditor):
         return features, attention
 
     def planned(self, job: EditJob) -> int:
-        return 2 * len(self.times())
+        return 2 * len(self.times(self.model.schedule))
 
     def run(
         self, job: EditJob, phases: Phases, predictor: Predictor, z_source: Tensor, targets: Targets
     ) -> tuple[Tensor, Mapping[str, Any]]:
         options, model = self.options, self.model
-        every = self.times()
+        every = self.times(predictor.schedule)
         until_features, until_attention = self.injected_steps()
-        modules = feature_modules(model.unet, options.feature_blocks, options.features) if until_features else []
-        layers = decoder_attention(model.unet, options.attention_from) if until_attention else []
+        modules = feature_modules(model, options.feature_blocks, options.features) if until_features else []
+        sites = decoder_attention(model, options.attention_from) if until_attention else []
         source = job.plan.source_prompt if options.inversion_prompt == "source" else ""
         inversion = invert(phases, predictor, z_source, source, every, refine=options.refine, runtime=self.runtime)
         wanted = [target for _, target in targets.prompts]
-        embeddings = predictor.embed([source, options.negative_prompt, *wanted])
-        rows = dict.fromkeys(range(1, len(embeddings)), SOURCE_ROW)
+        told = predictor.guided(wanted, options.guidance_scale, options.negative_prompt, unguided=[source])
+        rows = dict.fromkeys(range(1, len(told)), SOURCE_ROW)
 
-        def noise(z: Tensor, t: int, i: int) -> Tensor:
+        def noise(z: Tensor, t: float, i: int) -> Tensor:
             with ExitStack() as injected:
                 if modules and i < until_features:
-                    injected.enter_context(inject_features(model.unet, modules, rows))
+                    injected.enter_context(inject_features(modules, rows))
                 if i < until_attention:
-                    injected.enter_context(inject_attention(model.unet, layers, rows))
+                    injected.enter_context(inject_attention(sites, rows))
                 batch = torch.cat([inversion.at(i), z.repeat(len(rows), 1, 1, 1)])
-                eps = predictor.predict(batch, t, embeddings)
+                eps = predictor.predict(batch, t, told)
             return targets.guided(eps[1:], t, options.guidance_scale)
 
-        def after(z: Tensor, s: int, i: int) -> Tensor:
+        def after(z: Tensor, s: float, i: int) -> Tensor:
             return targets.blend(z, inversion.reached(s, i))
 
-        z = sample(phases, "edit", model.schedule, inversion.noise(), inversion.times, noise, after)
+        z = sample(phases, "edit", predictor.schedule, inversion.noise(), inversion.times, noise, after)
         return z, {"feature_steps": until_features, "attention_steps": until_attention}
 
 
-def feature_modules(network: nn.Module, blocks: tuple[int, ...], what: str) -> list[str]:
-    """The names of the modules whose output is put in, for the decoder's residual `blocks`. UsageError (exit 2) for a
-    block that this network does not have."""
-    names = _decoder_blocks(network)
+def feature_modules(model: Backbone, blocks: tuple[int, ...], what: str) -> list[nn.Module]:
+    """The modules whose output is put in, for the decoder's residual `blocks`. UsageError (exit 2) for a block that
+    this network does not have; ModelUnavailable (exit 6) for one that is no U-Net."""
+    names = _decoder_blocks(model)
     if wrong := [block for block in blocks if block >= len(names)]:
         raise UsageError(
             f"feature_blocks: this model's decoder has no block {wrong[0]}",
             f"it has {len(names)}: choose among 0 to {len(names) - 1}",
         )
     chosen = ["up_blocks.{}.resnets.{}".format(*names[block]) for block in dict.fromkeys(blocks)]
-    return [f"{name}.conv2" for name in chosen] if what == "residual" else chosen
+    return [model.network.get_submodule(f"{name}.conv2" if what == "residual" else name) for name in chosen]
 
 
-def decoder_attention(network: nn.Module, first: int) -> list[AttentionLayer]:
-    """The self-attention layers of the decoder's blocks from number `first` on; there may be none in some blocks.
-    UsageError (exit 2) when there is none at all."""
-    numbers = {f"up_blocks.{level}.attentions.{one}.": n for n, (level, one) in enumerate(_decoder_blocks(network))}
+def decoder_attention(model: Backbone, first: int) -> list[AttentionSite]:
+    """The self-attention sites of the decoder's blocks from number `first` on; there may be none in some blocks.
+    UsageError (exit 2) when there is none at all; ModelUnavailable (exit 6) for a network that is no U-Net."""
+    numbers = {f"up_blocks.{level}.attentions.{one}.": n for n, (level, one) in enumerate(_decoder_blocks(model))}
     found = [
-        layer
-        for layer in attention_layers(network, "self")
+        site
+        for site in model.attention_sites("self")
         for prefix, number in numbers.items()
-        if layer.name.startswith(prefix) and number >= first
+        if site.name.startswith(prefix) and number >= first
     ]
     if not found:
         raise UsageError(
@@ -153,10 +157,16 @@ def decoder_attention(network: nn.Module, first: int) -> list[AttentionLayer]:
     return found
 
 
-def _decoder_blocks(network: nn.Module) -> list[tuple[int, int]]:
-    """(level, number in it) of each residual block of the decoder, in order."""
+def _decoder_blocks(model: Backbone) -> list[tuple[int, int]]:
+    """(level, number in it) of each residual block of the decoder, in order. ModelUnavailable (exit 6) without one."""
+    decoder = getattr(model.network, "up_blocks", None)
+    if decoder is None:
+        raise ModelUnavailable(
+            f"Plug-and-Play takes over the features of a U-Net's decoder, which {model.name} does not have",
+            "take another editor or model",
+        )
     return [
         (level, number)
-        for level, block in enumerate(network.get_submodule("up_blocks").children())
+        for level, block in enumerate(decoder.children())
         for number, _ in enumerate(block.get_submodule("resnets").children())
     ]

@@ -14,20 +14,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas.diffusion.attention.alignment import TokenMap, differing_tokens, refined_words, replaced_words, word_factors
-from gas.diffusion.attention.control import (
-    AttentionMaps,
-    Replace,
-    Reweight,
-    attention_layers,
-    control_attention,
-    inject_attention,
-    layers_near,
-    layers_within,
-)
+from gas.diffusion.attention.control import Replace, Reweight, control_attention
+from gas.diffusion.attention.inject import inject_attention
+from gas.diffusion.attention.maps import AttentionMaps
 from gas.diffusion.attention.phrase_tokens import phrase_tokens
+from gas.diffusion.attention.sites import sites_near, sites_within
+from gas.diffusion.backbone import Conditioning
+from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.inversion import Inversion, invert, null_text
-from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, State, clean, ddim, times
+from gas.diffusion.sample.phases import Phases, State, clean, ddim
 from gas.diffusion.sample.targets import Targets
+from gas.diffusion.schedule import times
 from gas.interfaces import EditJob
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions, save_latent_map
 
@@ -126,13 +123,14 @@ class PromptToPromptEditor(SamplingEditor):
         self, job: EditJob, phases: Phases, predictor: Predictor, z_source: Tensor, targets: Targets
     ) -> tuple[Tensor, Mapping[str, Any]]:
         options = self.options
+        predictor.model.need_null_row("Prompt-to-Prompt")
         words = self._words(targets)
         inversion = invert(
             phases,
             predictor,
             z_source,
             targets.prompts[-1][0],
-            times(self.model.schedule, options.steps),
+            times(predictor.schedule, options.steps),
             refine=options.fixed_point,
             runtime=self.runtime,
         )
@@ -144,24 +142,20 @@ class PromptToPromptEditor(SamplingEditor):
             save_latent_map(job.watch, "local-blend", sampler.changing(state["seen"])[0, 0], size)
         return state["z"], {"inversion": options.inversion, "alignment": list(words.modes)}
 
-    def _nulls(self, phases: Phases, predictor: Predictor, inversion: Inversion) -> Tensor:
-        """What stands for no prompt at each step, `(steps, tokens, dim)`."""
+    def _nulls(self, phases: Phases, predictor: Predictor, inversion: Inversion) -> Conditioning:
+        """What stands for no prompt, a row for each step."""
         options = self.options
-        if options.inversion == "null-text":
-            return null_text(
-                phases,
-                predictor,
-                inversion,
-                options.guidance_scale,
-                inner_steps=options.null_steps,
-                runtime=self.runtime,
-            )
-        prompt = inversion.prompt if options.inversion == "negative-prompt" else ""
-        return predictor.embed([prompt]).expand(len(inversion.times), -1, -1)
+        null = predictor.condition([inversion.prompt if options.inversion == "negative-prompt" else ""])
+        if options.inversion != "null-text":
+            return null.with_embeddings(null.embeddings.expand(len(inversion.times), -1, -1))
+        steps, scale = options.null_steps, options.guidance_scale
+        found = null_text(phases, predictor, inversion, scale, inner_steps=steps, runtime=self.runtime)
+        return null.with_embeddings(found)
 
     def _words(self, targets: Targets) -> Words:
         """InputRefused (exit 3) when prompts cannot be aligned, or a word to reweight is in none of them."""
-        tokenizer, length = self.model.tokenizer, self.model.max_tokens
+        seen = self.model.need_words("Prompt-to-Prompt")
+        tokenizer, length = seen.tokenizer, seen.max_tokens
         maps, modes = [], []
         for source, target in targets.prompts:
             mode = self.options.mode
@@ -189,25 +183,24 @@ class _Sampler:
         editor: PromptToPromptEditor,
         predictor: Predictor,
         inversion: Inversion,
-        nulls: Tensor,
+        nulls: Conditioning,
         targets: Targets,
         words: Words,
     ) -> None:
         self.options = editor.options
         self.predictor, self.inversion, self.nulls = predictor, inversion, nulls
         self.targets, self.words = targets, words
-        self.network = editor.model.unet
         # Rows that share a source prompt share its row.
         self.sources = list(dict.fromkeys(source for source, _ in targets.prompts))
-        self.source_embeddings = predictor.embed(self.sources)
-        self.target_embeddings = predictor.embed([target for _, target in targets.prompts])
+        self.told_sources = predictor.condition(self.sources)
+        self.told_targets = predictor.condition([target for _, target in targets.prompts])
         self.size = inversion.latents.shape[2], inversion.latents.shape[3]
         height, width = self.size
-        self.cross = attention_layers(self.network, "cross")
-        own = attention_layers(self.network, "self")
-        self.own = layers_within(own, self.size, self.options.self_cells * height * width)
+        self.cross = predictor.model.need_sites("cross", "Prompt-to-Prompt")
+        own = predictor.model.need_sites("self", "Prompt-to-Prompt")
+        self.own = sites_within(own, self.size, self.options.self_cells * height * width)
         # 16 x 16 cells at 512 pixels, as in the paper.
-        self.seen = layers_near(self.cross, self.size, (height * width) ** 0.5 / 4, least=min(8, height, width))
+        self.seen = sites_near(self.cross, self.size, (height * width) ** 0.5 / 4, least=min(8, height, width))
 
     def start(self) -> State:
         state = {"z": self.inversion.noise()}
@@ -218,7 +211,7 @@ class _Sampler:
     def step(self, i: int, state: State) -> State:
         inversion, schedule = self.inversion, self.predictor.schedule
         count = len(inversion.times)
-        t, s = inversion.times[i], inversion.times[i + 1] if i + 1 < count else CLEAN
+        t, s = inversion.times[i], inversion.times[i + 1] if i + 1 < count else schedule.clean
         z = state["z"]
         eps, seen = self._noise(i, z)
         here, estimate = ddim(schedule, z, eps, t, s), clean(schedule, z, eps, t)
@@ -246,7 +239,7 @@ class _Sampler:
         by_words = i < int(options.cross_replace * count)
         by_cells = i < int(options.self_replace * count) and bool(self.own)
         needed = by_words or by_cells or options.local_blend
-        sources = self.source_embeddings if needed else self.source_embeddings[:0]
+        sources = self.told_sources[: len(self.told_sources) if needed else 0]
         first = len(sources) + 1  # the row of the first target; before it the null prompt's
         pairs = enumerate(self.targets.prompts, first)
         taken = {row: self.sources.index(source) for row, (source, _) in pairs} if needed else {}
@@ -255,20 +248,20 @@ class _Sampler:
         maps = AttentionMaps(self.size, [taken[last], last]) if options.local_blend else None
         with ExitStack() as controls:
             if by_cells:
-                controls.enter_context(inject_attention(self.network, self.own, taken))
+                controls.enter_context(inject_attention(self.own, taken))
             if by_words:
                 replace = Replace(taken, dict(enumerate(words.maps, first)))
-                controls.enter_context(control_attention(self.network, self.cross, replace))
+                controls.enter_context(control_attention(self.cross, replace))
             if factors:
-                controls.enter_context(control_attention(self.network, self.cross, Reweight(factors)))
+                controls.enter_context(control_attention(self.cross, Reweight(factors)))
             if maps is not None:
-                controls.enter_context(control_attention(self.network, self.seen, maps))
+                controls.enter_context(control_attention(self.seen, maps))
             rows = self.predictor.predict(
                 torch.cat(
                     [self.inversion.at(i).expand(len(sources), -1, -1, -1), z.expand(1 + len(words.maps), -1, -1, -1)]
                 ),
                 self.inversion.times[i],
-                torch.cat([sources, self.nulls[i : i + 1], self.target_embeddings]),
+                Conditioning.cat([sources, self.nulls[i : i + 1], self.told_targets]),
             )
         eps = self.targets.guided(rows[first - 1 :], self.inversion.times[i], options.guidance_scale)
         if maps is None:

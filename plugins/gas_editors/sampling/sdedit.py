@@ -10,12 +10,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gas.diffusion.sample.phases import CLEAN, clean, ddim, times
+from gas.diffusion.sample.phases import clean, ddim
+from gas.diffusion.schedule import times
 from gas_editors.sampling.base import SamplingEditor, SamplingOptions, guided
 
 if TYPE_CHECKING:
-    from gas.diffusion.sample.phases import Phases, Predictor, State
+    from gas.diffusion.predictor import Predictor
+    from gas.diffusion.sample.phases import Phases, State
     from gas.diffusion.sample.targets import Targets
+    from gas.diffusion.schedule import Schedule
     from gas.interfaces import EditJob
 
 
@@ -41,32 +44,33 @@ class SDEditEditor(SamplingEditor):
     options_type = SDEditOptions
     needs_source = False
 
-    def times(self) -> tuple[int, ...]:
+    def times(self, schedule: Schedule) -> tuple[float, ...]:
         """The descending times of one repeat."""
-        return times(self.model.schedule, self.options.steps, self.options.strength)
+        return times(schedule, self.options.steps, self.options.strength)
 
     def planned(self, job: EditJob) -> int:
-        return self.options.repeats * len(self.times())
+        return self.options.repeats * len(self.times(self.model.schedule))
 
     def run(
         self, job: EditJob, phases: Phases, predictor: Predictor, z_source: Tensor, targets: Targets
     ) -> tuple[Tensor, Mapping[str, Any]]:
-        options, schedule, every = self.options, predictor.schedule, self.times()
+        options, schedule = self.options, predictor.schedule
+        every, last = self.times(schedule), schedule.clean
         count = len(every)
         generator = torch.Generator().manual_seed(job.seed)
         # Of each repeat: first the noise that is put on, then the fresh noise of all its steps but the last.
         noises = torch.randn((options.repeats, count, *z_source.shape), generator=generator).to(z_source)
         predict = guided(predictor, targets, options.guidance_scale)
 
-        def noisy(z: Tensor, repeat: int, t: int) -> Tensor:
-            return z if t == CLEAN else ddim(schedule, z, noises[repeat, 0], CLEAN, t)
+        def noisy(z: Tensor, repeat: int, t: float) -> Tensor:
+            return z if t == last else ddim(schedule, z, noises[repeat, 0], last, t)
 
         def step(i: int, state: State) -> State:
             repeat, place = divmod(i, count)
-            t, s = every[place], every[place + 1] if place + 1 < count else CLEAN
+            t, s = every[place], every[place + 1] if place + 1 < count else last
             z = state["z"] if place else noisy(state["z"], repeat, t)
             eps = predict(z, t, i)
-            fresh = None if s == CLEAN else noises[repeat, place + 1]
+            fresh = None if s == last else noises[repeat, place + 1]
             there = ddim(schedule, z, eps, t, s, fresh, options.eta)
             return {
                 "z": targets.blend(there, noisy(z_source, repeat, s)),

@@ -15,18 +15,9 @@ from diffusers.models.attention_processor import AttnProcessor2_0, IPAdapterAttn
 from torch import Tensor, nn
 
 from gas.diffusion.attention.alignment import TokenMap
-from gas.diffusion.attention.control import (
-    AttentionLayer,
-    Parts,
-    Replace,
-    Reweight,
-    attention_layers,
-    control_attention,
-    inject_attention,
-    inject_features,
-    layers_within,
-    share_attention,
-)
+from gas.diffusion.attention.control import Replace, Reweight, control_attention
+from gas.diffusion.attention.inject import Parts, inject_attention, inject_features, share_attention
+from gas.diffusion.attention.sites import AttentionSite, sites_within, unet_sites
 
 TOKENS, SIZE = 7, (8, 12)
 RESNET = "up_blocks.1.resnets.1"
@@ -48,8 +39,8 @@ def run(unet: UNet2DConditionModel, batch: tuple[Tensor, Tensor]) -> Tensor:
     return unet(batch[0], 300, batch[1], return_dict=False)[0]
 
 
-def self_layers(unet: nn.Module) -> tuple[AttentionLayer, ...]:
-    return attention_layers(unet, "self")
+def self_layers(unet: nn.Module) -> tuple[AttentionSite, ...]:
+    return unet_sites(unet, "self")
 
 
 @contextmanager
@@ -63,20 +54,18 @@ def outputs(unet: nn.Module, name: str) -> Iterator[list[Tensor]]:
 @contextmanager
 def probabilities(unet: nn.Module, layers: Any) -> Iterator[list[Tensor]]:
     seen: list[Tensor] = []
-    with control_attention(unet, layers, lambda _, p: seen.append(p)):
+    with control_attention(layers, lambda _, p: seen.append(p)):
         yield seen
 
 
 IDENTITY = TokenMap(torch.eye(TOKENS), torch.zeros(TOKENS))
 BLOCKS: dict[str, Block] = {
-    "features": lambda unet: inject_features(unet, [RESNET], {2: 0}),
-    "attention": lambda unet: inject_attention(unet, self_layers(unet), {2: 0}),
-    "share": lambda unet: share_attention(unet, self_layers(unet), {2: 0}),
-    "share in parts": lambda unet: share_attention(unet, self_layers(unet), {2: 0}, {2: halves()}),
-    "replace": lambda unet: control_attention(unet, attention_layers(unet, "cross"), Replace({2: 0}, {2: IDENTITY})),
-    "reweight": lambda unet: control_attention(
-        unet, attention_layers(unet, "cross"), Reweight({2: torch.arange(1.0, 8.0)})
-    ),
+    "features": lambda unet: inject_features([unet.get_submodule(RESNET)], {2: 0}),
+    "attention": lambda unet: inject_attention(self_layers(unet), {2: 0}),
+    "share": lambda unet: share_attention(self_layers(unet), {2: 0}),
+    "share in parts": lambda unet: share_attention(self_layers(unet), {2: 0}, {2: halves()}),
+    "replace": lambda unet: control_attention(unet_sites(unet, "cross"), Replace({2: 0}, {2: IDENTITY})),
+    "reweight": lambda unet: control_attention(unet_sites(unet, "cross"), Reweight({2: torch.arange(1.0, 8.0)})),
 }
 
 
@@ -146,18 +135,18 @@ def test_attention_that_is_computed_in_another_way_is_refused(tiny_sd: Path, blo
 
 
 def test_nothing_chosen_is_refused(unet: Any) -> None:
-    for empty in (inject_features(unet, [], {1: 0}), inject_attention(unet, [], {1: 0})):
+    for empty in (inject_features([], {1: 0}), inject_attention([], {1: 0})):
         with pytest.raises(ValueError, match="no module was chosen"), empty:
             pass
-    with pytest.raises(ValueError, match="no attention layer"), share_attention(unet, [], {1: 0}):
+    with pytest.raises(ValueError, match="no attention site"), share_attention([], {1: 0}):
         pass
 
 
 def test_layers_within_a_number_of_cells(unet: Any) -> None:
     layers = self_layers(unet)
-    assert {layer.level for layer in layers_within(layers, SIZE, 24)} == {1, 2, 3}
-    assert layers_within(layers, SIZE, 96) == layers
-    assert layers_within(layers, SIZE, 1) == ()
+    assert {layer.level for layer in sites_within(layers, SIZE, 24)} == {1, 2, 3}
+    assert sites_within(layers, SIZE, 96) == layers
+    assert sites_within(layers, SIZE, 1) == ()
 
 
 # --- inject -----------------------------------------------------------------------------------------------------------
@@ -167,7 +156,7 @@ def test_layers_within_a_number_of_cells(unet: Any) -> None:
 def test_features_are_the_source_rows(unet: Any, batch: Any, name: str) -> None:
     with outputs(unet, name) as plain:
         run(unet, batch)
-    with inject_features(unet, [name], {2: 0, 1: 0}), outputs(unet, name) as changed:
+    with inject_features([unet.get_submodule(name)], {2: 0, 1: 0}), outputs(unet, name) as changed:
         run(unet, batch)
     assert torch.equal(changed[0], plain[0][[0, 0, 0]])
 
@@ -175,16 +164,14 @@ def test_features_are_the_source_rows(unet: Any, batch: Any, name: str) -> None:
 def test_each_target_has_its_own_source(unet: Any, batch: Any) -> None:
     with outputs(unet, RESNET) as plain:
         run(unet, batch)
-    with inject_features(unet, [RESNET], {2: 1, 1: 0}), outputs(unet, RESNET) as changed:
+    with inject_features([unet.get_submodule(RESNET)], {2: 1, 1: 0}), outputs(unet, RESNET) as changed:
         run(unet, batch)
     assert torch.equal(changed[0], plain[0][[0, 0, 1]]), "what row 1 itself had, not what it was given"
 
 
-def test_features_that_are_not_there_are_refused(unet: Any, batch: Any) -> None:
-    with pytest.raises(ValueError, match=r"no module 'up_blocks\.9'"), inject_features(unet, ["up_blocks.9"], {1: 0}):
-        pass
+def test_features_that_are_no_single_tensor_are_refused(unet: Any, batch: Any) -> None:
     message = "a CrossAttnDownBlock2D puts out no single tensor"
-    with pytest.raises(ValueError, match=message), inject_features(unet, ["down_blocks.0"], {1: 0}):
+    with pytest.raises(ValueError, match=message), inject_features([unet.down_blocks[0]], {1: 0}):
         run(unet, batch)
 
 
@@ -194,7 +181,7 @@ def test_injected_attention_is_the_source_rows_with_its_own_values(unet: Any, ba
     with outputs(unet, f"{layers[0].name}.to_v") as values, probabilities(unet, layers) as plain:
         run(unet, batch)
     with (
-        inject_attention(unet, layers, {2: 0}),
+        inject_attention(layers, {2: 0}),
         probabilities(unet, layers) as changed,
         outputs(unet, f"{layers[0].name}.to_v") as same,
     ):
@@ -202,9 +189,9 @@ def test_injected_attention_is_the_source_rows_with_its_own_values(unet: Any, ba
     torch.testing.assert_close(changed[0], plain[0][[0, 1, 0]])
     assert torch.equal(values[0], same[0])
     # The same by way of a control, without the fused kernel.
-    with control_attention(unet, layers, lambda _, p: p[[0, 1, 0]]):
+    with control_attention(layers, lambda _, p: p[[0, 1, 0]]):
         by_control = run(unet, batch)
-    with inject_attention(unet, layers, {2: 0}):
+    with inject_attention(layers, {2: 0}):
         torch.testing.assert_close(run(unet, batch), by_control, atol=1e-5, rtol=0)
     assert module.heads > 1
 
@@ -219,7 +206,7 @@ def test_shared_keys_and_values_are_the_source_rows(unet: Any, batch: Any) -> No
     parts = [outputs(unet, f"{name}.to_{part}") for part in "qkv"]
     with parts[0] as q, parts[1] as k, parts[2] as v:
         run(unet, batch)
-    with share_attention(unet, layers, {2: 0}), outputs(unet, f"{name}.to_out.0") as out:
+    with share_attention(layers, {2: 0}), outputs(unet, f"{name}.to_out.0") as out:
         run(unet, batch)
     q, k, v = (one[0].unflatten(-1, (module.heads, -1)).transpose(1, 2) for one in (q, k, v))
     expected = nn.functional.scaled_dot_product_attention(q, k[[0, 1, 0]], v[[0, 1, 0]])
@@ -228,7 +215,7 @@ def test_shared_keys_and_values_are_the_source_rows(unet: Any, batch: Any) -> No
 
 def test_the_same_picture_and_prompt_share_without_a_trace(unet: Any, batch: Any) -> None:
     same = batch[0][[0, 0]], batch[1][[0, 0]]
-    with share_attention(unet, self_layers(unet), {1: 0}):
+    with share_attention(self_layers(unet), {1: 0}):
         changed = run(unet, same)
     torch.testing.assert_close(changed, run(unet, same), atol=1e-5, rtol=0)
 
@@ -237,7 +224,7 @@ def test_the_same_picture_and_prompt_share_without_a_trace(unet: Any, batch: Any
 def test_the_thing_looks_at_the_thing_and_the_rest_at_the_rest(unet: Any, batch: Any, level: int) -> None:
     layers = [layer for layer in self_layers(unet) if layer.level == level][:1]
     h, w = layers[0].grid(SIZE)
-    with share_attention(unet, layers, {2: 0}, {2: halves()}), probabilities(unet, layers) as seen:
+    with share_attention(layers, {2: 0}, {2: halves()}), probabilities(unet, layers) as seen:
         run(unet, batch)
     looks = seen[0].unflatten(2, (h, w)).unflatten(4, (h, w))  # rows, heads, query y x, key y x
     upper, lower = looks[2, :, : h // 2], looks[2, :, h // 2 :]
@@ -249,9 +236,9 @@ def test_the_thing_looks_at_the_thing_and_the_rest_at_the_rest(unet: Any, batch:
 
 def test_parts_work_alike_with_the_fused_kernel(unet: Any, batch: Any) -> None:
     layers = self_layers(unet)
-    with share_attention(unet, layers, {2: 0}, {2: halves()}):
+    with share_attention(layers, {2: 0}, {2: halves()}):
         fused = run(unet, batch)
-        with control_attention(unet, layers, lambda *_: None):
+        with control_attention(layers, lambda *_: None):
             plain = run(unet, batch)
     torch.testing.assert_close(plain, fused, atol=1e-5, rtol=0)
 
@@ -259,20 +246,20 @@ def test_parts_work_alike_with_the_fused_kernel(unet: Any, batch: Any) -> None:
 def test_a_thing_that_is_not_in_the_source_is_looked_for_everywhere(unet: Any, batch: Any) -> None:
     parts = Parts(torch.zeros(SIZE), halves().target)
     layers = self_layers(unet)[-1:]
-    with share_attention(unet, layers, {2: 0}, {2: parts}), probabilities(unet, layers) as seen:
+    with share_attention(layers, {2: 0}, {2: parts}), probabilities(unet, layers) as seen:
         run(unet, batch)
     assert float(seen[0].min()) > 0
 
 
 def test_what_cannot_be_shared_is_refused(unet: Any, batch: Any) -> None:
-    cross = attention_layers(unet, "cross")
-    with pytest.raises(ValueError, match="looks at the prompt"), share_attention(unet, cross, {1: 0}):
+    cross = unet_sites(unet, "cross")
+    with pytest.raises(ValueError, match="looks at the prompt"), share_attention(cross, {1: 0}):
         pass
     layers = self_layers(unet)
-    with pytest.raises(ValueError, match="row 2 has parts"), share_attention(unet, layers, {1: 0}, {2: halves()}):
+    with pytest.raises(ValueError, match="row 2 has parts"), share_attention(layers, {1: 0}, {2: halves()}):
         pass
     large = Parts(torch.ones(32, 32), torch.ones(32, 32))
-    with pytest.raises(ValueError, match="of another latent"), share_attention(unet, layers, {1: 0}, {1: large}):
+    with pytest.raises(ValueError, match="of another latent"), share_attention(layers, {1: 0}, {1: large}):
         run(unet, batch)
 
 
@@ -283,7 +270,7 @@ def random_attention(rows: int = 3) -> Tensor:
     return torch.rand(rows, 2, 96, TOKENS, generator=torch.Generator().manual_seed(1)).softmax(-1)
 
 
-LAYER = AttentionLayer("one", "cross", 0)
+LAYER = AttentionSite("one", "cross", 0)
 
 
 def test_words_look_where_the_source_row_looks() -> None:

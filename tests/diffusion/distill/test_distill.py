@@ -14,18 +14,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from gas.diffusion.backbone import Conditioning
 from gas.diffusion.distill.contrastive import patch_nce
 from gas.diffusion.distill.convergence import Convergence
 from gas.diffusion.distill.draws import Draws
-from gas.diffusion.distill.features import capture_self_attention, feature_grid
+from gas.diffusion.distill.features import capture_features, feature_grid
 from gas.diffusion.distill.loop import distill
 from gas.diffusion.distill.terms import STEP_SIZE, Contrast, Distilled, Method, Penalty, Problem, Term
+from gas.diffusion.schedule import stable_diffusion_schedule
 from gas.diffusion.stable_diffusion import StableDiffusion
-from gas.errors import InputRefused, OutOfResources, ResultRefused
+from gas.errors import InputRefused, ModelUnavailable, OutOfResources, ResultRefused
 from gas.interfaces import Step, Watch
 from gas.testing.gaussian import GaussianDenoiser
 
 SHAPE = (1, 4, 6, 8)
+SIZE = (6, 8)
 
 
 def randn(seed: int, shape: tuple[int, ...] = SHAPE) -> Tensor:
@@ -40,7 +43,12 @@ LEFT[..., :3] = 1
 
 def problem(*terms: Term, z: Tensor = Z, method: Method = Method(), seed: int = 0, **draws: Any) -> Problem:
     generator = torch.Generator().manual_seed(seed)
-    return Problem(z, terms, Draws(generator, tuple(z.shape), method.draws_needed(len(terms)), **draws), generator)
+    return Problem(
+        z,
+        terms,
+        Draws(generator, tuple(z.shape), method.draws_needed(len(terms)), stable_diffusion_schedule(), **draws),
+        generator,
+    )
 
 
 def run(*terms: Term, method: Method = Method(), watch: Watch | None = None, seed: int = 0, **draws: Any) -> Distilled:
@@ -62,7 +70,7 @@ def test_fixed_point_of_delta_denoising(w: float, sequential: bool) -> None:
 
 
 def test_fixed_point_with_a_bank_and_the_other_schedules() -> None:
-    for draws in ({"bank": 16}, {"schedule": "logit-normal"}, {"schedule": "descending"}, {"t_range": (300, 400)}):
+    for draws in ({"bank": 16}, {"order": "logit-normal"}, {"order": "descending"}, {"t_range": (300, 400)}):
         result = run(Term("b", "a"), method=Method(steps=1000, guidance_scale=2), **draws)
         torch.testing.assert_close(result.z, Z + 2 * (MEANS["b"] - MEANS["a"]), rtol=0, atol=1e-3)
 
@@ -151,7 +159,7 @@ def gamma_by_hand(strength: float, count: int, mask: Tensor) -> float:
     t, eps = 500, randn(9)
     denoiser = GaussianDenoiser(MEANS)
     z_t = denoiser.schedule.add_noise(Z, eps, torch.tensor([t]))
-    cond, uncond = (denoiser.predict(z_t, torch.tensor([t]), MEANS[p]) for p in ("b", ""))
+    cond, uncond = (denoiser.predict(z_t, torch.tensor([t]), denoiser.condition([p], SIZE)) for p in ("b", ""))
     return min(1.0, float(strength * ((cond - uncond).abs() * mask).sum() / count))
 
 
@@ -275,7 +283,7 @@ def z(model: StableDiffusion) -> Tensor:
 
 def rows_of(model: StableDiffusion, run: Callable[[], Any]) -> list[int]:
     rows: list[int] = []
-    handle = model.unet.register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+    handle = model.network.register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
     run()
     handle.remove()
     return rows
@@ -300,13 +308,13 @@ def test_contrastive_step_is_the_written_out_one(model: StableDiffusion, z: Tens
     found = moved(Contrast(weight, (BOX,), patches=10**6)) - moved(None)
 
     time = torch.tensor([t])
-    embeddings = model.embed(["a dog", "a tiger"])
+    told = model.condition(["a dog", "a tiger"], (8, 12))
     leaf = start.clone().requires_grad_()
-    with capture_self_attention(model.unet) as seen:
+    with capture_features([site for site in model.attention_sites() if site.contrast]) as seen:
         with torch.no_grad():
-            model.predict(model.schedule.add_noise(z, eps, time), time, embeddings[:1])
+            model.predict(model.schedule.add_noise(z, eps, time), time, told[:1])
         source = dict(seen)
-        model.predict(model.schedule.add_noise(leaf, eps, time), time, embeddings[1:])
+        model.predict(model.schedule.add_noise(leaf, eps, time), time, told[1:])
         loss = torch.zeros(())
         for name, target in seen.items():
             rows, columns = grid = feature_grid(target.shape[1], 8, 12)
@@ -363,8 +371,9 @@ def test_contrastive_loss_changes_nothing_outside_its_mask(model: StableDiffusio
 
 
 def test_contrastive_loss_needs_features_and_a_source() -> None:
-    with pytest.raises(ValueError, match="self-attention"):
+    with pytest.raises(ModelUnavailable, match="self-attention, which a Gaussian world has none of") as caught:
         run(Term("b", "a", contrast=Contrast(1.0)))
+    assert caught.value.exit_code == 6 and "w_cut" in caught.value.remedy
     with pytest.raises(ValueError, match="source"):
         run(Term("b", None, contrast=Contrast(1.0)))
 
@@ -502,7 +511,7 @@ def test_maps_are_the_mean_difference_to_the_null_prompt() -> None:
     for t, eps in given:
         time = torch.tensor([t])
         z_t = denoiser.schedule.add_noise(Z, eps, time)
-        cond, uncond = (denoiser.predict(z_t, time, MEANS[p]) for p in ("b", ""))
+        cond, uncond = (denoiser.predict(z_t, time, denoiser.condition([p], SIZE)) for p in ("b", ""))
         expected += (cond - uncond).abs()[0].mean(0) / 2
     torch.testing.assert_close(result.maps[0], expected)
     assert len(result.maps) == 2
@@ -516,11 +525,11 @@ def test_maps_are_the_mean_difference_to_the_null_prompt() -> None:
 class Broken(GaussianDenoiser):
     """Gives NaN for one prompt from the third call on."""
 
-    def predict(self, z_t: Tensor, t: Tensor, embedding: Tensor) -> Tensor:
-        eps = super().predict(z_t, t, embedding)
+    def predict(self, z_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        eps = super().predict(z_t, t, conditioning)
         if len(self.calls) < 3:
             return eps
-        bad = (embedding == MEANS["b"]).flatten(1).all(1)
+        bad = (conditioning.embeddings == MEANS["b"]).flatten(1).all(1)
         return torch.where(bad.view(-1, 1, 1, 1), torch.nan, eps)
 
 
@@ -546,7 +555,7 @@ def test_a_latent_that_runs_away_is_stopped() -> None:
 
 def test_short_memory_is_named_with_what_to_do() -> None:
     class Hungry(GaussianDenoiser):
-        def predict(self, z_t: Tensor, t: Tensor, embedding: Tensor) -> Tensor:
+        def predict(self, z_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(OutOfResources, match="4 rows") as caught:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from gas.diffusion.distill.features import capture_self_attention, feature_grid, in_up_blocks
+from gas.diffusion.attention.sites import AttentionSite, unet_sites
+from gas.diffusion.distill.features import capture_features, feature_grid
 
 pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
 
@@ -25,6 +26,10 @@ def run(unet: UNet2DConditionModel, z: Tensor) -> Tensor:
     return unet(z, 300, torch.ones(len(z), 7, 32), return_dict=False)[0]
 
 
+def compared(unet: nn.Module) -> list[AttentionSite]:
+    return [site for site in unet_sites(unet) if site.contrast]
+
+
 def hooks(network: nn.Module) -> int:
     return sum(len(module._forward_hooks) for module in network.modules())
 
@@ -36,10 +41,8 @@ def test_nine_modules_of_the_up_blocks_after_the_output_projection(unet: UNet2DC
     def note(name: str) -> object:
         return lambda module, args, kwargs: inputs.update({name: args[0] if args else kwargs["hidden_states"]})
 
-    handles = [
-        m.register_forward_pre_hook(note(n), with_kwargs=True) for n, m in unet.named_modules() if in_up_blocks(n)
-    ]
-    with capture_self_attention(unet) as seen:
+    handles = [one.module.register_forward_pre_hook(note(one.name), with_kwargs=True) for one in compared(unet)]
+    with capture_features(compared(unet)) as seen:
         run(unet, z)
     for handle in handles:
         handle.remove()
@@ -56,7 +59,7 @@ def test_nine_modules_of_the_up_blocks_after_the_output_projection(unet: UNet2DC
 
 
 def test_hooks_are_gone_afterwards_even_after_an_exception(unet: UNet2DConditionModel) -> None:
-    with pytest.raises(RuntimeError, match="stop"), capture_self_attention(unet):
+    with pytest.raises(RuntimeError, match="stop"), capture_features(compared(unet)):
         assert hooks(unet) == 9
         raise RuntimeError("stop")
     assert hooks(unet) == 0
@@ -64,9 +67,9 @@ def test_hooks_are_gone_afterwards_even_after_an_exception(unet: UNet2DCondition
 
 def test_rows_are_picked_in_their_order(unet: UNet2DConditionModel) -> None:
     z = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    with capture_self_attention(unet) as everything:
+    with capture_features(compared(unet)) as everything:
         run(unet, z)
-    with capture_self_attention(unet, rows=[2, 0]) as some:
+    with capture_features(compared(unet), rows=[2, 0]) as some:
         run(unet, z)
     for name in everything:
         assert torch.equal(some[name], everything[name][[2, 0]])
@@ -74,7 +77,7 @@ def test_rows_are_picked_in_their_order(unet: UNet2DConditionModel) -> None:
 
 def test_gradients_flow_to_the_latent_and_not_to_the_weights(unet: UNet2DConditionModel) -> None:
     z = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    with capture_self_attention(unet) as seen:
+    with capture_features(compared(unet)) as seen:
         run(unet, z)
     sum(one.square().sum() for one in seen.values()).backward()
     assert z.grad is not None
@@ -82,14 +85,17 @@ def test_gradients_flow_to_the_latent_and_not_to_the_weights(unet: UNet2DConditi
     assert all(parameter.grad is None for parameter in unet.parameters())
 
 
-def test_another_choice_of_modules(unet: UNet2DConditionModel) -> None:
-    with capture_self_attention(unet, lambda name: name.endswith("attn1") and "mid" in name) as seen:
-        run(unet, torch.zeros(1, 4, 8, 8))
-    assert list(seen) == ["mid_block.attentions.0.transformer_blocks.0.attn1"]
+def test_a_site_says_which_of_what_it_puts_out_are_cells() -> None:
+    joint = nn.Linear(3, 3)
+    site = AttentionSite("joint", "joint", 0, joint, 1.0, cells=lambda output: output[:, 2:])
+    x = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0))
+    with capture_features([site]) as seen:
+        expected = joint(x)[:, 2:]  # two tokens of a prompt, then the picture
+    assert torch.equal(seen["joint"], expected)
 
 
-def test_a_network_without_such_modules_is_refused() -> None:
-    with pytest.raises(ValueError, match="no module"), capture_self_attention(nn.Linear(2, 2)):
+def test_no_sites_are_refused() -> None:
+    with pytest.raises(ValueError, match="no attention site"), capture_features([]):
         pass
 
 
@@ -103,7 +109,7 @@ def test_a_feature_map_knows_its_shape(height: int, width: int, halvings: int) -
 
 
 def test_an_odd_latent_gives_the_grids_that_the_network_has(unet: UNet2DConditionModel) -> None:
-    with capture_self_attention(unet) as seen:
+    with capture_features(compared(unet)) as seen:
         run(unet, torch.zeros(1, 4, 7, 10))
     grids = [feature_grid(one.shape[1], 7, 10) for one in seen.values()]
     assert grids == [(2, 3)] * 3 + [(4, 5)] * 3 + [(7, 10)] * 3

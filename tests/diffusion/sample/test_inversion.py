@@ -10,8 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from gas.diffusion.backbone import Conditioning
+from gas.diffusion.load import load_backbone
+from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.inversion import Inversion, fingerprint, invert, null_text, remembered
-from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, Stopped, ddim, sample, times
+from gas.diffusion.sample.phases import Phases, Stopped, ddim, sample
+from gas.diffusion.schedule import times
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import ResultRefused
 from gas.interfaces import Step, Watch
@@ -42,8 +46,8 @@ def networks(tiny_sd: Path) -> StableDiffusion:
 
 
 @pytest.fixture(scope="module")
-def trained() -> StableDiffusion:
-    return StableDiffusion.load("package:gas_diorama/weights/sd", Runtime(device="cpu", dtype="fp32"))
+def trained() -> Any:
+    return load_backbone("package:gas_diorama/weights/sd", Runtime(device="cpu", dtype="fp32"))
 
 
 def phases(z: Tensor, total: int = 40, watch: Watch = Watch()) -> Phases:
@@ -52,12 +56,11 @@ def phases(z: Tensor, total: int = 40, watch: Watch = Watch()) -> Phases:
 
 def back(predictor: Predictor, inversion: Inversion, guidance: float = 1.0, nulls: Tensor | None = None) -> Tensor:
     """The latent that sampling from the inversion's noise under its own prompt gives."""
-    null, prompt = predictor.embed(["", inversion.prompt]).split(1)
+    null, prompt = predictor.condition(["", inversion.prompt])
 
-    def noise(z: Tensor, t: int, i: int) -> Tensor:
-        uncond, cond = predictor.predict(z, t, torch.cat([null if nulls is None else nulls[i : i + 1], prompt])).split(
-            1
-        )
+    def noise(z: Tensor, t: float, i: int) -> Tensor:
+        own = null if nulls is None else null.with_embeddings(nulls[i : i + 1])
+        uncond, cond = predictor.predict(z, t, Conditioning.cat([own, prompt])).split(1)
         return uncond + guidance * (cond - uncond)
 
     made = phases(inversion.noise())
@@ -73,7 +76,7 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 
 def test_the_path_is_one_of_single_steps_from_the_picture(model: Any, source: Tensor) -> None:
-    predictor = Predictor(model)
+    predictor = Predictor(model, (5, 6))
     at = times(model.schedule, 4)
     found = invert(phases(source), predictor, source, PROMPT, at)
     assert found.times == at and found.prompt == PROMPT
@@ -81,14 +84,14 @@ def test_the_path_is_one_of_single_steps_from_the_picture(model: Any, source: Te
     assert torch.equal(found.at(4), source)
     assert torch.equal(found.noise(), found.latents[:1])
     assert predictor.rows == 4
-    embedding = predictor.embed([PROMPT])
-    for i, (t, s) in enumerate(zip(at, (*at[1:], CLEAN), strict=True)):
+    embedding = predictor.condition([PROMPT])
+    for i, (t, s) in enumerate(zip(at, (*at[1:], model.schedule.clean), strict=True)):
         eps = predictor.predict(found.at(i + 1), t, embedding)
         torch.testing.assert_close(found.at(i), ddim(model.schedule, found.at(i + 1), eps, s, t))
 
 
 def test_the_way_back_reproduces_the_source(model: Any, source: Tensor) -> None:
-    predictor = Predictor(model)
+    predictor = Predictor(model, (5, 6))
 
     def left(steps: int, refine: int) -> float:
         path = invert(phases(source), predictor, source, PROMPT, times(model.schedule, steps), refine=refine)
@@ -105,7 +108,7 @@ def test_the_way_back_reproduces_the_source(model: Any, source: Tensor) -> None:
 def test_trained_networks_give_a_picture_back(trained: StableDiffusion, refine: int, least: float) -> None:
     """20 steps there and back under the picture's own caption; what the autoencoder loses does not count."""
     case = cases(4, "validation")[0]
-    z, predictor = trained.encode(render(case.scene)), Predictor(trained)
+    z, predictor = trained.encode(render(case.scene)), Predictor(trained, (16, 16))
     with torch.no_grad():
         path = invert(phases(z), predictor, z, case.plan.source_prompt, times(trained.schedule, 20), refine=refine)
         again = trained.decode(back(predictor, path)).astype(float)
@@ -119,7 +122,7 @@ def test_an_exact_world_is_inverted_to_its_exact_noise(model: Any, source: Tenso
     exact = alpha * 1.5 + (source - 1.5) / 0.5 * (alpha**2 * 0.25 + sigma**2).sqrt()
     errors = [
         float(
-            (invert(phases(source), Predictor(model), source, PROMPT, times(model.schedule, n)).noise() - exact)
+            (invert(phases(source), Predictor(model, (5, 6)), source, PROMPT, times(model.schedule, n)).noise() - exact)
             .abs()
             .max()
         )
@@ -130,23 +133,23 @@ def test_an_exact_world_is_inverted_to_its_exact_noise(model: Any, source: Tenso
 
 def test_each_prompt_has_its_own_path(model: Any, source: Tensor) -> None:
     at = times(model.schedule, 3)
-    one, other = (invert(phases(source), Predictor(model), source, prompt, at) for prompt in (PROMPT, ""))
+    one, other = (invert(phases(source), Predictor(model, (5, 6)), source, prompt, at) for prompt in (PROMPT, ""))
     assert not torch.allclose(one.noise(), other.noise())
 
 
 def test_two_inversions_in_one_edit_need_two_names(model: Any, source: Tensor) -> None:
     at, made = times(model.schedule, 2), phases(source)
-    invert(made, Predictor(model), source, PROMPT, at)
+    invert(made, Predictor(model, (5, 6)), source, PROMPT, at)
     with pytest.raises(ValueError, match="two phases"):
-        invert(made, Predictor(model), source, "", at)
-    invert(made, Predictor(model), source, "", at, name="inversion without words")
+        invert(made, Predictor(model, (5, 6)), source, "", at)
+    invert(made, Predictor(model, (5, 6)), source, "", at, name="inversion without words")
 
 
 # --- null-text inversion ----------------------------------------------------------------------------------------------
 
 
 def test_null_text_brings_guided_sampling_back_to_the_source(model: Any, source: Tensor) -> None:
-    predictor = Predictor(model)
+    predictor = Predictor(model, (5, 6))
     path = invert(phases(source), predictor, source, PROMPT, times(model.schedule, 10))
     nulls = null_text(phases(source), predictor, path, GUIDANCE, inner_steps=100, rate=0.1)
     without, with_ = psnr(source, back(predictor, path, GUIDANCE)), psnr(source, back(predictor, path, GUIDANCE, nulls))
@@ -154,22 +157,22 @@ def test_null_text_brings_guided_sampling_back_to_the_source(model: Any, source:
 
 
 def test_null_text_follows_the_gradient_through_real_networks(networks: StableDiffusion) -> None:
-    predictor = Predictor(networks)
+    predictor = Predictor(networks, (8, 12))
     z = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         path = invert(phases(z), predictor, z, PROMPT, (400, 200))
         nulls = null_text(phases(z), predictor, path, GUIDANCE, inner_steps=10, enough=0.0)
         near, far = ((back(predictor, path, GUIDANCE, one) - z).square().mean() for one in (nulls, None))
-    assert nulls.shape == (2, *predictor.embed([""]).shape[1:]) and not nulls.requires_grad
+    assert nulls.shape == (2, *predictor.condition([""]).embeddings.shape[1:]) and not nulls.requires_grad
     assert near < 0.9 * far
-    assert not any(one.requires_grad for one in networks.unet.parameters())
+    assert not any(one.requires_grad for one in networks.network.parameters())
 
 
 def test_null_text_ends_early_where_it_is_near_enough(model: Any, source: Tensor) -> None:
-    path = invert(phases(source), Predictor(model), source, PROMPT, times(model.schedule, 2))
+    path = invert(phases(source), Predictor(model, (5, 6)), source, PROMPT, times(model.schedule, 2))
     rows = []
     for enough, inner in ((1e9, 4), (0.0, 4), (0.0, 2)):
-        predictor = Predictor(model)
+        predictor = Predictor(model, (5, 6))
         null_text(phases(source), predictor, path, GUIDANCE, enough=enough, inner_steps=inner)
         rows.append(predictor.rows)
     # A step: the prompt's row, one for each inner step (at least one, to find that it is near), and the step back.
@@ -178,10 +181,10 @@ def test_null_text_ends_early_where_it_is_near_enough(model: Any, source: Tensor
 
 @pytest.mark.parametrize("values", [{"inner_steps": 2}, {"rate": 0.05}, {"enough": 1e9}])
 def test_every_setting_of_null_text_counts(model: Any, source: Tensor, values: dict[str, Any]) -> None:
-    path = invert(phases(source), Predictor(model), source, PROMPT, times(model.schedule, 2))
+    path = invert(phases(source), Predictor(model, (5, 6)), source, PROMPT, times(model.schedule, 2))
     settings = {"inner_steps": 3, "enough": 0.0}
     one, other = (
-        null_text(phases(source), Predictor(model), path, GUIDANCE, **more)
+        null_text(phases(source), Predictor(model, (5, 6)), path, GUIDANCE, **more)
         for more in (settings, {**settings, **values})
     )
     assert not torch.equal(one, other)
@@ -192,7 +195,7 @@ def test_every_setting_of_null_text_counts(model: Any, source: Tensor, values: d
 
 def whole(model: StableDiffusion, z: Tensor, watch: Watch = Watch(), runtime: Runtime | None = None) -> Any:
     """Both inversions in one run, with the run's phases and predictor."""
-    made, predictor = phases(z, 12, watch), Predictor(model)
+    made, predictor = phases(z, 12, watch), Predictor(model, (5, 6))
     at = times(model.schedule, 6)
     path = invert(made, predictor, z, PROMPT, at, runtime=runtime)
     nulls = null_text(made, predictor, path, GUIDANCE, inner_steps=2, enough=0.0, runtime=runtime)
@@ -237,7 +240,7 @@ def test_another_question_is_not_answered_from_memory(model: Any, source: Tensor
     asked: dict[str, Any] = {"prompt": PROMPT, "times": (999, 400), "refine": 0}
     found = []
     for one in (asked, {**asked, **change}):
-        predictor = Predictor(model)
+        predictor = Predictor(model, (5, 6))
         path = invert(
             phases(source), predictor, source, one["prompt"], one["times"], refine=one["refine"], runtime=runtime
         )
@@ -267,11 +270,11 @@ def test_a_fingerprint_is_of_the_size_and_the_numbers() -> None:
 
 @pytest.mark.parametrize("name", ["inversion", "null-text"])
 def test_numbers_that_are_not_finite_are_refused_with_the_phase(model: Any, source: Tensor, name: str) -> None:
-    path = invert(phases(source), Predictor(model), source, PROMPT, times(model.schedule, 2))
+    path = invert(phases(source), Predictor(model, (5, 6)), source, PROMPT, times(model.schedule, 2))
     model.means[PROMPT].fill_(float("nan"))
     with pytest.raises(ResultRefused, match=f"the {name} is not a finite number") as caught:
         if name == "inversion":
-            invert(phases(source), Predictor(model), source, PROMPT, path.times)
+            invert(phases(source), Predictor(model, (5, 6)), source, PROMPT, path.times)
         else:
-            null_text(phases(source), Predictor(model), path, GUIDANCE, inner_steps=1)
+            null_text(phases(source), Predictor(model, (5, 6)), path, GUIDANCE, inner_steps=1)
     assert caught.value.exit_code == 11

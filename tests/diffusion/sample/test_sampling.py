@@ -11,12 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from gas.diffusion.sample.phases import CLEAN, Phases, Predictor, State, Stopped, clean, ddim, sample, times
+from gas.diffusion.predictor import Predictor
+from gas.diffusion.sample.phases import Phases, State, Stopped, clean, ddim, sample
+from gas.diffusion.schedule import times
 from gas.errors import InputRefused, OutOfResources, ResultRefused
 from gas.interfaces import Step, Watch
 from gas.testing.gaussian import GaussianDenoiser, stable_diffusion_schedule
 
 SCHEDULE = stable_diffusion_schedule()
+CLEAN = SCHEDULE.clean
 Z = torch.randn(1, 4, 6, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 EPS = torch.randn(1, 4, 6, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
@@ -89,8 +92,8 @@ def test_fresh_noise_takes_the_place_of_a_share_of_the_old(t: int, s: int) -> No
 
 def test_a_predictor_counts_rows_and_repeats_one_latent_for_all_of_them() -> None:
     model = GaussianDenoiser({"a": torch.zeros_like(Z), "b": torch.ones_like(Z)})
-    predictor = Predictor(model)  # type: ignore[arg-type]
-    embeddings = predictor.embed(["a", "b"])
+    predictor = Predictor(model, (6, 5))
+    embeddings = predictor.condition(["a", "b"])
     both = predictor.predict(Z, 400, embeddings)
     assert predictor.rows == 2 and model.calls == [2]
     torch.testing.assert_close(both[1:], predictor.predict(Z, 400, embeddings[1:]))
@@ -105,9 +108,9 @@ def test_too_little_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(model, "predict", full)
-    predictor = Predictor(model)  # type: ignore[arg-type]
+    predictor = Predictor(model, (6, 5))
     with pytest.raises(OutOfResources, match="3 rows of a latent of 5x6") as caught:
-        predictor.predict(Z, 1, predictor.embed(["a"] * 3))
+        predictor.predict(Z, 1, predictor.condition(["a"] * 3))
     assert caught.value.exit_code == 7 and "bf16" in caught.value.remedy
     assert predictor.rows == 0, "what was not answered is not counted"
 
@@ -233,11 +236,11 @@ def test_what_is_not_finite_is_refused_with_the_phase_and_the_step(value: float)
 
 def gaussian(spread: float, **means: float) -> Predictor:
     model = GaussianDenoiser({name: torch.full_like(Z, value) for name, value in means.items()}, spread)
-    return Predictor(model)  # type: ignore[arg-type]
+    return Predictor(model, (6, 5))
 
 
 def run(predictor: Predictor, prompt: str, z: Tensor, at: Sequence[int], watch: Watch = Watch(), **more: Any) -> Tensor:
-    embedding = predictor.embed([prompt])
+    embedding = predictor.condition([prompt])
     made = phases(watch, len(at))
     return sample(made, "sampling", SCHEDULE, z, at, lambda z, t, i: predictor.predict(z, t, embedding), **more)
 
@@ -280,7 +283,7 @@ def test_previews_of_the_loop_are_clean_estimates() -> None:
         Watch(on_step=lambda step: step.preview and step.preview()), lambda z: shown.append(z) or decode(z), Z, 5
     )
     predictor = gaussian(0.0, a=2.5)
-    embedding = predictor.embed(["a"])
+    embedding = predictor.condition(["a"])
     sample(made, "sampling", SCHEDULE, EPS, times(SCHEDULE, 5), lambda z, t, i: predictor.predict(z, t, embedding))
     for one in shown:
         torch.testing.assert_close(one, torch.full_like(Z, 2.5))

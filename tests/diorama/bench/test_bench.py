@@ -282,8 +282,8 @@ def test_network_rows_are_counted_by_a_hook(model: Path) -> None:
     known = StableDiffusion.from_folder(model)
     with bench.counting_rows() as counted:
         for rows in (3, 5):
-            known.predict(torch.zeros(rows, 4, 16, 16), torch.full((rows,), 10), known.embed([""] * rows))
-    known.predict(torch.zeros(1, 4, 16, 16), torch.tensor([10]), known.embed([""]))
+            known.predict(torch.zeros(rows, 4, 16, 16), torch.full((rows,), 10), known.condition([""] * rows, (16, 16)))
+    known.predict(torch.zeros(1, 4, 16, 16), torch.tensor([10]), known.condition([""], (16, 16)))
     assert counted.rows == 8
 
 

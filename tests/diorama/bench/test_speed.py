@@ -14,6 +14,7 @@ from rich.console import Console
 from tiny_detectors import build_tiny_sam
 from transformers import SamConfig, SamModel
 
+from gas.diffusion.load import load_backbone
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import ResultRefused, UsageError
 from gas.runtime import Runtime
@@ -76,7 +77,7 @@ def test_time_outside_is_a_share_of_the_step(report: Report) -> None:
 
 @pytest.mark.seeded
 def test_a_slow_network_leaves_less_time_outside(folder: str, runtime: Runtime, report: Report) -> None:
-    network = StableDiffusion.load(folder, runtime).unet
+    network = load_backbone(folder, runtime).network
     slow = network.conv_out.register_forward_hook(lambda *_: time.sleep(0.5))
     try:
         slowed = speed.run(["diorama"], subtasks=(3,), contrast=(), steps=1, repeats=1, model=folder, runtime=runtime)
@@ -88,7 +89,7 @@ def test_a_slow_network_leaves_less_time_outside(folder: str, runtime: Runtime, 
 
 
 def test_nothing_stays_hooked(report: Report, folder: str, runtime: Runtime) -> None:
-    network = StableDiffusion.load(folder, runtime).unet
+    network = load_backbone(folder, runtime).network
     assert not network._forward_hooks and not network._forward_pre_hooks
 
 
@@ -119,8 +120,8 @@ def test_large_model_has_stable_diffusions_form(tmp_path: Path) -> None:
     with torch.device("meta"):
         real = UNet2DConditionModel(cross_attention_dim=768)  # diffusers' defaults are Stable Diffusion 1.x
     model = StableDiffusion.from_folder(folder, dtype=torch.bfloat16)
-    assert {n for n, _ in model.unet.named_parameters()} == {n for n, _ in real.named_parameters()}
-    eps = model.predict(torch.randn(1, 4, 64, 64), torch.tensor([500]), model.embed(["a dog"]))
+    assert {n for n, _ in model.network.named_parameters()} == {n for n, _ in real.named_parameters()}
+    eps = model.epsilon(torch.randn(1, 4, 64, 64), torch.tensor([500]), model.condition(["a dog"], (64, 64)))
     assert bool(eps.isfinite().all()) and float(eps.std()) > 0
 
 

@@ -164,7 +164,7 @@ def test_numbers_that_are_not_finite_stop_by_name(
     runtime: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit = editor(runtime, folder)
-    weight = edit.model.parts.unet.conv_out.weight
+    weight = edit.model.network.conv_out.weight
     monkeypatch.setattr(weight, "data", torch.full_like(weight, float("nan")))
     with pytest.raises(ResultRefused, match="prediction is not a finite number") as caught:
         edit.edit(job(edit))
@@ -177,7 +177,7 @@ def test_too_little_memory_says_what_to_do(runtime: Runtime, folder: Path, monke
     def full(*_: Any, **__: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(edit.model.parts.unet, "forward", full)
+    monkeypatch.setattr(edit.model.network, "forward", full)
     with pytest.raises(OutOfResources, match="12x8") as caught:
         edit.edit(job(edit))
     assert "bf16" in caught.value.remedy

@@ -15,8 +15,10 @@ from sampling_guards import DIORAMA, PLAN, REGIONS, SamplingGuards, latents, opt
 from gas import Registry
 from gas.backends.options import Layer, settle
 from gas.diffusion.masks import latent_mask
+from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.inversion import invert
-from gas.diffusion.sample.phases import Phases, Predictor, times
+from gas.diffusion.sample.phases import Phases
+from gas.diffusion.schedule import times
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, ResultRefused, UsageError
 from gas.interfaces import EditJob, Watch
@@ -152,15 +154,15 @@ def test_each_step_is_blended_with_the_inverted_latent_of_its_time(
     model, work = edit.model, job(edit)
     z = model.encode(work.image)
     at = times(model.schedule, 3, encoding_ratio)
-    path = invert(Phases(Watch(), model.decode, z, 9), Predictor(model), z, "", at)
+    path = invert(Phases(Watch(), model.decode, z, 9), Predictor(model, (8, 12)), z, "", at)
     _, edited = latents(edit, work)
     outside = torch.from_numpy(edited.mask[::8, ::8] == 0)
     seen: list[torch.Tensor] = []
     predict = Predictor.predict
 
-    def watched(self: Predictor, z: torch.Tensor, t: int, embeddings: torch.Tensor) -> torch.Tensor:
+    def watched(self: Predictor, z: torch.Tensor, t: float, told: Any) -> torch.Tensor:
         seen.append(z[:1])
-        return predict(self, z, t, embeddings)
+        return predict(self, z, t, told)
 
     monkeypatch.setattr(Predictor, "predict", watched)
     edit.edit(work)
@@ -188,7 +190,11 @@ def test_a_model_that_does_not_hear_the_prompts_is_refused(
 ) -> None:
     edit = editor(runtime, tiny_sd)
     predict = StableDiffusion.predict
-    monkeypatch.setattr(StableDiffusion, "predict", lambda self, z, t, e: predict(self, z, t, torch.zeros_like(e)))
+
+    def deaf(self: StableDiffusion, z: torch.Tensor, t: torch.Tensor, told: Any) -> torch.Tensor:
+        return predict(self, z, t, told.with_embeddings(torch.zeros_like(told.embeddings)))
+
+    monkeypatch.setattr(StableDiffusion, "predict", deaf)
     with pytest.raises(ResultRefused, match="no mask can be made"):
         edit.edit(job(edit))
 
@@ -224,7 +230,7 @@ def test_maps_show_the_mask_before_and_after_the_threshold(runtime: Runtime, tin
 def test_the_inversion_is_made_once_for_a_picture(tiny_sd: Path) -> None:
     edit = editor(Runtime(device="cpu", dtype="fp32"), tiny_sd)
     first, second = (edit.edit(job(edit)) for _ in range(2))
-    length = len(edit.times())
+    length = len(edit.times(edit.model.schedule))
     assert first.log["evaluations"] == 2 * 2 + length + 2 * length
     assert second.log["evaluations"] == 2 * 2 + 2 * length
     assert np.array_equal(first.image, second.image)

@@ -15,8 +15,9 @@ from sampling_guards import SamplingGuards, run
 
 from gas import Registry
 from gas.backends.options import Layer, settle
-from gas.diffusion.gligen import GLIGEN, MOST_THINGS, Things
-from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.diffusion.backbone import Backbone
+from gas.diffusion.gligen import MOST_THINGS, keeping, with_boxes
+from gas.diffusion.load import load_backbone
 from gas.errors import InputRefused, ModelUnavailable
 from gas.interfaces import EditJob, Watch
 from gas.runtime import Runtime
@@ -52,8 +53,8 @@ def runtime() -> Runtime:
 
 
 @pytest.fixture
-def model(folder: Path, runtime: Runtime) -> GLIGEN:
-    return GLIGEN.of(StableDiffusion.load(str(folder), runtime, gated=True))
+def model(folder: Path, runtime: Runtime) -> Backbone:
+    return load_backbone(str(folder), runtime, kind="boxes")
 
 
 def editor(runtime: Runtime, folder: Path, **values: Any) -> GLIGENEditor:
@@ -103,38 +104,41 @@ class TestGuards(SamplingGuards):
 # --- what the UNet is told --------------------------------------------------------------------------------------------
 
 
-def test_things_are_filled_up_with_nothing(model: GLIGEN) -> None:
-    things = model.describe([("a cat", (0.1, 0.2, 0.3, 0.4)), ("a dog", (0.5, 0.5, 1.0, 1.0))])
-    assert things.boxes.shape == (1, MOST_THINGS, 4) and things.mask.tolist() == [[1.0, 1.0] + [0.0] * 28]
-    assert things.boxes[0, 0].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
-    ids = model.tokenizer(["a dog"], return_tensors="pt").input_ids
-    assert torch.allclose(things.embeddings[0, 1], model.text_encoder(ids).pooler_output[0], atol=1e-5)
-    assert not things.embeddings[0, 2:].any() and not model.describe([]).mask.any()
+def test_things_are_filled_up_with_nothing(model: Backbone) -> None:
+    rows = model.condition(["", "two animals"], (8, 12))
+    told = with_boxes(model, rows, [[], [("a cat", (0.1, 0.2, 0.3, 0.4)), ("a dog", (0.5, 0.5, 1.0, 1.0))]])
+    boxes, phrases, things = (told.extra[name] for name in ("boxes", "phrases", "things"))
+    assert boxes.shape == (2, MOST_THINGS, 4) and things.tolist() == [[0.0] * 30, [1.0, 1.0] + [0.0] * 28]
+    assert boxes[1, 0].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    words = model.need_words("a test")
+    ids = words.tokenizer(["a dog"], return_tensors="pt").input_ids
+    assert torch.allclose(phrases[1, 1], words.encoder(ids).pooler_output[0], atol=1e-5)
+    assert not phrases[1, 2:].any() and not phrases[0].any()
     with pytest.raises(ValueError, match="31 things"):
-        model.describe([("a", (0.0, 0.0, 1.0, 1.0))] * 31)
+        with_boxes(model, rows[:1], [[("a", (0.0, 0.0, 1.0, 1.0))] * 31])
+    with pytest.raises(ValueError, match="2 rows, but things for 1"):
+        with_boxes(model, rows, [[]])
 
 
-def test_the_prediction_is_the_unets_own(model: GLIGEN) -> None:
+def test_the_prediction_is_the_unets_own(model: Backbone) -> None:
     generator = torch.Generator().manual_seed(0)
     z, t = torch.randn(2, 4, 8, 12, generator=generator), torch.tensor([500, 500])
     keep = torch.ones(1, 1, 8, 12)
     keep[..., :4] = 0
     source = torch.randn(1, 4, 8, 12, generator=generator)
-    rows = [model.describe([]), model.describe([("a cat", (0.0, 0.0, 0.5, 1.0))])]
-    embeddings = model.embed(["", "a cat"])
-    beside = model.keeping(source, keep)
+    beside = keeping(model, source, keep)
     assert beside is not None
+    untold = model.condition(["", "a cat"], (8, 12)).with_extra(beside=beside.expand(2, -1, -1, -1))
+    told = with_boxes(model, untold, [[], [("a cat", (0.0, 0.0, 0.5, 1.0))]])
     with torch.no_grad():
-        found = model.told(rows, beside).predict(z, t, embeddings)
-        both = Things.stacked(rows)
-        gligen = {"boxes": both.boxes, "positive_embeddings": both.embeddings, "masks": both.mask}
+        found = model.predict(z, t, told)
+        extra = told.extra
+        gligen = {"boxes": extra["boxes"], "positive_embeddings": extra["phrases"], "masks": extra["things"]}
         given = torch.cat([z, (source * keep).expand(2, -1, -1, -1), keep.expand(2, -1, -1, -1)], 1)
-        expected = model.unet(given, t, embeddings, cross_attention_kwargs={"gligen": gligen}).sample
+        expected = model.network(given, t, told.embeddings, cross_attention_kwargs={"gligen": gligen}).sample
         assert torch.allclose(found, expected, atol=1e-6)
-        untold = model.told(None, beside).predict(z, t, embeddings)
-    assert (found - untold).abs().amax((1, 2, 3)).min() > 1e-4, "both rows hear the gated layers"
-    with pytest.raises(ValueError, match="2 rows, but things for 1"):
-        model.told(rows[:1], beside).predict(z, t, embeddings)
+        passed_by = model.predict(z, t, untold)
+    assert (found - passed_by).abs().amax((1, 2, 3)).min() > 1e-4, "both rows hear the gated layers"
 
 
 def test_the_half_precision_formats_work(folder: Path) -> None:
@@ -298,7 +302,7 @@ def test_a_model_that_takes_pictures_of_things_is_refused(runtime: Runtime, fold
     from shutil import copytree
 
     other = copytree(folder, tmp_path / "pictures")
-    unet = StableDiffusion.load(str(folder), runtime, gated=True).unet
+    unet = load_backbone(str(folder), runtime, kind="boxes").network
     kind: Any = type(unet)
     kind.from_config({**unet.config, "attention_type": "gated-text-image"}).save_pretrained(other / "unet")
     with pytest.raises(ModelUnavailable, match="takes pictures too"):
@@ -307,7 +311,7 @@ def test_a_model_that_takes_pictures_of_things_is_refused(runtime: Runtime, fold
 
 def test_other_editors_do_not_take_an_inpainting_model(runtime: Runtime, folder: Path) -> None:
     with pytest.raises(ModelUnavailable, match="an inpainting model"):
-        StableDiffusion.load(str(folder), runtime)
+        load_backbone(str(folder), runtime)
 
 
 def test_every_subtask_needs_a_region(runtime: Runtime, folder: Path) -> None:

@@ -15,9 +15,11 @@ from sampling_guards import SamplingGuards, regions, run
 
 from gas import Registry
 from gas.backends.options import Layer, settle
+from gas.diffusion.load import load_backbone
+from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.edit_friendly import SDESolver, invert_edit_friendly
-from gas.diffusion.sample.phases import Phases, Predictor, clean, times
-from gas.diffusion.schedule import Schedule
+from gas.diffusion.sample.phases import Phases, clean
+from gas.diffusion.schedule import VPSchedule, times
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused
 from gas.interfaces import EditJob, Watch
@@ -53,7 +55,7 @@ def runtime() -> Runtime:
 
 @pytest.fixture
 def model(tiny_sd: Path, runtime: Runtime) -> StableDiffusion:
-    return StableDiffusion.load(str(tiny_sd), runtime)
+    return load_backbone(str(tiny_sd), runtime)
 
 
 def editor(runtime: Runtime, folder: Path, **values: Any) -> LEditsPPEditor:
@@ -120,7 +122,7 @@ def test_the_solver_makes_the_steps_of_diffusers_scheduler(model: StableDiffusio
 
 def test_the_solver_begins_where_all_is_noise() -> None:
     kept = torch.tensor([0.99, 0.5, 0.1, 0.0])
-    solver = SDESolver(Schedule(kept), (3, 2, 1))
+    solver = SDESolver(VPSchedule(kept), (3, 2, 1))
     z, estimate = torch.full((1, 1, 2, 2), 7.0), torch.ones(1, 1, 2, 2)
     assert torch.allclose(solver.mean(0, z, estimate, z), kept[2].sqrt() * estimate)
     assert solver.deviation(0) == pytest.approx(0.9**0.5)
@@ -146,7 +148,9 @@ def test_the_inversion_is_of_latents_noised_apart(model: StableDiffusion) -> Non
     z = model.encode(sample_image(WIDTH, HEIGHT))
     ordered = times(model.schedule, 10)
     with torch.no_grad():
-        found = invert_edit_friendly(Phases(Watch(), model.decode, z, 10), Predictor(model), z, ordered, seed=3)
+        found = invert_edit_friendly(
+            Phases(Watch(), model.decode, z, 10), Predictor(model, (8, 12)), z, ordered, seed=3
+        )
     drawn = torch.randn(10, *z.shape[1:], generator=torch.Generator().manual_seed(3))
     noised = model.schedule.add_noise(z, drawn, torch.tensor(ordered))
     assert torch.allclose(found.latents[:-1], noised, atol=1e-4)
@@ -283,8 +287,8 @@ def test_published_values() -> None:
 
 def test_steps_are_those_that_are_made(runtime: Runtime, tiny_sd: Path) -> None:
     edit = editor(runtime, tiny_sd, steps=50)
-    assert len(edit.times()) == 50 and edit.planned(job(edit)) == 100
-    assert edit.times() == times(edit.model.schedule, 60)[10:]
+    assert len(edit.times(edit.model.schedule)) == 50 and edit.planned(job(edit)) == 100
+    assert edit.times(edit.model.schedule) == times(edit.model.schedule, 60)[10:]
 
 
 @pytest.mark.parametrize("size", [(64, 160), (128, 64), (56, 72), (8, 16)])

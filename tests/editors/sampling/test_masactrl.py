@@ -17,7 +17,7 @@ from torch import Tensor
 import gas_editors.sampling.masactrl as module
 from gas import Registry
 from gas.backends.options import Layer, settle
-from gas.diffusion.sample.phases import Predictor
+from gas.diffusion.predictor import Predictor
 from gas.errors import InputRefused, UsageError
 from gas.interfaces import EditJob
 from gas.runtime import Runtime
@@ -107,15 +107,15 @@ def test_from_the_step_and_layer_on_all_rows_look_at_the_source(
     shared: list[Any] = []
     share, rows, predict = module.share_attention, [], Predictor.predict
 
-    def sharing(network: Any, layers: Any, taken: Any, parts: Any) -> Any:
+    def sharing(sites: Any, taken: Any, parts: Any) -> Any:
         shared.append((taken, parts))
-        assert [layer.kind for layer in layers] == ["self"] * 6
-        assert {layer.level for layer in layers} == {0, 1}
-        return share(network, layers, taken, parts)
+        assert [site.kind for site in sites] == ["self"] * 6
+        assert {site.level for site in sites} == {0, 1}
+        return share(sites, taken, parts)
 
-    def counted(own: Predictor, z: Tensor, t: int, embeddings: Tensor) -> Tensor:
+    def counted(own: Predictor, z: Tensor, t: float, told: Any) -> Tensor:
         rows.append(len(z))
-        return predict(own, z, t, embeddings)
+        return predict(own, z, t, told)
 
     monkeypatch.setattr(module, "share_attention", sharing)
     monkeypatch.setattr(Predictor, "predict", counted)

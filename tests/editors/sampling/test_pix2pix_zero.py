@@ -15,9 +15,10 @@ from torch import Tensor
 
 from gas import Registry
 from gas.backends.options import Layer, settle
-from gas.diffusion.attention.control import attention_layers
-from gas.diffusion.sample.phases import Predictor
-from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.diffusion.attention.sites import unet_sites
+from gas.diffusion.backbone import Conditioning
+from gas.diffusion.load import load_backbone
+from gas.diffusion.predictor import Predictor
 from gas.errors import InputRefused, OutOfResources, UsageError
 from gas.interfaces import EditJob, Watch
 from gas.runtime import Runtime
@@ -113,24 +114,24 @@ class TestGuards(SamplingGuards):
 
 
 def test_a_direction_is_the_difference_of_mean_embeddings(runtime: Runtime, tiny_sd: Path) -> None:
-    predictor = Predictor(StableDiffusion.load(str(tiny_sd), runtime))
+    predictor = Predictor(load_backbone(str(tiny_sd), runtime), (8, 12))
     found = edit_direction(predictor, "a cat", "a dog", ("{}", "see {} here"))
-    embedded = predictor.embed(["a cat", "see a cat here", "a dog", "see a dog here"])
+    embedded = predictor.condition(["a cat", "see a cat here", "a dog", "see a dog here"]).embeddings
     torch.testing.assert_close(found, (embedded[2:].mean(0) - embedded[:2].mean(0))[None])
     assert found.shape == (1, 77, 32) and found.abs().max() > 0.1
 
 
 def test_from_a_thing_to_itself_is_no_direction(runtime: Runtime, tiny_sd: Path) -> None:
-    predictor = Predictor(StableDiffusion.load(str(tiny_sd), runtime))
+    predictor = Predictor(load_backbone(str(tiny_sd), runtime), (8, 12))
     assert not edit_direction(predictor, "a cat", "a cat", SENTENCES[:3]).any()
     there, back = (edit_direction(predictor, *pair, ("{}",)) for pair in (("a cat", "a dog"), ("a dog", "a cat")))
     torch.testing.assert_close(there, -back)
 
 
 def test_an_empty_phrase_leaves_no_hole(runtime: Runtime, tiny_sd: Path) -> None:
-    predictor = Predictor(StableDiffusion.load(str(tiny_sd), runtime))
+    predictor = Predictor(load_backbone(str(tiny_sd), runtime), (8, 12))
     found = edit_direction(predictor, "", "a hat", ("see {} here",))
-    embedded = predictor.embed(["see here", "see a hat here"])
+    embedded = predictor.condition(["see here", "see a hat here"]).embeddings
     torch.testing.assert_close(found, embedded[1:] - embedded[:1])
 
 
@@ -157,18 +158,18 @@ def test_a_subtasks_strength_is_its_directions_length(runtime: Runtime, tiny_sd:
 # --- the pull of cross-attention --------------------------------------------------------------------------------------
 
 
-def attention(predictor: Predictor, z: Tensor, t: int, words: Tensor) -> dict[str, Tensor]:
+def attention(predictor: Predictor, z: Tensor, t: float, words: Conditioning) -> dict[str, Tensor]:
     from gas_editors.sampling.pix2pix_zero import _attention
 
     with torch.no_grad():
-        return _attention(predictor, attention_layers(predictor.model.unet, "cross"), z, t, words)
+        return _attention(predictor, unet_sites(predictor.model.network, "cross"), z, t, words)
 
 
 def test_a_step_down_the_gradient_brings_attention_nearer(runtime: Runtime, tiny_sd: Path) -> None:
-    predictor = Predictor(StableDiffusion.load(str(tiny_sd), runtime))
-    layers = attention_layers(predictor.model.unet, "cross")
+    predictor = Predictor(load_backbone(str(tiny_sd), runtime), (8, 12))
+    layers = unet_sites(predictor.model.network, "cross")
     z = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
-    words = predictor.embed([SOURCE, "a blue ball", "snow"])
+    words = predictor.condition([SOURCE, "a blue ball", "snow"])
     reference = attention(predictor, z, 500, words[:1])
     assert len(reference) == len(layers) == 16
     pull, far = attention_pull(predictor, layers, reference, z, 500, words[1:])
@@ -185,9 +186,9 @@ def test_a_step_down_the_gradient_brings_attention_nearer(runtime: Runtime, tiny
 
 
 def test_where_attention_is_the_sources_nothing_pulls(runtime: Runtime, tiny_sd: Path) -> None:
-    predictor = Predictor(StableDiffusion.load(str(tiny_sd), runtime))
-    layers = attention_layers(predictor.model.unet, "cross")
-    z, words = torch.ones(1, 4, 8, 12), predictor.embed([SOURCE])
+    predictor = Predictor(load_backbone(str(tiny_sd), runtime), (8, 12))
+    layers = unet_sites(predictor.model.network, "cross")
+    z, words = torch.ones(1, 4, 8, 12), predictor.condition([SOURCE])
     pull, far = attention_pull(predictor, layers, attention(predictor, z, 500, words), z, 500, words)
     assert not pull.any() and not far.any()
 
@@ -314,7 +315,7 @@ def test_a_source_sentence_that_is_cut_is_shown(runtime: Runtime, tiny_sd: Path)
 
 def test_too_little_memory_for_the_gradient_is_named(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit = editor(Runtime(device="cpu", dtype="fp32"), tiny_sd)
-    before = traces(edit.model.unet)
+    before = traces(edit.model.network)
 
     def full(*_: Any, **__: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
@@ -324,21 +325,21 @@ def test_too_little_memory_for_the_gradient_is_named(tiny_sd: Path, monkeypatch:
     with pytest.raises(OutOfResources, match="gradient of attention over a latent of 12x8") as caught:
         edit.edit(job(edit))
     assert "cross_attention=0" in caught.value.remedy and caught.value.exit_code == 7
-    assert traces(edit.model.unet) == before
+    assert traces(edit.model.network) == before
 
 
 def test_too_little_memory_for_the_network_is_named(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit = editor(Runtime(device="cpu", dtype="fp32"), tiny_sd)
     edit.edit(job(edit))
-    before = traces(edit.model.unet)
+    before = traces(edit.model.network)
 
     def full(*_: Any, **__: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(edit.model.unet.conv_out, "forward", full)
+    monkeypatch.setattr(edit.model.network.conv_out, "forward", full)
     with pytest.raises(OutOfResources, match="1 rows of a latent of 12x8"):
         edit.edit(job(edit))
-    assert traces(edit.model.unet) == before, "it was looking at attention when it failed"
+    assert traces(edit.model.network) == before, "it was looking at attention when it failed"
 
 
 # --- the trained networks ---------------------------------------------------------------------------------------------

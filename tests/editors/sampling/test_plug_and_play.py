@@ -14,8 +14,8 @@ from sampling_guards import DIORAMA, SamplingGuards, igloo_turned_blue, psnr, re
 
 from gas import Registry
 from gas.backends.options import Layer, settle
-from gas.diffusion.attention.control import inject_attention, inject_features
-from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.diffusion.attention.inject import inject_attention, inject_features
+from gas.diffusion.load import load_backbone
 from gas.errors import InputRefused, OutOfResources, UsageError
 from gas.interfaces import EditJob, Watch
 from gas.runtime import Runtime
@@ -129,14 +129,15 @@ def test_inversion_reproduces_the_source(trained: Runtime) -> None:
 
 
 def test_with_everything_put_in_a_row_is_the_source_row(runtime: Runtime, tiny_sd: Path) -> None:
-    unet = StableDiffusion.load(str(tiny_sd), runtime).unet
-    names = feature_modules(unet, FULL["feature_blocks"], "output")
-    layers = decoder_attention(unet, 0)
-    assert len(names) == 12 and len(layers) == 9
+    model = load_backbone(str(tiny_sd), runtime)
+    unet = model.network
+    modules = feature_modules(model, FULL["feature_blocks"], "output")
+    sites = decoder_attention(model, 0)
+    assert len(modules) == 12 and len(sites) == 9
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(2, 4, 8, 12, generator=generator)
     words = torch.randn(1, 77, 32, generator=generator).repeat(2, 1, 1)
-    with torch.no_grad(), inject_features(unet, names, {1: 0}), inject_attention(unet, layers, {1: 0}):
+    with torch.no_grad(), inject_features(modules, {1: 0}), inject_attention(sites, {1: 0}):
         source, target = unet(z, torch.tensor([500, 500]), words).sample
         free = unet(z, torch.tensor([500, 500]), words.flip(2)).sample
     assert torch.equal(source, target), "another latent under the same prompt"
@@ -144,9 +145,10 @@ def test_with_everything_put_in_a_row_is_the_source_row(runtime: Runtime, tiny_s
 
 
 def test_the_published_blocks(runtime: Runtime, tiny_sd: Path) -> None:
-    unet, options = StableDiffusion.load(str(tiny_sd), runtime).unet, PlugAndPlayOptions()
-    assert feature_modules(unet, options.feature_blocks, options.features) == ["up_blocks.1.resnets.1.conv2"]
-    found = [layer.name.removesuffix(".transformer_blocks.0.attn1") for layer in decoder_attention(unet, 4)]
+    model, options = load_backbone(str(tiny_sd), runtime), PlugAndPlayOptions()
+    wanted = model.network.get_submodule("up_blocks.1.resnets.1.conv2")
+    assert feature_modules(model, options.feature_blocks, options.features) == [wanted]
+    found = [site.name.removesuffix(".transformer_blocks.0.attn1") for site in decoder_attention(model, 4)]
     assert found == [f"up_blocks.{a}.attentions.{b}" for a in (1, 2, 3) for b in (0, 1, 2) if (a, b) != (1, 0)]
     assert (options.steps, options.guidance_scale) == (50, 7.5)
     assert (options.features_until, options.attention_until) == (0.8, 0.5)
@@ -256,7 +258,7 @@ def test_too_little_memory_is_named_and_leaves_the_network_as_it_was(
     tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit = editor(Runtime(device="cpu", dtype="fp32"), tiny_sd)
-    unet, calls = edit.model.unet, full_after(5)  # four to invert, then one with all put in
+    unet, calls = edit.model.network, full_after(5)  # four to invert, then one with all put in
     before, inside = traces(unet), []
     handle = unet.conv_out.register_forward_hook(lambda *_: (inside.append(traces(unet)), next(calls))[1])
     with pytest.raises(OutOfResources, match="3 rows of a latent of 12x8") as caught:

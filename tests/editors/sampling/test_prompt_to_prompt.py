@@ -17,7 +17,7 @@ from torch import Tensor
 from gas import Registry
 from gas.backends.options import Layer, settle
 from gas.diffusion.masks import latent_mask
-from gas.diffusion.sample.phases import Predictor
+from gas.diffusion.predictor import Predictor
 from gas.errors import InputRefused, UsageError
 from gas.interfaces import EditJob, Watch
 from gas.runtime import Runtime
@@ -142,9 +142,9 @@ class Calls:
         self.acted: list[tuple[str, Any]] = []
         predict = Predictor.predict
 
-        def counted(own: Predictor, z: Tensor, t: int, embeddings: Tensor) -> Tensor:
-            self.rows.append(len(embeddings))
-            return predict(own, z, t, embeddings)
+        def counted(own: Predictor, z: Tensor, t: float, told: Any) -> Tensor:
+            self.rows.append(len(told))
+            return predict(own, z, t, told)
 
         monkeypatch.setattr(Predictor, "predict", counted)
 
@@ -183,15 +183,15 @@ def test_controls_are_on_for_their_share_of_steps_and_in_their_rows(
     seen: list[tuple[str, Any]] = []
     inject, control = module.inject_attention, module.control_attention
 
-    def injecting(network: Any, layers: Any, rows: Any) -> Any:
+    def injecting(sites: Any, rows: Any) -> Any:
         seen.append(("self", rows))
-        assert {layer.level for layer in layers} == {1, 2, 3}, "of 8 x 12 cells at most a quarter"
-        return inject(network, layers, rows)
+        assert {site.level for site in sites} == {1, 2, 3}, "of 8 x 12 cells at most a quarter"
+        return inject(sites, rows)
 
-    def controlling(network: Any, layers: Any, one: Any) -> Any:
+    def controlling(sites: Any, one: Any) -> Any:
         seen.append((type(one).__name__, getattr(one, "rows", None) or list(one.factors)))
-        assert {layer.kind for layer in layers} == {"cross"}
-        return control(network, layers, one)
+        assert {site.kind for site in sites} == {"cross"}
+        return control(sites, one)
 
     monkeypatch.setattr(module, "inject_attention", injecting)
     monkeypatch.setattr(module, "control_attention", controlling)

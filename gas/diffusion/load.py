@@ -1,0 +1,137 @@
+"""Which family a model belongs to, and the model loaded: the only place that names families."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gas.diffusion.adapters import find_base
+from gas.diffusion.backbone import Backbone, ModelKind
+from gas.errors import ModelUnavailable
+from gas.models.hub import snapshot
+from gas.models.manifest import resolve_model
+
+if TYPE_CHECKING:
+    from gas.runtime import Runtime
+
+INDEX = "model_index.json"
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models that one class reads.
+
+    * pipelines: the pipelines that diffusers names in `model_index.json` for them.
+    * folders: what such a model's folder has where it has no `model_index.json`, or one that names another pipeline.
+    * target: `module:Class` of a `Backbone` with two class methods: `hub_files(variant, allow_pickle)`, the patterns of
+      the files that it needs of a hub repository, and `from_folder(folder, device, dtype, *, name, kind, variant,
+      allow_pickle)`, which raises ModelUnavailable for what it cannot use.
+    """
+
+    name: str
+    pipelines: tuple[str, ...]
+    folders: tuple[str, ...]
+    target: str
+
+    def load_class(self) -> Any:
+        """The class."""
+        module, _, name = self.target.partition(":")
+        return getattr(import_module(module), name)
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        "Stable Diffusion 1.x and 2.x",
+        ("StableDiffusionPipeline", "StableDiffusionInstructPix2PixPipeline", "StableDiffusionGLIGENPipeline"),
+        ("unet",),
+        "gas.diffusion.stable_diffusion:StableDiffusion",
+    ),
+)
+
+
+def load_backbone(
+    model: str,
+    runtime: Runtime,
+    *,
+    kind: ModelKind = "text-to-image",
+    variant: str | None = None,
+    allow_pickle: bool = False,
+) -> Backbone:
+    """The model that `resolve_model` understands, shared in `runtime`; downloaded when it is a hub id.
+
+    Weights are safetensors; `.bin` files are read (tensors only) with `allow_pickle`. `variant` is the middle part of
+    the weights' file names ("fp16"). ModelUnavailable (exit 6): missing, access refused, offline and not in the cache,
+    of no family that is known, or not of that `kind`.
+    """
+    device, dtype = runtime.torch_device(), runtime.torch_dtype()
+
+    def load() -> Backbone:
+        source = resolve_model(model)
+        folder = Path(source.location)
+        if not source.local:
+            # Which family it is stands in a file of its own. What other families need is not in the repository.
+            wanted = [one for family in FAMILIES for one in family.load_class().hub_files(variant, allow_pickle)]
+            folder = snapshot(source, list(dict.fromkeys(wanted)), runtime.offline)
+        return backbone_from_folder(
+            folder, device, dtype, name=model, kind=kind, variant=variant, allow_pickle=allow_pickle
+        )
+
+    return runtime.shared(("backbone", model, kind, variant, allow_pickle, str(device), dtype), load)
+
+
+def backbone_from_folder(
+    folder: Path | str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    *,
+    name: str | None = None,
+    kind: ModelKind = "text-to-image",
+    variant: str | None = None,
+    allow_pickle: bool = False,
+) -> Backbone:
+    """The model in a local folder of diffusers' layout, or of an adapter on one (`gas.diffusion.adapters`), frozen.
+    `name` is what errors call it; the rest as in `load_backbone`."""
+    folder, name = Path(folder), name or str(folder)
+    backbone: Backbone = (
+        family_of(folder, name)
+        .load_class()
+        .from_folder(
+            folder, torch.device(device), dtype, name=name, kind=kind, variant=variant, allow_pickle=allow_pickle
+        )
+    )
+    return backbone
+
+
+def family_of(folder: Path, name: str) -> Family:
+    """The family of the model in `folder`, which errors call `name`. ModelUnavailable (exit 6) when none reads it."""
+    if folder.is_file():
+        raise ModelUnavailable(
+            f"{name} is a single file",
+            "give a folder in diffusers' layout (unet, vae, text_encoder, tokenizer, scheduler)",
+        )
+    base, _ = find_base(folder)
+    pipeline = _pipeline(base)
+    named = [family for family in FAMILIES if pipeline in family.pipelines]
+    laid_out = [family for family in FAMILIES if all((base / one).is_dir() for one in family.folders)]
+    for family in (*named, *laid_out):
+        return family
+    what = f"is a {pipeline}" if pipeline else "is not a model in diffusers' layout"
+    raise ModelUnavailable(f"{name} {what}, which no family here reads", f"name a model of {_listed(FAMILIES)}")
+
+
+def _pipeline(folder: Path) -> str:
+    """The pipeline that the folder's index names; "" without one that can be read."""
+    try:
+        return str(json.loads((folder / INDEX).read_text("utf-8")).get("_class_name", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _listed(families: Sequence[Family]) -> str:
+    return ", ".join(family.name for family in families)
