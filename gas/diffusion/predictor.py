@@ -15,7 +15,7 @@ from gas.remedies import USE_BF16
 
 
 class Predictor:
-    """A model's noise predictions for latents of one `size` (h, w); `rows` counts those that were asked for."""
+    """A model's predictions for latents of one `size` (h, w); `rows` counts those that were asked for."""
 
     def __init__(self, model: Backbone, size: Size) -> None:
         self.model = model
@@ -44,16 +44,20 @@ class Predictor:
         return Conditioning.cat([self.model.guided(rows[:count], 1), self.model.guided(rows[count:], scale)])
 
     def predict(self, z: Tensor, t: float, conditioning: Conditioning) -> Tensor:
-        """The noise `(n, C, h, w)` for latents `z` `(n, C, h, w)`, or one `(1, C, h, w)` for all, at the time t and the
-        rows of `conditioning`, in one network call. OutOfResources (exit 7) when memory is short."""
+        """What samplers step with `(n, C, h, w)`, the noise or the velocity as `Schedule.sampled` says, for latents `z`
+        `(n, C, h, w)`, or one `(1, C, h, w)` for all, at the time t and the rows of `conditioning`, in one network
+        call. OutOfResources (exit 7) when memory is short."""
         count = len(conditioning)
         if len(z) != count:
             z = z.expand(count, -1, -1, -1)
         at = torch.full((count,), t, dtype=z.dtype, device=z.device)
         with memory_named(lambda: _too_large(z)):
-            noise = self.model.epsilon(z, at, conditioning)
+            if self.schedule.sampled == "epsilon":
+                found = self.model.epsilon(z, at, conditioning)
+            else:
+                found = self.model.velocity(z, at, conditioning)
         self.rows += count
-        return noise
+        return found
 
 
 def _too_large(z: Tensor) -> OutOfResources:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from inspect import signature
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -33,6 +33,9 @@ class Schedule(ABC):
 
     clean: float
     """The time of a latent without noise: alpha is 1 and sigma is 0."""
+    sampled: Literal["epsilon", "velocity"]
+    """What a sampler steps with: the noise eps, or the velocity `eps - z`, which still says something of the picture
+    where all is noise."""
 
     @property
     @abstractmethod
@@ -95,9 +98,10 @@ class Schedule(ABC):
         1.x has at t. ValueError for a time that the schedule does not have."""
         return self.at_snr(stable_diffusion_schedule().snr(t))
 
-    def add_noise(self, z: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        """`z_t = alpha z + sigma eps`; z and eps `(n, C, h, w)`, t `(n,)` (DDS, sec. 3)."""
-        alpha, sigma = self.coefficients(t, z.dtype)
+    def add_noise(self, z: Tensor, eps: Tensor, t: Tensor | float) -> Tensor:
+        """`z_t = alpha z + sigma eps`; z and eps `(n, C, h, w)`, t `(n,)` or one time for all (DDS, sec. 3)."""
+        times = t if isinstance(t, Tensor) else torch.tensor([t], dtype=z.dtype)
+        alpha, sigma = self.coefficients(times.to(z.device), z.dtype)
         return alpha * z + sigma * eps
 
 
@@ -112,6 +116,7 @@ class VPSchedule(Schedule):
 
     alphas_cumprod: Tensor
     clean = -1.0
+    sampled = "epsilon"
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> VPSchedule:
@@ -198,6 +203,7 @@ class FlowSchedule(Schedule):
 
     shift: float = 1.0
     clean = 0.0
+    sampled = "velocity"
 
     @property
     def noisiest(self) -> float:

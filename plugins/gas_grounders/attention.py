@@ -209,7 +209,7 @@ class AttentionGrounder(Detector[AttentionOptions]):
         cross = sites_near(model.need_sites("cross", method), size, options.side)
         own = sites_near(model.need_sites("self", method), size, options.refine_side) if options.refine else ()
         times = torch.tensor([t], dtype=z.dtype, device=z.device)
-        z_t = model.schedule.add_noise(z, eps, times)
+        z_t = model.schedule.add_noise(z, eps, t)
         crossed, alike, errors = [], [], []
         for rows in told.split(options.rows_per_call):
             n = len(rows)

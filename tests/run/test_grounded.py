@@ -471,15 +471,15 @@ def test_a_small_world_takes_what_a_turn_has_left(name: str, models: dict[str, P
     """The picture given is judged, and what an edit has made of it is not judged again."""
     model = models["sd" if name == "dds" else "ip2p"]
     editor = registered(name, model, steps=1)
-    parts = editor.model if name == "dds" else editor.model.parts
-    found = parts.round_trip_db(image())
+    backbone = editor.model
+    found = backbone.round_trip_db(image())
     with pytest.raises(InputRefused, match="not from this model's world"):
         edit_grounded(registered(name, model, steps=1, accept_db=found + 0.1), job(editor))
     strict = registered(name, model, steps=1, accept_db=found - 0.001)
     edit_grounded(strict, job(strict))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            type(parts), "round_trip_db", lambda self, picture, z=None: found if (picture == image()).all() else 0
+            type(backbone), "round_trip_db", lambda self, picture, z=None: found if (picture == image()).all() else 0
         )
         edit_grounded(strict, job(strict))
 

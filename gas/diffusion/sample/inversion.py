@@ -18,6 +18,7 @@ from gas.diffusion.guidance import NoisePrediction
 from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.noise_regularisation import NoiseRegularisation
 from gas.diffusion.sample.phases import Phases, State, ddim
+from gas.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
@@ -67,10 +68,15 @@ def invert(
     A step from s up to t takes the noise that is predicted for the latent it starts from as if that were at t already;
     `refine` times it is predicted again at the latent that was reached (fixed point, Pan et al. 2023, arXiv
     2309.04907), which makes the way back exact as far as it converges. What is in `runtime` already is not made again.
-    `regularise` changes each predicted noise before it is used (pix2pix-zero).
-    `name` is the phase's; two inversions in one edit need two.
+    `regularise` changes each predicted noise before it is used (pix2pix-zero); ModelUnavailable (exit 6) where a
+    velocity is predicted. `name` is the phase's; two inversions in one edit need two.
     """
     ordered = tuple(times)
+    if regularise is not None and predictor.schedule.sampled != "epsilon":
+        raise ModelUnavailable(
+            f"the inversion's noise cannot be regularised: {predictor.model.name} does not step with noise",
+            "take another editor or model",
+        )
 
     def make() -> Inversion:
         embedding = predictor.condition([prompt])

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 CHECKPOINT_EVERY = 10
 State = dict[str, Tensor]
 NoiseAt = Callable[[Tensor, float, int], Tensor]
-"""`noise(z, t, i)`: the guided prediction `(1, C, h, w)` for the latent at the time t of step i."""
+"""`noise(z, t, i)`: the guided prediction `(1, C, h, w)`, as `Predictor.predict` gives it, for the latent at the time t
+of step i."""
 
 
 class Stopped(Exception):
@@ -29,26 +30,40 @@ class Stopped(Exception):
 
 
 def ddim(
-    schedule: Schedule, z: Tensor, eps: Tensor, t: float, s: float, fresh: Tensor | None = None, eta: float = 1.0
+    schedule: Schedule,
+    z: Tensor,
+    prediction: Tensor,
+    t: float,
+    s: float,
+    fresh: Tensor | None = None,
+    eta: float = 1.0,
 ) -> Tensor:
-    """The latent at time `s` from `z` at time `t` and its noise `eps`, each `(n, C, h, w)`: `alpha_s z_0 + sigma_s eps`
-    (DDIM, eq. 12 with no random part). It goes either way, also to and from the time `schedule.clean`.
+    """The latent at time `s` from `z` at time `t` and what is predicted there (noise or velocity, as the schedule is
+    sampled), each `(n, C, h, w)`: `alpha_s z_0 + sigma_s eps` (DDIM, eq. 12 with no random part; of a rectified flow a
+    step of Euler). It goes either way, also to and from the time `schedule.clean`.
 
     With `fresh` noise, on the way down, the share of eps that `eta` in [0, 1] says is replaced by it (eq. 16): 1 is the
     ancestral sampler of DDPM, 0 the same as without.
     """
     alpha, sigma = _coefficients(schedule, s, z)
+    z_0 = clean(schedule, z, prediction, t)
+    eps = prediction if schedule.sampled == "epsilon" else z_0 + prediction
     if fresh is None:
-        return alpha * clean(schedule, z, eps, t) + sigma * eps
+        return alpha * z_0 + sigma * eps
     alpha_t, sigma_t = _coefficients(schedule, t, z)
-    added = eta * sigma / sigma_t * (1 - (alpha_t / alpha).square()).sqrt()
-    return alpha * clean(schedule, z, eps, t) + (sigma.square() - added.square()).sqrt() * eps + added * fresh
+    if schedule.sampled == "epsilon":
+        variance = 1 - (alpha_t / alpha).square()
+    else:  # the same where nothing preserves the variance
+        variance = sigma_t.square() - (alpha_t / alpha * sigma).square()
+    added = eta * sigma / sigma_t * variance.sqrt()
+    return alpha * z_0 + (sigma.square() - added.square()).sqrt() * eps + added * fresh
 
 
-def clean(schedule: Schedule, z: Tensor, eps: Tensor, t: float) -> Tensor:
-    """The latent without noise that `z` at time `t` and its noise `eps` speak of: `(z - sigma_t eps) / alpha_t`."""
+def clean(schedule: Schedule, z: Tensor, prediction: Tensor, t: float) -> Tensor:
+    """The latent without noise that `z` at time `t` and the `prediction` there speak of: `(z - sigma_t eps) / alpha_t`,
+    or `(z - sigma_t v) / (alpha_t + sigma_t)` of a velocity."""
     alpha, sigma = _coefficients(schedule, t, z)
-    return (z - sigma * eps) / alpha
+    return (z - sigma * prediction) / (alpha if schedule.sampled == "epsilon" else alpha + sigma)
 
 
 def _coefficients(schedule: Schedule, t: float, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,5 +41,5 @@ def text_attention(editor: ZONEEditor, name: str, image: Image, prompt: str, see
         for share in SHARES:
             t = predictor.schedule.share(share)
             eps = torch.randn(z.shape, generator=generator).to(z)
-            predictor.predict(predictor.schedule.add_noise(z, eps, torch.tensor([t])), t, told)
+            predictor.predict(predictor.schedule.add_noise(z, eps, t), t, told)
     return words, maps.mean()[0]

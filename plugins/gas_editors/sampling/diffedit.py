@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas.diffusion.sample.inversion import invert
-from gas.diffusion.sample.phases import ddim, sample
+from gas.diffusion.sample.phases import sample
 from gas.diffusion.schedule import times
 from gas.errors import ResultRefused
 from gas.remedies import Remedy, Setting
@@ -132,7 +132,7 @@ class DiffEditEditor(SamplingEditor):
         noises = torch.randn((options.mask_noises, *z_source.shape), generator=generator).to(z_source)
 
         def step(i: int, state: State) -> State:
-            noisy = ddim(schedule, z_source, noises[i], schedule.clean, t)
+            noisy = schedule.add_noise(z_source, noises[i], t)
             before, now = predictor.predict(noisy, t, told).split(count)
             return {"sum": state["sum"] + (now - before).abs().mean(1, keepdim=True)}
 

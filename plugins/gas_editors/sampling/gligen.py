@@ -108,7 +108,7 @@ class GLIGENEditor(SamplingEditor):
             return targets.guided(rows, t, options.guidance_scale)
 
         def source_at(s: float) -> Tensor:
-            return z_source if s == schedule.clean else schedule.add_noise(z_source, noise, torch.tensor([s]))
+            return z_source if s == schedule.clean else schedule.add_noise(z_source, noise, s)
 
         def blend(z: Tensor, s: float, i: int) -> Tensor:
             return keep * source_at(s) + (1 - keep) * z

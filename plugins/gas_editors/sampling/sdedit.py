@@ -63,7 +63,7 @@ class SDEditEditor(SamplingEditor):
         predict = guided(predictor, targets, options.guidance_scale)
 
         def noisy(z: Tensor, repeat: int, t: float) -> Tensor:
-            return z if t == last else ddim(schedule, z, noises[repeat, 0], last, t)
+            return z if t == last else schedule.add_noise(z, noises[repeat, 0], t)
 
         def step(i: int, state: State) -> State:
             repeat, place = divmod(i, count)
