@@ -1,4 +1,4 @@
-"""The state of an unfinished run in one file: tensors, plain numbers, and the record of what was being done.
+"""The state of an unfinished run in one file: tensors, arrays, plain values, and the record of what was being done.
 
 The file is safetensors: nothing in it can run. It carries a digest of picture, plan, regions, editor and options, and
 is refused for any other run.
@@ -17,7 +17,7 @@ from gas.errors import InputRefused
 from gas.remedies import Remedy, Setting
 
 SUFFIX = ".gas-state"
-_VERSION = 1
+_VERSION = 2
 
 
 def run_digest(**parts: Any) -> str:
@@ -46,16 +46,30 @@ def of_this_run(*more: type[Exception]) -> Iterator[None]:
         ) from None
 
 
+def prefixed(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """`state` as a part of a larger one: its names begin with `prefix`."""
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+def under(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The part of `state` whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
 def save_state(path: Path, state: Mapping[str, Any], *, digest: str, record: str) -> None:
-    """Writes `state` (tensors and plain values) with the run's digest and its record (JSON text), atomically."""
+    """Writes `state` (tensors, numpy arrays and plain JSON values by name) with the run's digest and its record (JSON
+    text), atomically."""
+    import numpy as np
     import torch
     from safetensors.torch import save
 
     from gas.files import write_bytes
 
+    arrays = [name for name, value in state.items() if isinstance(value, np.ndarray)]
     tensors = {name: value.contiguous() for name, value in state.items() if isinstance(value, torch.Tensor)}
+    tensors |= {name: torch.from_numpy(np.ascontiguousarray(state[name])) for name in arrays}
     plain = {name: value for name, value in state.items() if name not in tensors}
-    header = {"version": _VERSION, "digest": digest, "plain": plain}
+    header = {"version": _VERSION, "digest": digest, "arrays": arrays, "plain": plain}
     write_bytes(path, save(tensors, metadata={"gas": json.dumps(header), "record": record}), overwrite=True)
 
 
@@ -68,7 +82,7 @@ def load_state(path: Path, *, digest: str) -> dict[str, Any]:
     """The state saved in `path`. InputRefused when it belongs to another run (`digest` differs) or version."""
     from safetensors.torch import load_file
 
-    header = json.loads(_metadata(path)["gas"])
+    header = _header(path)
     if header.get("version") != _VERSION:
         raise InputRefused(
             f"{path.name} was written by another version of gas (state version {header.get('version')!r})",
@@ -79,10 +93,30 @@ def load_state(path: Path, *, digest: str) -> dict[str, Any]:
             f"{path.name} belongs to another run: the picture, plan, regions, editor, options or seed differ",
             _ANEW,
         )
-    return {**load_file(path), **header["plain"]}
+    tensors = load_file(path)
+    try:
+        arrays = {name: tensors.pop(name).numpy() for name in header["arrays"]}
+        return {**tensors, **arrays, **header["plain"]}
+    except (KeyError, TypeError):
+        raise _broken(path) from None
 
 
 _ANEW = Remedy("start_anew", "start the edit again without {resume}", resume=Setting("resume"))
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """What is said of the state itself. InputRefused when that cannot be read."""
+    try:
+        header = json.loads(_metadata(path)["gas"])
+    except ValueError:
+        raise _broken(path) from None
+    if not isinstance(header, dict):
+        raise _broken(path)
+    return header
+
+
+def _broken(path: Path) -> InputRefused:
+    return InputRefused(f"the saved state {path.name} is damaged", _ANEW)
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -51,9 +51,9 @@ class Watch:
 
     * `on_step(step)` is called after every step;
     * `should_stop()` is asked before every step: True ends the run, which then returns its latest state;
-    * `checkpoint(state)` is given, at least every 25 steps, all that is needed to go on bit for bit: a flat mapping of
-      names to tensors and plain numbers;
-    * `resume` is such a state to go on from;
+    * `checkpoint(state)` is given, at least every 25 steps, all that is needed to resume bit for bit: a flat mapping of
+      names to tensors, numpy arrays and plain JSON values;
+    * `resume` is such a state to resume from;
     * `save_map(name, array)` takes `(H, W)` float32 pictures of what the editor sees inside.
     """
 

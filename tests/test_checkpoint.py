@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from gas.checkpoint import load_record, load_state, run_digest, save_state
+from gas.checkpoint import load_record, load_state, prefixed, run_digest, save_state, under
 from gas.errors import InputRefused
 
 STATE = {
     "z": torch.arange(6.0).reshape(1, 2, 3),
     "rng": torch.Generator().manual_seed(3).get_state(),
+    "picture": np.arange(12, dtype=np.uint8).reshape(2, 2, 3)[:, ::-1],
     "step": 7,
     "w": 0.1,
+    "logs": [{"turn": 1}],
 }
 
 
@@ -23,7 +27,8 @@ def test_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
     save_state(path, STATE, digest="d", record='{"a": 1}')
     back = load_state(path, digest="d")
     assert torch.equal(back["z"], STATE["z"]) and torch.equal(back["rng"], STATE["rng"])
-    assert back["step"] == 7 and back["w"] == 0.1
+    assert isinstance(back["picture"], np.ndarray) and np.array_equal(back["picture"], STATE["picture"])
+    assert back["step"] == 7 and back["w"] == 0.1 and back["logs"] == [{"turn": 1}]
     assert load_record(path) == '{"a": 1}'
 
 
@@ -41,6 +46,34 @@ def test_state_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.undo()
     with pytest.raises(InputRefused, match="99"):
         load_state(path, digest="d")
+
+
+def test_states_of_the_first_format_are_refused_by_name(tmp_path: Path) -> None:
+    """What gas wrote before its states had one form: `plain` and tensors, no arrays."""
+    from safetensors.torch import save_file
+
+    header = {"version": 1, "digest": "d", "plain": {"step": 25}}
+    save_file({"z": torch.zeros(1, 4, 2, 2)}, tmp_path / "x.gas-state", {"gas": json.dumps(header), "record": "{}"})
+    with pytest.raises(InputRefused, match=r"another version of gas \(state version 1\)") as caught:
+        load_state(tmp_path / "x.gas-state", digest="d")
+    assert caught.value.exit_code == 3 and "resume" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "[]", "{", '{"version": 2, "digest": "d"}', '{"version": 2, "digest": "d", "arrays": ["y"], "plain": {}}'],
+)
+def test_a_state_with_damaged_metadata_is_refused(tmp_path: Path, header: str) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"z": torch.zeros(2)}, tmp_path / "x.gas-state", {"gas": header, "record": "{}"})
+    with pytest.raises(InputRefused, match=r"x\.gas-state is damaged"):
+        load_state(tmp_path / "x.gas-state", digest="d")
+
+
+def test_a_state_can_be_a_part_of_a_larger_one() -> None:
+    whole = {"other": 1, **prefixed("turn.", {"z": 2, "turn.step": 3})}
+    assert under(whole, "turn.") == {"z": 2, "turn.step": 3} and under(whole, "nothing.") == {}
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff" * 64, b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])

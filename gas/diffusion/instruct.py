@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gas.checkpoint import of_this_run
 from gas.diffusion.backbone import Conditioning
 from gas.diffusion.predictor import Predictor
 from gas.diffusion.schedule import Schedule, VPSchedule
-from gas.errors import ModelUnavailable, ResultRefused
-from gas.remedies import USE_FP32
+from gas.diffusion.stepping import same_size
+from gas.errors import ModelUnavailable
 
 NULL_ROW, IMAGE_ROW, TEXT_ROW = 0, 1, 2
 """Rows of a batch for one picture: told nothing, told the picture, told the picture and the instruction."""
@@ -85,30 +84,24 @@ class Sampler:
         return self.times[self.done]
 
     def step(self, eps: Tensor) -> None:
-        """Makes the step that the predicted noise `(1, C, h, w)` asks for. ResultRefused (exit 11) when the prediction,
-        or what it leads to, is not finite."""
-        where = f"step {self.done + 1} of {self.steps}, t = {self.t}"
-        if not bool(torch.isfinite(eps).all()):
-            raise ResultRefused(f"the network's prediction is not a finite number ({where})", USE_FP32)
+        """Makes the step that the predicted noise `(1, C, h, w)` asks for."""
         self.z = self._scheduler.step(eps, self._scheduler.timesteps[self.done], self.z, return_dict=False)[0]
-        if not bool(torch.isfinite(self.z).all()):
-            raise ResultRefused(f"the latent is not a finite number any more ({where})", "use a smaller guidance_scale")
         self.estimate = self._scheduler.model_outputs[-1]
         self.done += 1
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs to go on bit for bit: tensors on the CPU and plain numbers."""
-        state: dict[str, Any] = {"step": self.done, "z": self.z.cpu().clone()}
-        return state if self.estimate is None else {**state, "estimate": self.estimate.cpu().clone()}
+        """All that `restore` needs to resume bit for bit: tensors and plain numbers by name."""
+        state: dict[str, Any] = {"step": self.done, "z": self.z}
+        return state if self.estimate is None else {**state, "estimate": self.estimate}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a `state`. InputRefused when it is not one of a run with this size and number of steps."""
-        with of_this_run():
-            if state["z"].shape != self.z.shape or not 0 <= state["step"] <= self.steps:
-                raise ValueError("its size or number of steps differs")
-            self.done, z = int(state["step"]), state["z"].to(self.z)
-            self.estimate = state["estimate"].to(self.z) if self.done else None
-        self.z = z
+        """Resumes from a `state`. KeyError, TypeError, ValueError or AttributeError for that of a run of another size
+        or number of steps."""
+        z, done = same_size(state["z"], self.z), int(state["step"])
+        if not 0 <= done <= self.steps:
+            raise ValueError("its number of steps differs")
+        self.estimate = same_size(state["estimate"], self.z) if done else None
+        self.z, self.done = z, done
         self._scheduler.set_begin_index(self.done)
         self._scheduler.lower_order_nums = min(self.done, self._scheduler.config.solver_order)
         self._scheduler.model_outputs[-1] = self.estimate

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gas.checkpoint import of_this_run
+from gas.checkpoint import of_this_run, prefixed, under
 from gas.errors import InputRefused, ResultRefused
 from gas.interfaces import Edited, EditJob, Step, Watch
 from gas.masks import union
-from gas.picture.blend import blend, unblend
+from gas.picture.blend import blend
+from gas.picture.pasted import Pasted
 from gas.remedies import OTHER_SEED, Given, Remedy, Setting
 from gas.run.compose import is_unchanged
 from gas.types import EditPlan
@@ -98,48 +99,6 @@ def _masks(job: EditJob) -> list[Mask]:
     return out
 
 
-@dataclass
-class _SoFar:
-    """What the turns have left: how many are `done`, the `picture`, how much of the first one is `kept` in it `(H, W)`,
-    the steps that each turn counts for (0: not known yet), and what each turn measured."""
-
-    done: int
-    picture: Image
-    kept: Mask
-    steps: int
-    logs: list[dict[str, Any]]
-
-    @classmethod
-    def begun(cls, image: Image) -> _SoFar:
-        return cls(0, image, np.ones(image.shape[:2], np.float32), 0, [])
-
-    @classmethod
-    def restored(cls, state: Mapping[str, Any], job: EditJob) -> _SoFar:
-        with of_this_run():
-            found = cls(
-                int(state["grounded.done"]),
-                state["grounded.picture"].numpy(),
-                state["grounded.kept"].numpy(),
-                int(state["grounded.steps"]),
-                list(state["grounded.logs"]),
-            )
-            shapes = found.picture.shape == job.image.shape and found.kept.shape == job.image.shape[:2]
-            if not shapes or not 0 <= found.done < len(job.plan.subtasks):
-                raise ValueError("its size or number of turns differs")
-        return found
-
-    def state(self) -> dict[str, Any]:
-        import torch  # only where states are kept: they are saved as tensors
-
-        return {
-            "grounded.done": self.done,
-            "grounded.picture": torch.from_numpy(self.picture.copy()),
-            "grounded.kept": torch.from_numpy(self.kept.copy()),
-            "grounded.steps": self.steps,
-            "grounded.logs": list(self.logs),
-        }
-
-
 class _Turns:
     """One subtask after the other, each with an editor that knows nothing of the others."""
 
@@ -147,27 +106,35 @@ class _Turns:
         self.editor, self.job, self.check = editor, job, check
         self.order = turn_order(masks)
         self.masks = masks
+        self.so_far = Pasted.begun(job.image)
+        self.steps = 0
+        """The steps that each turn counts for; 0: not known yet."""
 
     def run(self) -> Edited:
-        resume = self.job.watch.resume
-        so_far = _SoFar.begun(self.job.image) if resume is None else _SoFar.restored(resume, self.job)
-        inner = {
-            name.removeprefix("turn."): value for name, value in (resume or {}).items() if name.startswith("turn.")
-        }
+        inner: Mapping[str, Any] = {}
+        if (resume := self.job.watch.resume) is not None:
+            with of_this_run():
+                self.so_far = Pasted.restored(under(resume, "grounded."), self.job.image, len(self.order))
+                self.steps = int(resume["grounded.steps"])
+            inner = under(resume, "turn.")
         stopped = False
-        while so_far.done < len(self.order) and not stopped:
-            stopped = self._turn(so_far, inner or None)
+        while self.so_far.done < len(self.order) and not stopped:
+            stopped = self._turn(inner or None)
             inner = {}
-            if not stopped and so_far.done < len(self.order) and self.job.watch.checkpoint is not None:
-                self.job.watch.checkpoint(so_far.state())
-        image, mask = unblend(self.job.image, so_far.picture, so_far.kept, self.job.image)
-        return Edited(image=image, mask=mask, stopped=stopped, log=self._log(so_far))
+            if not stopped and self.so_far.done < len(self.order) and self.job.watch.checkpoint is not None:
+                self.job.watch.checkpoint(self._state())
+        image, mask = self.so_far.once()
+        return Edited(image=image, mask=mask, stopped=stopped, log=self._log())
 
-    def _turn(self, so_far: _SoFar, resume: Mapping[str, Any] | None) -> bool:
+    def _state(self) -> dict[str, Any]:
+        return prefixed("grounded.", {**self.so_far.state(), "steps": self.steps})
+
+    def _turn(self, resume: Mapping[str, Any] | None) -> bool:
         """Makes the next turn; whether it was told to stop, and so is not done."""
+        so_far = self.so_far
         index = self.order[so_far.done]
         made: list[int] = []
-        job = self._job(index, so_far, resume, made)
+        job = self._job(index, resume, made)
         edited = self.editor.edit(job)
         self.check(job, edited)
         if edited.stopped and not made and resume is None:
@@ -175,53 +142,52 @@ class _Turns:
         alpha, before = self._alpha(index, edited), so_far.picture
         if not edited.stopped:
             self._refuse_black(index, before, edited.image, alpha)
-        if edited.stopped or not is_unchanged(before, edited, alpha):
-            so_far.picture = blend(before, edited.image, alpha)
-        so_far.kept = so_far.kept * (1 - alpha)
+        # A turn that has changed nothing leaves what was there, and not what its model makes of that.
+        image = edited.image if edited.stopped or not is_unchanged(before, edited, alpha) else before
         notes = [f"subtask {index + 1} ({self._name(index)!r}): {note}" for note in edited.log.get("notes", ())]
+        log = {"subtask": index + 1, "seed": job.seed, "notes": notes, "log": dict(edited.log)}
+        so_far.paste(image, alpha, log, done=not edited.stopped)
         if not edited.stopped and (so_far.picture == before).all():
-            notes.append(f"subtask {index + 1} ({self._name(index)!r}) has changed nothing")
-        so_far.logs.append({"subtask": index + 1, "seed": job.seed, "notes": notes, "log": dict(edited.log)})
-        so_far.done += not edited.stopped
+            so_far.logs[-1]["notes"].append(f"subtask {index + 1} ({self._name(index)!r}) has changed nothing")
         return edited.stopped
 
-    def _job(self, index: int, so_far: _SoFar, resume: Mapping[str, Any] | None, made: list[int]) -> EditJob:
+    def _job(self, index: int, resume: Mapping[str, Any] | None, made: list[int]) -> EditJob:
         own = [region for region in self.job.regions if region.subtask == index]
         if self.editor.finds_regions:  # the place is settled, as if the user had drawn it
             own = [replace(region, given=True) for region in own]
         return replace(
             self.job,
-            image=so_far.picture.copy(),
+            image=self.so_far.picture.copy(),
             plan=single_plan(self.job.plan, index),
             regions=tuple(replace(region, subtask=0) for region in own),
             seed=self.job.seed + index,
-            intermediate=so_far.done > 0,
-            watch=self._watch(index, so_far, resume, made),
+            intermediate=self.so_far.done > 0,
+            watch=self._watch(index, resume, made),
         )
 
-    def _watch(self, index: int, so_far: _SoFar, resume: Mapping[str, Any] | None, made: list[int]) -> Watch:
+    def _watch(self, index: int, resume: Mapping[str, Any] | None, made: list[int]) -> Watch:
         """What one turn reports to: its steps count on from those of the turns before. Each turn gets the share of the
         total that the first one announced; one that is longer or shorter is scaled to it."""
         outer, turns = self.job.watch, len(self.order)
         # What comes next in `so_far` must not change what a preview that is looked at later shows.
-        picture = so_far.picture
-        last = so_far.done * so_far.steps
+        picture, done = self.so_far.picture, self.so_far.done
+        last = done * self.steps
 
         def on_step(step: Step) -> None:
             nonlocal last
             made.append(step.index)
-            so_far.steps = so_far.steps or step.total
-            count = so_far.done * so_far.steps + math.ceil(step.index * so_far.steps / step.total)
+            self.steps = self.steps or step.total
+            count = done * self.steps + math.ceil(step.index * self.steps / step.total)
             if outer.on_step is None or count <= last:
                 return
             last = count
             show = step.preview
             preview = None if show is None else lambda: blend(picture, show(), self.masks[index])
-            outer.on_step(Step(count, turns * so_far.steps, {"subtask": index + 1, **step.values}, preview))
+            outer.on_step(Step(count, turns * self.steps, {"subtask": index + 1, **step.values}, preview))
 
         def checkpoint(state: Mapping[str, Any]) -> None:
             if outer.checkpoint is not None:
-                outer.checkpoint({**so_far.state(), **{f"turn.{name}": value for name, value in state.items()}})
+                outer.checkpoint({**self._state(), **prefixed("turn.", state)})
 
         def save_map(name: str, values: Mask) -> None:
             if outer.save_map is not None:
@@ -252,13 +218,14 @@ class _Turns:
         subtask = self.job.plan.subtasks[index]
         return subtask.target or subtask.source
 
-    def _log(self, so_far: _SoFar) -> dict[str, Any]:
-        logs = [one["log"] for one in so_far.logs]
+    def _log(self) -> dict[str, Any]:
+        turns = self.so_far.logs
+        logs = [one["log"] for one in turns]
         log: dict[str, Any] = {
             "confined_by": "turns",
             "order": [index + 1 for index in self.order],
-            "notes": [note for one in so_far.logs for note in one["notes"]],
-            "turns": so_far.logs,
+            "notes": [note for one in turns for note in one["notes"]],
+            "turns": turns,
         }
         if logs and all("evaluations" in one for one in logs):
             log["evaluations"] = sum(one["evaluations"] for one in logs)

@@ -287,7 +287,10 @@ class EditorContract(_BackendContract):
     def test_resumed_run_gives_the_same_bytes(self, editor: Editor, job: EditJob) -> None:
         states: list[Any] = []
         whole = editor.edit(replace(job, watch=Watch(checkpoint=lambda state: states.append(dict(state)))))
-        for state in states[:1]:
+        asked = iter((False, True))
+        interrupted = Watch(checkpoint=lambda state: states.append(dict(state)), should_stop=lambda: next(asked, True))
+        editor.edit(replace(job, watch=interrupted))
+        for state in (*states[:1], *states[1:][-1:]):
             resumed = editor.edit(replace(job, watch=Watch(resume=state)))
             assert resumed.image.tobytes() == whole.image.tobytes(), "going on from a checkpoint gave another picture"
 

@@ -10,34 +10,32 @@ batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from gas.checkpoint import of_this_run
+from gas.checkpoint import prefixed, under
 from gas.diffusion.backbone import Backbone
 from gas.diffusion.distill.contrastive import patch_nce
 from gas.diffusion.distill.draws import Draw, draws_after
 from gas.diffusion.distill.features import feature_grid
-from gas.diffusion.distill.rows import NULL, GradientRow, Key, Network, StepRows
+from gas.diffusion.distill.network import Network
+from gas.diffusion.distill.outcome import outcome
+from gas.diffusion.distill.rows import NULL, GradientRow, Key, StepRows, prompts_of, rows_of, terms_together
 from gas.diffusion.distill.terms import Distilled, Method, Problem, Term
 from gas.diffusion.gradients import gradient
 from gas.diffusion.guidance import NoisePrediction
 from gas.diffusion.masks import crop_cells
-from gas.diffusion.memory import memory_named
+from gas.diffusion.stepping import Stepping, Stopped, Work, same_size
 from gas.errors import OutOfResources, ResultRefused
-from gas.interfaces import Step, Watch
+from gas.interfaces import Watch
 from gas.remedies import USE_FP32, Option, Remedy, Setting
 
 if TYPE_CHECKING:
     from gas.types import Image
-
-
-CHECKPOINT_EVERY = 25
-REPORT_EVERY = 10
 
 
 def distill(
@@ -61,7 +59,13 @@ def distill(
     when memory is short; InputRefused (exit 3) for a `watch.resume` that is not from such a run; ModelUnavailable (exit
     6) where a term needs what the model does not have: a null row, or features of self-attention.
     """
-    return _Run(backbone, problems, method, watch or Watch(), decode, maps).run()
+    run = _Distillation(backbone, problems, method, decode, maps)
+    stopped = False
+    try:
+        Stepping(watch or Watch(), method.steps).run("distillation", method.steps, run)
+    except Stopped:
+        stopped = True
+    return [run.outcome(p, stopped) for p in range(len(problems))]
 
 
 @dataclass
@@ -86,7 +90,7 @@ class _Noise:
         return self.alpha[problems] * z[problems] + self.sigma[problems] * self.eps[problems]
 
 
-class _Run:
+class _Distillation(Work):
     """The state of one call of `distill`."""
 
     def __init__(
@@ -94,89 +98,64 @@ class _Run:
         backbone: Backbone,
         problems: Sequence[Problem],
         method: Method,
-        watch: Watch,
         decode: Callable[[Tensor], Image] | None,
         maps: bool,
     ) -> None:
-        if not problems or not all(problem.terms for problem in problems):
-            raise ValueError("distill needs at least one problem, and each at least one term")
-        shapes = {tuple(problem.z_source.shape) for problem in problems}
-        if len(shapes) != 1 or len(shape := shapes.pop()) != 4 or shape[0] != 1:
-            raise ValueError("problems that share a batch need latents (1, C, h, w) of one size")
-        self.problems, self.method, self.watch, self.decode = problems, method, watch, decode
+        size = _shared_size(problems)
+        self.problems, self.method, self.decode = problems, method, decode
         self.device = backbone.device
-        self.z_source = torch.cat([problem.z_source for problem in problems]).detach().to(self.device)
-        if self.z_source.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"latents are kept in fp32, not in {self.z_source.dtype}")
-        self.z = self.z_source.clone()
-        size = (shape[2], shape[3])
         self.schedule = backbone.schedule_for(size)
         self.null = backbone.guidance == "null"
         if not self.null:
             _refuse_what_needs_a_null_row(backbone, problems, maps)
+        self.z_source = torch.cat([problem.z_source for problem in problems]).detach().to(self.device)
+        if self.z_source.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"latents are kept in fp32, not in {self.z_source.dtype}")
         self.masks = [[self._mask(term) for term in problem.terms] for problem in problems]
         self.cells = [[mask.count_nonzero() for mask in masks] for masks in self.masks]
-        self.network = Network(backbone, _prompts(problems), size, method.guidance_scale, method.rows_per_call)
+        self.network = Network(backbone, prompts_of(problems), size, method.guidance_scale, method.rows_per_call)
         # With equal prompts throughout nothing can move, and no rounding inside the network may say otherwise.
         self.still = [all(t.source == t.target and t.contrast is None for t in problem.terms) for problem in problems]
-        self.turns = _turns(problems, method.sequential)
+        self.turns = terms_together(problems, method.sequential)
         nulls = [NULL] if self.null else []
-        self.rows = [_rows(problems, turn, self.still, method.separate_contrast, nulls) for turn in self.turns]
+        self.rows = [rows_of(problems, turn, self.still, method.separate_contrast, nulls) for turn in self.turns]
         self.bank: dict[tuple[int, int], _Half] = {}
-        self.done = 0
+        # What changes from step to step:
+        self.z = self.z_source.clone()
+        self.draws = self._draws_after(0)
         self.gammas: list[Tensor] = []
         self.updates: list[Tensor] = []
-        self.maps = torch.zeros(len(problems), max(len(p.terms) for p in problems), *self.z.shape[2:]) if maps else None
-        self.maps = self.maps.to(self.device) if self.maps is not None else None
+        most = max(len(problem.terms) for problem in problems)
+        self.maps = self.z.new_zeros(len(problems), most, *size) if maps else None
         self.watcher = method.convergence.watcher(self.z_source) if method.convergence else None
-        if watch.resume is not None:
-            self._resume(watch.resume)
-        used = [self.done * (len(p.terms) if method.sequential else 1) for p in problems]
-        self.draws = [draws_after(problem.draws, n) for problem, n in zip(problems, used, strict=True)]
-
-    def run(self) -> list[Distilled]:
-        stopped = converged = False
-        values: dict[str, float] = {}
-        while self.done < self.method.steps and not converged:
-            if self.watch.should_stop():
-                stopped = True
-                break
-            before = self.z
-            with memory_named(lambda: _too_large(self.network)):
-                self._step()
-            self.done += 1
-            self.updates.append((self.z - before).flatten(1).norm(dim=1))
-            if self.watcher is not None:
-                converged = self.watcher.reached(self.z, self.done)
-            if self.watch.on_step is not None:
-                if self.done % REPORT_EVERY in (0, 1) or self.done == self.method.steps or converged:
-                    values = self._values()  # waits for the device, so not every time
-                self.watch.on_step(Step(self.done, self.method.steps, values, self._preview()))
-            if self.done % CHECKPOINT_EVERY == 0:
-                self._checkpoint()
-        if stopped:
-            self._checkpoint()
-        return [self._distilled(p, stopped, converged) for p in range(len(self.problems))]
+        self.converged = False
+        self._seen: list[tuple[str, str, Tensor]] = []
+        self._values: dict[str, float] = {}
 
     # --- one step -----------------------------------------------------------------------------------------------------
 
-    def _step(self) -> None:
+    def step(self, i: int) -> None:
+        before = self.z
         gammas = self.z.new_ones(len(self.problems), max(len(p.terms) for p in self.problems))
+        self._seen = []
         for turn, rows in zip(self.turns, self.rows, strict=True):
             draws = {p: next(self.draws[p]) for p, terms in enumerate(turn) if terms}
             noise = self._noise(draws)
             source, target = self._predict(rows, noise, draws)
             g = self._contrast(rows, noise, source, target)
             for p, draw in draws.items():
-                for i in turn[p]:
-                    part, gammas[p, i] = self._gradient(p, i, draw, noise, source, target)
+                for number in turn[p]:
+                    part, gammas[p, number] = self._gradient(p, number, draw, noise, source, target)
                     g[p] += part
             self.z = self.z - self.method.step_size * g
             if self.method.latent_dtype is not None:
                 self.z = self.z.to(self.method.latent_dtype).to(g.dtype)
-            if not bool(torch.isfinite(self.z).all()):
-                raise self._not_finite(draws, source, target)
+            at = ", ".join(f"{draw.t:g}" for draw in draws.values())
+            self._seen += [(at, prompt, eps) for (_, prompt), eps in [*source.eps.items(), *target.items()]]
         self.gammas.append(gammas)
+        self.updates.append((self.z - before).flatten(1).norm(dim=1))
+        if self.watcher is not None:
+            self.converged = self.watcher.reached(self.z, len(self.updates))
 
     def _noise(self, draws: Mapping[int, Draw]) -> _Noise:
         shape = self.z.shape[1:]
@@ -307,6 +286,81 @@ class _Run:
                 gamma = (term.penalty.strength * (seen * mask).sum() / count).clamp(max=1.0)
         return (term.weight_at(draw.t) * gamma * g)[0], gamma
 
+    # --- as a work ----------------------------------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        return self.converged
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"z": self.z, "rows": self.network.rows, "calls": self.network.calls}
+        state |= {f"generator.{p}": problem.generator.get_state() for p, problem in enumerate(self.problems)}
+        if self.updates:
+            state |= {"gammas": torch.stack(self.gammas), "updates": torch.stack(self.updates)}
+        if self.maps is not None:
+            state["maps"] = self.maps
+        if self.watcher is not None:
+            state |= {"converged": self.converged, **prefixed("convergence.", self.watcher.state())}
+        return state
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.z = same_size(state["z"], self.z)
+        # The log of a resumed run is that of one that was not stopped.
+        self.network.rows, self.network.calls = int(state["rows"]), int(state["calls"])
+        for p, problem in enumerate(self.problems):
+            problem.generator.set_state(state[f"generator.{p}"])
+        if "updates" in state:
+            self.gammas = list(state["gammas"].to(self.z).unbind())
+            self.updates = list(state["updates"].to(self.z).unbind())
+        self.draws = self._draws_after(len(self.updates))
+        if self.maps is not None:
+            self.maps = same_size(state["maps"], self.maps)
+        if self.watcher is not None:
+            self.converged = bool(state["converged"])
+            self.watcher.restore(under(state, "convergence."))
+
+    def numbers(self) -> Mapping[str, Tensor]:
+        return {"z": self.z}
+
+    def not_finite(self, what: str, name: str, i: int) -> ResultRefused:
+        for at, prompt, eps in self._seen:
+            if not bool(torch.isfinite(eps).all()):
+                where = f"step {i + 1}, t = {at}"
+                message = f"the network's prediction for the prompt {prompt!r} is not a finite number ({where})"
+                return ResultRefused(message, USE_FP32)
+        return ResultRefused(
+            f"the latent is not a finite number any more (step {i + 1})", "use a smaller step_size or guidance_scale"
+        )
+
+    def too_large(self, what: str, i: int) -> OutOfResources:
+        largest = self.network.largest
+        return OutOfResources(
+            f"not enough memory for {largest} rows in one network call",
+            Remedy(
+                "fewer_rows",
+                "try {rows}, {dtype}, or a smaller picture",
+                rows=Option({"rows_per_call": max(1, largest // 2)}),
+                dtype=Setting("dtype", "bf16"),
+            ),
+        )
+
+    def values(self, renewed: bool) -> Mapping[str, float]:
+        if renewed:
+            moved = (self.z - self.z_source).square().mean().sqrt()
+            penalised = [
+                self.gammas[-1][p, number]
+                for p, problem in enumerate(self.problems)
+                for number, term in enumerate(problem.terms)
+                if term.penalty
+            ]
+            numbers = [moved, self.updates[-1].mean()] + ([torch.stack(penalised).mean()] if penalised else [])
+            self._values = dict(zip(("change", "update", "gamma"), torch.stack(numbers).tolist(), strict=False))
+        return self._values
+
+    def preview(self) -> Callable[[], Image] | None:
+        decode, z = self.decode, self.z
+        return None if decode is None else lambda: decode(z[:1])
+
     # --- what goes in and out -----------------------------------------------------------------------------------------
 
     def _mask(self, term: Term) -> Tensor:
@@ -318,121 +372,35 @@ class _Run:
             raise ValueError(f"the mask of {term.name or term.target!r} must be finite and not negative")
         return mask
 
-    def _values(self) -> dict[str, float]:
-        moved = (self.z - self.z_source).square().mean().sqrt()
-        penalised = [self.gammas[-1][p, i] for p, i in _penalised(self.problems)]
-        numbers = [moved, self.updates[-1].mean()] + ([torch.stack(penalised).mean()] if penalised else [])
-        return dict(zip(("change", "update", "gamma"), torch.stack(numbers).tolist(), strict=False))
+    def _draws_after(self, steps: int) -> list[Iterator[Draw]]:
+        """What is left of each problem's draws after so many steps."""
+        used = [steps * (len(problem.terms) if self.method.sequential else 1) for problem in self.problems]
+        return [draws_after(problem.draws, count) for problem, count in zip(self.problems, used, strict=True)]
 
-    def _preview(self) -> Callable[[], Image] | None:
-        decode, z = self.decode, self.z
-        return None if decode is None else lambda: decode(z[:1])
-
-    def _checkpoint(self) -> None:
-        if self.watch.checkpoint is None:
-            return
-        state: dict[str, Any] = {"step": self.done, "z": self.z, "rows": self.network.rows, "calls": self.network.calls}
-        state |= {f"generator.{p}": problem.generator.get_state() for p, problem in enumerate(self.problems)}
-        if self.done:
-            state |= {"gammas": torch.stack(self.gammas), "updates": torch.stack(self.updates)}
-        if self.maps is not None:
-            state["maps"] = self.maps
-        if self.watcher is not None:
-            state |= {f"convergence.{name}": tensor for name, tensor in self.watcher.state().items()}
-        self.watch.checkpoint({k: v.detach().cpu().clone() if isinstance(v, Tensor) else v for k, v in state.items()})
-
-    def _resume(self, state: Mapping[str, Any]) -> None:
-        with of_this_run(RuntimeError):
-            if state["z"].shape != self.z.shape or not 0 <= state["step"] <= self.method.steps:
-                raise ValueError("its size or number of steps differs")
-            self.done = int(state["step"])
-            self.z = state["z"].to(self.z)
-            # The log of a run that was gone on with is that of one that was not stopped.
-            self.network.rows, self.network.calls = int(state["rows"]), int(state["calls"])
-            for p, problem in enumerate(self.problems):
-                problem.generator.set_state(state[f"generator.{p}"])
-            if self.done:
-                self.gammas = list(state["gammas"].to(self.z).unbind())
-                self.updates = list(state["updates"].to(self.z).unbind())
-            if self.maps is not None:
-                self.maps = state["maps"].to(self.z)
-            if self.watcher is not None:
-                prefix = "convergence."
-                self.watcher.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-
-    def _not_finite(self, draws: Mapping[int, Draw], source: _Half, target: Mapping[Key, Tensor]) -> ResultRefused:
-        where = f"step {self.done + 1}, t = {', '.join(f'{draw.t:g}' for draw in draws.values())}"
-        for key, eps in [*source.eps.items(), *target.items()]:
-            if not bool(torch.isfinite(eps).all()):
-                message = f"the network's prediction for the prompt {key[1]!r} is not a finite number ({where})"
-                return ResultRefused(message, USE_FP32)
-        return ResultRefused(
-            f"the latent is not a finite number any more ({where})", "use a smaller step_size or guidance_scale"
+    def outcome(self, p: int, stopped: bool) -> Distilled:
+        """What became of problem p."""
+        batch = {"edits": len(self.problems), "rows": self.network.rows, "calls": self.network.calls}
+        return outcome(
+            self.problems[p],
+            self.method,
+            self.z[p : p + 1],
+            updates=torch.stack(self.updates)[:, p] if self.updates else None,
+            gammas=torch.stack(self.gammas)[:, p] if self.gammas else None,
+            maps=None if self.maps is None else self.maps[p],
+            batch=batch,
+            stopped=stopped,
+            converged=self.converged,
         )
 
-    def _distilled(self, p: int, stopped: bool, converged: bool) -> Distilled:
-        problem = self.problems[p]
-        log: dict[str, Any] = {
-            "steps": self.done,
-            "converged": converged,
-            "guidance_scale": self.method.guidance_scale,
-            "step_size": self.method.step_size,
-            "batch": {"edits": len(self.problems), "rows": self.network.rows, "calls": self.network.calls},
-        }
-        if self.done:
-            updates = torch.stack(self.updates)[:, p].cpu()
-            log["update_norm"] = {"first": float(updates[0]), "mean": float(updates.mean()), "last": float(updates[-1])}
-            log["change_rms"] = float((self.z[p] - self.z_source[p]).square().mean().sqrt())
-            gammas = torch.stack(self.gammas)[:, p].cpu()
-            log["terms"] = [_term_log(term, gammas[:, i]) for i, term in enumerate(problem.terms)]
-        maps = tuple(self.maps[p, : len(problem.terms)] / max(self.done, 1)) if self.maps is not None else ()
-        return Distilled(self.z[p : p + 1], self.done, stopped, converged, log, maps)
 
-
-def _turns(problems: Sequence[Problem], sequential: bool) -> list[list[list[int]]]:
-    """Which terms of each problem act together: all at once, or one after the other."""
-    if not sequential:
-        return [[list(range(len(problem.terms))) for problem in problems]]
-    most = max(len(problem.terms) for problem in problems)
-    return [[[i] if i < len(problem.terms) else [] for problem in problems] for i in range(most)]
-
-
-def _rows(
-    problems: Sequence[Problem],
-    turn: Sequence[Sequence[int]],
-    still: Sequence[bool],
-    separate: bool,
-    nulls: Sequence[str],
-) -> StepRows:
-    """The distinct rows that a turn needs; `nulls` is the null prompt where guidance compares with it."""
-    rows = StepRows()
-    for p, numbers in enumerate(turn):
-        terms = {i: problems[p].terms[i] for i in numbers}
-        shared: dict[tuple[str, str], GradientRow] = {}
-        gradient: list[GradientRow] = []
-        for i, term in terms.items():
-            if term.contrast is None:
-                continue
-            source, target = term.contrast.prompts or (term.source, term.target)
-            if source is None:
-                raise ValueError(f"term {term.name or term.target!r}: a contrastive loss needs a source prompt")
-            if term.contrast.prompts in shared:
-                shared[source, target].terms.append(i)
-                continue
-            row = GradientRow(p, source, target, [i])
-            gradient.append(row)
-            if term.contrast.prompts is not None:
-                shared[source, target] = row
-        sources = [term.source for term in terms.values() if term.source is not None]
-        rows.source += [
-            (p, x) for x in dict.fromkeys([*(nulls if sources else []), *sources, *(r.source for r in gradient)])
-        ]
-        computed = set() if separate else {row.target for row in gradient} - {*nulls}
-        targets = dict.fromkeys([*nulls, *(term.target for term in terms.values())]) if terms else {}
-        rows.target += [] if still[p] else [(p, y) for y in targets if y not in computed]
-        rows.gradient += gradient
-        rows.referenced += [(p, row.source) for row in gradient]
-    return rows
+def _shared_size(problems: Sequence[Problem]) -> tuple[int, int]:
+    """(h, w) of the problems' latents. ValueError unless there are problems with terms, and all of one size."""
+    if not problems or not all(problem.terms for problem in problems):
+        raise ValueError("distill needs at least one problem, and each at least one term")
+    shapes = {tuple(problem.z_source.shape) for problem in problems}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 4 or shape[0] != 1:
+        raise ValueError("problems that share a batch need latents (1, C, h, w) of one size")
+    return shape[2], shape[3]
 
 
 def _refuse_what_needs_a_null_row(backbone: Backbone, problems: Sequence[Problem], maps: bool) -> None:
@@ -442,40 +410,3 @@ def _refuse_what_needs_a_null_row(backbone: Backbone, problems: Sequence[Problem
     if maps:
         remedy = Remedy("no_maps", "leave {maps} out", maps=Setting("save_maps", python="save_map"))
         backbone.need_null_row("a map of where a prompt is at work", remedy)
-
-
-def _prompts(problems: Sequence[Problem]) -> list[str]:
-    prompts = [NULL]
-    for problem in problems:
-        for term in problem.terms:
-            prompts += [term.target, term.source or NULL, *((term.contrast.prompts or ()) if term.contrast else ())]
-    return prompts
-
-
-def _penalised(problems: Sequence[Problem]) -> list[tuple[int, int]]:
-    return [(p, i) for p, problem in enumerate(problems) for i, term in enumerate(problem.terms) if term.penalty]
-
-
-def _term_log(term: Term, gamma: Tensor) -> dict[str, Any]:
-    log: dict[str, Any] = {"name": term.name, "source": term.source, "target": term.target}
-    if term.penalty is not None:
-        histogram = torch.histc(gamma.float(), bins=10, min=0.0, max=1.0).int().tolist()
-        log["gamma"] = {
-            "mean": float(gamma.mean()),
-            "min": float(gamma.min()),
-            "max": float(gamma.max()),
-            "histogram": histogram,
-        }
-    return log
-
-
-def _too_large(network: Network) -> OutOfResources:
-    return OutOfResources(
-        f"not enough memory for {network.largest} rows in one network call",
-        Remedy(
-            "fewer_rows",
-            "try {rows}, {dtype}, or a smaller picture",
-            rows=Option({"rows_per_call": max(1, network.largest // 2)}),
-            dtype=Setting("dtype", "bf16"),
-        ),
-    )

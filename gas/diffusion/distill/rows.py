@@ -1,20 +1,11 @@
-"""Rows of network calls: which ones a step needs, each only once, and how they are run."""
+"""Rows of network calls: which ones a step needs, each only once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
 
-import torch
-from torch import Tensor
-
-from gas.diffusion.attention.sites import AttentionSite, Size
-from gas.diffusion.backbone import Backbone
-from gas.diffusion.distill.features import capture_features
-from gas.errors import ModelUnavailable
-from gas.remedies import Option, Remedy
+from gas.diffusion.distill.terms import Problem
 
 Key = tuple[int, str]
 """Number of the problem, prompt."""
@@ -46,59 +37,56 @@ class StepRows:
     referenced: list[Key] = field(default_factory=list)
 
 
-class Network:
-    """A backbone that is told all prompts of a run, each once, for latents of one `size` and a guidance of
-    `guidance_scale`. It splits long batches and counts rows and calls."""
+def terms_together(problems: Sequence[Problem], sequential: bool) -> list[list[list[int]]]:
+    """Which terms of each problem act together: all at once, or one after the other."""
+    if not sequential:
+        return [[list(range(len(problem.terms))) for problem in problems]]
+    most = max(len(problem.terms) for problem in problems)
+    return [[[i] if i < len(problem.terms) else [] for problem in problems] for i in range(most)]
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        prompts: Sequence[str],
-        size: Size,
-        guidance_scale: float,
-        rows_per_call: int | None = None,
-    ) -> None:
-        self._backbone = backbone
-        self._numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
-        with torch.no_grad():
-            self._told = backbone.guided(backbone.condition(list(self._numbers), size), guidance_scale)
-        self._limit = rows_per_call
-        self.calls = 0
-        self.rows = 0
-        self.largest = 0
 
-    def predict(
-        self, z_t: Tensor, t: Tensor, prompts: Sequence[str], featured: Sequence[int] = ()
-    ) -> tuple[Tensor, list[dict[str, Tensor]]]:
-        """The noise for rows `(n, C, h, w)` at t `(n,)`, and the self-attention features, name to `(tokens,
-        channels)`, of the rows with the numbers `featured`, in their order."""
-        size = self._limit or len(prompts)
-        self.largest = min(size, len(prompts))
-        noises: list[Tensor] = []
-        features: dict[int, dict[str, Tensor]] = {}
-        for start in range(0, len(prompts), size):
-            part = slice(start, start + size)
-            numbers = [self._numbers[prompt] for prompt in prompts[part]]
-            told = self._told[torch.tensor(numbers, device=self._told.embeddings.device)]
-            here = [row for row in featured if start <= row < start + size]
-            with self._capture([row - start for row in here]) as seen:
-                noises.append(self._backbone.epsilon(z_t[part], t[part], told))
-            for place, row in enumerate(here):
-                features[row] = {name: output[place] for name, output in seen.items()}
-            self.calls += 1
-            self.rows += len(numbers)
-        return torch.cat(noises), [features[row] for row in featured]
+def rows_of(
+    problems: Sequence[Problem],
+    turn: Sequence[Sequence[int]],
+    still: Sequence[bool],
+    separate: bool,
+    nulls: Sequence[str],
+) -> StepRows:
+    """The distinct rows that a turn needs; `nulls` is the null prompt where guidance compares with it."""
+    rows = StepRows()
+    for p, numbers in enumerate(turn):
+        terms = {i: problems[p].terms[i] for i in numbers}
+        shared: dict[tuple[str, str], GradientRow] = {}
+        gradient: list[GradientRow] = []
+        for i, term in terms.items():
+            if term.contrast is None:
+                continue
+            source, target = term.contrast.prompts or (term.source, term.target)
+            if source is None:
+                raise ValueError(f"term {term.name or term.target!r}: a contrastive loss needs a source prompt")
+            if term.contrast.prompts in shared:
+                shared[source, target].terms.append(i)
+                continue
+            row = GradientRow(p, source, target, [i])
+            gradient.append(row)
+            if term.contrast.prompts is not None:
+                shared[source, target] = row
+        sources = [term.source for term in terms.values() if term.source is not None]
+        rows.source += [
+            (p, x) for x in dict.fromkeys([*(nulls if sources else []), *sources, *(r.source for r in gradient)])
+        ]
+        computed = set() if separate else {row.target for row in gradient} - {*nulls}
+        targets = dict.fromkeys([*nulls, *(term.target for term in terms.values())]) if terms else {}
+        rows.target += [] if still[p] else [(p, y) for y in targets if y not in computed]
+        rows.gradient += gradient
+        rows.referenced += [(p, row.source) for row in gradient]
+    return rows
 
-    def _capture(self, rows: list[int]) -> AbstractContextManager[dict[str, Tensor]]:
-        return capture_features(self.compared, rows) if rows else nullcontext({})
 
-    @cached_property
-    def compared(self) -> tuple[AttentionSite, ...]:
-        """The sites whose features the contrastive loss compares. ModelUnavailable (exit 6) where there is none."""
-        sites = tuple(site for site in self._backbone.attention_sites() if site.contrast)
-        if not sites:
-            raise ModelUnavailable(
-                f"the contrastive loss compares features of self-attention, which {self._backbone.name} has none of",
-                Remedy("no_contrast", "set {weight}, or take another model", weight=Option({"w_cut": 0})),
-            )
-        return sites
+def prompts_of(problems: Sequence[Problem]) -> list[str]:
+    """All prompts of the problems, the null prompt first; some more than once."""
+    prompts = [NULL]
+    for problem in problems:
+        for term in problem.terms:
+            prompts += [term.target, term.source or NULL, *((term.contrast.prompts or ()) if term.contrast else ())]
+    return prompts

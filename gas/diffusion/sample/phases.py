@@ -1,5 +1,5 @@
 """Deterministic sampling (DDIM, Song et al. 2020, arXiv 2010.02502), and the phases that an edit by sampling goes
-through: reported, stopped, kept, and gone on with."""
+through."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gas.checkpoint import of_this_run
-from gas.errors import InputRefused, ResultRefused
-from gas.interfaces import Step, Watch
-from gas.remedies import Remedy, Setting
+from gas.diffusion.stepping import Stepping, Work, same_size
+from gas.errors import OutOfResources
+from gas.interfaces import Watch
+from gas.remedies import Remedy
 
 if TYPE_CHECKING:
     from gas.diffusion.schedule import Schedule
     from gas.types import Image
 
-CHECKPOINT_EVERY = 10
 State = dict[str, Tensor]
 NoiseAt = Callable[[Tensor, float, int], Tensor]
 """`noise(z, t, i)`: the guided prediction `(1, C, h, w)`, as `Predictor.predict` gives it, for the latent at the time t
 of step i."""
-
-
-class Stopped(Exception):
-    """A run was told to stop; `Phases.estimate` is what it had reached."""
 
 
 def ddim(
@@ -74,97 +69,89 @@ def _coefficients(schedule: Schedule, t: float, like: Tensor) -> tuple[Tensor, T
 
 
 class Phases:
-    """The steps of one edit, phase after phase.
+    """The steps of one edit, phase after phase, as functions of a state.
 
     `estimate` is what is taken for the edited latent so far: first `z_source`, then each state's "estimate".
 
     Args:
-        watch: reports to it, asks it before each step whether to stop, keeps states with it, goes on from its state.
+        watch: reports to it, asks it before each step whether to stop, keeps states with it, resumes from its state.
         decode: the picture of a latent, for previews.
         z_source: the latent `(1, C, h, w)` of the picture.
         total: how many steps all phases together make.
     """
 
     def __init__(self, watch: Watch, decode: Callable[[Tensor], Image], z_source: Tensor, total: int) -> None:
-        self.watch, self.decode, self.estimate, self.total = watch, decode, z_source, total
-        self.done = 0
-        self._names: set[str] = set()
-        self._kept: dict[str, Any] = {}
+        self.decode, self.estimate = decode, z_source
+        self._stepping = Stepping(watch, total)
+
+    @property
+    def done(self) -> int:
+        """How many steps are made."""
+        return self._stepping.done
 
     def skip(self, steps: int) -> None:
         """Counts steps that need not be made, since their result is known."""
-        self.done += steps
+        self._stepping.skip(steps)
 
-    def run(self, name: str, steps: int, state: State, step: Callable[[int, State], State]) -> State:
+    def run(
+        self,
+        name: str,
+        steps: int,
+        state: State,
+        step: Callable[[int, State], State],
+        *,
+        less_extreme: Remedy | None = None,
+        too_large: Callable[[], OutOfResources] | None = None,
+    ) -> State:
         """The state after `steps` steps: `step(i, state)` gives the next one, with tensors of the same names and sizes.
 
-        Each phase of an edit has a name of its own (ValueError). A step must depend on i and the state alone, for then
-        a run that is gone on with gives the same bytes. A state may hold "estimate", the clean latent that previews
-        show. Stopped when the watch says so; ResultRefused (exit 11) when a number is not finite any more;
-        InputRefused (exit 3) when the watch goes on from something else.
+        A step must depend on i and the state alone, for then a resumed run gives the same bytes. A state may hold
+        "estimate", the clean latent that previews show. Errors are those of `Stepping.run`; `less_extreme` is what to
+        do about numbers that are not finite, `too_large` the error for memory that is short.
         """
-        if name in self._names:
-            raise ValueError(f"two phases are called {name!r}: a run that is gone on with could not tell them apart")
-        self._names.add(name)
-        state = {"estimate": self.estimate, **state}
-        first, state = self._resumed(name, steps, state)
-        self.done += first
-        self.estimate = state["estimate"]
-        for i in range(first, steps):
-            self._keep(name, i, state)
-            if self.watch.should_stop():
-                self._checkpoint()
-                raise Stopped
-            state = {**state, **step(i, state)}
-            self._refuse_not_finite(name, i, state)
-            self.done += 1
-            self.estimate = state["estimate"]
-            if self.watch.on_step is not None:
-                estimate = self.estimate
-                self.watch.on_step(Step(self.done, self.total, {}, lambda z=estimate: self.decode(z)))  # type: ignore[misc]
-            if self.done % CHECKPOINT_EVERY == 0:
-                self._keep(name, i + 1, state)
-                self._checkpoint()
-        self._keep(name, steps, state)
-        self.estimate = state["estimate"]
-        return state
+        phase = _Phase({"estimate": self.estimate, **state}, step, self.decode, less_extreme, too_large)
+        try:
+            self._stepping.run(name, steps, phase)
+        finally:
+            self.estimate = phase.current["estimate"]
+        return phase.current
 
-    def _keep(self, name: str, done: int, state: Mapping[str, Tensor]) -> None:
-        self._kept[f"{name}.step"] = done
-        self._kept.update({f"{name}.{key}": value for key, value in state.items()})
 
-    def _checkpoint(self) -> None:
-        if self.watch.checkpoint is not None:
-            self.watch.checkpoint(
-                {key: one.cpu().clone() if isinstance(one, Tensor) else one for key, one in self._kept.items()}
-            )
+class _Phase(Work):
+    """Steps that are functions of a state."""
 
-    def _resumed(self, name: str, steps: int, state: State) -> tuple[int, State]:
-        saved = self.watch.resume or {}
-        if not saved:
-            return 0, state
-        if not any(key.endswith(".step") for key in saved):
-            raise InputRefused("the saved state does not belong to this run", "start it again from the beginning")
-        if f"{name}.step" not in saved:
-            return 0, state
-        with of_this_run():
-            done = int(saved[f"{name}.step"])
-            found = {key: saved[f"{name}.{key}"].to(value) for key, value in state.items()}
-            if not 0 <= done <= steps or any(found[key].shape != state[key].shape for key in state):
-                raise ValueError("its size or number of steps differs")
-        return done, found
+    def __init__(
+        self,
+        state: State,
+        step: Callable[[int, State], State],
+        decode: Callable[[Tensor], Image],
+        less_extreme: Remedy | None,
+        too_large: Callable[[], OutOfResources] | None,
+    ) -> None:
+        self.current = state
+        self._step, self._decode, self._less_extreme, self._too_large = step, decode, less_extreme, too_large
 
-    def _refuse_not_finite(self, name: str, i: int, state: Mapping[str, Tensor]) -> None:
-        for key, value in state.items():
-            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise ResultRefused(
-                    f"the {name} is not a finite number any more ({key}, step {i + 1})",
-                    Remedy(
-                        "use_fp32_or_less_guidance",
-                        "try {dtype}, a smaller guidance_scale, or another model",
-                        dtype=Setting("dtype", "fp32"),
-                    ),
-                )
+    def step(self, i: int) -> None:
+        self.current = {**self.current, **self._step(i, self.current)}
+
+    def state(self) -> dict[str, Any]:
+        return {**self.current}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.current = {name: same_size(state[name], one) for name, one in self.current.items()}
+
+    def numbers(self) -> Mapping[str, Tensor]:
+        return self.current
+
+    def preview(self) -> Callable[[], Image]:
+        decode, estimate = self._decode, self.current["estimate"]
+        return lambda: decode(estimate)
+
+    def less_extreme(self) -> Remedy | None:
+        return self._less_extreme
+
+    def too_large(self, what: str, i: int) -> OutOfResources:
+        return super().too_large(what, i) if self._too_large is None else self._too_large()
 
 
 def sample(

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
-from torch.nn import functional as F
 
 from gas.diffusion.backbone import Backbone
 from gas.diffusion.distill.convergence import Convergence
@@ -24,6 +23,7 @@ from gas.files import slug
 from gas.interfaces import Edited, EditJob, Options, Watch
 from gas.remedies import Option, Remedy
 from gas_editors.latent_masks import union_mask
+from gas_editors.maps import save_map
 from gas_editors.model_options import ModelOptions, refuse_foreign
 from gas_editors.text_to_image import TextToImageEditor, refuse_same_prompts
 
@@ -207,10 +207,8 @@ def _prompts_cut(model: Backbone, terms: Sequence[Term]) -> dict[str, str]:
 
 def _save_maps(watch: Watch, terms: Sequence[Term], result: Distilled, size: tuple[int, int]) -> float:
     """The value that stands for 1 in the saved maps, which share one scale so that they can be compared."""
-    assert watch.save_map is not None
     peak = max(float(one.max()) for one in result.maps)
     scale = peak if math.isfinite(peak) and peak > 0 else 1.0
     for number, (term, one) in enumerate(zip(terms, result.maps, strict=True), start=1):
-        large = F.interpolate((one / scale)[None, None].float(), size=size, mode="bilinear", align_corners=False)
-        watch.save_map(f"{number}-{slug(term.target, empty='nothing')}", large[0, 0].cpu().numpy())
+        save_map(watch, f"{number}-{slug(term.target, empty='nothing')}", one / scale, size)
     return scale

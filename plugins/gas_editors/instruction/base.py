@@ -1,41 +1,29 @@
-"""What editors by instruction share: a subtask's instruction, one turn of denoising, and what is saved of it."""
+"""What editors by instruction share: a subtask's instruction, and the turns of a plan."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
-from gas.checkpoint import of_this_run
-from gas.diffusion.attention.control import control_attention
-from gas.diffusion.attention.maps import AttentionMaps
-from gas.diffusion.attention.sites import AttentionSite
+from gas.checkpoint import prefixed, under
 from gas.diffusion.backbone import Backbone
-from gas.diffusion.instruct import InstructionNoise, Sampler, predict_instruction, told_instruction
 from gas.diffusion.load import load_backbone
-from gas.diffusion.predictor import Predictor
-from gas.errors import ModelUnavailable, UsageError
-from gas.files import slug
-from gas.interfaces import Edited, EditJob, Editor, Step, Watch
-from gas.picture.blend import blend, unblend
-from gas.remedies import Option, Remedy, Setting
+from gas.diffusion.stepping import Stepping, Stopped, Work
+from gas.errors import ResultRefused, UsageError
+from gas.interfaces import Edited, EditJob, Editor
+from gas.picture.pasted import Pasted
+from gas.remedies import USE_FP32, Option, Remedy, Setting
 from gas.types import Subtask
+from gas_editors.instruction.turn import Finished, Turn
 from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
 
 if TYPE_CHECKING:
-    from gas.diffusion.clip_text import ClipText
-    from gas.types import Image, Mask
-
-CHECKPOINT_EVERY = 5
-"""Steps between two saved states; they are slow, and a state is one or two latents."""
+    from gas.types import Image
 
 
 class InstructionOptions(ModelOptions):
@@ -114,227 +102,95 @@ class InstructionEditor(Editor):
 
         Its mask is None when a turn remakes the whole picture; else it is what the turns pasted, taken together, and
         outside it the image is the last turn's own output."""
-        options, watch = self.options, job.watch
-        model = self.model
+        options, model = self.options, self.model
         refuse_foreign(model, job, options.accept_db)
         instructions = [instruction_of(subtask, options.wording) for subtask in job.plan.subtasks]
-        so_far = _Progress.begun(job.image) if watch.resume is None else _Progress.restored(watch.resume, job)
-        resume = watch.resume
+        work = _Turns(self, job, instructions)
+        total = len(instructions) * options.steps
         stopped = False
-        while so_far.number < len(instructions) and not stopped:
-            turn = self.start(job, so_far.number, instructions[so_far.number], so_far.picture)
-            if resume is not None:
-                turn.restore(under(resume, "turn."))
-                resume = None
-            stopped = self._run(turn, so_far, watch, len(instructions))
-            if turn.done:
-                so_far.add(turn, self.finish(job, so_far.number, turn, so_far.picture, stopped))
+        try:
+            Stepping(job.watch, total).run("instructions", total, work)
+        except Stopped:
+            stopped = True
+        work.close()
+        turns = work.so_far.logs
         cut = {text: words for text in instructions if (words := model.dropped_words(text))}
         notes = [f"the instruction {text[:60]!r} is too long: the model does not see {cut[text]!r}" for text in cut]
         log = {
             "model": options.model,
             "guidance_scale": options.guidance_scale,
             "image_guidance_scale": options.image_guidance_scale,
-            "evaluations": so_far.evaluations,
-            "turns": so_far.turns,
+            "evaluations": work.evaluations,
+            "turns": turns,
             "prompts_cut": cut,
-            "notes": [*notes, *dict.fromkeys(note for one in so_far.turns for note in one.get("notes", ()))],
+            "notes": [*notes, *dict.fromkeys(note for one in turns for note in one.get("notes", ()))],
         }
-        image, mask = so_far.pasted(job.image)
+        image, mask = work.so_far.once_raw()
         return Edited(image=image, mask=mask, stopped=stopped, log=log)
 
-    def _run(self, turn: Turn, so_far: _Progress, watch: Watch, turns: int) -> bool:
-        """Makes the steps of `turn` that are left; whether it was told to stop."""
 
-        def checkpoint() -> None:
-            if watch.checkpoint is not None:
-                watch.checkpoint({**so_far.state(), **{f"turn.{name}": value for name, value in turn.state().items()}})
+class _Turns(Work):
+    """A plan's instructions, one turn after the other, each on the picture that the one before has left."""
 
-        steps = self.options.steps
-        while turn.done < steps:
-            if watch.should_stop():
-                checkpoint()
-                return True
-            change = turn.step()
-            if watch.on_step is not None:
-                values = {"instruction": change, "turn": so_far.number + 1}
-                watch.on_step(Step(so_far.number * steps + turn.done, turns * steps, values, turn.decode))
-            if turn.done % CHECKPOINT_EVERY == 0:
-                checkpoint()
-        return False
+    def __init__(self, editor: InstructionEditor, job: EditJob, instructions: Sequence[str]) -> None:
+        self.editor, self.job, self.instructions = editor, job, instructions
+        self.steps: int = editor.options.steps
+        self.so_far = Pasted.begun(job.image)
+        self.turn: Turn | None = None
+        self.evaluations = 0
+        """Rows that the turns before the present one have asked for."""
+        self._values: dict[str, float] = {}
 
+    def step(self, i: int) -> None:
+        if i % self.steps == 0:
+            self.close()
+            self.turn = self._started()
+        assert self.turn is not None
+        self.turn.step()
 
-@dataclass(frozen=True)
-class Finished:
-    """What a turn made: `image` `(H, W, 3)` uint8 is its own output, pasted with the strength `alpha` `(H, W)` in [0,
-    1] (None: it replaces the whole picture). `log` holds plain JSON values."""
-
-    image: Image
-    alpha: Mask | None
-    log: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class _Progress:
-    """All that the turns so far have left: the picture to go on with, the raw output of the last turn, and how much of
-    the first picture still shows, `(H, W)` in [0, 1] (None: nothing, a turn has replaced it)."""
-
-    number: int
-    picture: Image
-    raw: Image
-    kept: Mask | None
-    evaluations: int
-    turns: list[dict[str, Any]]
-
-    @classmethod
-    def begun(cls, image: Image) -> _Progress:
-        return cls(0, image, image, np.ones(image.shape[:2], np.float32), 0, [])
-
-    @classmethod
-    def restored(cls, state: Mapping[str, Any], job: EditJob) -> _Progress:
-        with of_this_run():
-            kept = state["kept"].numpy() if "kept" in state else None
-            picture, raw = state["picture"].numpy(), state["raw"].numpy()
-            found = cls(int(state["number"]), picture, raw, kept, int(state["evaluations"]), list(state["turns"]))
-            if picture.shape != job.image.shape or not 0 <= found.number < len(job.plan.subtasks):
-                raise ValueError("its size or number of turns differs")
-        return found
-
-    def state(self) -> dict[str, Any]:
-        pictures = {"picture": self.picture, "raw": self.raw, **({} if self.kept is None else {"kept": self.kept})}
-        plain = {"number": self.number, "evaluations": self.evaluations, "turns": list(self.turns)}
-        return {**plain, **{name: torch.from_numpy(np.array(one)) for name, one in pictures.items()}}
-
-    def add(self, turn: Turn, made: Finished) -> None:
-        """Goes on to the next turn. What the turn does not paste stays bit for bit as it was."""
-        self.number += 1
-        self.evaluations += turn.evaluations
-        self.turns.append({"instruction": turn.instruction, "steps": turn.done, **made.log})
-        self.raw = made.image
-        if made.alpha is None:
-            self.picture, self.kept = made.image, None
+    def close(self) -> None:
+        """Pastes what the present turn has made, if it has made anything; when it is interrupted, what there is of
+        it."""
+        turn, number = self.turn, self.so_far.done
+        self.turn = None
+        if turn is None or not turn.done:
             return
-        self.picture = blend(self.picture, made.image, made.alpha)
-        self.kept = None if self.kept is None else self.kept * (1 - made.alpha)
+        done = turn.done == self.steps
+        made = self.editor.finish(self.job, number, turn, self.so_far.picture, not done)
+        self.evaluations += turn.evaluations
+        log = {"instruction": turn.instruction, "steps": turn.done, **made.log}
+        self.so_far.paste(made.image, made.alpha, log, done=done)
 
-    def pasted(self, first: Image) -> tuple[Image, Mask | None]:
-        """The image and the mask that, pasted once into the `first` picture, leave what the turns left one by one."""
-        if not self.turns:
-            return self.picture, np.zeros(first.shape[:2], np.float32)
-        if self.kept is None:
-            return self.picture, None
-        if len(self.turns) == 1:
-            return self.raw, (1 - self.kept).astype(np.float32)
-        return unblend(first, self.picture, self.kept, self.raw)
-
-
-class Turn:
-    """One instruction on one picture, from noise to the edited latent.
-
-    The second of two `models` advances a latent of its own from the same noise, and after each step the first one's
-    becomes `(z + beta z_2) / (1 + beta)` (ZONE, eq. 5). Each of `maps` collects the attention of its sites of the
-    first model.
-    """
-
-    def __init__(
-        self,
-        models: Sequence[Backbone],
-        image: Image,
-        instruction: str,
-        seed: int,
-        options: InstructionOptions,
-        beta: float = 0.0,
-        maps: Sequence[tuple[Sequence[AttentionSite], AttentionMaps]] = (),
-    ) -> None:
-        self.models, self.options, self.beta, self.maps = tuple(models), options, beta, tuple(maps)
-        self.instruction = instruction
-        pictures = [model.picture_condition(image) for model in models]
-        first = pictures[0]
-        if any(one.shape != first.shape for one in pictures):
-            raise ModelUnavailable(
-                f"the two instruction models do not share a latent space: "
-                f"{' and '.join('x'.join(map(str, one.shape[1:])) for one in pictures)}",
-                "name a second_model of the same kind",
-            )
-        self.predictors = [Predictor(model, (first.shape[2], first.shape[3])) for model in models]
-        self.told = [
-            told_instruction(predictor, picture, instruction)
-            for predictor, picture in zip(self.predictors, pictures, strict=True)
-        ]
-        noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(seed)).to(first.device)
-        self.samplers = [Sampler(predictor.schedule, options.steps, noise) for predictor in self.predictors]
-        self.relevance = torch.zeros(first.shape[2:])
-
-    @property
-    def done(self) -> int:
-        return self.samplers[0].done
-
-    @property
-    def evaluations(self) -> int:
-        """How many rows the models were asked for."""
-        return sum(predictor.rows for predictor in self.predictors)
-
-    @property
-    def latent(self) -> Tensor:
-        """The edited latent `(1, C, h, w)` at the end, before it what is taken for it."""
-        sampler = self.samplers[0]
-        return sampler.z if sampler.estimate is None or sampler.done == sampler.steps else sampler.estimate
-
-    def decode(self) -> Image:
-        """The picture `(H, W, 3)` uint8 of `latent`."""
-        return self.models[0].decode(self.latent)
-
-    def step(self) -> float:
-        """The root mean square of what the instruction adds to the predicted noise, after one step of all models."""
-        noises: list[InstructionNoise] = []
-        with ExitStack() as seen:
-            for sites, one in self.maps:
-                seen.enter_context(control_attention(sites, one))
-            for predictor, sampler, told in zip(self.predictors, self.samplers, self.told, strict=True):
-                noises.append(predict_instruction(predictor, sampler.z, sampler.t, told))
-        added = noises[0].text - noises[0].image
-        self.relevance += added[0].abs().mean(0).float().cpu()
-        for sampler, noise in zip(self.samplers, noises, strict=True):
-            sampler.step(noise.guided(self.options.guidance_scale, self.options.image_guidance_scale))
-        for other in self.samplers[1:]:
-            first = self.samplers[0]
-            first.z = (first.z + self.beta * other.z) / (1 + self.beta)
-        return float(added.square().mean().sqrt())
+    def _started(self) -> Turn:
+        number = self.so_far.done
+        return self.editor.start(self.job, number, self.instructions[number], self.so_far.picture)
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs: a flat mapping of names to tensors and plain numbers."""
-        state: dict[str, Any] = {"evaluations": self.evaluations, "relevance": self.relevance}
-        for number, sampler in enumerate(self.samplers):
-            state |= {f"sampler.{number}.{name}": value for name, value in sampler.state().items()}
-        for number, (_, one) in enumerate(self.maps):
-            state |= {f"maps.{number}.{name}": value for name, value in one.state().items()}
-        return state
+        state = {"evaluations": self.evaluations, **prefixed("turns.", self.so_far.state())}
+        return state if self.turn is None else {**state, **prefixed("turn.", self.turn.state())}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a `state`. InputRefused when it belongs to another run."""
-        for number, sampler in enumerate(self.samplers):
-            sampler.restore(under(state, f"sampler.{number}."))
-        for number, (_, one) in enumerate(self.maps):
-            one.restore(under(state, f"maps.{number}."), self.samplers[0].z.device)
-        self.relevance = state["relevance"].clone()
-        self.predictors[0].rows = int(state["evaluations"])
+        self.so_far = Pasted.restored(under(state, "turns."), self.job.image, len(self.instructions))
+        self.evaluations = int(state["evaluations"])
+        if part := under(state, "turn."):
+            self.turn = self._started()
+            self.turn.restore(part)
 
+    def numbers(self) -> Mapping[str, Tensor]:
+        return {} if self.turn is None else self.turn.numbers()
 
-def under(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The entries whose names begin with `prefix`, without it."""
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    def not_finite(self, what: str, name: str, i: int) -> ResultRefused:
+        turn, step = divmod(i, self.steps)
+        where = f"turn {turn + 1}, step {step + 1} of {self.steps}"
+        if name == "prediction":
+            return ResultRefused(f"the network's prediction is not a finite number ({where})", USE_FP32)
+        return ResultRefused(f"the latent is not a finite number any more ({where})", "use a smaller guidance_scale")
 
+    def values(self, renewed: bool) -> Mapping[str, float]:
+        assert self.turn is not None
+        if renewed or self.turn.done == 1:
+            self._values = {"instruction": self.turn.effect(), "turn": self.so_far.done + 1}
+        return self._values
 
-def save_tokens(watch: Watch, words: ClipText, prompt: str, maps: Tensor, size: tuple[int, int], what: str) -> None:
-    """Saves the attention `(tokens, h, w)` to each token of `prompt`, each scaled to its own top, at `size` (H, W)."""
-    for position, name, one in zip(words.positions(prompt), words.token_names(prompt), maps, strict=True):
-        save_picture(watch, f"{what}-{position:02d}-{slug(name, empty='token')}", one / one.max(), size)
-
-
-def save_picture(watch: Watch, name: str, values: Tensor | np.ndarray, size: tuple[int, int]) -> None:
-    """Saves one `(h, w)` map in [0, 1] under `name`, enlarged to `size` (H, W)."""
-    if watch.save_map is None:
-        return
-    one = torch.as_tensor(np.asarray(values.cpu() if isinstance(values, Tensor) else values), dtype=torch.float32)
-    large = F.interpolate(one[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-    watch.save_map(name, large.numpy())
+    def preview(self) -> Callable[[], Image] | None:
+        return None if self.turn is None else self.turn.preview()

@@ -10,7 +10,9 @@ from gas.diffusion.attention.maps import AttentionMaps
 from gas.diffusion.attention.sites import sites_near
 from gas.diffusion.instruct import TEXT_ROW
 from gas.interfaces import EditJob
-from gas_editors.instruction.base import Finished, InstructionEditor, InstructionOptions, Turn, save_tokens
+from gas_editors.instruction.base import InstructionEditor, InstructionOptions
+from gas_editors.instruction.turn import Finished, Turn
+from gas_editors.maps import save_tokens
 
 if TYPE_CHECKING:
     from gas.types import Image

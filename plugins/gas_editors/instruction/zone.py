@@ -25,14 +25,9 @@ from gas.remedies import Given, Option, Remedy
 from gas.types import Subtask
 from gas_editors.instruction import zone_mask as steps
 from gas_editors.instruction.actions import Decode, classifier
-from gas_editors.instruction.base import (
-    Finished,
-    InstructionEditor,
-    InstructionOptions,
-    Turn,
-    save_picture,
-    save_tokens,
-)
+from gas_editors.instruction.base import InstructionEditor, InstructionOptions
+from gas_editors.instruction.turn import Finished, Turn
+from gas_editors.maps import save_map, save_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -263,7 +258,7 @@ class ZONEEditor(InstructionEditor):
             first, last = turn.maps[0][1].mean().mean(0)
             difference = self.difference(first, last, before.shape[:2])
         rough = self.rough(difference)
-        save_picture(job.watch, f"{number + 1}-difference", difference / 255, before.shape[:2])
+        save_map(job.watch, f"{number + 1}-difference", difference / 255, before.shape[:2])
         if options.attention == "prediction":
             effect = float(turn.relevance.max()) / max(turn.done, 1)
             if effect < options.least_effect:
@@ -332,4 +327,4 @@ class ZONEEditor(InstructionEditor):
         pictures = {"rough": rough, "segments": levels, "chosen": region, "smoothed": smoothed, "pasted": alpha}
         for name, one in pictures.items():
             if one is not None:
-                save_picture(watch, f"{what}-{name}", one.astype(np.float32), size)
+                save_map(watch, f"{what}-{name}", one.astype(np.float32), size)

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from gas.diffusion.predictor import Predictor
-from gas.diffusion.sample.phases import NoiseAt, Phases, Stopped
+from gas.diffusion.sample.phases import NoiseAt, Phases
 from gas.diffusion.sample.targets import Targets
-from gas.interfaces import Edited, EditJob, Watch
+from gas.diffusion.stepping import Stopped
+from gas.interfaces import Edited, EditJob
 from gas_editors.job_regions import NoiseWeights, whole_prompts
 from gas_editors.latent_masks import subtask_mask
 from gas_editors.model_options import ModelOptions, refuse_foreign
@@ -123,11 +123,3 @@ def guided(predictor: Predictor, targets: Targets, guidance_scale: float) -> Noi
         return targets.guided(predictor.predict(z, t, told), t, guidance_scale)
 
     return noise
-
-
-def save_latent_map(watch: Watch, name: str, values: Tensor, size: tuple[int, int]) -> None:
-    """Hands a map `(h, w)` of the latent grid in [0, 1], enlarged to the picture's `size` (H, W), to
-    `watch.save_map`; nothing is done where nobody asked for maps."""
-    if watch.save_map is not None:
-        large = F.interpolate(values[None, None].float(), size=size, mode="bilinear", align_corners=False)
-        watch.save_map(name, large[0, 0].clamp(0, 1).cpu().numpy())

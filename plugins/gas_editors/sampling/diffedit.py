@@ -18,7 +18,8 @@ from gas.diffusion.sample.phases import sample
 from gas.diffusion.schedule import times
 from gas.errors import ResultRefused
 from gas.remedies import Remedy, Setting
-from gas_editors.sampling.base import SamplingEditor, SamplingOptions, guided, save_latent_map
+from gas_editors.maps import save_map
+from gas_editors.sampling.base import SamplingEditor, SamplingOptions, guided
 
 if TYPE_CHECKING:
     from gas.diffusion.predictor import Predictor
@@ -147,7 +148,7 @@ class DiffEditEditor(SamplingEditor):
                 raise _agree(source, target)
             masks.append((scaled > options.mask_threshold).to(z_source))
             for name, values in (("difference", scaled), ("mask", masks[-1])):
-                save_latent_map(job.watch, f"{number}-{name}", values[0], job.image.shape[:2])
+                save_map(job.watch, f"{number}-{name}", values[0], job.image.shape[:2])
         return torch.stack(masks)
 
 

@@ -27,7 +27,8 @@ from gas.masks import mask_box
 from gas.remedies import Option, Remedy
 from gas.types import Box, Region, Subtask
 from gas_editors.job_regions import region_mask, subtask_regions
-from gas_editors.sampling.base import SamplingEditor, SamplingOptions, save_latent_map
+from gas_editors.maps import save_map
+from gas_editors.sampling.base import SamplingEditor, SamplingOptions
 
 MODEL = "masterful/gligen-1-4-inpainting-text-box"
 """The inpainting model that was published in diffusers' layout; its newest revision. It is not in a profile, since
@@ -114,7 +115,7 @@ class GLIGENEditor(SamplingEditor):
             return keep * source_at(s) + (1 - keep) * z
 
         z = sample(phases, "inpainting", schedule, blend(noise, ordered[0], 0), ordered, predict, blend)
-        save_latent_map(job.watch, "filled", 1 - keep[0, 0], job.image.shape[:2])
+        save_map(job.watch, "filled", 1 - keep[0, 0], job.image.shape[:2])
         texts = {phrase for phrase, _ in every} | {text for _, text in targets.prompts}
         cut = {text: words for text in sorted(texts) if (words := model.dropped_words(text))}
         described = [{"phrase": phrase, "box": list(box)} for phrase, box in every]

@@ -25,7 +25,8 @@ from gas.interfaces import EditJob
 from gas.types import Subtask
 from gas_editors.job_regions import whole_prompts
 from gas_editors.latent_masks import subtask_mask
-from gas_editors.sampling.base import SamplingEditor, SamplingOptions, save_latent_map
+from gas_editors.maps import save_map
+from gas_editors.sampling.base import SamplingEditor, SamplingOptions
 
 _LEAST_CELLS = 8
 """A coarser attention map than 8 x 8 says next to nothing about a place."""
@@ -182,7 +183,7 @@ class LEditsPPEditor(SamplingEditor):
     def _save(self, job: EditJob, concepts: Sequence[Concept], masks: Tensor) -> None:
         for number, (concept, mask) in enumerate(zip(concepts, masks, strict=True), start=1):
             sign = "to" if concept.scale > 0 else "from"
-            save_latent_map(job.watch, f"{number}-{sign}-{slug(concept.phrase)}", mask[0], job.image.shape[:2])
+            save_map(job.watch, f"{number}-{sign}-{slug(concept.phrase)}", mask[0], job.image.shape[:2])
 
 
 def concepts_of(subtask: Subtask) -> tuple[str, str]:

@@ -26,7 +26,8 @@ from gas.diffusion.sample.phases import Phases, State, clean, ddim
 from gas.diffusion.sample.targets import Targets
 from gas.diffusion.schedule import times
 from gas.interfaces import EditJob
-from gas_editors.sampling.base import SamplingEditor, SamplingOptions, save_latent_map
+from gas_editors.maps import save_map
+from gas_editors.sampling.base import SamplingEditor, SamplingOptions
 
 BLEND_FROM = 0.2
 """Share of steps before which local blending leaves the picture alone (`null_text_w_ptp.ipynb`: start_blend)."""
@@ -139,7 +140,7 @@ class PromptToPromptEditor(SamplingEditor):
         state = phases.run("sampling", len(inversion.times), sampler.start(), sampler.step)
         if options.local_blend:
             size = job.image.shape[0], job.image.shape[1]
-            save_latent_map(job.watch, "local-blend", sampler.changing(state["seen"])[0, 0], size)
+            save_map(job.watch, "local-blend", sampler.changing(state["seen"])[0, 0], size)
         return state["z"], {"inversion": options.inversion, "alignment": list(words.modes)}
 
     def _nulls(self, phases: Phases, predictor: Predictor, inversion: Inversion) -> Conditioning:

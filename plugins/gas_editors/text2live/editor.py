@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -14,14 +13,16 @@ from torch import Tensor
 from gas.diffusion.clip import Clip, to_pixels
 from gas.diffusion.masks import weaken_overlaps
 from gas.diffusion.memory import memory_named
-from gas.diffusion.sample.phases import Phases, Stopped
+from gas.diffusion.sample.phases import Phases
+from gas.diffusion.stepping import Stopped
 from gas.errors import InputRefused, OutOfResources, UsageError
 from gas.files import slug
-from gas.interfaces import Edited, EditJob, Editor, Options, Watch
+from gas.interfaces import Edited, EditJob, Editor, Options
 from gas.remedies import Option, Remedy
 from gas.types import Subtask
 from gas_editors.job_regions import whole_prompts
 from gas_editors.latent_masks import subtask_mask
+from gas_editors.maps import save_map
 from gas_editors.text2live.losses import Criterion
 from gas_editors.text2live.training import PARTS, Painted, Training
 
@@ -145,7 +146,16 @@ class Text2LiveEditor(Editor):
             phases = Phases(job.watch, training.decode, training.estimate, options.steps)
             stopped = False
             try:
-                phases.run("edit layer", options.steps, training.start, training.step)
+                phases.run(
+                    "edit layer",
+                    options.steps,
+                    training.start,
+                    training.step,
+                    less_extreme=Remedy(
+                        "smaller_learning_rate", "set {rate} to less", rate=Option({"learning_rate": None})
+                    ),
+                    too_large=lambda: _too_large(job.image),
+                )
             except Stopped:
                 stopped = True
             weights, losses, rows = training.unpack(phases.estimate)
@@ -154,9 +164,9 @@ class Text2LiveEditor(Editor):
         for number, layer in enumerate(layers, start=1):
             name = f"{number}-{slug(layer.name, empty='layer')}"
             if layer.place is not None:
-                _save_map(job.watch, f"{name}-place", layer.place)
+                save_map(job.watch, f"{name}-place", layer.place[0, 0], (height, width))
             if made:
-                _save_map(job.watch, f"{name}-opacity", made[number - 1][:, 3:])
+                save_map(job.watch, f"{name}-opacity", made[number - 1][0, 3], (height, width))
         log = {
             "model": options.model,
             "grounded": job.grounded,
@@ -216,11 +226,6 @@ class Text2LiveEditor(Editor):
 def _pair(subtask: Subtask, whole: tuple[str, str]) -> tuple[str, str]:
     """The prompts of a subtask where it has both, else the `whole` sentences."""
     return subtask.prompts if all(text.strip() for text in subtask.prompts) else whole
-
-
-def _save_map(watch: Watch, name: str, values: Tensor) -> None:
-    if watch.save_map is not None:
-        watch.save_map(name, np.ascontiguousarray(values[0, 0].cpu().numpy(), np.float32))
 
 
 def _too_large(image: Image) -> OutOfResources:

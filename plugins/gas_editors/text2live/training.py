@@ -12,8 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas.diffusion.clip import Clip, square_around
-from gas.errors import ResultRefused
-from gas.remedies import Option, Remedy
 from gas_editors.text2live.generator import Generators, levels_for, madgrad, madgrad_start
 from gas_editors.text2live.losses import (
     PLAIN,
@@ -90,7 +88,7 @@ class Training:
     # --- a state ------------------------------------------------------------------------------------------------------
 
     def step(self, i: int, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The state after step i. ResultRefused (exit 11) when the loss is not a finite number."""
+        """The state after step i."""
         options = self.options
         rng = np.random.default_rng((self.seed, i))
         self._rows = self.unpack(state["estimate"])[2]
@@ -104,13 +102,7 @@ class Training:
             if i % options.whole_every == 0:
                 masks, places = [one.mask for one in self.layers], [one.place for one in self.layers]
                 losses = (losses + self._losses(weights, self.picture, masks, places, i, rng)) / 2
-            loss = losses.sum()
-            if not bool(torch.isfinite(loss)):
-                raise ResultRefused(
-                    f"the loss is not a finite number any more (step {i + 1})",
-                    Remedy("smaller_learning_rate", "set {rate} to less", rate=Option({"learning_rate": None})),
-                )
-            (gradient,) = torch.autograd.grad(loss, weights)
+            (gradient,) = torch.autograd.grad(losses.sum(), weights)
         rate = max(LEAST_RATE, options.learning_rate * options.decay**i)
         state = madgrad(state, gradient, rate, i)
         return {**state, "estimate": self._pack(state["weights"], losses.detach(), self._rows)}

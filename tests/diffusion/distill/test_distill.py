@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gas.checkpoint import prefixed
 from gas.diffusion.backbone import Conditioning
 from gas.diffusion.distill.contrastive import patch_nce
 from gas.diffusion.distill.convergence import Convergence
@@ -23,6 +24,7 @@ from gas.diffusion.distill.loop import distill
 from gas.diffusion.distill.terms import STEP_SIZE, Contrast, Distilled, Method, Penalty, Problem, Term
 from gas.diffusion.schedule import stable_diffusion_schedule
 from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.diffusion.stepping import FORMAT
 from gas.errors import InputRefused, ModelUnavailable, OutOfResources, ResultRefused
 from gas.interfaces import Step, Watch
 from gas.testing.gaussian import GaussianDenoiser
@@ -302,6 +304,7 @@ def test_contrastive_step_is_the_written_out_one(model: StableDiffusion, z: Tens
         term = Term("a tiger", "a dog", INSIDE, contrast=contrast)
         state = {"step": 1, "rows": 0, "calls": 0, "z": start, "generator.0": torch.Generator().get_state()}
         state |= {"gammas": torch.ones(1, 1, 1), "updates": torch.ones(1, 1)}
+        state = {"stepping": FORMAT, **prefixed("distillation.", state)}
         made = Problem(z, (term,), [(0, eps), (t, eps)], torch.Generator())
         return distill(model, [made], Method(steps=2, **method), watch=Watch(resume=state))[0].z - start
 
@@ -430,7 +433,7 @@ def test_stopping_keeps_the_latest_state() -> None:
 def test_checkpoints_are_at_most_25_steps_apart() -> None:
     states: list[Any] = []
     run(Term("b", "a"), method=Method(steps=80), watch=Watch(checkpoint=states.append))
-    at = [0, *(state["step"] for state in states), 80]
+    at = [0, *(state["distillation.step"] for state in states), 80]
     assert max(b - a for a, b in pairwise(at)) <= 25
 
 
@@ -457,7 +460,7 @@ def test_a_resumed_run_has_the_same_bits(model: StableDiffusion, name: str) -> N
     whole = start(Watch())
     states: list[Any] = []
     stopped = start(Watch(checkpoint=states.append, should_stop=stop_after(27)))
-    assert [state["step"] for state in states] == [25, 27]
+    assert [state["distillation.step"] for state in states] == [10, 20, 27]
     assert all(isinstance(value, Tensor | int) for state in states for value in state.values())
     assert stopped.stopped
     for state in states:
@@ -470,10 +473,19 @@ def test_a_resumed_run_has_the_same_bits(model: StableDiffusion, name: str) -> N
 def test_a_state_of_another_run_is_refused() -> None:
     states: list[Any] = []
     run(Term("b", "a"), method=Method(steps=30), watch=Watch(checkpoint=states.append))
-    bad = [{}, {**states[0], "z": Z[..., :2]}, {**states[0], "step": 31}, {**states[0], "generator.0": torch.zeros(3)}]
-    for state in bad:
+    changes = [{"z": Z[..., :2]}, {"step": 31}, {"generator.0": torch.zeros(3)}]
+    for state in [{}, *({**states[0], **prefixed("distillation.", change)} for change in changes)]:
         with pytest.raises(InputRefused, match="does not belong to this run"):
             run(Term("b", "a"), method=Method(steps=30), watch=Watch(resume=state))
+
+
+def test_a_run_that_ended_early_is_not_gone_on_with() -> None:
+    method = Method(steps=5000, guidance_scale=1, convergence=Convergence(0.5, window=10, earliest=20))
+    states: list[Any] = []
+    whole = run(Term("b", "a"), method=method, watch=Watch(checkpoint=states.append))
+    assert whole.converged and whole.steps == states[-1]["distillation.step"], "kept in its last step"
+    again = run(Term("b", "a"), method=method, watch=Watch(resume=states[-1]))
+    assert again.converged and again.steps == whole.steps and torch.equal(again.z, whole.z)
 
 
 def test_a_run_ends_early_when_nothing_moves_any_more() -> None:

@@ -14,9 +14,10 @@ from gas.diffusion.backbone import Conditioning
 from gas.diffusion.load import load_backbone
 from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.inversion import Inversion, fingerprint, invert, null_text, remembered
-from gas.diffusion.sample.phases import Phases, Stopped, ddim, sample
+from gas.diffusion.sample.phases import Phases, ddim, sample
 from gas.diffusion.schedule import times
 from gas.diffusion.stable_diffusion import StableDiffusion
+from gas.diffusion.stepping import Stopped
 from gas.errors import ResultRefused
 from gas.interfaces import Step, Watch
 from gas.runtime import Runtime
@@ -140,7 +141,7 @@ def test_each_prompt_has_its_own_path(model: Any, source: Tensor) -> None:
 def test_two_inversions_in_one_edit_need_two_names(model: Any, source: Tensor) -> None:
     at, made = times(model.schedule, 2), phases(source)
     invert(made, Predictor(model, (5, 6)), source, PROMPT, at)
-    with pytest.raises(ValueError, match="two phases"):
+    with pytest.raises(ValueError, match="two works of a run"):
         invert(made, Predictor(model, (5, 6)), source, "", at)
     invert(made, Predictor(model, (5, 6)), source, "", at, name="inversion without words")
 

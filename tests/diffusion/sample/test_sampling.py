@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from gas.diffusion.predictor import Predictor
-from gas.diffusion.sample.phases import Phases, State, Stopped, clean, ddim, sample
+from gas.diffusion.sample.phases import Phases, State, clean, ddim, sample
 from gas.diffusion.schedule import times
+from gas.diffusion.stepping import Stopped
 from gas.errors import InputRefused, OutOfResources, ResultRefused
 from gas.interfaces import Step, Watch
 from gas.testing.gaussian import GaussianDenoiser, stable_diffusion_schedule
@@ -183,7 +184,8 @@ def test_a_run_goes_on_from_each_state_that_is_kept_on_the_way(number: int) -> N
 def test_states_hold_tensors_and_plain_numbers() -> None:
     states: list[Any] = []
     two(Watch(checkpoint=states.append))
-    assert set(states[-1]) == {f"{p}.{k}" for p in ("first", "second") for k in ("step", "z", "estimate")}
+    names = {f"{p}.{k}" for p in ("first", "second") for k in ("step", "z", "estimate")}
+    assert set(states[-1]) == {"stepping", *names}
     assert all(isinstance(value, (Tensor, int)) for value in states[-1].values())
 
 

@@ -18,6 +18,8 @@ from PIL import Image as Pictures
 
 from gas import Registry
 from gas.backends.options import Layer, settle
+from gas.checkpoint import prefixed
+from gas.diffusion.instruct import Sampler
 from gas.errors import InputRefused, ModelUnavailable, OutOfResources, ResultRefused, UsageError
 from gas.interfaces import EditJob, Watch
 from gas.runtime import Runtime
@@ -151,13 +153,22 @@ def test_an_interrupted_edit_goes_on_to_the_same_bytes(runtime: Runtime, folder:
     assert resumed.log == whole.log
 
 
-@pytest.mark.parametrize("change", [{"picture": torch.zeros(8, 8, 3)}, {"number": 7}, {"turns": None}, {"raw": 3}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"turns.picture": np.zeros((8, 8, 3), np.uint8)},
+        {"turns.done": 7},
+        {"turns.logs": None},
+        {"turns.raw": 3},
+        {"turn.sampler.0.z": torch.zeros(1, 4, 3, 3)},
+    ],
+)
 def test_a_state_of_another_run_is_refused(runtime: Runtime, folder: Path, change: dict[str, Any]) -> None:
-    edit = editor(runtime, folder, steps=5)
+    edit = editor(runtime, folder, steps=11)
     states: list[Any] = []
     edit.edit(job(edit, watch=Watch(checkpoint=states.append)))
     with pytest.raises(InputRefused, match="does not belong to this run"):
-        edit.edit(job(edit, watch=Watch(resume={**states[0], **change})))
+        edit.edit(job(edit, watch=Watch(resume={**states[0], **prefixed("instructions.", change)})))
 
 
 def test_numbers_that_are_not_finite_stop_by_name(
@@ -166,9 +177,22 @@ def test_numbers_that_are_not_finite_stop_by_name(
     edit = editor(runtime, folder)
     weight = edit.model.network.conv_out.weight
     monkeypatch.setattr(weight, "data", torch.full_like(weight, float("nan")))
-    with pytest.raises(ResultRefused, match="prediction is not a finite number") as caught:
+    with pytest.raises(ResultRefused, match=r"prediction is not a finite number \(turn 1, step 1 of 2\)") as caught:
         edit.edit(job(edit))
     assert caught.value.exit_code == 11
+
+
+def test_a_latent_that_runs_away_stops_by_name(runtime: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit = editor(runtime, folder)
+    step = Sampler.step
+
+    def away(sampler: Sampler, eps: torch.Tensor) -> None:
+        step(sampler, eps)
+        sampler.z = sampler.z * float("inf") if sampler.done == 2 else sampler.z
+
+    monkeypatch.setattr(Sampler, "step", away)
+    with pytest.raises(ResultRefused, match=r"the latent is not a finite number any more \(turn 1, step 2 of 2\)"):
+        edit.edit(job(edit))
 
 
 def test_too_little_memory_says_what_to_do(runtime: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

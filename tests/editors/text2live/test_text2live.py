@@ -458,7 +458,7 @@ def test_numbers_that_are_not_finite_stop_by_name(
 ) -> None:
     monkeypatch.setattr(Training, "_losses", lambda self, weights, *_: weights.sum().log() * torch.full((6,), np.nan))
     edit = editor(runtime, folder)
-    with pytest.raises(ResultRefused, match="the loss is not a finite number any more") as caught:
+    with pytest.raises(ResultRefused, match="the edit layer is not a finite number any more") as caught:
         edit.edit(job(edit))
     assert caught.value.exit_code == 11 and "learning_rate" in caught.value.remedy
 

@@ -1,0 +1,144 @@
+"""One turn of an editor by instruction: a picture made anew, told the old one and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gas.checkpoint import prefixed, under
+from gas.diffusion.attention.control import control_attention
+from gas.diffusion.attention.maps import AttentionMaps
+from gas.diffusion.attention.sites import AttentionSite
+from gas.diffusion.backbone import Backbone
+from gas.diffusion.instruct import InstructionNoise, Sampler, predict_instruction, told_instruction
+from gas.diffusion.predictor import Predictor
+from gas.diffusion.stepping import same_size
+from gas.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from gas.types import Image, Mask
+    from gas_editors.instruction.base import InstructionOptions
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a turn made: `image` `(H, W, 3)` uint8 is its own output, pasted with the strength `alpha` `(H, W)` in [0,
+    1] (None: it replaces the whole picture). `log` holds plain JSON values."""
+
+    image: Image
+    alpha: Mask | None
+    log: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Turn:
+    """One instruction on one picture, from noise to the edited latent.
+
+    The second of two `models` advances a latent of its own from the same noise, and after each step the first one's
+    becomes `(z + beta z_2) / (1 + beta)` (ZONE, eq. 5). Each of `maps` collects the attention of its sites of the
+    first model.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Backbone],
+        image: Image,
+        instruction: str,
+        seed: int,
+        options: InstructionOptions,
+        beta: float = 0.0,
+        maps: Sequence[tuple[Sequence[AttentionSite], AttentionMaps]] = (),
+    ) -> None:
+        self.models, self.options, self.beta, self.maps = tuple(models), options, beta, tuple(maps)
+        self.instruction = instruction
+        pictures = [model.picture_condition(image) for model in models]
+        first = pictures[0]
+        if any(one.shape != first.shape for one in pictures):
+            raise ModelUnavailable(
+                f"the two instruction models do not share a latent space: "
+                f"{' and '.join('x'.join(map(str, one.shape[1:])) for one in pictures)}",
+                "name a second_model of the same kind",
+            )
+        self.predictors = [Predictor(model, (first.shape[2], first.shape[3])) for model in models]
+        self.told = [
+            told_instruction(predictor, picture, instruction)
+            for predictor, picture in zip(self.predictors, pictures, strict=True)
+        ]
+        noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(seed)).to(first.device)
+        self.samplers = [Sampler(predictor.schedule, options.steps, noise) for predictor in self.predictors]
+        self.relevance = torch.zeros(first.shape[2:])
+        self._added = torch.zeros_like(first)
+        self._predicted = [torch.zeros_like(first) for _ in models]
+
+    @property
+    def done(self) -> int:
+        return self.samplers[0].done
+
+    @property
+    def evaluations(self) -> int:
+        """How many rows the models were asked for."""
+        return sum(predictor.rows for predictor in self.predictors)
+
+    @property
+    def latent(self) -> Tensor:
+        """The edited latent `(1, C, h, w)` at the end, before it what is taken for it."""
+        sampler = self.samplers[0]
+        return sampler.z if sampler.estimate is None or sampler.done == sampler.steps else sampler.estimate
+
+    def decode(self) -> Image:
+        """The picture `(H, W, 3)` uint8 of `latent`."""
+        return self.models[0].decode(self.latent)
+
+    def preview(self) -> Callable[[], Image]:
+        """What decodes the present `latent`, also when more steps have been made since."""
+        model, latent = self.models[0], self.latent
+        return lambda: model.decode(latent)
+
+    def step(self) -> None:
+        """Makes one step of all models."""
+        noises: list[InstructionNoise] = []
+        with ExitStack() as seen:
+            for sites, one in self.maps:
+                seen.enter_context(control_attention(sites, one))
+            for predictor, sampler, told in zip(self.predictors, self.samplers, self.told, strict=True):
+                noises.append(predict_instruction(predictor, sampler.z, sampler.t, told))
+        self._added = noises[0].text - noises[0].image
+        self.relevance += self._added[0].abs().mean(0).float().cpu()
+        scales = self.options.guidance_scale, self.options.image_guidance_scale
+        self._predicted = [noise.guided(*scales) for noise in noises]
+        for sampler, eps in zip(self.samplers, self._predicted, strict=True):
+            sampler.step(eps)
+        for other in self.samplers[1:]:
+            first = self.samplers[0]
+            first.z = (first.z + self.beta * other.z) / (1 + self.beta)
+
+    def effect(self) -> float:
+        """The root mean square of what the instruction added to the predicted noise in the last step."""
+        return float(self._added.square().mean().sqrt())
+
+    def numbers(self) -> Mapping[str, Tensor]:
+        """What must be finite after a step: the guided predictions of all models, and their latents."""
+        latents = [sampler.z for sampler in self.samplers]
+        return {"prediction": torch.cat(self._predicted), "latent": torch.cat(latents)}
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs: a flat mapping of names to tensors and plain numbers."""
+        state: dict[str, Any] = {"evaluations": self.evaluations, "relevance": self.relevance}
+        for number, sampler in enumerate(self.samplers):
+            state |= prefixed(f"sampler.{number}.", sampler.state())
+        for number, (_, one) in enumerate(self.maps):
+            state |= prefixed(f"maps.{number}.", one.state())
+        return state
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Resumes from a `state`. KeyError, TypeError, ValueError or AttributeError when it is another turn's."""
+        for number, sampler in enumerate(self.samplers):
+            sampler.restore(under(state, f"sampler.{number}."))
+        for number, (_, one) in enumerate(self.maps):
+            one.restore(under(state, f"maps.{number}."), self.samplers[0].z.device)
+        self.relevance = same_size(state["relevance"], self.relevance)
+        self.predictors[0].rows = int(state["evaluations"])
