@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -113,10 +113,10 @@ def _fitted(x: Tensor, y: Tensor, seed: int) -> nn.Sequential:
                 loss.backward()
                 optimiser.step()
     # The scaling of the states goes into the first layer, so that the network is the paper's.
-    first = network[0]
+    first, _ = _layers(network)
     with torch.no_grad():
-        first.weight /= deviation
-        first.bias -= first.weight @ mean
+        first.weight.div_(deviation)
+        first.bias.sub_(first.weight @ mean)
     return network.requires_grad_(False)
 
 
@@ -147,7 +147,7 @@ def kept(words: ClipText) -> ActionClassifier:
                 warnings.warn(f"{path}: {error.message}; it is trained again", stacklevel=2)
     made = trained(words)
     path = folder / f"{name}-{made.states}.safetensors"
-    first, second = made.network[0], made.network[2]
+    first, second = _layers(made.network)
     weights = {"fc1.weight": first.weight, "fc1.bias": first.bias, "fc2.weight": second.weight, "fc2.bias": second.bias}
     try:
         make_folder(path.parent)
@@ -196,11 +196,15 @@ def classifier(runtime: Runtime, name: str, words: ClipText, path: str | None, d
     return runtime.shared(("zone-actions", name, path, decode), lambda: loaded(words, Path(path), decode))
 
 
+def _layers(network: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
+    return cast(nn.Linear, network[0]), cast(nn.Linear, network[2])
+
+
 def _network(dim: int, generator: torch.Generator) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         network = nn.Sequential(nn.Linear(dim, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, len(ACTIONS)))
     with torch.no_grad():
-        for layer in (network[0], network[2]):
+        for layer in _layers(network):
             bound = layer.in_features**-0.5
             for parameter in (layer.weight, layer.bias):
                 parameter.copy_((2 * torch.rand(parameter.shape, generator=generator) - 1) * bound)

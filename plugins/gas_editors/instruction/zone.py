@@ -170,7 +170,7 @@ class ZONEEditor(InstructionEditor):
                     threshold=Option({"threshold": None}),
                 ),
             )
-        region, segments = place.rough, []
+        region, segments = place.rough, list[np.ndarray]()
         if options.segments == "iou" and not place.drawn:
             region, segments = self._segment(job, before if action == "remove" else after, place.rough, log)
         smoothed = None

@@ -73,7 +73,7 @@ class Training:
         height, width = picture.shape[2:]
         levels = levels_for(height, width, options.levels)
         self.generators = Generators(len(layers), options.width, levels, seed, clip.device)
-        wordings = TEMPLATES if options.templates else PLAIN
+        wordings: Sequence[str] = TEMPLATES if options.templates else PLAIN
         self.whole = Wanted.of(clip, *whole, wordings)
         self.own = [None if one.prompts is None else Wanted.of(clip, *one.prompts, wordings) for one in layers]
         wordings = SCREEN_TEMPLATES if options.templates else PLAIN
