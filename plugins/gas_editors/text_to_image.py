@@ -45,3 +45,6 @@ class TextToImageEditor(Editor):
 
     def check(self, image: Image) -> None:
         check_world(self, lambda: self.model, image)
+
+    def coded(self, image: Image) -> Image:
+        return self.model.decode(self.model.encode(image))

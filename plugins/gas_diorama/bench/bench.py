@@ -247,10 +247,12 @@ class Entrant:
         self._create = lambda: registry.create("editors", row.editor, row.options, runtime, below=below)
         self._editor: Editor | None = None
         self.options: Options = registry.settle("editors", row.editor, row.options, below).options
-        model = getattr(self.options, "model", None)
+        model = self.options.named_models().get("model")
         if model is None:  # an editor without a model is compared with the round trip of the profile's
-            model = registry.settle("editors", REFERENCE, {}, [profile.layer(REFERENCE)]).options.model
-        self.model = str(model)
+            model = registry.settle("editors", REFERENCE, {}, [profile.layer(REFERENCE)]).options.named_models()[
+                "model"
+            ]
+        self.model = model
         self.autoencodes = _autoencodes(self.model)
         self.recipe = _recipe(self)
 
@@ -461,16 +463,17 @@ class _Bench:
         return _finished(entrant.job(case, self.judges[case.name].source, result.seed), Edited(raw))
 
     def _round_trip(self, entrant: Entrant, case: Case) -> Picture:
-        """The source of a case after encoding and decoding by the row's own model."""
+        """The source of a case after encoding and decoding by the row's own model, or the profile's."""
         from gas.diffusion.stable_diffusion import StableDiffusion
 
         key = f"{entrant.model} {case.name}"
         if key not in self.round_trips:
-            own = getattr(entrant.editor, "model", None)
-            own = getattr(own, "parts", own)  # an instruction model's are those of a Stable Diffusion
-            autoencoder = own if isinstance(own, StableDiffusion) else None
-            autoencoder = autoencoder or StableDiffusion.load(entrant.model, entrant.runtime)
-            self.round_trips[key] = autoencoder.decode(autoencoder.encode(self.judges[case.name].source))
+            source = self.judges[case.name].source
+            coded = entrant.editor.coded(source)
+            if coded is None:  # it has no autoencoder of its own, and is held against the profile's
+                profiles = StableDiffusion.load(entrant.model, entrant.runtime)
+                coded = profiles.decode(profiles.encode(source))
+            self.round_trips[key] = coded
         return self.round_trips[key]
 
     # --- what is kept -------------------------------------------------------------------------------------------------
@@ -658,7 +661,7 @@ def _recipe(entrant: Entrant) -> dict[str, Any]:
     }
     if entrant.grounded:
         recipe["grounded"] = True
-    if second := getattr(entrant.options, "second_model", None):
+    if second := entrant.options.named_models().get("second_model"):
         recipe["second_weights"] = _weights(second)
     if (session := entrant.session) is not None:
         names: Sequence[str] = session.settings.grounders
@@ -668,13 +671,15 @@ def _recipe(entrant: Entrant) -> dict[str, Any]:
         else:
             recipe["grow"] = session.settings.grow
         chain = {name: session.settled("grounders", name).options for name in names}
-        recipe["grounders"] = {
-            name: {**options.model_dump(mode="json"), "weights": _weights(options.model)}
-            if hasattr(options, "model")
-            else options.model_dump(mode="json")
-            for name, options in chain.items()
-        }
+        recipe["grounders"] = {name: _with_weights(options) for name, options in chain.items()}
     return recipe
+
+
+def _with_weights(options: Options) -> dict[str, Any]:
+    """A grounder's options as plain values, with what tells its model's weights from another's."""
+    model = options.named_models().get("model")
+    plain = options.model_dump(mode="json")
+    return plain if model is None else {**plain, "weights": _weights(model)}
 
 
 def _weights(model: str) -> str:
