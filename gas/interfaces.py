@@ -27,6 +27,15 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
+    def named_models(self) -> dict[str, str]:
+        """The models that the options name, by option: `model`, and every option whose name ends in `_model`."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            name: value
+            for name, value in values.items()
+            if (name == "model" or name.endswith("_model")) and isinstance(value, str)
+        }
+
 
 # --- what backends are given and give back ----------------------------------------------------------------------------
 
@@ -235,6 +244,11 @@ class Editor(Backend[OptionsT, EditJob]):
         `image` is the whole picture at native size. The pipeline asks when something was not found, since "there is no
         dog" would be the wrong answer for a picture of which a small model knows nothing.
         """
+
+    def coded(self, image: Image) -> Image | None:
+        """What the editor's model makes of `image`, at its working size, without an edit: encoded and decoded again.
+        None for an editor whose output does not come from a latent."""
+        return None
 
     @abstractmethod
     def edit(self, job: EditJob) -> Edited:

@@ -308,6 +308,12 @@ class EditorContract(_BackendContract):
             else:
                 assert one.image.tobytes() == alone.image.tobytes()
 
+    def test_coding_alone_gives_a_picture_of_the_same_size(self, editor: Editor, job: EditJob) -> None:
+        with _unchanged(job.image):
+            coded = editor.coded(job.image)
+        if coded is not None:
+            _check_image(coded, job.image)
+
     def test_maps_have_the_pictures_form(self, editor: Editor, job: EditJob) -> None:
         maps: list[tuple[str, Any]] = []
         editor.edit(replace(job, watch=Watch(save_map=lambda name, array: maps.append((name, array)))))

@@ -47,6 +47,9 @@ class TextToImageEditor(Editor):
     def check(self, image: Image) -> None:
         check_world(self, lambda: self.model, image)
 
+    def coded(self, image: Image) -> Image:
+        return self.model.decode(self.model.encode(image))
+
 
 def refuse_same_prompts(model: Backbone, pairs: Iterable[tuple[str | None, str]]) -> None:
     """ResultRefused (exit 11) when the model sees the same words in the source and the target of every one of `pairs`:

@@ -108,3 +108,15 @@ def test_unknown_option_lists_the_known_ones() -> None:
 def test_preset_that_does_not_fit_is_the_backends_fault() -> None:
     with pytest.raises(PluginBroken, match="preset 'wrong' of dials does not fit its options: steps"):
         settled({"preset": "wrong"})
+
+
+def test_models_are_the_options_that_are_named_so() -> None:
+    class Several(Options):
+        model: str = "owner/one"
+        second_model: str | None = None
+        map_model: str = "owner/two"
+        models_tried: str = "owner/three"
+
+    assert Several().named_models() == {"model": "owner/one", "map_model": "owner/two"}
+    assert Several(second_model="x").named_models()["second_model"] == "x"
+    assert Options().named_models() == {}

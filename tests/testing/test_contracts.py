@@ -328,7 +328,13 @@ class SwapsTheJobs(FakeEditor):
         return super().edit_together(jobs)[::-1]
 
 
+class CodesToAnotherSize(FakeEditor):
+    def coded(self, image):
+        return image[:-1]
+
+
 EDITORS = {
+    "test_coding_alone_gives_a_picture_of_the_same_size": [CodesToAnotherSize],
     "test_several_jobs_at_once_give_what_each_gives_alone": [LosesAJob, SwapsTheJobs],
     "test_returns_a_picture_of_the_same_size": [
         ReturnsFloats, ReturnsAnotherSize, SwapsWidthAndHeight, ReturnsABareArray, ReturnsASmallMask,

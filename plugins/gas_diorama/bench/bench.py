@@ -245,11 +245,11 @@ class Entrant:
         self.own, self.found, self.grounded = row.own, row.found, row.grounded
         self.session = _session(row, profile, registry, runtime)
         self.options: Options = self.session.settled(EDITORS.plural, row.editor).options
-        model = getattr(self.options, "model", None)
+        model = self.options.named_models().get("model")
         if model is None:  # an editor without a model is compared with the round trip of the profile's
             reference = registry.settle(EDITORS.plural, REFERENCE, {}, [profile.layer(REFERENCE)]).options
-            model = reference.model_dump()["model"]
-        self.model = str(model)
+            model = reference.named_models()["model"]
+        self.model = model
         self.autoencodes = _autoencodes(self.model)
         self.recipe = _recipe(self)
 
@@ -461,15 +461,17 @@ class _Bench:
         return _finished(entrant.job(case, self.judges[case.name].source, result.seed), Edited(raw))
 
     def _round_trip(self, entrant: Entrant, case: Case) -> Picture:
-        """The source of a case after encoding and decoding by the row's own model."""
-        from gas.diffusion.backbone import Backbone
+        """The source of a case after encoding and decoding by the row's own model, or the profile's."""
         from gas.diffusion.load import load_backbone
 
         key = f"{entrant.model} {case.name}"
         if key not in self.round_trips:
-            own = getattr(entrant.editor, "model", None)
-            autoencoder = own if isinstance(own, Backbone) else load_backbone(entrant.model, entrant.runtime)
-            self.round_trips[key] = autoencoder.decode(autoencoder.encode(self.judges[case.name].source))
+            source = self.judges[case.name].source
+            coded = entrant.editor.coded(source)
+            if coded is None:  # it has no autoencoder of its own, and is held against the profile's
+                profiles = load_backbone(entrant.model, entrant.runtime)
+                coded = profiles.decode(profiles.encode(source))
+            self.round_trips[key] = coded
         return self.round_trips[key]
 
     # --- what is kept -------------------------------------------------------------------------------------------------
@@ -653,7 +655,7 @@ def _recipe(entrant: Entrant) -> dict[str, Any]:
     }
     if entrant.grounded:
         recipe["grounded"] = True
-    if second := getattr(entrant.options, "second_model", None):
+    if second := entrant.options.named_models().get("second_model"):
         recipe["second_weights"] = _weights(second)
     if entrant.own or entrant.found:
         session = entrant.session
@@ -664,13 +666,15 @@ def _recipe(entrant: Entrant) -> dict[str, Any]:
         else:
             recipe["grow"] = session.settings.grow
         chain = {name: session.settled("grounders", name).options for name in names}
-        recipe["grounders"] = {
-            name: {**options.model_dump(mode="json"), "weights": _weights(options.model)}
-            if hasattr(options, "model")
-            else options.model_dump(mode="json")
-            for name, options in chain.items()
-        }
+        recipe["grounders"] = {name: _with_weights(options) for name, options in chain.items()}
     return recipe
+
+
+def _with_weights(options: Options) -> dict[str, Any]:
+    """A grounder's options as plain values, with what tells its model's weights from another's."""
+    model = options.named_models().get("model")
+    plain = options.model_dump(mode="json")
+    return plain if model is None else {**plain, "weights": _weights(model)}
 
 
 def _weights(model: str) -> str:

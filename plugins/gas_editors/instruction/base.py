@@ -88,6 +88,9 @@ class InstructionEditor(Editor):
     def check(self, image: Image) -> None:
         check_world(self, lambda: self.model, image)
 
+    def coded(self, image: Image) -> Image:
+        return self.model.parts.decode(self.model.parts.encode(image))
+
     @abstractmethod
     def start(self, job: EditJob, number: int, instruction: str, picture: Image) -> Turn:
         """The turn that carries out the subtask `number` on `picture`, at its beginning."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from gas.errors import PlanUnreadable
-from gas.interfaces import Planner
+from gas.interfaces import Options, Planner
 from gas.plan.phrases import normalise_phrase
 from gas.types import MAX_SUBTASKS, EditPlan, Provenance, Subtask
 from gas_planners.rules import lexicon as lex
@@ -26,7 +26,7 @@ MAX_CAPTION = 2000
 MAX_CHUNKS = 128
 
 
-class RulesPlanner(Planner):
+class RulesPlanner(Planner[Options]):
     """Plans by grammar. With `request.source` and `request.target` it plans by the difference of the two prompts."""
 
     def plan(self, request: EditRequest) -> EditPlan:

@@ -17,7 +17,7 @@ from gas import BackendSpec, Editor, Grounder, Options, hookimpl
 from gas.backends.profiles import Profile
 from gas.backends.registry import Registry
 from gas.errors import ObjectNotFound, ResultRefused, UsageError
-from gas.interfaces import Edited, EditJob
+from gas.interfaces import Edited, EditJob, GroundJob
 from gas.runtime import Runtime
 from gas.types import Region, Subtask
 from gas_diorama.bench import bench
@@ -90,11 +90,11 @@ class Finder(Grounder):
 
     options_type = FinderOptions
 
-    def ground(self, image: np.ndarray, regions: list[Region]) -> list[Region]:
-        if any(self.options.absent in region.phrase for region in regions):
+    def ground(self, job: GroundJob) -> list[Region]:
+        if any(self.options.absent in region.phrase for region in job.regions):
             raise ObjectNotFound(f"{self.options.absent!r} is not there", "name something else")
-        side = image.shape[1]
-        return [replace(region, box=(0.0, 0.0, side / 2, side)) for region in regions]
+        side = job.image.shape[1]
+        return [replace(region, box=(0.0, 0.0, side / 2, side)) for region in job.regions]
 
 
 class Plugin:

@@ -18,7 +18,7 @@ from gas import BackendSpec, Editor, Grounder, Options, hookimpl
 from gas.backends.profiles import Profile
 from gas.backends.registry import Registry
 from gas.errors import ObjectNotFound, UsageError
-from gas.interfaces import Edited, EditJob
+from gas.interfaces import Edited, EditJob, GroundJob
 from gas.runtime import Runtime
 from gas.testing.tiny import build_tiny_instruct_pix2pix, build_tiny_stable_diffusion
 from gas.types import Region
@@ -67,8 +67,8 @@ class Cutter(Grounder):
     options_type = CutterOptions
     segments, detects = True, False
 
-    def ground(self, image: np.ndarray, regions: list[Region]) -> list[Region]:
-        return regions
+    def ground(self, job: GroundJob) -> list[Region]:
+        return list(job.regions)
 
 
 class Plugin:
