@@ -17,7 +17,7 @@ from gas.run.job import PhotoJob, WrittenEdit, prepare
 from gas.run.output import Output, check_picture, reserve_output, write_picture
 from gas.run.replay import again, drift, output_of, state_record
 from gas_cli import flags as f
-from gas_cli.output import people, print_json, warn
+from gas_cli.output import people, print_json, short, warn
 from gas_cli.progress import forecast, previews, stages, step_bar, stoppable
 from gas_cli.render import outside_lines
 
@@ -160,12 +160,18 @@ def _run(
         files.make_folder(save_maps)
     console.print(_preflight(job), markup=False, soft_wrap=True)
 
+    def write(path: Path, image: Image | Mask) -> None:
+        if job.photo.path is not None and path.exists() and path.samefile(job.photo.path):
+            warn(console, [f"{short(path)} is the photograph itself, which stays: that picture is not written"])
+        else:
+            write_picture(path, image)
+
     def write_preview(index: int, image: Image) -> None:
-        write_picture(out.path.with_name(f"{out.path.stem}-step{index:05d}.png"), image)
+        write(out.path.with_name(f"{out.path.stem}-step{index:05d}.png"), image)
 
     def write_map(name: str, values: Mask) -> None:
         assert save_maps is not None
-        write_picture(save_maps / f"{files.slug(name)}.png", values)
+        write(save_maps / f"{files.slug(name)}.png", values)
 
     with stoppable(console) as stop, step_bar(console, job.session.settings.editor, show=not quiet) as bar:
         shown = [bar, forecast(console), *([previews(preview_every, write_preview)] if preview_every else [])]
@@ -196,7 +202,7 @@ def _each(callbacks: Sequence[Callable[[Step], None]]) -> Callable[[Step], None]
 def _report(console: Console, done: WrittenEdit, as_json: bool, command: str, **more: Any) -> None:
     written, record = done.written, done.record
     warn(console, written.warnings)
-    console.print(f"wrote {written.path}, record {done.record_path.name}", markup=False, soft_wrap=True)
+    console.print(f"wrote {short(written.path)}, record {done.record_path.name}", markup=False, soft_wrap=True)
     for index, subtask in enumerate(record.plan.subtasks):
         change = record.measured.inside[index]
         console.print(
@@ -235,6 +241,6 @@ def _raise_if_stopped(done: WrittenEdit, photo_path: Path, signal: int) -> None:
     how: str | Remedy = ""
     if done.state is not None:
         how = Remedy(
-            "resume", "resume it: {command}", command=Command("edit", str(photo_path), "--resume", str(done.state))
+            "resume", "resume it: {command}", command=Command("edit", str(photo_path), "--resume", short(done.state))
         )
-    raise Interrupted(f"stopped early; {done.written.path} has the latest state", how, signal=signal or 2)
+    raise Interrupted(f"stopped early; {short(done.written.path)} has the latest state", how, signal=signal or 2)

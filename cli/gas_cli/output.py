@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -50,6 +51,14 @@ def warn(console: Console, sentences: Iterable[str]) -> None:
     for sentence in sentences:
         console.print("[yellow]warning:[/] ", end="")
         console.print(sentence, markup=False, soft_wrap=True)
+
+
+def short(path: Path) -> str:
+    """A path as people would type it here: without the current folder in front."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
 
 
 def print_error(error: GasError, *, as_json: bool) -> None:

@@ -196,3 +196,31 @@ def test_an_editor_that_returns_its_input_is_exit_11(gas: Callable[..., Said], h
     said = gas("edit", "large.png", "dog -> tiger", *FAKE, "--box", "dog=30,20,280,260", "-o", "out.png", "--json")
     assert said.code == 11 and "painter has changed nothing" in said.err and not (here / "out.png").exists()
     assert json.loads(said.out)["error"]["exit_code"] == 11
+
+
+def test_a_name_beside_the_photograph_is_said_as_it_would_be_typed(gas: Callable[..., Said], here: Path) -> None:  # noqa: F811
+    said = gas(*edit("--json"))
+    assert "wrote dog-edited.png, record dog-edited.png.gas.json" in said.err
+    assert json.loads(said.out)["data"]["output"] == str(here / "dog-edited.png")
+
+
+def test_neither_previews_nor_maps_replace_the_photograph(gas: Callable[..., Said], here: Path) -> None:  # noqa: F811
+    for name in ("paint-1.png", "out-step00001.png"):
+        (here / "dog.png").rename(here / name)
+        kept = (here / name).read_bytes()
+        arguments = [
+            "edit",
+            name,
+            *edit()[2:],
+            "-o",
+            "out.png",
+            "--preview-every",
+            "1",
+            "--save-maps",
+            ".",
+            "--overwrite",
+        ]
+        said = gas(*arguments)
+        assert said.code == 0 and f"{name} is the photograph itself" in said.err
+        assert (here / name).read_bytes() == kept and (here / "paint-2.png").exists()
+        (here / name).rename(here / "dog.png")
