@@ -1,0 +1,108 @@
+"""Another colour for a surface, its lightness structure kept: folds, shading, texture and highlights stay.
+
+Lightness follows a curve through the old and the new colour's; the saturation C/L and the hue of each pixel keep their
+place relative to the surface's own (`gas.picture.selection.surface.Surface`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gas.picture.colour_names import Colour
+from gas.picture.mapping import mapped, mixed
+from gas.picture.oklab import Array, chroma, from_lch, hue, hue_difference
+from gas.picture.selection.surface import Surface
+
+if TYPE_CHECKING:
+    from gas.types import Image, Mask
+
+STEEPEST = 5.0
+TOWARDS_TARGET = 0.6
+"""How much of the way to the named colour's lightness the surface goes: a white cup made navy keeps its light."""
+DARK = 0.25
+"""Lightness up to which a surface without a hue is black."""
+DARKEST, LIGHTEST = 0.24, 0.88
+"""Lightness that a surface made black or white gets: beyond, nothing would be left of its shading."""
+HUE_KEPT = 0.5
+"""How much of a pixel's difference in hue from its surface is kept."""
+LEAST_CHROMA = 0.85
+"""Least chroma of the result over the named colour's: a dull thing stays a little duller than the name."""
+GREY_CHROMA = 0.03
+"""Chroma up to which a surface counts as having no hue of its own."""
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """The change of a surface into a colour, as a function of a pixel's own colour alone."""
+
+    surface: Surface
+    target: Colour
+
+    @property
+    def lightness(self) -> float:
+        """The lightness that the surface's median gets."""
+        wanted = self.target.lab[0]
+        if self.target.grey:
+            return min(max(wanted, DARKEST), LIGHTEST)
+        return TOWARDS_TARGET * wanted + (1 - TOWARDS_TARGET) * self.surface.lightness
+
+    @property
+    def chroma(self) -> float:
+        """The chroma that the surface's median gets."""
+        wanted = float(chroma(self.target.array))
+        if self.target.grey:
+            return wanted
+        if self.from_grey:
+            return 0.6 * wanted
+        return float(np.clip(math.sqrt(wanted * self.surface.chroma), LEAST_CHROMA * wanted, wanted))
+
+    @property
+    def from_grey(self) -> bool:
+        """Whether the surface has no hue of its own."""
+        return self.surface.chroma < GREY_CHROMA
+
+    @property
+    def dark(self) -> bool:
+        """Whether the surface is black: all that is seen of it is what shines on it."""
+        return self.surface.lightness < DARK and self.surface.chroma < GREY_CHROMA
+
+    def curve(self, lightness: Array) -> Array:
+        """The new lightness of each, in [0, 1]: through 0, the surface's own, and 1.
+
+        Of a black surface nothing is left below its own lightness, so that there a colour is added to what shines.
+        """
+        l0, l1 = min(max(self.surface.lightness, 0.02), 0.98), min(max(self.lightness, 0.02), 0.98)
+        if self.dark:
+            shine = np.clip(lightness - l0, 0, None) * (1 - l1) / (1 - l0)
+            return np.asarray(l1 * np.clip(0.8 + 0.2 * lightness / l0, 0, 1) + shine, np.float32)
+        bend = float(np.clip((l0 / l1 - 1) / (1 - l0), 1 / STEEPEST - 1, STEEPEST - 1))
+        return np.asarray(lightness / (bend * (1 - lightness) + 1), np.float32)
+
+    def __call__(self, lab: Array) -> Array:
+        """The new OKLab colours of `lab` `(..., 3)`, in any part of which sRGB may not have them."""
+        lightness = np.clip(lab[..., 0], 0, 1)
+        l1 = self.lightness
+        new = self.curve(lightness)
+        saturation = chroma(lab) / np.maximum(lightness, 0.02)
+        if self.from_grey:
+            relative = np.ones_like(saturation)
+        else:
+            relative = np.clip(saturation / max(self.surface.saturation, 1e-3), 0, 1.35)
+        if self.dark:
+            # What is lighter than black shines, and a shine has little of the surface's colour.
+            relative = relative * np.clip((1 - new) / (1 - l1), 0.15, 1)
+        turned = hue_difference(hue(lab), self.surface.hue)
+        turned = np.where(np.abs(turned) > 90, 0, turned)
+        kept = 0.0 if self.from_grey else HUE_KEPT
+        new_hue = float(hue(self.target.array)) + kept * turned
+        return from_lch(new, self.chroma / l1 * relative * new, new_hue)
+
+
+def recolour(image: Image, alpha: Mask, surface: Surface, target: Colour) -> Image:
+    """`image` `(H, W, 3)` with the surface made `target`, as strongly as `alpha` `(H, W)` says; where that is 0 it is
+    `image`, bit for bit."""
+    return mixed(image, mapped(image, Mapping(surface, target)), alpha * target.share)
