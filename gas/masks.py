@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 
 GROW_PIXELS = 2_000_000
+MARGIN = 0.02
+"""Margin around a found thing over the square root of its area."""
 
 
 class Frame(Protocol):
@@ -119,6 +121,15 @@ def with_room(region: Region, fraction: float) -> Region:
     x0, y0, x1, y1 = (x0, y0, x1, y1) if region.box is None else _around_both((x0, y0, x1, y1), region.box)
     room = grow_box((x0, y0, x1, y1), (width, height), 0.0, at_least=fraction * max(x1 - x0, y1 - y0))
     return replace(region, mask=np.maximum(mask, box_mask(room, (width, height))))
+
+
+def with_margin(region: Region) -> Region:
+    """The region with a mask that is MARGIN wider all around: found outlines run just inside the thing, and a fringe of
+    it would stay as it was. It must have a mask."""
+    mask = region.mask
+    if mask is None or not mask.any():
+        return region
+    return replace(region, mask=grow(mask, 0.0, at_least=max(MARGIN * math.sqrt(float((mask > 0).sum())), 1.0)))
 
 
 def shrink(mask: Mask, pixels: float) -> Mask:

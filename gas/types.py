@@ -173,7 +173,8 @@ class Region:
 
     `phrase` is what was asked for; `subtask` the index of the plan's subtask that asked (None: nobody did, e.g. a
     segment).
-    `given` says that the user drew it: then it is taken literally, neither grown nor refined.
+    `given` says that the user drew it: then it is taken literally, neither grown nor refined. `note` is what a reader
+    should know of how it was found.
     """
 
     phrase: str
@@ -182,6 +183,7 @@ class Region:
     score: float | None = None
     subtask: int | None = None
     given: bool = False
+    note: str = ""
 
 
 def _same_words(a: str, b: str) -> bool:

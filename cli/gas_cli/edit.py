@@ -140,6 +140,7 @@ def _new_job(
         job = prepare(
             session, photo, asked, given, work=f.work_mode(work), on_stage=shown.begin, watch=Watch(on_step=shown.step)
         )
+    warn(console, [region.note for region in job.regions if region.note])
     if job.plan.provenance.note and plan is None:
         console.print(job.plan.provenance.note, markup=False, soft_wrap=True)
     return job

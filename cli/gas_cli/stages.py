@@ -106,6 +106,7 @@ def ground(
     given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
     with stoppable(console) as stop, step_bar(console, "looking", show=not as_json) as bar:
         found = session.ground(read.pixels, made, given, required=True, watch=Watch(on_step=bar, should_stop=stop))
+    warn(console, [region.note for region in found if region.note])
     files.make_folder(folder)
     written = save_regions(folder, read.size, found, overwrite=overwrite)
     write_picture(look, overlay.draw_regions(read.pixels, found), overwrite=overwrite)

@@ -398,10 +398,13 @@ def library_versions() -> dict[str, str]:
 
 
 def _inside(before: Image, result: EditResult, subtask: int) -> float | None:
-    masks = [r.mask for r in result.regions if r.subtask == subtask and r.mask is not None]
+    from gas.masks import union
+    from gas.regions.where import edited_regions
+
+    places = edited_regions(result.plan, result.regions, (before.shape[1], before.shape[0]))
+    masks = [region.mask for region in places if region.subtask == subtask and region.mask is not None]
     if not masks:
         return None
-    from gas.masks import union
 
     return inside_change(before, result.image, union(masks))
 
