@@ -113,7 +113,7 @@ def _areas(small: Image, lab: Array, source: Colour, *, top: bool) -> list[_Area
     from scipy import ndimage
 
     everywhere = np.ones(lab.shape[:2], bool)
-    core = grey_core(lab, everywhere, source) if source.grey else hued_core(lab, everywhere, source)
+    core = (grey_core if source.grey else hued_core)(lab, everywhere, source, SMALLEST)
     closing = max(round(max(small.shape[:2]) / 130), 1)
     kept = ndimage.binary_closing(np.pad(core > 0.5, closing), iterations=closing)[closing:-closing, closing:-closing]
     labels, count = ndimage.label(kept)

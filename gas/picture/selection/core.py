@@ -19,12 +19,12 @@ EDGE_OF_FAMILY, MOST_CLIMBED = 6, 15
 """Degrees: a peak of hue this near the edge of a colour's family may lie outside, and by how much at most."""
 
 
-def hued_core(lab: Array, within: Bools, source: Colour) -> Array:
+def hued_core(lab: Array, within: Bools, source: Colour, least: float = NOT_THERE / 4) -> Array:
     c = chroma(lab)
     saturation = c / np.maximum(lab[..., 0], 0.02)
     h = _steady_hue(lab, c)
     candidates = members(lab, source.family) & within
-    if candidates.sum() < max(NOT_THERE / 4 * within.sum(), 4):
+    if candidates.sum() < max(least * within.sum(), 4):
         return np.zeros(within.shape, np.float32)
     mode = _hue_mode(h[candidates], c[candidates])
     mode = _climbed(mode, source, h[within], c[within])
@@ -46,12 +46,12 @@ def hued_core(lab: Array, within: Bools, source: Colour) -> Array:
     return _with_shades(core, lab, h, saturation, within, h0, reach, s0)
 
 
-def grey_core(lab: Array, within: Bools, source: Colour) -> Array:
+def grey_core(lab: Array, within: Bools, source: Colour, least: float = NOT_THERE / 4) -> Array:
     """Pixels of a colour without hue: near one point of the chroma plane, and light, dark or between."""
     scale = np.maximum(lab[..., 0], 0.1)[..., None]
     plane = lab[..., 1:] / scale
     seen = members(lab, source.family) & within
-    if seen.sum() < max(NOT_THERE / 4 * within.sum(), 4):
+    if seen.sum() < max(least * within.sum(), 4):
         return np.zeros(within.shape, np.float32)
     middle = np.array([np.median(plane[seen][:, i]) for i in range(2)], np.float32)
     distance = np.linalg.norm(plane - middle, axis=-1)
