@@ -7,6 +7,7 @@ like change any of them. Families are the eleven plain names and "teal": every c
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -150,6 +151,13 @@ def named(name: str) -> Colour | None:
     shade, _, rest = found.partition(" ")
     plain = named(rest) if shade in _SHADES and rest else None
     return None if plain is None else _shaded(plain, found, _SHADES[shade])
+
+
+def of_hex(name: str, value: str) -> Colour:
+    """The colour `value`, "#rrggbb", under a name of one's own. ValueError for any other form."""
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        raise ValueError(f"{value!r} is not of the form #rrggbb")
+    return _colour(name, to_lab(np.array([int(value[i : i + 2], 16) for i in (1, 3, 5)], np.uint8)))
 
 
 def colours_in(phrase: str) -> list[Colour]:

@@ -1,7 +1,7 @@
 """Another colour for a surface, its lightness structure kept: folds, shading, texture and highlights stay.
 
-Lightness follows a curve through the old and the new colour's; the saturation C/L and the hue of each pixel keep their
-place relative to the surface's own (`gas.picture.selection.surface.Surface`).
+A darker paint takes its share of all light that is the surface's own, and what shines on it stays; a lighter one
+follows a curve. The saturation C/L and the hue of each pixel keep their place relative to the surface's own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TOWARDS_TARGET = 0.6
 """How much of the way to the named colour's lightness the surface goes: a white cup made navy keeps its light."""
 DARK = 0.25
 """Lightness up to which a surface without a hue is black."""
-DARKEST, LIGHTEST = 0.24, 0.88
+DARKEST, LIGHTEST = 0.26, 0.88
 """Lightness that a surface made black or white gets: beyond, nothing would be left of its shading."""
 HUE_KEPT = 0.5
 """How much of a pixel's difference in hue from its surface is kept."""
@@ -37,10 +37,15 @@ GREY_CHROMA = 0.03
 
 @dataclass(frozen=True)
 class Mapping:
-    """The change of a surface into a colour, as a function of a pixel's own colour alone."""
+    """The change of a surface into a colour, as a function of a pixel's own colour alone.
+
+    `towards` is how much of the way to the named colour's lightness it goes, in [0, 1]: 0.6 looks as if the thing had
+    been painted in its light, 1 is the very colour.
+    """
 
     surface: Surface
     target: Colour
+    towards: float = TOWARDS_TARGET
 
     @property
     def lightness(self) -> float:
@@ -48,7 +53,7 @@ class Mapping:
         wanted = self.target.lab[0]
         if self.target.grey:
             return min(max(wanted, DARKEST), LIGHTEST)
-        return TOWARDS_TARGET * wanted + (1 - TOWARDS_TARGET) * self.surface.lightness
+        return self.towards * wanted + (1 - self.towards) * self.surface.lightness
 
     @property
     def chroma(self) -> float:
@@ -57,8 +62,9 @@ class Mapping:
         if self.target.grey:
             return wanted
         if self.from_grey:
-            return 0.6 * wanted
-        return float(np.clip(math.sqrt(wanted * self.surface.chroma), LEAST_CHROMA * wanted, wanted))
+            return max(0.6, self.towards) * wanted
+        least = max(LEAST_CHROMA, self.towards) * wanted
+        return float(np.clip(math.sqrt(wanted * self.surface.chroma), least, wanted))
 
     @property
     def from_grey(self) -> bool:
@@ -70,12 +76,12 @@ class Mapping:
         """Whether the surface is black: all that is seen of it is what shines on it."""
         return self.surface.lightness < DARK and self.surface.chroma < GREY_CHROMA
 
-    def curve(self, lightness: Array) -> Array:
-        """The new lightness of each, in [0, 1]: through 0, the surface's own, and 1.
+    def shining(self, lightness: Array) -> Array:
+        """The new lightness of what shines, in [0, 1]: a curve through 0, the surface's own, and 1.
 
         Of a black surface nothing is left below its own lightness, so that there a colour is added to what shines.
         """
-        l0, l1 = min(max(self.surface.lightness, 0.02), 0.98), min(max(self.lightness, 0.02), 0.98)
+        l0, l1 = self._ends
         if self.dark:
             shine = np.clip(lightness - l0, 0, None) * (1 - l1) / (1 - l0)
             return np.asarray(l1 * np.clip(0.8 + 0.2 * lightness / l0, 0, 1) + shine, np.float32)
@@ -85,13 +91,19 @@ class Mapping:
     def __call__(self, lab: Array) -> Array:
         """The new OKLab colours of `lab` `(..., 3)`, in any part of which sRGB may not have them."""
         lightness = np.clip(lab[..., 0], 0, 1)
-        l1 = self.lightness
-        new = self.curve(lightness)
+        l0, l1 = self._ends
         saturation = chroma(lab) / np.maximum(lightness, 0.02)
         if self.from_grey:
             relative = np.ones_like(saturation)
+            # Of white nothing shines more than the surface itself does.
+            matt = np.full_like(saturation, np.clip((l0 - 0.6) / 0.25, 0, 1))
         else:
             relative = np.clip(saturation / max(self.surface.saturation, 1e-3), 0, 1.35)
+            matt = np.clip(2 * relative - 1, 0, 1)
+        new = self.shining(lightness)
+        if l1 < l0 and not self.dark:
+            # A darker paint takes its share of all light; what shines on it is paler than itself, and stays.
+            new = new + matt * (np.minimum(lightness * l1 / l0, 1) - new)
         if self.dark:
             # What is lighter than black shines, and a shine has little of the surface's colour.
             relative = relative * np.clip((1 - new) / (1 - l1), 0.15, 1)
@@ -101,8 +113,13 @@ class Mapping:
         new_hue = float(hue(self.target.array)) + kept * turned
         return from_lch(new, self.chroma / l1 * relative * new, new_hue)
 
+    @property
+    def _ends(self) -> tuple[float, float]:
+        """Old and new lightness of the surface, away from both ends."""
+        return min(max(self.surface.lightness, 0.02), 0.98), min(max(self.lightness, 0.02), 0.98)
 
-def recolour(image: Image, alpha: Mask, surface: Surface, target: Colour) -> Image:
+
+def recolour(image: Image, alpha: Mask, surface: Surface, target: Colour, towards: float = TOWARDS_TARGET) -> Image:
     """`image` `(H, W, 3)` with the surface made `target`, as strongly as `alpha` `(H, W)` says; where that is 0 it is
     `image`, bit for bit."""
-    return mixed(image, mapped(image, Mapping(surface, target)), alpha * target.share)
+    return mixed(image, mapped(image, Mapping(surface, target, towards)), alpha * target.share)

@@ -78,8 +78,28 @@ def test_a_leaned_to_colour_goes_half_the_way() -> None:
 
 def test_the_curve_goes_through_its_three_points() -> None:
     mapping = Mapping(Surface(0.45, 30.0, 0.3), colour("pink"))
-    found = mapping.curve(np.array([0.0, 0.45, 1.0]))
+    found = mapping.shining(np.array([0.0, 0.45, 1.0]))
     assert found == pytest.approx([0, mapping.lightness, 1], abs=1e-6)
+
+
+def test_a_darker_paint_dims_the_surface_and_not_what_shines_on_it() -> None:
+    mapping = Mapping(Surface(0.6, 30.0, 0.3), colour("navy"), towards=1.0)
+    own, shine = from_lch(0.8, 0.8 * 0.3, 30.0), from_lch(0.8, 0.01, 30.0)
+    dimmed, kept = mapping(np.stack([own, shine]))[:, 0]
+    assert dimmed == pytest.approx(0.8 * mapping.lightness / 0.6, abs=0.01) and kept > dimmed + 0.15
+
+
+def test_the_very_colour_is_that_of_the_name() -> None:
+    flat = np.full((8, 8, 3), (200, 40, 40), np.uint8)
+    surface_of_flat = all_of(flat, np.ones((8, 8), np.float32)).surface
+    after = recolour(flat, np.ones((8, 8), np.float32), surface_of_flat, colour("green"), towards=1.0)
+    assert np.abs(to_lab(after)[0, 0] - colour("green").array).max() < 0.02
+
+
+def test_a_white_thing_in_full_light_takes_a_dark_colour() -> None:
+    white = surface((20, 60), 0.0, 0.0, dark=0.9, light=0.99)
+    after = to_lab(recoloured(white, "navy"))
+    assert after[..., 0].max() < 0.65
 
 
 def test_the_table_is_as_good_as_the_function() -> None:

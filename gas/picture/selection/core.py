@@ -15,6 +15,10 @@ NOT_THERE = 0.03
 """Share of the mask below which a colour counts as absent: absent ones reached 1.7 to 3.1 % in hand masks."""
 NOISY_CHROMA = 0.03
 """Chroma below which a pixel's own hue is noise."""
+COLOUR_CELLS = 24
+"""Cells along each axis of OKLab in which colours in a mask and around it are counted."""
+LEAST_OWN = 0.05
+"""Mean share of the pixels of a colour that are the thing's own, below which its surroundings tell nothing."""
 EDGE_OF_FAMILY, MOST_CLIMBED = 6, 15
 """Degrees: a peak of hue this near the edge of a colour's family may lie outside, and by how much at most."""
 
@@ -26,11 +30,12 @@ def hued_core(lab: Array, within: Bools, source: Colour, least: float = NOT_THER
     candidates = members(lab, source.family) & within
     if candidates.sum() < max(least * within.sum(), 4):
         return np.zeros(within.shape, np.float32)
-    mode = _hue_mode(h[candidates], c[candidates])
-    mode = _climbed(mode, source, h[within], c[within])
+    own = _own(lab, within, candidates)
+    mode = _hue_mode(h[candidates], (c * own)[candidates])
+    mode = _climbed(mode, source, h[within], (c * own)[within])
     near = within & (np.abs(hue_difference(h, mode)) <= 25)
     near &= candidates | (np.abs(hue_difference(h, mode)) <= 8)
-    weight = c * near
+    weight = c * own * near
     h0 = mode + weighted_median(hue_difference(h, mode), weight)
     away = np.abs(hue_difference(h, h0))
     hue_mad = weighted_median(away, weight)
@@ -46,6 +51,30 @@ def hued_core(lab: Array, within: Bools, source: Colour, least: float = NOT_THER
     return _with_shades(core, lab, h, saturation, within, h0, reach, s0)
 
 
+def _own(lab: Array, within: Bools, candidates: Bools) -> Array:
+    """How much rarer each pixel's colour is around the mask than in it, in [0, 1]: of a green car on grass the car's.
+
+    All ones where nothing around tells, or where nothing of the colour is the thing's own.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    around = ~within
+    if around.sum() < 0.05 * within.size:
+        return np.ones(within.shape, np.float32)
+    low, high = np.array([0.0, -0.4, -0.4]), np.array([1.0, 0.4, 0.4])
+    cell = np.clip((lab - low) / (high - low) * COLOUR_CELLS, 0, COLOUR_CELLS - 1).astype(np.int32)
+    index = np.ravel_multi_index(tuple(np.moveaxis(cell, -1, 0)), (COLOUR_CELLS,) * 3)
+
+    def density(where: Bools) -> Array:
+        counts = np.bincount(index[where], minlength=COLOUR_CELLS**3).reshape((COLOUR_CELLS,) * 3)
+        return gaussian_filter(counts / where.sum(), 0.7)
+
+    inside, outside = density(within), density(around)
+    ratio = (inside / np.maximum(inside + outside, 1e-12)).ravel()[index]
+    own = np.clip(2 * ratio - 1, 0, 1).astype(np.float32)
+    return own if own[candidates].mean() > LEAST_OWN else np.ones(within.shape, np.float32)
+
+
 def grey_core(lab: Array, within: Bools, source: Colour, least: float = NOT_THERE / 4) -> Array:
     """Pixels of a colour without hue: near one point of the chroma plane, and light, dark or between."""
     scale = np.maximum(lab[..., 0], 0.1)[..., None]
@@ -53,12 +82,13 @@ def grey_core(lab: Array, within: Bools, source: Colour, least: float = NOT_THER
     seen = members(lab, source.family) & within
     if seen.sum() < max(least * within.sum(), 4):
         return np.zeros(within.shape, np.float32)
-    middle = np.array([np.median(plane[seen][:, i]) for i in range(2)], np.float32)
+    own = _own(lab, within, seen) * seen
+    middle = np.array([weighted_median(plane[..., i], own) for i in range(2)], np.float32)
     distance = np.linalg.norm(plane - middle, axis=-1)
-    reach = float(np.clip(4 * np.median(distance[seen]), 0.03, 0.07))
+    reach = float(np.clip(4 * weighted_median(distance, own), 0.03, 0.07))
     near = np.clip((reach + 0.03 - distance) / 0.03, 0, 1)
     lightness = lab[..., 0]
-    l0 = float(np.median(lightness[seen]))
+    l0 = weighted_median(lightness, own)
     if source.family == "white":
         fits = np.clip((lightness - 0.55 * l0) / (0.1 * l0), 0, 1)
     elif source.family == "black":

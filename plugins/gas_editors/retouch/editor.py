@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gas.errors import InputRefused, ModelUnavailable, ObjectNotFound
 from gas.interfaces import Edited, EditJob, Editor, Options, Step
 from gas.masks import mask_box, union
+from gas.picture.colour_names import of_hex
 from gas.picture.mapping import mixed
 from gas.picture.recolour import recolour
 from gas.picture.selection.select import NOT_THERE, all_of, colours_there, select
@@ -28,8 +30,17 @@ class RetouchOptions(Options):
 
     strength: float = Field(1.0, gt=0, le=4, description="times the strength of every subtask")
     select: bool = Field(True, description="recolour only what has the source's colour; false: all in the region")
+    towards: float = Field(0.6, ge=0, le=1, description="how far to the named colour's lightness; 1: the very colour")
+    colours: Mapping[str, str] = Field({}, description="names of one's own, or other meanings of known ones: #rrggbb")
     patch_size: int = Field(3, ge=1, le=15, description="removal: radius of the patches that are compared, in pixels")
     reach: int = Field(400, ge=20, description="removal: how far around a hole is copied from, in pixels")
+
+    @field_validator("colours")
+    @classmethod
+    def _of_that_form(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        for name, colour in value.items():
+            of_hex(name, colour)
+        return value
 
 
 class RetouchEditor(Editor):
@@ -127,6 +138,9 @@ class _Run:
         self, index: int, subtask: Subtask, what: Recolour, inside: Mask, amount: float
     ) -> tuple[Image, dict[str, Any]]:
         image, source = self.image, what.source if self.options.select else None
+        target = what.target
+        if target.name in self.options.colours:
+            target = replace(of_hex(target.name, self.options.colours[target.name]), share=target.share)
         if source is None:
             chosen = all_of(image, inside)
             if what.source is None and _is_box(inside) and not bool((inside > 0).all()):
@@ -151,7 +165,7 @@ class _Run:
             "hue": round(chosen.surface.hue, 2),
             "saturation": round(chosen.surface.saturation, 4),
         }
-        return recolour(image, alpha, chosen.surface, what.target), told
+        return recolour(image, alpha, chosen.surface, target, self.options.towards), told
 
     def _note(self, index: int, subtask: Subtask, text: str) -> None:
         self.log["notes"].append(f"subtask {index + 1} ({_named(subtask)}): {text}")
