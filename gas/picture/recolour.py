@@ -49,11 +49,20 @@ class Mapping:
 
     @property
     def lightness(self) -> float:
-        """The lightness that the surface's median gets."""
+        """The lightness that takes the place of `own_lightness`."""
         wanted = self.target.lab[0]
         if self.target.grey:
             return min(max(wanted, DARKEST), LIGHTEST)
-        return self.towards * wanted + (1 - self.towards) * self.surface.lightness
+        return self.towards * wanted + (1 - self.towards) * self.own_lightness
+
+    @property
+    def own_lightness(self) -> float:
+        """The lightness of the surface that the named colour takes the place of.
+
+        White and grey are judged where the light falls on them: what is darker there is their shade.
+        """
+        lit = self.surface.lit
+        return lit if lit is not None and self.from_grey and not self.dark else self.surface.lightness
 
     @property
     def chroma(self) -> float:
@@ -116,7 +125,7 @@ class Mapping:
     @property
     def _ends(self) -> tuple[float, float]:
         """Old and new lightness of the surface, away from both ends."""
-        return min(max(self.surface.lightness, 0.02), 0.98), min(max(self.lightness, 0.02), 0.98)
+        return min(max(self.own_lightness, 0.02), 0.98), min(max(self.lightness, 0.02), 0.98)
 
 
 def recolour(image: Image, alpha: Mask, surface: Surface, target: Colour, towards: float = TOWARDS_TARGET) -> Image:

@@ -17,6 +17,8 @@ NOISY_CHROMA = 0.03
 """Chroma below which a pixel's own hue is noise."""
 COLOUR_CELLS = 24
 """Cells along each axis of OKLab in which colours in a mask and around it are counted."""
+SAME_AROUND = 0.15
+"""Share of a white or grey around a mask from which it takes more than the colour to be the thing's."""
 LEAST_OWN = 0.05
 """Mean share of the pixels of a colour that are the thing's own, below which its surroundings tell nothing."""
 EDGE_OF_FAMILY, MOST_CLIMBED = 6, 15
@@ -82,7 +84,8 @@ def grey_core(lab: Array, within: Bools, source: Colour, least: float = NOT_THER
     seen = members(lab, source.family) & within
     if seen.sum() < max(least * within.sum(), 4):
         return np.zeros(within.shape, np.float32)
-    own = _own(lab, within, seen) * seen
+    apart = _own(lab, within, seen)
+    own = apart * seen
     middle = np.array([weighted_median(plane[..., i], own) for i in range(2)], np.float32)
     distance = np.linalg.norm(plane - middle, axis=-1)
     reach = float(np.clip(4 * weighted_median(distance, own), 0.03, 0.07))
@@ -97,6 +100,9 @@ def grey_core(lab: Array, within: Bools, source: Colour, least: float = NOT_THER
         fits = np.clip((l0 + 0.30 - lightness) / 0.08, 0, 1)
     else:
         fits = np.clip((0.30 - np.abs(lightness - l0)) / 0.08, 0, 1)
+    beside = source.family != "black" and (~within).any()  # in the dark all is the same
+    if beside and members(lab[~within], source.family).mean() > SAME_AROUND:
+        near = near * np.clip(2 * apart, 0, 1)  # a white house in the snow: only what the snow has not
     found = (near * fits * within).astype(np.float32)
     kept = found > 0.5
     return np.where(_haze(lab, kept, within, 0.05), 1, found).astype(np.float32) if kept.any() else found

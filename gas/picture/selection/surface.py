@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 from gas.picture.oklab import Array, chroma, hue, hue_difference
 
 Bools = NDArray[np.bool_]
+LIT = 0.85
+"""Share of a surface that is darker than where the light falls on it."""
 MEDIAN_OF = 40_000
 """Pixels that a median is taken of."""
 
 
 @dataclass(frozen=True)
 class Surface:
-    """What the selected surface looks like: its median lightness, hue in degrees and saturation C/L."""
+    """What the selected surface looks like: its median lightness, hue in degrees and saturation C/L, and its lightness
+    where the light falls on it (`lit`; None: as the median)."""
 
     lightness: float
     hue: float
     saturation: float
+    lit: float | None = None
 
     @property
     def chroma(self) -> float:
@@ -35,11 +39,17 @@ def surface_of(lab: Array, weight: Array) -> Surface:
     a, b = (float((lab[..., i] * weight).sum()) for i in (1, 2))
     turned = hue_difference(hue(lab), math.degrees(math.atan2(b, a)))
     middle = math.degrees(math.atan2(b, a)) + weighted_median(turned, weight * c)
-    return Surface(lightness, middle % 360, weighted_median(c / np.maximum(lab[..., 0], 0.02), weight))
+    saturation = weighted_median(c / np.maximum(lab[..., 0], 0.02), weight)
+    return Surface(lightness, middle % 360, saturation, weighted_quantile(lab[..., 0], weight, LIT))
 
 
 def weighted_median(values: Array, weight: Array) -> float:
     """The value below which half of the weight lies, of at most MEDIAN_OF of them; 0 where there is no weight."""
+    return weighted_quantile(values, weight, 0.5)
+
+
+def weighted_quantile(values: Array, weight: Array, share: float) -> float:
+    """The value below which that share of the weight lies, of at most MEDIAN_OF of them; 0 where there is no weight."""
     values, weight = np.ravel(values), np.ravel(weight)
     kept = weight > 0
     values, weight = values[kept], weight[kept]
@@ -49,7 +59,7 @@ def weighted_median(values: Array, weight: Array) -> float:
     values, weight = values[::thin], weight[::thin]
     order = np.argsort(values, kind="stable")
     total = np.cumsum(weight[order], dtype=np.float64)
-    return float(values[order[int(np.searchsorted(total, total[-1] / 2))]])
+    return float(values[order[int(np.searchsorted(total, total[-1] * share))]])
 
 
 def steps(lab: Array, labels: NDArray[np.int32], touching: Bools, kept: Bools, count: int, *, size: int = 3) -> Array:

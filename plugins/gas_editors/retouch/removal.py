@@ -21,6 +21,8 @@ MOST_OF_IT = 0.6
 LINES = 0.12
 """Share of a hole's rim with strong edges from which lines cross the hole, which is filled without knowing of them."""
 EDGE = 0.05
+CELLS, RARE = 24, 1e-4
+"""Cells along each axis of OKLab in which the colours of a hole's rim are counted, and the share that is none."""
 
 
 def removed(image: Image, mask: Mask, *, patch_size: int, reach: int, seed: int) -> Image:
@@ -46,11 +48,35 @@ def removed(image: Image, mask: Mask, *, patch_size: int, reach: int, seed: int)
     window = np.s_[max(y0 - reach, 0) : min(y1 + reach, height), max(x0 - reach, 0) : min(x1 + reach, width)]
     patchmatch.set_random_seed(seed)
     part = np.ascontiguousarray(image[window])
-    filled = patchmatch.inpaint(part, hole[window].astype(np.uint8) * 255, patch_size=patch_size)
+    inside = hole[window].astype(np.uint8)
+    foreign = _foreign(part, hole[window]).astype(np.uint8)
+    filled = patchmatch.inpaint(part, inside, global_mask=foreign if foreign.any() else None, patch_size=patch_size)
     out = image.copy()
     # Its own result is unchanged outside the hole too; here that is a promise.
     out[window][hole[window]] = filled[hole[window]]
     return out
+
+
+def _foreign(image: Image, hole: np.ndarray) -> np.ndarray:
+    """What must not be copied into the hole, `(h, w)` bool: colours that its rim has nowhere, as of another person.
+
+    Nothing where that would leave less to copy from than the hole is large.
+    """
+    from scipy import ndimage
+
+    room = max(round(0.15 * math.sqrt(float(hole.sum()))), 3)
+    rim = ndimage.binary_dilation(hole, iterations=room) & ~ndimage.binary_dilation(hole, iterations=2)
+    nothing = np.zeros(hole.shape, bool)
+    if not rim.any():
+        return nothing
+    low, high = np.array([0.0, -0.4, -0.4]), np.array([1.0, 0.4, 0.4])
+    cell = np.clip((to_lab(image) - low) / (high - low) * CELLS, 0, CELLS - 1).astype(np.int32)
+    index = np.ravel_multi_index(tuple(np.moveaxis(cell, -1, 0)), (CELLS,) * 3)
+    counts = np.bincount(index[rim], minlength=CELLS**3).reshape((CELLS,) * 3) / rim.sum()
+    known = ndimage.gaussian_filter(counts, 1.0).ravel()[index] > RARE
+    foreign = ndimage.binary_opening(~known & ~hole, iterations=1)
+    left = ~ndimage.binary_dilation(foreign, iterations=2) & ~hole
+    return foreign if left.sum() > hole.sum() else nothing
 
 
 def doubts(image: Image, mask: Mask) -> str | None:
