@@ -22,6 +22,7 @@ from gas.picture.oklab import Array, chroma, to_lab
 from gas.picture.selection.core import grey_core, hued_core
 from gas.picture.selection.select import colours_there, softened
 from gas.plan.phrases import main_noun, singular, words
+from gas.remedies import Given, Remedy
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
 
 if TYPE_CHECKING:
@@ -95,9 +96,10 @@ class ColourGrounder(Detector):
             return [colour for name in usual if (colour := named(name)) is not None]
         there = ", ".join(name for name, _ in colours_there(image, np.ones(image.shape[:2], np.float32))[:4])
         shown = " ".join(text.split())[:100]
+        region = Given(shown, ("box", "mask"))
         raise ObjectNotFound(
             f"{shown!r} names no colour, and that is all that the grounder colour sees",
-            f"say its colour (here there is {there}), or draw it: --box '{shown}=x0,y0,x1,y1'",
+            Remedy("say_colour", "say its colour (there is {there}), or draw it: {region}", there=there, region=region),
         )
 
 

@@ -17,6 +17,7 @@ from gas.picture.grabcut import ROUNDS, SMOOTHNESS, cut
 from gas.picture.guided import fit
 from gas.picture.selection.select import softened
 from gas.regions.check import check_box
+from gas.remedies import Remedy, Setting
 from gas.types import Region
 
 if TYPE_CHECKING:
@@ -55,7 +56,11 @@ class GrabCutGrounder(Grounder):
         if region.box is None:
             raise ObjectNotFound(
                 f"there is no box for {region.phrase!r}, and grabcut does not look for words",
-                "put a detector before it: --grounder colour --grounder grabcut",
+                Remedy(
+                    "detector_first",
+                    "put a detector before it: {grounders}",
+                    grounders=Setting("grounders", ("colour", "grabcut")),
+                ),
             )
         size = image.shape[1], image.shape[0]
         box = check_box(region.box, size, name=f"region {region.phrase!r}", sure=True)

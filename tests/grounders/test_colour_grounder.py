@@ -114,7 +114,7 @@ def test_grass_is_green() -> None:
 def test_a_phrase_without_a_colour_is_refused_with_those_that_are_there() -> None:
     with pytest.raises(ObjectNotFound) as caught:
         found(on_top(WALL, RED, LEFT), "the dog")
-    assert "the dog" in str(caught.value) and "red" in caught.value.remedy and "--box" in caught.value.remedy
+    assert "the dog" in str(caught.value) and "red" in caught.value.remedy and '"the dog"' in caught.value.remedy
 
 
 def test_a_colour_that_is_not_there_is_refused() -> None:

@@ -17,6 +17,7 @@ from gas.picture.mapping import mixed
 from gas.picture.recolour import recolour
 from gas.picture.selection.select import NOT_THERE, all_of, colours_there, select
 from gas.picture.tone import toned
+from gas.remedies import Command, Given, Remedy, Setting
 from gas_editors.retouch.asked import Affected, Asked, Recolour, Removed, Toned, Unknown, asked
 from gas_editors.retouch.effects import affected
 from gas_editors.retouch.removal import doubts, removed
@@ -106,7 +107,10 @@ class _Run:
         own = [region for region in self.job.regions if region.subtask == index and region.mask is not None]
         if not own:
             phrase = subtask.region_phrase
-            raise InputRefused(f"subtask {index + 1} ({phrase!r}) has no region", f"give --box '{phrase}=x0,y0,x1,y1'")
+            raise InputRefused(
+                f"subtask {index + 1} ({phrase!r}) has no region",
+                Remedy("give_region", "give {region}", region=Given(phrase)),
+            )
         mask = union(region.mask for region in own if region.mask is not None)
         inside = (mask > 0).astype(np.float32)  # a soft edge is the pasting's affair, and counts once
         what = asked(subtask)
@@ -180,10 +184,16 @@ def _is_box(mask: Mask) -> bool:
     return bool((mask[y0:y1, x0:x1] > 0).all())
 
 
-def _what_could() -> str:
+def _what_could() -> Remedy:
     """The command that gets a model for photographs, and how much it is."""
     from gas.backends.profiles import Profile
 
     profile = Profile.from_package("gas_editors", "sd15.toml")
     size = sum(model.size_mb or 0 for model in profile.models) / 1000
-    return f"gas models pull {profile.name} ({size:.1f} GB, a GPU is advised), then --profile {profile.name}"
+    return Remedy(
+        "get_model",
+        "{pull} ({size} GB, a GPU is advised), then {profile}",
+        pull=Command("models pull", profile.name),
+        size=f"{size:.1f}",
+        profile=Setting("profile", profile.name),
+    )

@@ -10,6 +10,7 @@ import numpy as np
 from gas.errors import InputRefused, ModelUnavailable
 from gas.masks import mask_box
 from gas.picture.oklab import to_lab
+from gas.remedies import install
 
 if TYPE_CHECKING:
     from gas.types import Image, Mask
@@ -40,7 +41,7 @@ def removed(image: Image, mask: Mask, *, patch_size: int, reach: int, seed: int)
     try:
         import patchmatch
     except ImportError:
-        raise ModelUnavailable("removal needs the package PyPatchMatch", "pip install PyPatchMatch") from None
+        raise ModelUnavailable("removal needs the package PyPatchMatch", install("PyPatchMatch")) from None
     if not patchmatch.patchmatch_available:
         raise ModelUnavailable("PyPatchMatch has no library for this system", "use an editor with a model")
     x0, y0, x1, y1 = (int(side) for side in mask_box(mask))
