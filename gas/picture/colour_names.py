@@ -56,7 +56,7 @@ class Family:
 FAMILIES: dict[str, tuple[Family, ...]] = {
     "red": (Family(((4, 39),), saturation=(0.14, 9.0)),),
     "orange": (Family(((34, 75),), lightness=(0.45, 1.0), saturation=(0.10, 9.0)),),
-    "brown": (Family(((28, 98),), lightness=(0.0, 0.64)),),
+    "brown": (Family(((28, 98),), lightness=(0.0, 0.64), saturation=(GREY_SATURATION, 0.28)),),
     "yellow": (Family(((84, 118),), lightness=(0.66, 1.0)),),
     "green": (Family(((114, 174),)), Family(((97, 117),), lightness=(0.0, 0.68))),
     "teal": (Family(((166, 214),)),),

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from gas.backends.registry import Registry
+from gas.runtime import Runtime
 from gas_editors.retouch.trial import sheets
-from gas_editors.retouch.trial.measure import LEAST_CORRELATION, MOST_COLOUR, Figures, made
-from gas_editors.retouch.trial.pictures import missing, recolourings
+from gas_editors.retouch.trial.measure import LEAST_CORRELATION, MOST_COLOUR, Cut, Figures, cut, made
+from gas_editors.retouch.trial.pictures import cuts, load, mask_of, missing, recolourings
 
 HEADS = ("picture", "thing", "by", "change", "since", "hue error", "ΔE00 without L", "lightness r", "outside", "s")
 
@@ -37,18 +39,30 @@ def _summary(title: str, found: Sequence[Figures]) -> str:
     near = 100 * sum(one.colour <= MOST_COLOUR for one in found) / len(found)
     alike = 100 * sum(one.correlation >= LEAST_CORRELATION for one in found) / len(found)
     return (
-        f"{title} ({len(found)}): hue error at most {max(hues):.1f}°; ΔE00 without lightness at most {MOST_COLOUR:g} in "
-        f"{near:.0f} %; lightness correlation at least {LEAST_CORRELATION:g} in {alike:.0f} %, the least "
+        f"{title} ({len(found)}): hue error at most {max(hues):.1f}°; ΔE00 without lightness at most {MOST_COLOUR:g} "
+        f"in {near:.0f} %; lightness correlation at least {LEAST_CORRELATION:g} in {alike:.0f} %, the least "
         f"{min(one.correlation for one in found):.3f}; largest change outside {max(one.outside for one in found)}"
     )
 
 
+def cut_table(found: Sequence[Cut]) -> str:
+    """The cuts as lines of Markdown."""
+    lines = ["| picture | thing | IoU | s | |", "|---|---|---|---|---|"]
+    lines += [f"| {one.picture} | {one.thing} | {one.iou:.2f} | {one.seconds:.1f} | {one.note} |" for one in found]
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the table of all recolourings; --sheets FOLDER writes before, selection and after of each."""
+    """Prints the table of all recolourings, with --cuts that of the cuts by `grabcut`; --sheets FOLDER writes the
+    pictures of each to look at."""
     parser = argparse.ArgumentParser(prog="python -m gas_editors.retouch.trial", description=main.__doc__)
     parser.add_argument("--sheets", type=Path, metavar="FOLDER")
     parser.add_argument("--only", help="the pictures of one name")
+    parser.add_argument("--cuts", action="store_true")
     chosen = parser.parse_args(arguments)
+    if chosen.cuts:
+        _cuts(chosen.sheets)
+        return
     found, rows = [], []
     for case in recolourings():
         if chosen.only and case.picture != chosen.only:
@@ -62,8 +76,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if missing():
         sys.stdout.write(f"\nnot installed here: {', '.join(missing())}\n")
     if chosen.sheets is not None:
-        for path in sheets.write(rows, chosen.sheets, "recolour"):
-            sys.stdout.write(f"wrote {path}\n")
+        sheets.write(rows, chosen.sheets, "recolour")
+
+
+def _cuts(folder: Path | None) -> None:
+    grounder = Registry.discover().create("grounders", "grabcut", {}, Runtime())
+    found = [cut(grounder, picture, thing) for picture, thing in cuts()]
+    sys.stdout.write(cut_table(found) + "\n")
+    if folder is not None:
+        rows = []
+        for one in found:
+            image = load(one.picture)
+            drawn = mask_of(one.picture, one.thing, (image.shape[1], image.shape[0]))
+            title = f"{one.picture}, {one.thing}: IoU {one.iou:.2f}"
+            rows.append(sheets.row([image, sheets.shown(one.mask), sheets.shown(drawn)], title))
+        sheets.write(rows, folder, "cut")
 
 
 if __name__ == "__main__":

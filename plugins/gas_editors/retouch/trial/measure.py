@@ -14,9 +14,11 @@ from gas.picture.colour_names import Colour, named
 from gas.picture.oklab import from_lab, hue, hue_difference, to_lab
 from gas.picture.recolour import recolour
 from gas.picture.selection.select import Selection, all_of, select
+from gas.types import Region
 from gas_editors.retouch.trial.pictures import Recolouring, box_of, load, mask_of
 
 if TYPE_CHECKING:
+    from gas.interfaces import Grounder
     from gas.types import Image, Mask
 
 MOST_HUE, MOST_COLOUR, LEAST_CORRELATION = 5.0, 10.0, 0.97
@@ -93,6 +95,29 @@ def colour_difference(one: NDArray[np.floating], other: NDArray[np.floating]) ->
 
     first, second = (rgb2lab(from_lab(colour)[None, None])[0, 0] for colour in (one, other))
     return float(deltaE_ciede2000(np.array([second[0], *first[1:]]), second))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A thing cut out of its box by a registered grounder, and its IoU with the mask by hand."""
+
+    picture: str
+    thing: str
+    mask: Mask
+    iou: float
+    seconds: float
+    note: str
+
+
+def cut(grounder: Grounder, picture: str, thing: str) -> Cut:
+    """The cut of a thing from its box, against its hand-drawn mask."""
+    image, box = load(picture), box_of(picture, thing)
+    started = time.perf_counter()
+    (found,) = grounder.ground(image, [Region(thing, box)])
+    seconds = time.perf_counter() - started
+    assert found.mask is not None
+    drawn = mask_of(picture, thing, (image.shape[1], image.shape[0]))
+    return Cut(picture, thing, found.mask, iou(found.mask > 0.5, drawn > 0.5), seconds, found.note)
 
 
 def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
