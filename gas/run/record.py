@@ -35,7 +35,17 @@ if TYPE_CHECKING:
 RECORD_VERSION: Literal[1] = 1
 MAX_RECORD_BYTES = 64 * 2**20
 MAX_RECORD_DEPTH = 64
-LIBRARIES = ("accelerate", "diffusers", "numpy", "pillow", "pypatchmatch", "safetensors", "scipy", "torch", "transformers")
+LIBRARIES = (
+    "accelerate",
+    "diffusers",
+    "numpy",
+    "pillow",
+    "pypatchmatch",
+    "safetensors",
+    "scipy",
+    "torch",
+    "transformers",
+)
 _MODEL_FILES = {".safetensors", ".json", ".txt", ".pt", ".pth", ".bin", ".onnx", ".model"}
 _ABSOLUTE = re.compile(r"(?:/|~[\w.-]*/|[A-Za-z]:[\\/]|\\\\|file:)")
 _SECRET_NAME = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)

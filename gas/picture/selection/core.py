@@ -32,7 +32,7 @@ def hued_core(lab: Array, within: Bools, source: Colour, least: float = NOT_THER
     candidates = members(lab, source.family) & within
     if candidates.sum() < max(least * within.sum(), 4):
         return np.zeros(within.shape, np.float32)
-    own = _own(lab, within, candidates)
+    own = own_colours(lab, within, candidates)
     mode = _hue_mode(h[candidates], (c * own)[candidates])
     mode = _climbed(mode, source, h[within], (c * own)[within])
     near = within & (np.abs(hue_difference(h, mode)) <= 25)
@@ -49,11 +49,11 @@ def hued_core(lab: Array, within: Bools, source: Colour, least: float = NOT_THER
     by_hue = np.clip((reach + 6 - away) / 6, 0, 1)
     by_saturation = np.clip((saturation - (s0 - depth)) / (0.15 * s0) + 1, 0, 1)
     core = (by_hue * by_saturation * within).astype(np.float32)
-    core = _whole_parts(core, lab, h, saturation, h0, max(4.0, 3 * hue_mad), s0, max(0.28 * s0, depth))
+    core = _whole_parts(core, own, h, saturation, h0, max(4.0, 3 * hue_mad), s0, max(0.28 * s0, depth))
     return _with_shades(core, lab, h, saturation, within, h0, reach, s0)
 
 
-def _own(lab: Array, within: Bools, candidates: Bools) -> Array:
+def own_colours(lab: Array, within: Bools, candidates: Bools) -> Array:
     """How much rarer each pixel's colour is around the mask than in it, in [0, 1]: of a green car on grass the car's.
 
     All ones where nothing around tells, or where nothing of the colour is the thing's own.
@@ -84,7 +84,7 @@ def grey_core(lab: Array, within: Bools, source: Colour, least: float = NOT_THER
     seen = members(lab, source.family) & within
     if seen.sum() < max(least * within.sum(), 4):
         return np.zeros(within.shape, np.float32)
-    apart = _own(lab, within, seen)
+    apart = own_colours(lab, within, seen)
     own = apart * seen
     middle = np.array([weighted_median(plane[..., i], own) for i in range(2)], np.float32)
     distance = np.linalg.norm(plane - middle, axis=-1)
@@ -154,10 +154,10 @@ def _climbed(mode: float, source: Colour, h: Array, c: Array) -> float:
 
 
 def _whole_parts(
-    core: Array, lab: Array, h: Array, saturation: Array, h0: float, hue_limit: float, s0: float, depth: float
+    core: Array, own: Array, h: Array, saturation: Array, h0: float, hue_limit: float, s0: float, depth: float
 ) -> Array:
     """The connected parts that are of the colour as a whole. A patch of something else that only touches the range,
-    as coffee does beside a red cup, goes; a small one must be nearer."""
+    as coffee does beside a red cup, goes; a small one must be nearer, and not of a colour that is common around."""
     from scipy import ndimage
 
     labels, count = ndimage.label(core > 0.5, structure=np.ones((3, 3)))
@@ -169,9 +169,11 @@ def _whole_parts(
     hues = ndimage.median(hue_difference(h, h0), labels, index)
     saturations = ndimage.median(saturation, labels, index)
     small = sizes[1:] < 0.02 * sizes.max()
-    limits = np.where(saturations >= 0.95 * s0, max(hue_limit, 7.0), hue_limit)
+    owned = ndimage.mean(own, labels, index)
+    limits = np.where((saturations >= 0.95 * s0) & (owned >= 0.5), max(hue_limit, 7.0), hue_limit)
     stays = (np.abs(hues) <= np.where(small, 0.75, 1) * limits) & (saturations >= s0 - np.where(small, 0.6, 1) * depth)
     stays &= sizes[1:] >= max(core.size * 2e-6, 2)
+    stays &= (owned >= 0.2) | (sizes[1:] >= 0.1 * sizes.max())
     kept = np.concatenate([[False], stays])[labels]
     # What fades out around a kept part stays with it.
     halo = ndimage.maximum_filter(kept, size=5)

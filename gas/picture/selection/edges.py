@@ -10,6 +10,7 @@ from PIL import Image as Pictures
 
 from gas.picture.grabcut import cut
 from gas.picture.oklab import Array, chroma, hue, hue_difference
+from gas.picture.selection.core import own_colours
 from gas.picture.selection.surface import Bools, Surface, steps
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ CUT_SIDE = 256
 """Longest side of the picture in which a selection's outline is found."""
 TRIMMED_STEP, TRIMMED_LEAST = 0.04, 0.7
 """Difference of colour at an outline, and share of a part inside it, from which what is beyond goes."""
+SMALL_PART = 0.1
+"""Share of the largest part below which one that is beyond every outline must be quite of the surface's colour."""
 FLAT_STEP = 0.004
 """Step of lightness from pixel to pixel up to which there is no edge."""
 FADE = 0.02
@@ -56,9 +59,8 @@ def with_highlights(rough: Array, lab: Array, within: Bools, surface: Surface, *
 def trimmed(rough: Array, lab: Array, small: Image, within: Bools, surface: Surface) -> Array:
     """The selection without what hangs on to the outline of its surface: wood in the shadow of a red saucer is as red.
 
-    A minimum cut finds the outline. What is beyond it goes where there is an edge between, where it is little, and
-    where it is not quite of the surface's colour; parts of their own, thin parts, and what fades away as a sky does
-    stay.
+    A minimum cut finds the outline. What is beyond it and not quite of the surface's colour goes: what is little and
+    has an edge between, and small parts of their own. Thin parts, and what fades away as a sky does, stay.
     """
     from scipy import ndimage
 
@@ -78,7 +80,9 @@ def trimmed(rough: Array, lab: Array, small: Image, within: Bools, surface: Surf
     saturation = ndimage.median(chroma(lab) / np.maximum(lab[..., 0], 0.02), beyond, index)
     turned = ndimage.median(hue_difference(hue(lab), surface.hue), beyond, index)
     other = (saturation < 0.92 * surface.saturation) | (np.abs(turned) > 3)
-    goes = hangs_on & np.isfinite(step) & (step >= TRIMMED_STEP) & other
+    other |= ndimage.mean(own_colours(lab, within, kept), beyond, index) < 0.5
+    alone = (core[owner] == 0) & (size[owner] < SMALL_PART * size[1:].max())
+    goes = (alone | (hangs_on & np.isfinite(step) & (step >= TRIMMED_STEP))) & other
     goes[0] = False
     gone = ndimage.binary_dilation(goes[beyond], structure=np.ones((3, 3))) & ~inner
     return np.where(gone, 0, rough).astype(np.float32)
