@@ -133,7 +133,7 @@ def _new_job(
     *,
     quiet: bool,
 ) -> PhotoJob:
-    session = f.open_session(flags, options)
+    session = f.open_session(flags, options, image=photo.pixels)
     asked = f.request_or_plan(plan, instructions, words)
     given = f.given_regions(photo.size, drawn, lambda text: warn(console, [text]))
     with stages(console, show=not quiet) as shown:

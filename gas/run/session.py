@@ -46,17 +46,20 @@ class Session:
         self._backends: dict[tuple[str, str], Any] = {}
 
     @classmethod
-    def of(cls, *, registry: Registry | None = None, **flags: Any) -> Session:
+    def of(cls, *, registry: Registry | None = None, image: Image | None = None, **flags: Any) -> Session:
         """A session for a Python program: `Session.of(profile="sd15", editor="dds", options={"dds": {"steps": 300}})`.
 
-        `flags` are the names of `gas.settings.settings.Values`. Neither environment nor settings files are read.
+        `flags` are the names of `gas.settings.settings.Values`. Neither environment nor settings files are read. Where
+        no profile is named, `image` has a say in which one is the default (`gas.settings.catalogue.default_profile`).
         """
         from gas.backends.registry import Registry
         from gas.settings.catalogue import default_profile
         from gas.settings.settings import Settings
 
         registry = registry or Registry.discover()
-        settings = Settings.of(flags, find_profile=registry.profile, default_profile=lambda: default_profile(registry))
+        settings = Settings.of(
+            flags, find_profile=registry.profile, default_profile=lambda: default_profile(registry, image)
+        )
         return cls(settings, registry)
 
     def check(self, *roles: Role) -> None:

@@ -26,6 +26,7 @@ from gas.remedies import Given, Remedy
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
 
 if TYPE_CHECKING:
+    from gas.interfaces import Watch
     from gas.types import Image, Mask
 
 SIDE = 400
@@ -57,14 +58,15 @@ class _Area:
     saturation: float
 
 
-class ColourGrounder(Detector):
+class ColourGrounder(Detector[ColourOptions]):
     """Finds what a phrase names by its colour. `score` is how pure an area is and how it stands out, in [0, 1]."""
 
     options_type = ColourOptions
     name = "colour"
 
-    def look(self, image: Image, queries: Sequence[Query]) -> list[Candidates]:
+    def look(self, image: Image, queries: Sequence[Query], watch: Watch) -> list[Candidates]:
         """The areas of each query's colour. ObjectNotFound (exit 5) for a phrase without one."""
+        watch.check_stop()
         small = _reduced(image)
         lab = to_lab(small)
         return [self._candidates(image, small, lab, query) for query in queries]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from PIL import Image as Pictures
 from pydantic import Field
 
 from gas.errors import ObjectNotFound
-from gas.interfaces import Grounder, Options
+from gas.interfaces import Grounder, GroundJob, Options
 from gas.masks import box_mask, grow_box
 from gas.picture.grabcut import ROUNDS, SMOOTHNESS, cut
 from gas.picture.guided import fit
@@ -37,18 +36,22 @@ class GrabCutOptions(Options):
     most: float = Field(0.95, ge=0, le=1, description="share of the box above which the cut is not believed")
 
 
-class GrabCutGrounder(Grounder):
+class GrabCutGrounder(Grounder[GrabCutOptions]):
     """Turns boxes into masks. What is drawn by hand, or has a mask already, stays as it is."""
 
     options_type = GrabCutOptions
     detects = False
 
-    def ground(self, image: Image, regions: Sequence[Region]) -> list[Region]:
-        """The regions, each with a mask; a `note` says where the box itself was kept, since the cut was not stable.
+    def ground(self, job: GroundJob) -> list[Region]:
+        """The job's regions, each with a mask; a `note` says where the box itself was kept, the cut not being stable.
 
         ObjectNotFound (exit 5) for a region without a place.
         """
-        return [self._refined(image, region) for region in regions]
+        answer = []
+        for region in job.regions:
+            job.watch.check_stop()
+            answer.append(self._refined(job.image, region))
+        return answer
 
     def _refined(self, image: Image, region: Region) -> Region:
         if region.given or region.mask is not None:

@@ -5,6 +5,7 @@ import pytest
 from shaded import on_top, surface
 
 from gas.errors import ObjectNotFound
+from gas.interfaces import GroundJob
 from gas.masks import mask_box
 from gas.runtime import Runtime
 from gas.testing.contracts import GrounderContract
@@ -27,7 +28,7 @@ BLUE = surface(SIZE, 262.0, 0.34, dark=0.35, light=0.55)
 
 def found(image: np.ndarray, *phrases: str, **options: object) -> list[Region]:
     grounder = ColourGrounder(ColourOptions(**options), Runtime())  # type: ignore[arg-type]
-    return grounder.ground(image, [Region(phrase, subtask=i) for i, phrase in enumerate(phrases)])
+    return grounder.ground(GroundJob(image, [Region(phrase, subtask=i) for i, phrase in enumerate(phrases)]))
 
 
 def middle(region: Region) -> tuple[float, float]:

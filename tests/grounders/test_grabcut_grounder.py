@@ -5,6 +5,7 @@ import pytest
 from shaded import disc, on_top, surface
 
 from gas.errors import ObjectNotFound
+from gas.interfaces import GroundJob
 from gas.runtime import Runtime
 from gas.testing.contracts import GrounderContract
 from gas.types import Region
@@ -19,7 +20,7 @@ BOX = (36.0, 16.0, 124.0, 104.0)
 
 
 def cut(image: np.ndarray, region: Region, **options: object) -> Region:
-    return GrabCutGrounder(GrabCutOptions(**options), Runtime()).ground(image, [region])[0]  # type: ignore[arg-type]
+    return GrabCutGrounder(GrabCutOptions(**options), Runtime()).ground(GroundJob(image, [region]))[0]  # type: ignore[arg-type]
 
 
 class TestContract(GrounderContract):

@@ -44,7 +44,7 @@ class RetouchOptions(Options):
         return value
 
 
-class RetouchEditor(Editor):
+class RetouchEditor(Editor[RetouchOptions]):
     """Colours, tones, removal, blur: what needs no model. Anything else is refused before it begins."""
 
     options_type = RetouchOptions

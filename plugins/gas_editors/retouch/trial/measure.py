@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from gas.interfaces import GroundJob
 from gas.masks import box_mask
 from gas.picture.colour_names import Colour, named
 from gas.picture.oklab import from_lab, hue, hue_difference, to_lab
@@ -113,7 +114,7 @@ def cut(grounder: Grounder, picture: str, thing: str) -> Cut:
     """The cut of a thing from its box, against its hand-drawn mask."""
     image, box = load(picture), box_of(picture, thing)
     started = time.perf_counter()
-    (found,) = grounder.ground(image, [Region(thing, box)])
+    (found,) = grounder.ground(GroundJob(image, [Region(thing, box)]))
     seconds = time.perf_counter() - started
     assert found.mask is not None
     drawn = mask_of(picture, thing, (image.shape[1], image.shape[0]))
