@@ -6,7 +6,8 @@ from shaded import disc, on_top, surface
 
 from gas.picture.colour_names import Colour, named
 from gas.picture.oklab import from_lab, from_lch
-from gas.picture.selection.select import NOT_THERE, Selection, all_of, colours_there, select
+from gas.picture.selection.core import NOT_THERE
+from gas.picture.selection.select import Selection, all_of, colours_there, select
 
 SIZE = (120, 160)
 

@@ -122,5 +122,5 @@ def _first(subtask: Subtask, known: dict[str, Tone] | dict[str, Effect]) -> str 
     target, source = f" {' '.join(words(subtask.target))} ", f" {' '.join(words(subtask.source))} "
     for phrase in sorted(known, key=len, reverse=True):
         if f" {phrase} " in target and f" {phrase} " not in source:
-            return known[phrase]  # type: ignore[return-value]
+            return known[phrase]
     return None

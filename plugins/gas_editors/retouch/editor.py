@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from gas.masks import mask_box, union
 from gas.picture.colour_names import of_hex
 from gas.picture.mapping import mixed
 from gas.picture.recolour import recolour
-from gas.picture.selection.select import NOT_THERE, all_of, colours_there, select
+from gas.picture.selection.core import NOT_THERE
+from gas.picture.selection.select import all_of, colours_there, select
 from gas.picture.tone import toned
 from gas.remedies import Command, Given, Remedy, Setting
 from gas_editors.retouch.asked import Affected, Asked, Recolour, Removed, Toned, Unknown, asked
@@ -82,8 +84,7 @@ class RetouchEditor(Editor[RetouchOptions]):
                 return Edited(image=run.image, mask=run.mask, stopped=True, log=run.log)
             run.do(index)
             if job.watch.on_step is not None:
-                picture = run.image
-                job.watch.on_step(Step(index + 1, len(job.plan.subtasks), {}, lambda picture=picture: picture))
+                job.watch.on_step(Step(index + 1, len(job.plan.subtasks), {}, partial(_same, run.image)))
         return Edited(image=run.image, mask=run.mask, log=run.log)
 
 
@@ -173,6 +174,10 @@ class _Run:
 
     def _note(self, index: int, subtask: Subtask, text: str) -> None:
         self.log["notes"].append(f"subtask {index + 1} ({_named(subtask)}): {text}")
+
+
+def _same(image: Image) -> Image:
+    return image
 
 
 def _named(subtask: Subtask) -> str:
