@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gas.run.record import Request
     from gas.run.session import Session, WorkMode
     from gas.settings.settings import Settings
-    from gas.types import EditPlan, Region
+    from gas.types import EditPlan, Image, Region
 
 _CHOICE = "Choosing backends"
 _REGION = "Regions by hand"

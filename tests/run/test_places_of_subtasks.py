@@ -12,8 +12,9 @@ from shaded import disc, on_top, surface
 
 from gas.errors import ModelUnavailable, ObjectNotFound
 from gas.picture.photo import read
-from gas.run.job import PhotoJob, again
+from gas.run.job import PhotoJob
 from gas.run.record import read_record
+from gas.run.replay import again
 from gas.run.session import Session
 from gas.types import EditPlan, EditRequest, Region, Subtask
 

@@ -9,7 +9,7 @@ from shaded import disc, on_top, surface
 
 from gas.errors import ObjectNotFound
 from gas.picture.photo import read
-from gas.run.job import Finished, PhotoJob
+from gas.run.job import PhotoJob, WrittenEdit
 from gas.run.session import Session
 from gas.types import EditRequest, Region
 
@@ -31,7 +31,7 @@ def saved(folder: Path, mode: str) -> Path:
     return path
 
 
-def edit(path: Path, request: str, mask: np.ndarray) -> Finished:
+def edit(path: Path, request: str, mask: np.ndarray) -> WrittenEdit:
     photo, session = read(path), Session.of(profile="retouch")
     plan = session.plan(EditRequest(photo.pixels, request))
     regions = session.ground(photo.pixels, plan, [Region("cup", mask=mask.astype(np.float32), given=True)])
