@@ -17,6 +17,7 @@ from gas.picture.oklab import Array, to_linear
 if TYPE_CHECKING:
     from gas.types import Image
 
+_ROOTS = np.sqrt(to_linear(np.arange(256, dtype=np.uint8)))
 BAND = 256
 """Rows that are filtered at once at full size, so that a large picture needs no second copy in floats."""
 
@@ -24,7 +25,7 @@ BAND = 256
 def guide_of(image: Image) -> Array:
     """The picture `(H, W, 3)` as a guide: the square root of linear light, in which noise is even and edges are as
     people see them."""
-    return np.sqrt(to_linear(image))
+    return _ROOTS[image]
 
 
 @dataclass(frozen=True)

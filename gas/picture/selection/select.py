@@ -11,7 +11,7 @@ from PIL import Image as Pictures
 
 from gas.masks import mask_box
 from gas.picture.colour_names import FAMILIES, Colour, members
-from gas.picture.guided import Fit, fit
+from gas.picture.guided import BAND, Fit, fit
 from gas.picture.oklab import to_lab
 from gas.picture.selection.core import NOT_THERE, grey_core, hued_core
 from gas.picture.selection.edges import faded, trimmed, with_highlights
@@ -78,8 +78,11 @@ def _window(mask: Mask) -> tuple[slice, slice]:
 
 def softened(fitted: Fit, image: Image) -> Mask:
     """The fitted mask applied to the picture, with what is nearly 0 or 1 made so."""
-    x = np.clip((fitted.apply(image) - 0.1) / 0.7, 0, 1)
-    return np.asarray(x * x * (3 - 2 * x), np.float32)
+    mask = fitted.apply(image)
+    for top in range(0, len(mask), BAND):  # in bands: a large picture has a dozen million of them
+        x = np.clip((mask[top : top + BAND] - 0.1) / 0.7, 0, 1)
+        mask[top : top + BAND] = x * x * (3 - 2 * x)
+    return mask
 
 
 def reduced(image: Image, mask: Mask) -> tuple[Image, Mask]:
