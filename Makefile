@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SCENE := plugins/gas_diorama/scenes/demo
+PHOTOGRAPH := docs/photographs/coffee.jpg
 REQUEST := change the red car into a blue house, change the grass into snow, change the clear sky into a sunset sky
 
 .PHONY: demo test lint format setup clean
@@ -20,7 +21,8 @@ demo: setup
 	$(BIN)/gas edit $(SCENE).png "$(REQUEST)" --profile diorama --planner rules --seed 1 --overwrite -o demo/after.png
 	$(BIN)/gas info demo/after.png
 	$(BIN)/python -m gas_diorama.bench.before_after $(SCENE).png demo/after.png demo/before-after.png
-	@echo "look at demo/before-after.png"
+	$(BIN)/gas edit $(PHOTOGRAPH) "change the red cup into a blue cup" --box "cup=72,12,484,392" --profile retouch --overwrite -o demo/photograph.jpg
+	@echo "look at demo/before-after.png, and at demo/photograph.jpg beside $(PHOTOGRAPH)"
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile

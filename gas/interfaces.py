@@ -230,13 +230,25 @@ class Editor(Backend[OptionsT, EditJob]):
     batches: ClassVar[bool] = False
     """Whether `edit_together` makes several edits in one batch, which takes less time than one after the other."""
 
-    def resolution(self) -> int:
-        """Side in pixels of the square whose area the working image should have (512 for Stable Diffusion 1.x)."""
+    reshapes: ClassVar[bool] = True
+    """Whether what it makes of a thing may have another shape: a found thing then gets room around it."""
+
+    def resolution(self) -> int | None:
+        """Side in pixels of the square whose area the working image should have (512 for Stable Diffusion 1.x).
+
+        None: it works on the photograph's own pixels, whatever their number.
+        """
         return 512
 
     def multiple(self) -> int:
-        """Number that the working image's sides must be divisible by."""
+        """Number that the working image's sides must be divisible by; 1 where `resolution` is None."""
         return 8
+
+    def check_plan(self, plan: EditPlan) -> None:
+        """Raises an error for a plan that the editor cannot carry out, whatever the picture.
+
+        The pipeline asks before it looks for anything. ModelUnavailable (exit 6) says what could.
+        """
 
     def check(self, image: Image) -> None:
         """Raises InputRefused (exit 3) for a picture that the editor would refuse whatever was asked of it.

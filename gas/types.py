@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Box: TypeAlias = tuple[float, float, float, float]
 Action = Literal["change", "add", "remove"]
+Attribute = Literal["colour", "tone", "material", "kind", "effect"]
+Where = Literal["region", "outside", "picture"]
 Phrase = Annotated[str, Field(max_length=500)]
 Sentence = Annotated[str, Field(max_length=2000)]
 
@@ -40,6 +42,11 @@ class Subtask(_Value):
 
     `source` is the phrase for what is in the picture (empty for an addition), `target` the phrase for what shall be
     there (empty for a removal). `anchor` is the thing that an addition is placed at, or that lies behind a removal.
+
+    `attribute` says what of the thing changes: its colour ("a blue cup"), its tone ("a darker sky"), its material, its
+    kind ("a tiger" for "a dog"), or that an effect is laid over it ("a blurred face"); None: nobody has said.
+    `where` is `region` for the source itself, `outside` for everything but the source ("black and white but for the
+    balloon"), `picture` for the whole picture; then the source may be empty.
     """
 
     action: Action = "change"
@@ -48,12 +55,20 @@ class Subtask(_Value):
     instruction: Sentence = Field("", description="this subtask alone, as a request")
     anchor: Phrase | None = Field(None, description="add: where; remove: what is behind it")
     preserve_shape: bool = Field(False, description="keep the original outline (turns the contrastive loss on)")
-    strength: float = Field(1.0, gt=0, le=4, description="weight of this subtask's gradient")
+    strength: float = Field(
+        1.0, gt=0, le=4, description="how strongly: the weight of this subtask's gradient, the amount of a tone"
+    )
+    attribute: Attribute | None = Field(None, description="what of the thing changes; null: not said")
+    where: Where = Field("region", description="the source itself, all but the source, or the whole picture")
 
     @model_validator(mode="after")
     def _phrases_fit_action(self) -> Subtask:
+        if self.where != "region" and self.action != "change":
+            raise ValueError(f"a subtask with where = {self.where!r} can only change something, not {self.action} it")
         needed = {"change": ("source", "target"), "add": ("target",), "remove": ("source",)}[self.action]
         for name in needed:
+            if name == "source" and self.where == "picture":
+                continue
             if not getattr(self, name).strip():
                 raise ValueError(f"a subtask that is to {self.action} something needs a {name} phrase")
         if self.action == "change" and _same_words(self.source, self.target):
@@ -72,7 +87,12 @@ class Subtask(_Value):
 
     @property
     def region_phrase(self) -> str:
-        """The phrase to look for in the picture: the source, or the anchor of an addition (may be empty)."""
+        """The phrase to look for in the picture: the source, or the anchor of an addition (may be empty).
+
+        Empty for the whole picture; for `outside` it is what stays.
+        """
+        if self.where == "picture":
+            return ""
         return (self.anchor or "") if self.action == "add" else self.source
 
 
@@ -153,7 +173,8 @@ class Region:
 
     `phrase` is what was asked for; `subtask` the index of the plan's subtask that asked (None: nobody did, e.g. a
     segment).
-    `given` says that the user drew it: then it is taken literally, neither grown nor refined.
+    `given` says that the user drew it: then it is taken literally, neither grown nor refined. `note` is what a reader
+    should know of how it was found.
     """
 
     phrase: str
@@ -162,6 +183,7 @@ class Region:
     score: float | None = None
     subtask: int | None = None
     given: bool = False
+    note: str = ""
 
 
 def _same_words(a: str, b: str) -> bool:

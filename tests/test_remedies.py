@@ -17,8 +17,10 @@ FLAG = re.compile(r"(?<![\w-])(?:--[a-z]|-o(?![\w-]))")
 # Programs with command lines of their own.
 PROGRAMS = (
     "plugins/gas_diorama/train/",
+    "plugins/gas_diorama/bench/colours.py",
     "plugins/gas_diorama/bench/judge.py",
     "plugins/gas_diorama/shipped.py",
+    "plugins/gas_editors/retouch/trial/",
 )
 
 

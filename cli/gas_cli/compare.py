@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from gas.run.result import EditResult
     from gas.run.session import Session
+    from gas.types import Image
 
 LEAST_TILE = 256
 """Least height of a picture on the sheet, in pixels: smaller ones are enlarged by whole factors."""
@@ -78,7 +79,7 @@ def compare(
     out = out or files.name_beside(picture, ".png", tag="compared")
     check_picture(out, overwrite=overwrite)
     files.refuse_same([out], [path for path in (picture, plan) if path is not None])
-    sessions = _sessions(editors, flags, options)
+    sessions = _sessions(editors, flags, options, read.pixels)
     asked = f.request_or_plan(plan, instructions, words)
     given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
     with stages(console, show=not as_json) as shown:
@@ -112,7 +113,9 @@ def compare(
         raise failed
 
 
-def _sessions(editors: Sequence[str], flags: Mapping[str, Any], options: Sequence[f.Option]) -> dict[str, Session]:
+def _sessions(
+    editors: Sequence[str], flags: Mapping[str, Any], options: Sequence[f.Option], image: Image
+) -> dict[str, Session]:
     """A session for each entrant, all with one copy of every network."""
     if not editors:
         raise UsageError("no editor is named", "give --editors dds,cds,ground-a-score")
@@ -121,7 +124,7 @@ def _sessions(editors: Sequence[str], flags: Mapping[str, Any], options: Sequenc
     for name in editors:
         editor, grounded = f.entrant(name)
         own = flags if grounded is None else {**flags, "grounded": grounded}
-        session = f.open_session({**own, "editor": editor}, f.options_for(editor, known, options))
+        session = f.open_session({**own, "editor": editor}, f.options_for(editor, known, options), image=image)
         session.check(EDITORS)
         sessions[name] = session
     first = sessions[editors[0]]

@@ -133,13 +133,14 @@ def _new_job(
     *,
     quiet: bool,
 ) -> PhotoJob:
-    session = f.open_session(flags, options)
+    session = f.open_session(flags, options, image=photo.pixels)
     asked = f.request_or_plan(plan, instructions, words)
     given = f.given_regions(photo.size, drawn, lambda text: warn(console, [text]))
     with stages(console, show=not quiet) as shown:
         job = prepare(
             session, photo, asked, given, work=f.work_mode(work), on_stage=shown.begin, watch=Watch(on_step=shown.step)
         )
+    warn(console, [region.note for region in job.regions if region.note])
     if job.plan.provenance.note and plan is None:
         console.print(job.plan.provenance.note, markup=False, soft_wrap=True)
     return job

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gas.run.record import Request
     from gas.run.session import Session, WorkMode
     from gas.settings.settings import Settings
-    from gas.types import EditPlan, Region
+    from gas.types import EditPlan, Image, Region
 
 _CHOICE = "Choosing backends"
 _REGION = "Regions by hand"
@@ -109,12 +109,14 @@ def open_session(
     *,
     role: str = "editors",
     recorded: Mapping[str, Any] | None = None,
+    image: Image | None = None,
 ) -> Session:
     """The session of a command: its flags over environment, profile and settings files.
 
     Options without a backend's name belong to the backend of `role`: the editor of `gas edit`, the planner of
     `gas plan`, the only grounder of `gas ground`. With `recorded` flags (of a run that is to be made again) these stand
-    in for environment and files. UsageError for an option whose backend is not in use.
+    in for environment and files. Where nobody has chosen a profile the picture `image` has a say. UsageError for an
+    option whose backend is not in use.
     """
     from gas.backends.registry import Registry
     from gas.backends.roles import CHOSEN
@@ -130,7 +132,7 @@ def open_session(
             given[several.setting] = () if list(names) == ["none"] else tuple(names)
 
     def default() -> tuple[str, str]:
-        return default_profile(registry)
+        return default_profile(registry, image)
 
     def settle(more: Mapping[str, Any]) -> Settings:
         if recorded is not None:

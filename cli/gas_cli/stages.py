@@ -42,7 +42,7 @@ def plan(
             files.check_target(path, overwrite=overwrite)
     files.refuse_same([path for path in (out, save_reply) if path is not None], [picture])
     read = photo.read(picture)
-    session = f.open_session(flags, options, role=PLANNERS.plural)
+    session = f.open_session(flags, options, role=PLANNERS.plural, image=read.pixels)
     if dry_run:
         _dry_run(session, f.request(instructions, words).of(read.pixels, 0), as_json)
         return
@@ -99,13 +99,14 @@ def ground(
     if not overwrite:
         files.refuse_existing([look, folder / INDEX])
     read = photo.read(picture)
-    session = f.open_session(flags, options, role=GROUNDERS.plural)
+    session = f.open_session(flags, options, role=GROUNDERS.plural, image=read.pixels)
     asked = f.request_or_plan(plan, instructions, words)
     made = session.plan(asked.of(read.pixels, session.settings.seed or 0)) if isinstance(asked, Request) else asked
     warn(console, [*read.warnings, *made.warnings])
     given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
     with stoppable(console) as stop, step_bar(console, "looking", show=not as_json) as bar:
         found = session.ground(read.pixels, made, given, required=True, watch=Watch(on_step=bar, should_stop=stop))
+    warn(console, [region.note for region in found if region.note])
     files.make_folder(folder)
     written = save_regions(folder, read.size, found, overwrite=overwrite)
     write_picture(look, overlay.draw_regions(read.pixels, found), overwrite=overwrite)

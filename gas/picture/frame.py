@@ -157,8 +157,12 @@ class Frame:
             )
 
 
-def work_frame(size: Size, regions: Sequence[Region], mode: WorkMode, resolution: int, multiple: int) -> Frame:
+def work_frame(
+    size: Size, regions: Sequence[Region], mode: WorkMode, resolution: int | None, multiple: int = 1
+) -> Frame:
     """The frame to work in for a native picture of `size`, an editor's `resolution` and the `multiple` of its sides.
+
+    Without a resolution nothing is resized, and auto is full.
 
     * full: the whole picture at about resolution² pixels, aspect ratio kept;
     * crop: a square around the regions, 1.75 times their longer side and at least `resolution` native pixels where the
@@ -168,10 +172,11 @@ def work_frame(size: Size, regions: Sequence[Region], mode: WorkMode, resolution
     InputRefused: crop without a region.
     """
     width, height = size
-    full = Frame(size, (0, 0, width, height), _working_size(width, height, resolution, multiple))
+    whole = (0, 0, width, height)
+    full = Frame(size, whole, size if resolution is None else _working_size(width, height, resolution, multiple))
     boxes = [mask_box(r.mask) if r.mask is not None else r.box for r in regions]
     known = [box for box in boxes if box is not None]
-    if mode == "full" or (mode == "auto" and not known):
+    if mode == "full" or (mode == "auto" and (resolution is None or not known)):
         return full
     if not known:
         raise InputRefused(
@@ -185,10 +190,11 @@ def work_frame(size: Size, regions: Sequence[Region], mode: WorkMode, resolution
         )
     left, top = min(b[0] for b in known), min(b[1] for b in known)
     right, bottom = max(b[2] for b in known), max(b[3] for b in known)
-    side = max(math.ceil(CONTEXT * max(right - left, bottom - top)), resolution)
+    side = max(math.ceil(CONTEXT * max(right - left, bottom - top)), resolution or 1)
     x0, x1 = _span((left + right) / 2, side, width)
     y0, y1 = _span((top + bottom) / 2, side, height)
-    crop = Frame(size, (x0, y0, x1, y1), _working_size(x1 - x0, y1 - y0, resolution, multiple))
+    part = x1 - x0, y1 - y0
+    crop = Frame(size, (x0, y0, x1, y1), part if resolution is None else _working_size(*part, resolution, multiple))
     if mode == "crop" or min(crop.scale) >= WORTH_A_CROP * min(full.scale):
         return crop
     return full

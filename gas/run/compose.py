@@ -49,13 +49,13 @@ def is_unchanged(before: Image, edited: Edited, mask: Mask) -> bool:
     """
     inside = mask > 0
     references = [before] if edited.unedited is None else [before, edited.unedited]
-    return any(bool((edited.image[inside] == one[inside]).all()) for one in references)
+    return any(not bool(((edited.image != one).any(axis=2) & inside).any()) for one in references)
 
 
 def refuse_black(before: Image, edited: Edited, mask: Mask) -> None:
     """ResultRefused (exit 11) for a working picture that is black inside its mask, where it was not."""
     inside = mask > 0
-    if not edited.image[inside].any() and before[inside].any():
+    if not (edited.image.any(axis=2) & inside).any() and (before.any(axis=2) & inside).any():
         raise ResultRefused("the edited part of the result is all black", OTHER_SEED)
 
 

@@ -61,7 +61,7 @@ def edit(
     with ExitStack() as held:
         output = None if out is None else held.enter_context(reserve_output(photo, Path(out), overwrite=overwrite))
         request = Request(instruction=instruction, caption=caption, source=source, target=target)
-        chosen = Session.of(**flags) if session is None else session
+        chosen = Session.of(image=photo.pixels, **flags) if session is None else session
         until = Watch(should_stop=watch.should_stop)  # the steps that are reported are those of the edit
         job = prepare(chosen, photo, plan or request, regions, seed=seed, work=work, watch=until)
         return job.edit(watch) if output is None else job.run(output, watch=watch, gps=gps).result

@@ -35,7 +35,17 @@ if TYPE_CHECKING:
 RECORD_VERSION: Literal[1] = 1
 MAX_RECORD_BYTES = 64 * 2**20
 MAX_RECORD_DEPTH = 64
-LIBRARIES = ("accelerate", "diffusers", "numpy", "pillow", "safetensors", "scipy", "torch", "transformers")
+LIBRARIES = (
+    "accelerate",
+    "diffusers",
+    "numpy",
+    "pillow",
+    "pypatchmatch",
+    "safetensors",
+    "scipy",
+    "torch",
+    "transformers",
+)
 _MODEL_FILES = {".safetensors", ".json", ".txt", ".pt", ".pth", ".bin", ".onnx", ".model"}
 _ABSOLUTE = re.compile(r"(?:/|~[\w.-]*/|[A-Za-z]:[\\/]|\\\\|file:)")
 _SECRET_NAME = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
@@ -398,10 +408,13 @@ def library_versions() -> dict[str, str]:
 
 
 def _inside(before: Image, result: EditResult, subtask: int) -> float | None:
-    masks = [r.mask for r in result.regions if r.subtask == subtask and r.mask is not None]
+    from gas.masks import union
+    from gas.regions.where import edited_regions
+
+    places = edited_regions(result.plan, result.regions, (before.shape[1], before.shape[0]))
+    masks = [region.mask for region in places if region.subtask == subtask and region.mask is not None]
     if not masks:
         return None
-    from gas.masks import union
 
     return inside_change(before, result.image, union(masks))
 

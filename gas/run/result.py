@@ -38,11 +38,13 @@ class EditResult:
 
     @cached_property
     def asked(self) -> Mask:
-        """Where a change was asked for, `(H, W)`, more than 0: in the regions that the user drew or was shown. Where
-        there are none, and the editor chose its place itself, where it pasted."""
+        """Where a change was asked for, `(H, W)`, more than 0: in the regions that the user drew or was shown, as the
+        plan's `where` means them. Where there are none, and the editor chose its place itself, where it pasted."""
         from gas.masks import union
+        from gas.regions.where import edited_regions
 
-        masks = [region.mask for region in self.regions if region.mask is not None]
+        places = edited_regions(self.plan, self.regions, (self.image.shape[1], self.image.shape[0]))
+        masks = [region.mask for region in places if region.mask is not None]
         if not masks:
             return self.mask
         return masks[0] if len(masks) == 1 else union(masks)

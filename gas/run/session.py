@@ -46,17 +46,20 @@ class Session:
         self._backends: dict[tuple[str, str], Any] = {}
 
     @classmethod
-    def of(cls, *, registry: Registry | None = None, **flags: Any) -> Session:
+    def of(cls, *, registry: Registry | None = None, image: Image | None = None, **flags: Any) -> Session:
         """A session for a Python program: `Session.of(profile="sd15", editor="dds", options={"dds": {"steps": 300}})`.
 
-        `flags` are the names of `gas.settings.settings.Values`. Neither environment nor settings files are read.
+        `flags` are the names of `gas.settings.settings.Values`. Neither environment nor settings files are read. Where
+        no profile is named, `image` has a say in which one is the default (`gas.settings.catalogue.default_profile`).
         """
         from gas.backends.registry import Registry
         from gas.settings.catalogue import default_profile
         from gas.settings.settings import Settings
 
         registry = registry or Registry.discover()
-        settings = Settings.of(flags, find_profile=registry.profile, default_profile=lambda: default_profile(registry))
+        settings = Settings.of(
+            flags, find_profile=registry.profile, default_profile=lambda: default_profile(registry, image)
+        )
         return cls(settings, registry)
 
     def check(self, *roles: Role) -> None:
@@ -134,7 +137,9 @@ class Session:
         """A region with a mask, in pixels of `image`, for every subtask: given ones as they are, the others found.
 
         A region that the grounders return without a mask gets its box as one. Where the plan does not keep the shape a
-        found thing gets room (`gas.masks.with_room`; setting `grow`, 0 for none). Where regions are not `required`
+        found thing gets room (`gas.masks.with_room`; setting `grow`, 0 for none), and where the editor never changes a
+        shape a narrow margin. A subtask about the whole picture gets no region here. Errors as the editor's
+        `check_plan`, unless `required` is said. Where regions are not `required`
         (default: what the editor needs, and all where the run is grounded) and no grounder is chosen that detects, only
         given ones come back; else UsageError (exit 2) says how to give them. Only given ones, too, for an editor that
         finds its places itself, unless `required` is said or the run is grounded.
@@ -143,9 +148,12 @@ class Session:
         """
         from gas.regions.match import match, phrase_key
 
+        if required is None:
+            self.check_plan(plan)
         image = _read_only(image)
         matched = [_with_mask(region, image) for region in match(given, plan)]
-        open_subtasks = sorted(set(range(len(plan.subtasks))) - {region.subtask for region in matched})
+        everywhere = {index for index, subtask in enumerate(plan.subtasks) if subtask.where == "picture"}
+        open_subtasks = sorted(set(range(len(plan.subtasks))) - everywhere - {region.subtask for region in matched})
         if required is None:
             editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
             if editor.finds_regions and not self.settings.grounded:
@@ -206,18 +214,22 @@ class Session:
         reached is returned. Interrupted (exit 130) when it was stopped while its models were loaded.
         """
         from gas.picture.frame import to_working, work_frame
+        from gas.regions.where import edited_regions
         from gas.run.compose import compose, refuse_black, refuse_unchanged, working_mask
         from gas.run.turns import edit_grounded
 
         editor: Editor = self.use(EDITORS, self.settings.editor)
+        self.check_plan(plan)
         with loading_stops_when(watch.should_stop):
             resolution, multiple = editor.resolution(), editor.multiple()
         grounded = self.settings.grounded
         self.check_regions(plan, regions)
         regions = [_with_mask(region, image) for region in regions]
+        size = image.shape[1], image.shape[0]
+        places = edited_regions(plan, regions, size)
         frame = work_frame(
-            (image.shape[1], image.shape[0]),
-            regions,
+            size,
+            places,
             mode=work,
             resolution=resolution,
             multiple=multiple,
@@ -226,7 +238,7 @@ class Session:
         job = EditJob(
             image=before.copy(),
             plan=plan,
-            regions=tuple(_own_mask(region) for region in to_working(regions, frame)),
+            regions=tuple(_own_mask(region) for region in to_working(places, frame)),
             seed=seed,
             options=editor.options,
             segmenter=self.segmenter(),
@@ -239,7 +251,7 @@ class Session:
             mask = working_mask(job, edited)
             refuse_black(before, edited, mask)
             refuse_unchanged(before, edited, mask, self.settings.editor)
-        finished, native_mask = compose(image, frame, job, edited, regions, confined=grounded)
+        finished, native_mask = compose(image, frame, job, edited, places, confined=grounded)
         if not edited.stopped and (finished == image).all():
             raise ResultRefused(
                 "the result is the same as the input: the change is smaller than a level of 255 where it is pasted",
@@ -285,6 +297,17 @@ class Session:
                 found += [spec.name] if kind.suggests else []
         return found
 
+    def check_plan(self, plan: EditPlan) -> None:
+        """An error where the editor cannot carry out the plan, whatever the picture."""
+        editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
+        with self.registry.calling(EDITORS.plural, self.settings.editor):
+            editor.check_plan(plan)
+
+    def _reshapes(self) -> bool:
+        """Whether the editor may give a thing another shape; assumed of one whose packages are not installed."""
+        name = self.settings.editor
+        return bool(self.registry.find(EDITORS.plural, name).missing) or self.backend(EDITORS.plural, name).reshapes
+
     def _refuse_foreign(self, image: Image) -> None:
         """InputRefused (exit 3) where the editor would refuse the picture."""
         editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
@@ -315,7 +338,7 @@ class Session:
             return
         there = {region.subtask for region in regions if region.mask is not None or region.box is not None}
         for index, subtask in enumerate(plan.subtasks):
-            if index not in there:
+            if index not in there and subtask.where != "picture":
                 self._refuse_unfindable(plan, Region(subtask.region_phrase, subtask=index))
                 raise UsageError(
                     f"{self.settings.editor}{', grounded,' if self.settings.grounded else ''} needs a region for "
@@ -335,7 +358,7 @@ class Session:
         return [check_region(region, (image.shape[1], image.shape[0])) for region in regions]
 
     def _filled(self, plan: EditPlan, region: Region, image: Image) -> Region:
-        from gas.masks import box_mask, with_room
+        from gas.masks import box_mask, with_margin, with_room
 
         if region.mask is None:
             if region.box is None:
@@ -349,6 +372,10 @@ class Session:
                 )
             region = replace(region, mask=box_mask(region.box, (image.shape[1], image.shape[0])))
         subtask = plan.subtasks[region.subtask or 0]
+        if subtask.where == "outside" or self.settings.grow <= 0:
+            return region
+        if not self._reshapes():
+            return with_margin(region)
         return region if subtask.preserve_shape else with_room(region, self.settings.grow)
 
     def _check_edited(self, job: EditJob, edited: Edited) -> None:

@@ -114,7 +114,11 @@ def default_profile(registry: Registry, image: Image | None = None) -> tuple[str
     if problem:
         return chosen.name, f"default; {problem}"
     better = next((one for one in ranked if one.photographs and one.rank > chosen.rank), None)
-    return chosen.name, "default" if better is None else f"default; for photographs: gas models pull {better.name}"
+    if better is None:
+        return chosen.name, "default"
+    size = sum(files.size_mb or 0 for files in better.models) / 1000
+    pull = f"gas models pull {better.name}" + (f" ({size:.1f} GB)" if size else "")
+    return chosen.name, f"default; {'what needs a model' if chosen.photographs else 'for photographs'}: {pull}"
 
 
 def _ranked(registry: Registry) -> list[Profile]:

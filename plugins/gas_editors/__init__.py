@@ -9,6 +9,11 @@ from gas import BackendSpec, hookimpl
 def gas_register_editors() -> tuple[BackendSpec, ...]:
     return (
         BackendSpec(
+            "retouch",
+            "gas_editors.retouch.editor:RetouchEditor",
+            "colour, tone, removal, blur: by arithmetic on the photograph's own pixels, without a model",
+        ),
+        BackendSpec(
             "ground-a-score",
             "gas_editors.distillation.ground_a_score:GroundAScoreEditor",
             "Ground-A-Score: a masked gradient for each subtask, null-text penalty, selective contrast",
@@ -105,6 +110,11 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
 @hookimpl
 def gas_register_profiles() -> tuple[BackendSpec, ...]:
     return (
+        BackendSpec(
+            "retouch",
+            "gas_editors:retouch.toml",
+            "no model at all: colour, tone, removal and blur, for photographs",
+        ),
         BackendSpec(
             "sd15",
             "gas_editors:sd15.toml",

@@ -44,6 +44,16 @@ def gas_register_grounders() -> tuple[BackendSpec, ...]:
             extra="diffusion",
         ),
         BackendSpec(
+            "colour",
+            "gas_grounders.colour:ColourGrounder",
+            "connected areas of the colour in a phrase, masks and all; no model",
+        ),
+        BackendSpec(
+            "grabcut",
+            "gas_grounders.grabcut:GrabCutGrounder",
+            "masks for boxes by their colours (GrabCut); no model",
+        ),
+        BackendSpec(
             "sam",
             "gas_grounders.sam.grounder:Sam",
             "masks for boxes, or all segments of a picture (Segment Anything)",

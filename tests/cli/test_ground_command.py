@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import skimage
 from PIL import Image
+from places import DOCS
 from tiny_detectors import build_tiny_grounding_dino, build_tiny_sam
 
 import gas_diorama
@@ -49,10 +50,27 @@ def test_what_is_not_there_ends_the_run_with_its_score(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["edit", "ground"])
 def test_a_photograph_is_refused_with_the_command_that_gets_a_model_for_it(tmp_path: Path, command: str) -> None:
     photograph = Path(skimage.__file__).parent / "data" / "astronaut.png"
-    done = gas(command, photograph, "make the woman a robot", "--planner", "rules", "-o", "out.png", folder=tmp_path)
+    done = gas(
+        command, photograph, "make the woman a robot", "--profile", "diorama", "--planner", "rules", "-o", "out.png",
+        folder=tmp_path,
+    )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert "not from this model's world" in done.stderr and "gas models pull sd15" in done.stderr
     assert not (tmp_path / "out.png").exists()
+
+
+def test_without_a_model_a_photograph_is_retouched_and_the_rest_refused_by_name(tmp_path: Path) -> None:
+    photograph = DOCS / "photographs" / "coffee.jpg"
+    request = "change the red cup into a blue cup"
+    done = gas("edit", photograph, request, "--box", "cup=72,12,484,392", "-o", "out.jpg", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "retouch (retouch, default; what needs a model: gas models pull sd15 (5.3 GB))" in done.stderr
+    blue = np.asarray(Image.open(tmp_path / "out.jpg"))[200, 120].astype(int)
+    assert blue[2] > 2 * blue[0]
+    done = gas("edit", photograph, "change the cup into a tiger", "-o", "tiger.jpg", folder=tmp_path)
+    assert done.returncode == 6
+    assert done.stderr.splitlines()[-1] == "gas models pull sd15 (5.3 GB, a GPU is advised), then --profile sd15"
+    assert "'a tiger'" in done.stderr and not (tmp_path / "tiger.jpg").exists()
 
 
 def _photographs() -> list[Path]:

@@ -568,12 +568,12 @@ def test_local_models_are_there_or_not(here: Path) -> None:
 def test_the_default_profile_depends_on_what_is_here(hub: FakeHub, no_network: None) -> None:
     registry = Registry.discover()
     name, why = catalogue.default_profile(registry)
-    assert name == "diorama" and "gas models pull sd15" in why
+    assert name == "retouch" and "gas models pull sd15" in why
     folder = pull_all(registry, "sd15")
     name, why = catalogue.default_profile(registry)
     assert name == "sd15" and "are here" in why
     (folder / "model.safetensors").unlink()
-    assert catalogue.default_profile(registry)[0] == "diorama"
+    assert catalogue.default_profile(registry)[0] == "retouch"
 
 
 def test_a_cache_that_cannot_be_read_stops_nothing(
@@ -583,7 +583,7 @@ def test_a_cache_that_cannot_be_read_stops_nothing(
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", "/" + "x" * 5000)
     name, why = catalogue.default_profile(Registry.discover())
-    assert name == "diorama" and "cannot be read" in why
+    assert name == "retouch" and "cannot be read" in why
     assert gas("models", "ls").code == 6
     found = {one["topic"]: one for one in data(gas("doctor", "--json"))}
     assert found["profile sd15"]["state"] == "broken" and "HF_HOME" in found["profile sd15"]["remedy"]
@@ -822,11 +822,11 @@ def test_the_default_profile_is_shown_and_recorded(
     Pictures.fromarray(np.random.default_rng(1).integers(0, 200, (90, 120, 3), dtype=np.uint8)).save("dog.png")
     fakes = ("--planner", "arrows", "--editor", "painter", "--grounder", "none", "--box", "dog=30,20,80,60")
     said = gas("edit", "dog.png", "dog -> tiger", *fakes, "-o", "a.png")
-    why = "default; for photographs: gas models pull sd15"
-    assert said.code == 0 and f"painter (diorama, {why})" in said.err
-    assert f"profile: diorama ({why})" in gas("info", "a.png").out
+    why = "default; what needs a model: gas models pull sd15 (5.3 GB)"
+    assert said.code == 0 and f"painter (retouch, {why})" in said.err
+    assert f"profile: retouch ({why})" in gas("info", "a.png").out
     setting = next(one for one in data(gas("doctor", "--json")) if one["topic"] == "setting profile")
-    assert setting["value"] == f"diorama (from {why})"
+    assert setting["value"] == f"retouch (from {why})"
     said = gas("edit", "dog.png", "dog -> tiger", *fakes, "--profile", "diorama", "-o", "b.png")
     assert said.code == 0 and "painter (diorama)" in said.err
     assert "profile: diorama (--profile)" in gas("info", "b.png").out
@@ -850,7 +850,7 @@ def pull_all(registry: Registry, profile: str) -> Path:
 def test_a_python_program_gets_the_same_default(here: Path) -> None:
     from gas import Session
 
-    assert Session.of().settings.profile.name == "diorama"
+    assert Session.of().settings.profile.name == "retouch"
     pull_all(Registry.discover(), "sd15")
     assert Session.of().settings.profile.name == "sd15"
     assert Session.of(profile="diorama").settings.profile.name == "diorama"

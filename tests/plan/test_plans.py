@@ -96,6 +96,10 @@ def test_published_schema_is_the_models_own() -> None:
         (broken(subtasks=[{"source": "dog", "target": "cat", "strenght": 1}]), ["strenght", "'strength'"]),
         (broken(subtasks=[{"source": "dog", "target": "cat", "strength": -1}]), ["subtasks.0.strength", "-1"]),
         (broken(subtasks=[{"source": "dog", "target": "cat"}] * 33), ["subtasks", "32"]),
+        (broken(subtasks=[{"source": "dog", "target": "cat", "where": "inside"}]), ["subtasks.0.where", "inside"]),
+        (broken(subtasks=[{"source": "dog", "target": "cat", "attribute": "x"}]), ["subtasks.0.attribute", "x"]),
+        (broken(subtasks=[{"target": "a darker picture", "where": "outside"}]), ["source"]),
+        (broken(subtasks=[{"target": "a hat", "action": "add", "where": "picture"}]), ["where", "picture", "add"]),
         (broken(source_prompt="x" * 2001), ["source_prompt", "2000"]),
         (broken(surprise=1), ["surprise"]),
         (broken(reasoning=7), ["reasoning", "7"]),
@@ -120,6 +124,20 @@ def test_refused_with_the_place_and_the_value(data: str | bytes, words: list[str
         assert word in message
     assert len(message) < 600
     assert "\x1b" not in message and "\u202e" not in message, "an error must not steer the terminal"
+
+
+def test_plans_from_before_attributes_and_places_still_load() -> None:
+    old = {"version": 1, "subtasks": [{"action": "change", "source": "a red cup", "target": "a blue cup"}]}
+    subtask = parse_plan(json.dumps(old)).subtasks[0]
+    assert (subtask.attribute, subtask.where, subtask.strength) == (None, "region", 1.0)
+
+
+def test_the_whole_picture_needs_no_source_and_looks_for_nothing() -> None:
+    whole = {"target": "a darker picture", "attribute": "tone", "where": "picture"}
+    subtask = parse_plan(broken(subtasks=[whole])).subtasks[0]
+    assert subtask.region_phrase == ""
+    spared = {"source": "a balloon", "target": "a black and white picture", "where": "outside"}
+    assert parse_plan(broken(subtasks=[spared])).subtasks[0].region_phrase == "a balloon"
 
 
 def test_a_bracket_in_a_string_is_no_nesting() -> None:

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image as Pictures
+from places import ROOT
 
 from gas import Profile, Registry, Session
 from gas.errors import UsageError
@@ -40,8 +42,14 @@ def default(image: np.ndarray | None = None) -> tuple[str, str]:
     return default_profile(Registry(plugins="none"), image)
 
 
-def test_without_models_it_is_the_embedded_one(home: Path) -> None:
-    assert default() == ("diorama", "default; for photographs: gas models pull sd15")
+def test_without_models_it_is_the_one_that_needs_none_and_says_what_would_need_one(home: Path) -> None:
+    assert default() == ("retouch", "default; what needs a model: gas models pull sd15 (5.3 GB)")
+    assert default(PHOTOGRAPH)[0] == "retouch"
+
+
+def test_the_embedded_worlds_own_pictures_are_for_the_embedded_one(home: Path) -> None:
+    scene = np.asarray(Pictures.open(ROOT / "plugins/gas_diorama/scenes/demo.png").convert("RGB"))
+    assert default(scene) == ("diorama", "default for pictures of this kind")
 
 
 def test_highest_rank_of_those_that_are_complete(home: Path) -> None:
@@ -67,7 +75,7 @@ def test_models_that_are_here_are_the_reason(home: Path) -> None:
 def test_without_a_rank_it_never_is(home: Path) -> None:
     write(home, "mine")
     write(home, "zero", rank=0)
-    assert default()[0] == "diorama"
+    assert default()[0] == "retouch"
 
 
 def test_where_none_is_complete_the_lowest_rank_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +87,7 @@ def test_where_none_is_complete_the_lowest_rank_is_taken(home: Path, monkeypatch
 
 def test_one_that_cannot_be_read_is_passed_over(home: Path) -> None:
     (home / "broken.toml").write_text("edtor = 'dds'\nrank = 99")
-    assert default()[0] == "diorama"
+    assert default()[0] == "retouch"
 
 
 @pytest.mark.parametrize(("more", "why"), [
@@ -96,7 +104,7 @@ def test_no_third_party_is_looked_at(home: Path, monkeypatch: pytest.MonkeyPatch
     import gas.backends.registry
 
     monkeypatch.setattr(gas.backends.registry, "probe", lambda plugins: pytest.fail("a plugin was looked at"))
-    assert default_profile(Registry())[0] == "diorama"
+    assert default_profile(Registry())[0] == "retouch"
 
 
 def test_picture_decides_among_those_that_are_made_for_one_kind(home: Path) -> None:
@@ -117,7 +125,7 @@ def test_what_accepts_names_must_be_a_function_in_a_module() -> None:
 
 # What the shipped profiles say of themselves
 
-SHIPPED = ("diorama", "instruct", "published", "sd15")
+SHIPPED = ("diorama", "instruct", "published", "retouch", "sd15")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -38,6 +38,21 @@ class SubtaskReply(_Reply):
     target: str = Field(description="phrase for what shall be there; empty for remove")
     anchor: str = Field(description="add: the thing it is added to; remove: what is behind it; else empty")
     preserve_shape: bool = Field(description="true: the outline stays as it is; false when unsure")
+    attribute: Literal["colour", "tone", "material", "kind", "effect", "none"] = Field(
+        description="what of the thing changes; none when unsure, for add and for remove"
+    )
+    where: Literal["region", "outside", "picture"] = Field(
+        description="the source itself, all but the source, or the whole picture"
+    )
+    amount: Literal["little", "plain", "much"] = Field(description="how strongly, where the request says so")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_what_is_usual(cls, value: Any) -> Any:
+        """Models, and files of examples, may leave these out; the schema asks for them all the same."""
+        if not isinstance(value, dict):
+            return value
+        return {**value, **{name: usual for name, usual in _USUAL.items() if value.get(name) in (None, "")}}
 
     @model_validator(mode="after")
     def _fits_its_action(self) -> SubtaskReply:
@@ -127,6 +142,9 @@ _SYNONYMS = {
     "transform": "change", "add": "add", "insert": "add", "remove": "remove", "delete": "remove", "erase": "remove",
 }  # fmt: skip
 _LISTS = ("source_list", "target_list", "preserve_form")
+_USUAL = {"attribute": "none", "where": "region", "amount": "plain"}
+"""What is meant where a model leaves one of these out."""
+_STRENGTH = {"little": 0.5, "plain": 1.0, "much": 2.0}
 _SUBTASK_KEYS = tuple(SubtaskReply.model_fields)
 _PLAN_KEYS = tuple(PlanReply.model_fields)
 
@@ -243,8 +261,8 @@ def _flag(value: Any) -> Any:
 def _to_plan(reply: PlanReply, reading: Reading) -> EditPlan:
     subtasks = []
     for number, item in enumerate(reply.subtasks, 1):
-        where = f"subtask {number}"
-        source, target, anchor = (clean(text, reading, where) for text in (item.source, item.target, item.anchor))
+        named = f"subtask {number}"
+        source, target, anchor = (clean(text, reading, named) for text in (item.source, item.target, item.anchor))
         source = "" if item.action == "add" else source
         target = "" if item.action == "remove" else target
         try:
@@ -256,10 +274,13 @@ def _to_plan(reply: PlanReply, reading: Reading) -> EditPlan:
                     instruction=instruction(item.action, source, target, anchor),
                     anchor=anchor or None if item.action != "change" else None,
                     preserve_shape=item.preserve_shape,
+                    attribute=None if item.attribute == "none" else item.attribute,
+                    where=item.where,
+                    strength=_STRENGTH[item.amount],
                 )
             )
         except ValidationError as error:
-            raise Unreadable(f"{where}: {complaint(error)}") from None
+            raise Unreadable(f"{named}: {complaint(error)}") from None
     sentences = {
         name: clean(getattr(reply, name), reading, name.replace("_", " "))
         for name in ("source_prompt", "target_prompt")
@@ -291,7 +312,7 @@ def instruction(action: str, source: str, target: str, anchor: str) -> str:
     """The request that a subtask stands for, in the form that every planner understands."""
     if action == "add":
         return f"add {target} to {anchor}" if anchor else f"add {target}"
-    return f"remove {source}" if action == "remove" else f"change {source} into {target}"
+    return f"remove {source}" if action == "remove" else f"change {source or 'the picture'} into {target}"
 
 
 def _warn_of_missing(subtask: Subtask, number: int, sentences: Mapping[str, str], reading: Reading) -> None:

@@ -28,6 +28,7 @@ from gas_planners.rules.noun_phrase import (
     split_determiner,
     with_quality,
 )
+from gas_planners.rules.retouch_requests import read_look
 from gas_planners.rules.tokens import without_openers
 
 
@@ -35,7 +36,7 @@ def read_clause(words: Words, before: tuple[Item, ...]) -> Reading | None:
     """The meaning of one clause without openers, or None. `before` are the items read so far, for "it"."""
     lower = low(words)
     words = (lex.GERUNDS[lower[0]], *words[1:]) if lower[0] in lex.GERUNDS else words
-    for form in (_question, _negative, _instead, _wish, _arrow, command, _statement):
+    for form in (read_look, _question, _negative, _instead, _wish, _arrow, command, _statement):
         reading = form(words, before)
         if reading is not None:
             return reading

@@ -16,6 +16,7 @@ from gas_planners.rules import lexicon as lex
 from gas_planners.rules.clauses import read_clause
 from gas_planners.rules.items import TOPIC, Item, Reading
 from gas_planners.rules.noun_phrase import Phrase, Words, is_adjective, low
+from gas_planners.rules.retouch_requests import spared
 from gas_planners.rules.tokens import merged, pieces, sentences, without_closers, without_openers
 from gas_planners.rules.word_order import plain_order, simplified
 
@@ -59,7 +60,7 @@ def read(text: str) -> list[Item]:
             f"the request has {words} words; the rules planner reads {MAX_WORDS}", "ask for less at once"
         )
     for sentence in found:
-        state = _read_sentence(simplified(sentence), state)
+        state = _read_sentence(spared(simplified(sentence)), state)
     items = tuple(item for item in state.items if item.action != TOPIC)
     if not items:
         shown = " ".join(text.split())[:80]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from gas.types import Where
 from gas_planners.rules import lexicon as lex
 from gas_planners.rules.noun_phrase import (
     Phrase,
@@ -24,6 +26,9 @@ from gas_planners.rules.noun_phrase import (
     with_quality,
 )
 
+if TYPE_CHECKING:
+    from gas_planners.rules.retouch_requests import Look
+
 TOPIC = "topic"
 """The action of an item that asks for nothing: it is what a later "it" stands for."""
 
@@ -31,7 +36,7 @@ TOPIC = "topic"
 @dataclass(frozen=True)
 class Item:
     """One thing asked for. `place` is the preposition of an addition's anchor; `quality` says that only qualities
-    change."""
+    change; `look` that it is a look that is asked for, of the source or as `where` says."""
 
     action: str
     source: Phrase | None = None
@@ -39,6 +44,8 @@ class Item:
     anchor: Phrase | None = None
     place: str = ""
     quality: Words = ()
+    look: Look | None = None
+    where: Where = "region"
     warnings: tuple[str, ...] = ()
 
 

@@ -40,6 +40,7 @@ PREPOSITIONS = _set(
 )
 RELATIVES = _set("that which who whose where")
 FINITE = _set("is are was were has have had stands sits lies hangs looks wears holds flies runs leans faces sleeps")
+NOUNS_TOO = {("faces",), ("looks",), ("stands",)}  # of these verbs, after a determiner
 CONJUNCTIONS = _set("and or ,")
 # What stands after a noun and goes on about it, besides words in -ing: "the car parked there".
 STANCES = _set("made lying covered parked worn seated dressed")

@@ -154,6 +154,8 @@ def is_phrase(words: Words) -> bool:
     lower = low(words)
     determiner, rest = split_determiner(words)
     inner = low(rest)
+    if determiner and inner in lex.NOUNS_TOO:
+        return True
     if not inner or inner[0] in lex.PREPOSITIONS | lex.CONJUNCTIONS | lex.RELATIVES | lex.FINITE | lex.DETERMINERS:
         return False
     if inner[-1] in lex.NEVER_LAST:

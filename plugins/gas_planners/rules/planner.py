@@ -11,12 +11,13 @@ from pydantic import ValidationError
 from gas.errors import PlanUnreadable
 from gas.interfaces import Options, Planner
 from gas.plan.phrases import normalise_phrase
-from gas.types import MAX_SUBTASKS, EditPlan, Provenance, Subtask
+from gas.types import MAX_SUBTASKS, Attribute, EditPlan, Provenance, Subtask
 from gas_planners.rules import lexicon as lex
 from gas_planners.rules.caption import Caption
 from gas_planners.rules.grammar import EXAMPLES, read
 from gas_planners.rules.items import Item
-from gas_planners.rules.noun_phrase import Phrase, with_quality
+from gas_planners.rules.noun_phrase import Phrase, kinds, with_quality
+from gas_planners.rules.retouch_requests import PICTURE
 
 if TYPE_CHECKING:
     from gas.types import EditRequest
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 MAX_CAPTION = 2000
 MAX_CHUNKS = 128
+
+_OF_COLOURS = lex.SHADES | lex.ADVERBS | {"and", "lighter", "paler", "deeper"}
+"""Words beside those of colours that speak of a colour: "dark", "a bit more"."""
 
 
 class RulesPlanner(Planner[Options]):
@@ -80,6 +84,16 @@ def _same(a: Phrase, b: Phrase) -> bool:
 
 
 def _subtask(item: Item) -> Subtask:
+    if item.look is not None:
+        return Subtask(
+            source=item.source.text if item.source else "",
+            target=_sure(item.target).text,
+            instruction=item.look.request(item.source, item.where),
+            preserve_shape=True,
+            strength=item.look.amount,
+            attribute=item.look.attribute,
+            where=item.where,
+        )
     return Subtask(
         action=item.action,
         source=item.source.text if item.source else "",
@@ -87,6 +101,7 @@ def _subtask(item: Item) -> Subtask:
         instruction=_instruction(item),
         anchor=item.anchor.text if item.anchor else None,
         preserve_shape=_keeps_shape(item),
+        attribute=_attribute(item),
     )
 
 
@@ -100,6 +115,20 @@ def _instruction(item: Item) -> str:
         return f"remove {item.source.definite}" + (f" from {item.anchor.definite}" if item.anchor else "")
     assert item.target is not None
     return f"change {item.source.definite} into {item.target.text}"
+
+
+def _attribute(item: Item) -> Attribute | None:
+    """What of the thing changes; None where that is not plain from the words."""
+    if item.action != "change" or item.source is None or item.target is None:
+        return None
+    old, new = item.source, item.target
+    if old.head != new.head:
+        return "kind"
+    changed = set(normalise_phrase(old.plain).split()) ^ set(normalise_phrase(new.plain).split())
+    of_colour = [word for word in changed if "colour" in kinds((word,))]
+    if of_colour and all(word in of_colour or word in _OF_COLOURS or "tone" in kinds((word,)) for word in changed):
+        return "colour"
+    return "material" if changed and kinds(tuple(changed)) == {"material"} else None
 
 
 def _keeps_shape(item: Item) -> bool:
@@ -140,6 +169,13 @@ def _without_caption(items: list[Item]) -> tuple[str, str]:
     for item in items:
         if item.action == "add" and item.anchor is None and _sure(item.target).head in lex.WEATHER.values():
             weather = f" in {_sure(item.target).text}"  # "let it snow" is no ground
+        elif item.where == "picture":
+            before.append(PICTURE)
+            after.append(_sure(item.target))
+        elif item.where == "outside":
+            thing, look = _sure(item.source), _sure(item.target)
+            before.append(thing)
+            after.append(Phrase((*look.words, "with", *thing.text.split(" ")), look.countable))
         elif item.action == "change":
             before.append(_sure(item.source))
             after.append(_sure(item.target))
@@ -199,8 +235,12 @@ def _in_caption(items: list[Item], caption: str) -> tuple[list[Item], str, str, 
     source = edited.text
     out: list[Item] = []
     warnings: list[str] = []
+    looks: list[Phrase] = []
     for item in items:
-        if item.source is not None:
+        if item.where == "picture":
+            looks.append(_sure(item.target))
+            out.append(item)
+        elif item.source is not None:
             node, several = edited.find(item.source)
             if node is None:
                 warnings.append(
@@ -209,7 +249,9 @@ def _in_caption(items: list[Item], caption: str) -> tuple[list[Item], str, str, 
                 out.append(item)
                 continue
             item = _described(item, node.phrase, several, warnings)
-            if item.action == "remove":
+            if item.where == "outside":
+                looks.append(_sure(item.target))
+            elif item.action == "remove":
                 ground = item.anchor or edited.last(lex.GROUNDS)
                 item = replace(
                     item, anchor=None if ground is not None and ground.head == _sure(item.source).head else ground
@@ -217,10 +259,10 @@ def _in_caption(items: list[Item], caption: str) -> tuple[list[Item], str, str, 
                 edited.remove(node)
             else:
                 edited.replace(node, _sure(item.target))
+            out.append(item)
         else:
-            item = _anchored(item, edited, warnings)
-        out.append(item)
-    return out, source, edited.text, tuple(warnings)
+            out.append(_anchored(item, edited, warnings))
+    return out, source, ", ".join([edited.text, *(look.text for look in looks)]), tuple(warnings)
 
 
 def _described(item: Item, full: Phrase, several: bool, warnings: list[str]) -> Item:
@@ -230,6 +272,8 @@ def _described(item: Item, full: Phrase, several: bool, warnings: list[str]) -> 
         warnings.append(f"the caption names more than one {named.plain!r}: {full.plain!r} was taken")
     if len(full.words) <= len(named.words):
         return item
+    if item.look is not None:
+        return replace(item, source=full, target=item.look.on(full) if item.where == "region" else item.target)
     if item.quality:
         return replace(item, source=full, target=Phrase(with_quality(full.words, item.quality), full.countable))
     return replace(item, source=full)

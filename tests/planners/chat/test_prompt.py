@@ -32,18 +32,20 @@ def test_the_rules_name_every_field_of_the_schema():
 
 def test_the_built_in_examples_keep_the_rules():
     examples = read_examples(BUILT_IN)
-    flags, actions = set(), set()
+    flags, actions, places = set(), set(), set()
     for example in examples:
         plan = read_plan_reply(example.reply.model_dump_json())
         assert plan.warnings == ()  # each phrase is in its sentence, and nothing is too long
-        assert plan.preserve_shape is False
+        assert plan.preserve_shape == all(subtask.preserve_shape for subtask in plan.subtasks)
         for subtask in plan.subtasks:
             flags.add(subtask.preserve_shape)
             actions.add(subtask.action)
+            places.add((subtask.attribute, subtask.where, subtask.strength))
             assert max(len(subtask.source.split()), len(subtask.target.split())) <= 12
         assert len(clip_pieces(plan.target_prompt)) <= CLIP_PIECES
         assert example.reply.reasoning
     assert flags == {True, False} and actions == {"change", "add", "remove"}
+    assert {("colour", "region", 1.0), ("tone", "region", 0.5), ("tone", "outside", 1.0)} <= places
 
 
 def test_the_prompt_fits_a_small_models_context():

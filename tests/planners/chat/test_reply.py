@@ -376,6 +376,38 @@ def test_shape_flags_are_taken_over():
     assert read_plan_reply(json.dumps(reply(preserve_shape=True))).preserve_shape is True
 
 
+def test_what_changes_where_and_how_much_is_taken_over():
+    said = {"attribute": "tone", "where": "picture", "amount": "little", "source": "", "target": "a darker picture"}
+    more = {"attribute": "none", "where": None}
+    plan = read_plan_reply(
+        json.dumps(
+            reply(
+                {"action": "change", "anchor": "", "preserve_shape": True, **said},
+                {
+                    "action": "change",
+                    "source": "a dog",
+                    "target": "a cat",
+                    "anchor": "",
+                    "preserve_shape": True,
+                    **more,
+                },
+            )
+        )
+    )
+    assert [(s.attribute, s.where, s.strength) for s in plan.subtasks] == [
+        ("tone", "picture", 0.5),
+        (None, "region", 1.0),
+    ]
+    assert plan.subtasks[0].instruction == "change the picture into a darker picture"
+
+
+@pytest.mark.parametrize("wrong", [{"where": "inside"}, {"attribute": "shape"}, {"amount": "three"}])
+def test_words_that_are_none_of_these_are_refused(wrong):
+    subtask = {"action": "change", "source": "a dog", "target": "a cat", "anchor": "", "preserve_shape": True, **wrong}
+    with pytest.raises(PlanUnreadable, match=next(iter(wrong))):
+        read_plan_reply(json.dumps(reply(subtask)))
+
+
 def test_words_that_clip_drops_are_shown():
     words = " ".join(f"w{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(CLIP_PIECES - 3))
     fits = read_plan_reply(json.dumps(reply(source_prompt=f"a dog {words}", target_prompt=f"a tiger {words}")))
