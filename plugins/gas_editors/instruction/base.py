@@ -89,7 +89,7 @@ class InstructionEditor(Editor):
         check_world(self, lambda: self.model, image)
 
     def coded(self, image: Image) -> Image:
-        return self.model.parts.decode(self.model.parts.encode(image))
+        return self.model.decode(self.model.encode(image))
 
     @abstractmethod
     def start(self, job: EditJob, number: int, instruction: str, picture: Image) -> Turn:
