@@ -185,12 +185,19 @@ def test_every_setting_that_a_remedy_names_is_a_flag() -> None:
     from gas_cli.wording import flag_words
 
     flags = set(_flags(typer.main.get_command(app)))
-    named = {
-        ast.literal_eval(node.args[0])
+    said = [
+        node.args[0]
         for _, tree in _sources()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Setting"
+    ]
+    named = {name.value for name in said if isinstance(name, ast.Constant)}
+    assert {ast.unparse(name) for name in said if not isinstance(name, ast.Constant)} <= {
+        "PLANNERS.name",
+        "role.name",
+        "role.setting",
     }
+    named |= {role.setting for role in CHOSEN}
     assert {"dtype", "grounded", "grounders", "save_reply"} <= named
     words = {flag_words(Setting(name, ("x",) if name == "grounders" else None)).split()[0] for name in named}
     assert words <= flags, words - flags
