@@ -10,6 +10,7 @@ import typer
 from places import ROOT
 
 from gas import GasError, Registry
+from gas.backends.roles import CHOSEN
 from gas.errors import Interrupted, PlanUnreadable
 from gas.remedies import Command, Given, Install, Kind, Option, Remedy, Setting, install, python_words, remedy_of
 
