@@ -23,7 +23,8 @@ from gas.remedies import install
 
 if TYPE_CHECKING:
     from gas.types import Image, Mask
-from gas.picture.photo import TIFF_XMP, Photo, decoding, open_formats, read
+from gas.picture.decode import opened
+from gas.picture.photo import TIFF_XMP, Photo, read
 
 GREY_SPREAD = 16
 """Levels between the channels of a pixel up to which it counts as grey: decoders of latents do not return exact
@@ -160,7 +161,13 @@ def write(
     embedded, options = _save_options(photo, container, icc, record, gps, notes)
     with files.atomic(path, overwrite=overwrite) as stream:
         try:
-            picture.save(stream, container, **options)
+            if container == "HEIF":
+                import pillow_heif
+
+                # Not by Pillow's registry of encoders, which belongs to the process.
+                pillow_heif.encode(picture.mode, picture.size, picture.tobytes(), stream, **options)
+            else:
+                picture.save(stream, container, **options)
         except MemoryError:
             raise OutOfResources(f"{path.name}: not enough memory to write it", "give a smaller picture") from None
         del picture
@@ -276,9 +283,6 @@ def _save_options(
         if photo.format == "JPEG" and photo.encoding.get("qtables"):
             return embedded, {**options, **photo.encoding}
         return embedded, {**options, "quality": 95, "subsampling": 0}
-    import pillow_heif
-
-    pillow_heif.register_heif_opener(thumbnails=False)
     return embedded, {**options, "quality": 95, "chroma": 444}
 
 
@@ -319,15 +323,13 @@ def _verify(
 
 def read_embedded(path: Path) -> str | None:
     """The record's text that `write` embedded in a picture; None when there is none. InputRefused as `read`."""
-    with files.open_regular(path) as stream:
-        formats = open_formats(stream, path.name)
-        with decoding(path.name), Pictures.open(stream, formats=formats) as picture:
-            if picture.format == "PNG":
-                picture.load()  # text may stand behind the pixels
-            found = picture.info.get("gas")
-            xmp = picture.info.get("xmp")
-            if xmp is None and picture.format == "TIFF":
-                xmp = getattr(picture, "tag_v2", {}).get(TIFF_XMP)
+    with files.open_regular(path) as stream, opened(stream, path.name) as picture:
+        if picture.format == "PNG":
+            picture.load()  # text may stand behind the pixels
+        found = picture.info.get("gas")
+        xmp = picture.info.get("xmp")
+        if xmp is None and picture.format == "TIFF":
+            xmp = getattr(picture, "tag_v2", {}).get(TIFF_XMP)
     if found is None and xmp is not None:
         found = packed_in_xmp(xmp)
     if not found:
