@@ -7,6 +7,7 @@ limit on pixels and its warnings are one for the whole process. The decoders are
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -24,10 +25,21 @@ from PIL import (  # the plugins by name: Pillow would otherwise look for decode
 from PIL import Image as Pictures
 
 from gas.errors import GasError, InputRefused, OutOfResources
+from gas.memory import gigabytes, memory
 from gas.process import native_messages_hidden
 from gas.remedies import install
 
 MAX_PIXELS = 200_000_000
+LARGE = 50_000_000
+"""Pixels from which on a file must have `LEAST_BYTES` for each."""
+LEAST_BYTES = 0.005
+"""An even grey surface as JPEG has 0.006 to 0.016 bytes a pixel, a photograph of quality 10 has 0.03. Deflate goes down
+to 0.003 for RGB, and what does that fills a gigabyte from 400 kB."""
+WORTH_ASKING = 2**26
+_MEMORY = {"1": 5, "L": 5, "P": 8, "RGB": 7}
+"""Bytes that a pixel takes while it is read: in Pillow, in `Photo.native` and in `Photo.pixels`."""
+_DECODERS = {"WEBP": 8, "HEIF": 8}
+"""Bytes a pixel that the decoder keeps for itself."""
 
 _OPENED_AS = ("JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -51,6 +63,8 @@ def opened(stream: BinaryIO, name: str) -> Iterator[Pictures.Image]:
     """
     with _explained(name), _open(stream, name) as picture:
         check_size(picture.size, name)
+        _check_ratio(picture.size, _length(stream), name)
+        _check_memory(picture, name)
         # libtiff writes what it finds wrong to standard error; it comes back as an exception all the same.
         with native_messages_hidden() if picture.format == "TIFF" else contextlib.nullcontext():
             yield picture
@@ -63,6 +77,36 @@ def check_size(size: tuple[int, int], name: str) -> None:
             f"{name}: says that it is {size[0]}x{size[1]} pixels; at most {MAX_PIXELS} are read",
             "give a smaller picture",
         )
+
+
+def _check_ratio(size: tuple[int, int], length: int, name: str) -> None:
+    """InputRefused (exit 3) for many pixels in few bytes, which is how files that shall fill the memory are made."""
+    pixels = size[0] * size[1]
+    if pixels >= LARGE and length < pixels * LEAST_BYTES:
+        raise InputRefused(
+            f"{name}: {length} bytes say that they are {size[0]}x{size[1]} pixels, {length / pixels:.4f} bytes a "
+            f"pixel; a picture of that size has at least {LEAST_BYTES}",
+            "if it is a real picture, save it as JPEG of quality 90",
+        )
+
+
+def _check_memory(picture: Pictures.Image, name: str) -> None:
+    """OutOfResources (exit 7) for a picture that does not fit into the memory that is free, before it is decoded."""
+    needed = picture.width * picture.height * (_MEMORY.get(picture.mode, 8) + _DECODERS.get(picture.format or "", 0))
+    found = memory() if needed >= WORTH_ASKING else None
+    if found is not None and needed > found.available:
+        raise OutOfResources(
+            f"{name}: its {picture.width}x{picture.height} pixels need {gigabytes(needed)} of memory, "
+            f"{gigabytes(found.available)} are free",
+            "give a smaller picture, or close other programs",
+        )
+
+
+def _length(stream: BinaryIO) -> int:
+    place = stream.tell()
+    length = stream.seek(0, os.SEEK_END)
+    stream.seek(place)
+    return length
 
 
 def is_png(stream: BinaryIO) -> bool:

@@ -37,13 +37,12 @@ from gas.errors import InputRefused
 from gas.picture.colour import Space, level_range
 from gas.picture.decode import check_size, is_png, opened
 from gas.picture.metadata import read_exif
+from gas.picture.pixels import stored, upright
 
 if TYPE_CHECKING:
     from gas.types import Image
 
 MAX_BYTES = 2**30
-BAND_PIXELS = 2**20
-"""Pixels that are copied out of Pillow's memory at once."""
 
 _TIFF_BITS, TIFF_XMP = 258, 700
 _TIFF_COMPRESSIONS = {"raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"}
@@ -134,17 +133,9 @@ def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) ->
     orientation, exif = read_exif(picture, notes)
     encoding = _encoding(picture, container)
     dpi, icc = _dpi(picture), picture.info.get("icc_profile") or None
-    picture = _plain(picture)
-    mode, alpha = picture.mode, None
-    if mode in {"RGBA", "LA"}:
-        alpha = _upright(np.asarray(picture.getchannel("A")), orientation)
-        mode = mode[:-1]
-    native = _upright(_array(picture, mode), orientation)
-    if mode.startswith("I;16"):
-        native, mode = native.astype(np.uint16), "I;16"
-        transparent = picture.info.get("transparency")
-        if isinstance(transparent, int):
-            alpha = np.where(native == transparent, 0, 255).astype(np.uint8)
+    found = stored(picture)
+    native, mode = upright(found.array(), orientation), found.mode
+    alpha = None if found.alpha is None else upright(found.alpha, orientation)
     levels = level_range(native, mode)
     if icc is not None:
         try:
@@ -158,7 +149,7 @@ def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) ->
         pixels=space.to_srgb(native),
         native=native,
         mode=mode,
-        alpha=None if alpha is None or (alpha == 255).all() else alpha,
+        alpha=alpha,
         icc=icc,
         format=container,
         name=name,
@@ -169,54 +160,6 @@ def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) ->
         warnings=tuple(notes),
         levels=levels,
     )
-
-
-def _plain(picture: Pictures.Image) -> Pictures.Image:
-    """The picture without palette, bits and premultiplied alpha; a transparent colour becomes an alpha channel."""
-    transparent = "transparency" in picture.info
-    if picture.mode in {"P", "PA"}:
-        return picture.convert("RGBA" if transparent or picture.mode == "PA" else "RGB")
-    if picture.mode in {"L", "RGB"} and not transparent:
-        return picture  # convert would copy it, and it may be large
-    if picture.mode in {"1", "L"}:
-        return picture.convert("LA" if transparent else "L")
-    if picture.mode in {"RGB", "RGBX"}:
-        return picture.convert("RGBA" if transparent else "RGB")
-    if picture.mode in {"RGBa", "La"}:
-        return picture.convert(picture.mode.upper())
-    if picture.mode in {"RGBA", "LA", "CMYK", "LAB", "YCbCr", "I", "F"} or picture.mode.startswith("I;16"):
-        return picture
-    raise InputRefused(f"pictures of mode {picture.mode} cannot be read", "save it as 8-bit RGB")
-
-
-def _array(picture: Pictures.Image, mode: str) -> np.ndarray:
-    """The colour channels of a loaded picture, filled in bands: Pillow's conversion needs three times the memory."""
-    width, height = picture.size
-    channels = {"RGB": (3,), "CMYK": (4,), "LAB": (3,), "YCbCr": (3,)}.get(mode, ())
-    out: np.ndarray | None = None
-    # Small bands: Pillow holds what is cropped against its limit on pixels, which belongs to the process.
-    rows = max(BAND_PIXELS // width, 1)
-    for top in range(0, height, rows):
-        part = np.asarray(picture.crop((0, top, width, min(top + rows, height))))
-        if picture.mode in {"RGBA", "LA"}:
-            part = part[..., :-1].reshape(*part.shape[:2], *channels)
-        if out is None:
-            out = np.empty((height, width, *channels), part.dtype.newbyteorder("="))
-        out[top : top + rows] = part
-    assert out is not None  # a picture has at least one row
-    return out
-
-
-def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """The array turned by an EXIF orientation 1..8 (EXIF 2.32, tag 0x0112)."""
-    if orientation >= 5:
-        array = array.swapaxes(0, 1)
-    # After the swap: 5 is done, 6 is mirrored in x, 7 in both, 8 in y.
-    if orientation in {2, 3, 6, 7}:
-        array = array[:, ::-1]
-    if orientation in {3, 4, 7, 8}:
-        array = array[::-1]
-    return np.ascontiguousarray(array)
 
 
 def _sixteen_bit_colour(picture: Pictures.Image) -> bool:
