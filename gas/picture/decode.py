@@ -54,16 +54,18 @@ _GIVE = "give PNG, JPEG, WebP, TIFF, BMP, GIF or HEIF"
 
 
 @contextlib.contextmanager
-def opened(stream: BinaryIO, name: str) -> Iterator[Pictures.Image]:
+def opened(stream: BinaryIO, name: str, *, even: bool = False) -> Iterator[Pictures.Image]:
     """The picture in `stream`, whose header is read and whose size is allowed; its pixels are not decoded yet.
 
-    What is inside decides, not the `name`, which is for messages. InputRefused (exit 3): another format, broken, cut
+    What is inside decides, not the `name`, which is for messages. An `even` picture, a mask or a layer, may have many
+    pixels in few bytes. InputRefused (exit 3): another format, broken, cut
     off, or of too many pixels; OutOfResources (exit 7) when its pixels do not fit into memory. Both also for what is
     done with the picture within the block.
     """
     with _explained(name), _open(stream, name) as picture:
         check_size(picture.size, name)
-        _check_ratio(picture.size, _length(stream), name)
+        if not even:
+            _check_ratio(picture.size, _length(stream), name)
         _check_memory(picture, name)
         # libtiff writes what it finds wrong to standard error; it comes back as an exception all the same.
         with native_messages_hidden() if picture.format == "TIFF" else contextlib.nullcontext():

@@ -86,12 +86,12 @@ class Photo:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read(path: Path | str) -> Photo:
+def read(path: Path | str, *, even: bool = False) -> Photo:
     """The photograph in a file: PNG, JPEG, WebP, TIFF, BMP, GIF, and HEIF where pillow-heif is installed.
 
     What is inside decides, not the name. Of several frames or pages the first is taken, with a warning. InputRefused
-    (exit 3): not a regular file, empty, another format, broken or cut off, or of more than 200 megapixels.
-    OutOfResources (exit 7): the pixels do not fit into memory.
+    (exit 3): not a regular file, empty, another format, broken or cut off, of more than 200 megapixels, or of many in
+    few bytes, unless it is `even` (a layer). OutOfResources (exit 7): the pixels do not fit into memory.
     """
     path = Path(path)
     with files.open_regular(path) as stream:
@@ -103,9 +103,9 @@ def read(path: Path | str) -> Photo:
         digest = files.sha256(stream)
         if is_png(stream):
             # Pillow skips the checksums of pixel data when it decodes, so a flipped bit could pass as a picture.
-            with opened(stream, path.name) as picture:
+            with opened(stream, path.name, even=even) as picture:
                 picture.verify()
-        with opened(stream, path.name) as picture:
+        with opened(stream, path.name, even=even) as picture:
             notes: list[str] = []
             if getattr(picture, "is_animated", False):
                 notes.append(f"{path.name}: has several frames or pages; only the first is used")

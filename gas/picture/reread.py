@@ -34,9 +34,9 @@ def verify(
     try:
         with files.open_regular(temporary) as stream:
             if is_png(stream):
-                with opened(stream, name) as picture:
+                with opened(stream, name, even=True) as picture:
                     picture.verify()
-            with opened(stream, name) as picture:
+            with opened(stream, name, even=True) as picture:
                 picture.load()
                 if container != "BMP" and (picture.info.get("icc_profile") or None) != native.icc:
                     raise GasError(f"{name}: the colour profile was not written", _REPORT)

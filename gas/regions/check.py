@@ -59,6 +59,15 @@ def check_box(
     return clipped
 
 
+def check_size(found: Size, size: Size, name: str) -> None:
+    """InputRefused for a mask of another size (width, height) than that of the upright picture."""
+    if found != size:
+        raise InputRefused(
+            f"{name}: is {found[0]}x{found[1]} pixels, the upright picture {size[0]}x{size[1]}",
+            "save the mask at the picture's own size, turned the way the picture is shown",
+        )
+
+
 def check_mask(mask: np.ndarray, size: Size, *, name: str = "mask") -> Mask:
     """The mask as `(H, W)` float32 in [0, 1], rounded to steps of 1/255 so that a record can hold it exactly.
 
@@ -71,11 +80,7 @@ def check_mask(mask: np.ndarray, size: Size, *, name: str = "mask") -> Mask:
         raise InputRefused(
             f"{name}: has {array.ndim} dimensions {array.shape}", f"a mask is ({height}, {width}): height, width"
         )
-    if array.shape != (height, width):
-        raise InputRefused(
-            f"{name}: is {array.shape[1]}x{array.shape[0]} pixels, the upright picture {width}x{height}",
-            "save the mask at the picture's own size, turned the way the picture is shown",
-        )
+    check_size((array.shape[1], array.shape[0]), size, name)
     if array.dtype == bool:
         array = array.view(np.uint8) * np.uint8(255)
     if array.dtype == np.uint8:

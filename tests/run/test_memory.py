@@ -13,7 +13,8 @@ import pytest
 from PIL import Image as Pictures
 
 CODE = """
-import json, resource, sys
+import json, sys
+from pathlib import Path
 import numpy as np
 import fake_backends
 from gas.picture import photo
@@ -22,8 +23,8 @@ from gas.run.job import prepare
 from gas.run.session import Session
 from gas.types import EditPlan, Region, Subtask
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak():  # not ru_maxrss, which begins at that of the parent
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 
 def edit(source, mask, out):
     session = Session.of(registry=fake_backends.registry(), planner="arrows", editor="painter", profile="diorama")
@@ -34,7 +35,6 @@ def edit(source, mask, out):
     sky = Region("sky", mask=read_mask(mask, read.size))
     prepare(session, read, plan, [dog, sky], seed=5).run(out)
 
-from pathlib import Path
 folder = Path(sys.argv[1])
 edit(folder / "small.jpg", folder / "small.png", folder / "small-out.jpg")  # so that everything is imported
 before = peak()
@@ -43,6 +43,7 @@ print(json.dumps(peak() - before))
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_an_edit_takes_18_bytes_a_pixel_above_its_editor(tmp_path: Path, suffix: str) -> None:
     """Two regions, one of them most of the picture, soft and from a file: 1.9 GB for 108 megapixels."""
@@ -60,4 +61,5 @@ def test_an_edit_takes_18_bytes_a_pixel_above_its_editor(tmp_path: Path, suffix:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) < 18 * 3000 * 4000
+    print(json.loads(done.stdout) / 12e6)
+    assert 8 * 3000 * 4000 < json.loads(done.stdout) < 18 * 3000 * 4000
