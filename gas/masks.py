@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from gas.bands import BAND_PIXELS, bands
 from gas.types import Box, Region
 
 if TYPE_CHECKING:
@@ -50,6 +51,17 @@ def box_mask(box: Box, size: Size) -> Mask:
     y0, y1 = _pixels(box[1], box[3], height)
     mask[y0:y1, x0:x1] = 1
     return mask
+
+
+def from_levels(levels: np.ndarray) -> Mask:
+    """The mask of `(H, W)` uint8 levels, 255 being 1. What is 0 takes no memory in rows where nothing is set."""
+    out = np.zeros(levels.shape, np.float32)
+    for rows in bands(*levels.shape):
+        columns = np.flatnonzero(levels[rows].max(axis=0))
+        if len(columns):
+            here = np.s_[rows, columns[0] : columns[-1] + 1]
+            np.divide(levels[here], np.float32(255), out=out[here], dtype=np.float32)
+    return out
 
 
 def mask_box(mask: Mask) -> Box:
@@ -150,59 +162,63 @@ def shrink(mask: Mask, pixels: float) -> Mask:
     return out
 
 
-def feather(mask: Mask, pixels: float) -> Mask:
+def feather(mask: Mask, pixels: float, *, in_place: bool = False) -> Mask:
     """The mask with a soft edge that runs inward: 0 stays 0, so nothing outside the region is touched.
 
     The strength rises linearly from the region's edge and is full `pixels` inside. In a part that is too thin for that
     the ramp is shortened so that the middle of the part is reached in full. At the picture's border there is no ramp.
+    The mask itself is left as it is, unless `in_place` is set.
     """
-    if pixels <= 0 or (mask > 0).all():
-        return mask
-    window = _around(mask)
+    window = _around(mask) if pixels > 0 and not mask.min() > 0 else None
     if window is None:
         return mask
     inside = mask[window] > 0
-    depth = _depth(inside, math.ceil(pixels) + 1)
-    from scipy import ndimage
-
-    parts, count = ndimage.label(inside, structure=np.ones((3, 3)))
-    deepest = np.ones(count + 1, np.float32)
-    for level in range(2, int(depth.max()) + 1):
-        deepest[parts[depth >= level]] = level
-    ramp = np.minimum(deepest, np.float32(pixels + 1))
-    out = mask.copy()
-    thin = (depth > 0) & (depth < pixels + 1)
-    out[window][thin] *= np.minimum(depth[thin] / ramp[parts[thin]], np.float32(1))
+    depth = _depths(inside, math.ceil(pixels) + 1)
+    parts, count = _labels(inside)
+    del inside
+    deepest = np.ones(count + 1, depth.dtype)
+    for rows in bands(*depth.shape):
+        np.maximum.at(deepest, parts[rows].ravel(), depth[rows].ravel())
+    ramp = np.minimum(deepest.astype(np.float32), np.float32(pixels + 1))
+    out = mask if in_place else np.zeros(mask.shape, np.float32)
+    source, target = mask[window], out[window]
+    for rows in bands(*depth.shape):
+        target[rows] = source[rows] * np.minimum(depth[rows].astype(np.float64) / ramp[parts[rows]], 1)
     return out
 
 
-def _depth(inside: np.ndarray, most: int) -> np.ndarray:
-    """How many pixels deep each pixel lies inside, diagonals counting as one, no more than `most`; 0 outside.
-
-    Peeled off layer by layer: distances over a whole large photograph take as long as a dozen layers.
-    """
-    from scipy import ndimage
-
-    if most > 12:
-        return np.minimum(ndimage.distance_transform_cdt(inside), most)
-    depth = inside.astype(np.uint8)
-    layer = depth
-    for _ in range(most - 1):
-        layer = ndimage.minimum_filter(layer, size=3, mode="nearest")
-        if not layer.any():
-            break
-        depth = depth + layer
-    return depth
-
-
 def union(masks: Iterable[Mask]) -> Mask:
-    """The mask of what is in any of the masks (maximum). ValueError when there is none."""
-    return _combine(np.maximum, masks)
+    """The mask of what is in any of the masks (maximum), a single one as it is. ValueError when there is none."""
+    first, *rest = masks
+    if not rest:
+        return first
+    # What is nowhere set is never written to, and so takes no memory: masks of large photographs are mostly that.
+    out = np.zeros(first.shape, first.dtype)
+    for mask in (first, *rest):
+        window = _around(mask)
+        if window is not None:
+            np.maximum(out[window], mask[window], out=out[window])
+    return out
 
 
 def intersection(masks: Iterable[Mask]) -> Mask:
     """The mask of what is in all of the masks (minimum); may be empty. ValueError when there is none."""
-    return _combine(np.minimum, masks)
+    first, *rest = masks
+    out = first.copy()
+    for mask in rest:
+        np.minimum(out, mask, out=out)
+    return out
+
+
+def any_set(masks: Iterable[Mask]) -> np.ndarray:
+    """Where any of the masks is set (more than 0), `(H, W)` bool. ValueError when there is none."""
+    first, *rest = masks
+    out = np.zeros(first.shape, bool)
+    for mask in (first, *rest):
+        window = _around(mask)
+        if window is not None:
+            out[window] |= mask[window] > 0
+    return out
 
 
 def minus(mask: Mask, other: Mask) -> Mask:
@@ -256,9 +272,43 @@ def _around(mask: Mask) -> tuple[slice, slice] | None:
     return np.s_[max(y0 - 1, 0) : y1 + 1, max(x0 - 1, 0) : x1 + 1]
 
 
-def _combine(function: np.ufunc, masks: Iterable[Mask]) -> Mask:
-    first, *rest = masks
-    out = first.copy()
-    for mask in rest:
-        function(out, mask, out=out)
+def _depths(inside: np.ndarray, limit: int) -> np.ndarray:
+    """How many pixels deep each pixel lies inside, diagonals counting as one, no more than `limit`; 0 outside."""
+    height, width = inside.shape
+    out = np.empty(inside.shape, np.min_scalar_type(limit))
+    for rows in bands(height, width, 4 * BAND_PIXELS):
+        top = max(rows.start - limit, 0)
+        depth = _depths_of_band(inside[top : rows.stop + limit], limit)
+        out[rows] = depth[rows.start - top : rows.stop - top]
     return out
+
+
+def _depths_of_band(inside: np.ndarray, limit: int) -> np.ndarray:
+    from scipy import ndimage
+
+    if limit > 12:
+        depth = ndimage.distance_transform_cdt(inside)
+        depth[depth < 0] = limit  # where nothing around is outside
+        return np.minimum(depth, limit)
+    # Peeled off layer by layer: exact distances take as long as a dozen layers.
+    layer = inside.astype(np.uint8)
+    depth = layer.copy()
+    for _ in range(limit - 1):
+        layer = ndimage.minimum_filter(layer, size=3, mode="nearest")
+        if not layer.any():
+            break
+        depth += layer
+    return depth
+
+
+def _labels(inside: np.ndarray) -> tuple[np.ndarray, int]:
+    """The number of the connected part, corners included, that each pixel belongs to (0: none), and how many there
+    are."""
+    from scipy import ndimage
+
+    corners = np.ones((3, 3))
+    try:
+        parts = np.empty(inside.shape, np.uint16)
+        return parts, ndimage.label(inside, structure=corners, output=parts)
+    except RuntimeError:  # more parts than that
+        return ndimage.label(inside, structure=corners)

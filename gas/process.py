@@ -8,6 +8,7 @@ does not wait for its end.
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import threading
@@ -20,6 +21,8 @@ from gas.errors import Interrupted
 
 _one_at_a_time = threading.RLock()
 _should_stop: ContextVar[Callable[[], bool]] = ContextVar("should_stop", default=lambda: False)
+_descriptors = threading.Lock()
+_owned = False
 
 
 @contextmanager
@@ -76,3 +79,47 @@ def _as_imported(torch: Any) -> None:
     """Takes back what has been drawn since torch was imported: its generator starts again from its own first seed."""
     if torch is not None:
         torch.default_generator.manual_seed(torch.default_generator.initial_seed())
+
+
+# --- a program's own process ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def own_process() -> Iterator[None]:
+    """Within it gas may change what belongs to the process: for the main function of a program, never for a library."""
+    global _owned
+    before, _owned = _owned, True
+    try:
+        yield
+    finally:
+        _owned = before
+
+
+def is_own() -> bool:
+    """Whether gas may change what belongs to the process (`own_process`)."""
+    return _owned
+
+
+@contextmanager
+def native_messages_hidden() -> Iterator[None]:
+    """Within it, in a program's own process, what native code writes to standard error goes nowhere.
+
+    Elsewhere (see `own_process`) it does nothing: file descriptor 2 belongs to whoever imports gas.
+    """
+    if not _owned:
+        yield
+        return
+    with _descriptors:
+        try:
+            kept = os.dup(2)
+        except OSError:  # no standard error at all, as in a windowed program
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)

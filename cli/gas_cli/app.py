@@ -218,6 +218,40 @@ def place(
 
 
 @app.command()
+def mask(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="masks of one picture, put together")],
+    o: f.Out = None,
+    of: Annotated[
+        str | None, typer.Option(help="what of FILE is meant: transparent, opaque, a level, or a colour as '#ff0000'")
+    ] = None,
+    minus: Annotated[list[Path] | None, typer.Option(help="a mask to be cut out of them")] = None,
+    invert: Annotated[bool, typer.Option("--invert", help="turn it inside out")] = False,
+    grow: Annotated[float, typer.Option(min=0, max=10_000, help="by so many pixels")] = 0,
+    shrink: Annotated[float, typer.Option(min=0, max=10_000, help="by so many pixels")] = 0,
+    feather: Annotated[float, typer.Option(min=0, max=10_000, help="a soft edge of so many pixels, inward")] = 0,
+    overwrite: f.Overwrite = False,
+    as_json: f.Json = False,
+) -> None:
+    """Make a mask of others: union, minus, inverted, grown, shrunk, feathered, in this order."""
+    from gas_cli import mask as command
+
+    out, options = f.split_o(o)
+    command.mask(
+        files,
+        out=out,
+        options=options,
+        of=of,
+        minus=minus or [],
+        grow=grow,
+        shrink=shrink,
+        invert=invert,
+        feather=feather,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+
+
+@app.command()
 def suggest(
     pictures: Annotated[list[Path], typer.Argument(metavar="IN...", help="photographs")],
     o: f.Out = None,

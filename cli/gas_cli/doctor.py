@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from gas.backends.registry import Registered, Registry
 from gas.backends.roles import CHOSEN, PROFILES
 from gas.errors import GasError
+from gas.memory import gigabytes, memory
 from gas_cli import wording
 from gas_cli.output import people, print_json
 
@@ -104,27 +105,17 @@ def _device(runtime: Runtime) -> Iterable[Finding]:
     yield Finding("dtype", "ok", f"{str(dtype).removeprefix('torch.')}, chosen by {runtime.dtype!r}")
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        yield Finding("device memory", "ok", f"{_gigabytes(free)} free of {_gigabytes(total)}")
+        yield Finding("device memory", "ok", f"{gigabytes(free)} free of {gigabytes(total)}")
 
 
 def _resources() -> Iterable[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("processor cores", "ok", str(cores))
-    if (memory := _memory()) is not None:
-        free, total = memory
-        yield Finding("memory", "ok" if free > 2e9 else "missing", f"{_gigabytes(free)} free of {_gigabytes(total)}")
+    if (found := memory()) is not None:
+        free, total = found
+        yield Finding("memory", "ok" if free > 2e9 else "missing", f"{gigabytes(free)} free of {gigabytes(total)}")
     free = shutil.disk_usage(Path.cwd()).free
-    yield Finding("disk, this folder", "ok" if free > 1e9 else "missing", f"{_gigabytes(free)} free")
-
-
-def _memory() -> tuple[int, int] | None:
-    """(available, total) bytes of memory where the system says so without help; None elsewhere."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    sizes = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines) if rest}
-    return (sizes["MemAvailable"], sizes["MemTotal"]) if {"MemAvailable", "MemTotal"} <= sizes.keys() else None
+    yield Finding("disk, this folder", "ok" if free > 1e9 else "missing", f"{gigabytes(free)} free")
 
 
 def _hub() -> Iterable[Finding]:
@@ -136,7 +127,7 @@ def _hub() -> Iterable[Finding]:
     folder = Path(constants.HF_HUB_CACHE)
     try:
         there = folder if folder.exists() else next(p for p in folder.parents if p.exists())
-        yield Finding("model cache", "ok", f"{folder}, {_gigabytes(shutil.disk_usage(there).free)} free on its disk")
+        yield Finding("model cache", "ok", f"{folder}, {gigabytes(shutil.disk_usage(there).free)} free on its disk")
     except OSError as error:
         reason = f"{str(folder)[:200]} cannot be read: {error.strerror or error}"
         yield Finding("model cache", "broken", reason, "correct its permissions, or name another folder with HF_HOME")
@@ -223,7 +214,3 @@ def _missing_packages(entries: Iterable[Registered]) -> Iterable[tuple[str, str]
     for entry in entries:
         if entry.missing:
             yield f"{entry.spec.name} needs {', '.join(entry.missing)}", entry.install or ""
-
-
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:.1f} GB"

@@ -34,7 +34,7 @@ def place(
         raise UsageError(f"gas place has no options of a backend: {options[0][1]}", "give only -o OUT")
     by = _offset(move)
     console = people()
-    photo, pasted = photos.read(picture), photos.read(layer)
+    photo, pasted = photos.read(picture), photos.read(layer, even=True)
     warn(console, photo.warnings)
     out = out or photo_write.default_output(photo, picture)
     files.refuse_same([out], [picture, layer])

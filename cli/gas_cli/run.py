@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from gas.errors import GasError, OutOfResources, UsageError
+from gas.process import own_process
 from gas_cli.output import print_error
 
 # Newer versions of typer carry their own copy of click; these are the classes that the installed one raises.
@@ -39,7 +40,8 @@ def run(app: typer.Typer) -> None:
     # --debug may stand anywhere, like --json, and not only before the command.
     arguments = [*(["--debug"] if debug else []), *(a for a in sys.argv[1:] if a != "--debug")]
     try:
-        code = app(args=arguments, standalone_mode=False)
+        with own_process():
+            code = app(args=arguments, standalone_mode=False)
     except typer.Abort:
         code = 130
     except _WrongCommandLine as error:

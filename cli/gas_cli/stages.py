@@ -129,7 +129,7 @@ def info(output: Path, *, as_json: bool) -> None:
     if as_json:
         print_json("info", record.model_dump(mode="json"))
         return
-    from gas.picture.photo_write import LOSSY, SUFFIXES
+    from gas.picture.containers import LOSSY, SUFFIXES
     from gas_cli.render import describe_record
 
     encoded = next((container for container in LOSSY if output.suffix.lower() in SUFFIXES[container]), "")

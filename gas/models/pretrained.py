@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,11 +83,11 @@ def load_network(kind: Any, folder: Path, name: str, device: torch.device, dtype
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Within it, what libraries raise for a broken model is ModelUnavailable, and they neither log nor draw bars."""
+    """Within it, what libraries raise for a broken model is ModelUnavailable; bars as in `no_bars`."""
     from safetensors import SafetensorError
     from transformers.utils import logging
 
-    with loading_models(), quiet(), no_bars(logging):
+    with loading_models(), no_bars(logging):
         try:
             yield
         except UnpicklingError:
@@ -101,21 +100,6 @@ def loading(name: str) -> Iterator[None]:
             raise ModelUnavailable(
                 f"{name} cannot be loaded: {first}", "download it again, or name another one"
             ) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Within it, transformers logs errors only and Python's warnings are not shown."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def _weights(folder: Path, ending: str) -> list[Path]:

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gas.bands import bands
+
 if TYPE_CHECKING:
     from gas.types import Image, Mask
-
-ROWS_AT_ONCE = 512
-"""Rows of a picture that are worked on together, so that a large one needs no second copy in floats."""
 
 
 class Difference(NamedTuple):
@@ -39,20 +38,17 @@ def unblend(first: Image, last: Image, kept: Mask, outside: Image) -> tuple[Imag
     return image, share
 
 
-def outside_difference(before: Image, after: Image, mask: Mask) -> Difference:
-    """The largest and mean difference of two images of one size where the mask is 0; zero when there is no such place.
+class Tally:
+    """Adds up, band by band, how far two pictures differ where a mask is 0."""
 
-    Any number of channels and any number format. ValueError when the shapes differ.
-    """
-    if before.shape != after.shape or before.shape[:2] != mask.shape:
-        raise ValueError(f"shapes differ: {before.shape}, {after.shape}, mask {mask.shape}")
-    largest, total, count = 0.0, 0.0, 0
-    for top in range(0, before.shape[0], ROWS_AT_ONCE):
-        rows = np.s_[top : top + ROWS_AT_ONCE]
-        outside = mask[rows] == 0
-        if before.ndim == 3:
+    def __init__(self) -> None:
+        self._largest, self._total, self._count = 0.0, 0.0, 0
+
+    def add(self, old: np.ndarray, new: np.ndarray, mask: np.ndarray) -> None:
+        """Counts some rows `(h, W)` or `(h, W, C)` of both, in any number format, where `mask` `(h, W)` is 0."""
+        outside = mask == 0
+        if old.ndim == 3:
             outside = outside[..., None]
-        old, new = before[rows], after[rows]
         if old.dtype == np.uint8:
             change = np.maximum(old, new) - np.minimum(old, new)
         else:
@@ -60,21 +56,69 @@ def outside_difference(before: Image, after: Image, mask: Mask) -> Difference:
             change = np.abs(np.where(same | ~outside, 0.0, new.astype(np.float64) - old))
         # Multiplied, not indexed: several times faster, and large photographs have hundreds of millions of values.
         change *= outside
-        largest = max(largest, float(change.max()))
-        total += float(change.sum(dtype=np.float64 if change.dtype == np.float64 else np.int64))
-        count += int(outside.sum()) * (before.shape[2] if before.ndim == 3 else 1)
-    return Difference(largest, total / count if count else 0.0)
+        self._largest = max(self._largest, float(change.max()))
+        self._total += float(change.sum(dtype=np.float64 if change.dtype == np.float64 else np.int64))
+        self._count += int(outside.sum()) * (old.shape[2] if old.ndim == 3 else 1)
+
+    def difference(self, scale: float = 1.0) -> Difference:
+        """What was counted, times `scale`; zero when there was no such place."""
+        mean = self._total / self._count if self._count else 0.0
+        return Difference(self._largest * scale, mean * scale)
+
+
+def outside_difference(before: Image, after: Image, mask: Mask) -> Difference:
+    """The largest and mean difference of two images of one size where the mask is 0; zero when there is no such place.
+
+    Any number of channels and any number format. ValueError when the shapes differ.
+    """
+    if before.shape != after.shape or before.shape[:2] != mask.shape:
+        raise ValueError(f"shapes differ: {before.shape}, {after.shape}, mask {mask.shape}")
+    tally = Tally()
+    for rows in bands(*mask.shape):
+        tally.add(before[rows], after[rows], mask[rows])
+    return tally.difference()
 
 
 def inside_change(before: Image, after: Image, mask: Mask) -> float:
-    """The mean absolute difference of two images in 8 bits where the mask is set, in levels of 255; zero if nowhere."""
-    total = count = 0
-    for top in range(0, before.shape[0], ROWS_AT_ONCE):
-        rows = np.s_[top : top + ROWS_AT_ONCE]
+    """The mean absolute difference of two images where the mask is set, in levels of 255; zero if nowhere."""
+    total, count = 0, 0
+    for rows in bands(*mask.shape):
         inside = mask[rows] > 0
-        number = int(inside.sum())
-        if number:
+        if inside.any():
             old, new = before[rows], after[rows]
-            total += int(((np.maximum(old, new) - np.minimum(old, new)) * inside[..., None]).sum(dtype=np.int64))
-            count += number * before.shape[2]
+            change = np.maximum(old, new) - np.minimum(old, new)
+            total += int((change * inside[..., None]).sum(dtype=np.int64))
+            count += int(inside.sum()) * before.shape[2]
     return total / count if count else 0.0
+
+
+def is_same(one: np.ndarray, other: np.ndarray, where: np.ndarray | None = None) -> bool:
+    """Whether two pictures of one size are equal, value by value; NaN equals NaN. `where` `(H, W)` bool or a mask: only
+    where that is 0."""
+    if one.shape != other.shape:
+        return False
+    for rows in bands(*one.shape[:2]):
+        old, new = one[rows], other[rows]
+        same = old == new
+        if old.dtype.kind == "f":
+            same |= np.isnan(old) & np.isnan(new)
+        if where is not None:
+            kept = where[rows] > 0
+            same |= kept if same.ndim == 2 else kept[..., None]
+        if not same.all():
+            return False
+    return True
+
+
+def set_share(*masks: np.ndarray, but: np.ndarray | None = None) -> float:
+    """The share of a picture's pixels, in [0, 1], that all of the masks are set at, and `but` is not."""
+    height, width = masks[0].shape
+    count = 0
+    for rows in bands(height, width):
+        inside = masks[0][rows] > 0
+        for mask in masks[1:]:
+            inside &= mask[rows] > 0
+        if but is not None:
+            inside &= but[rows] == 0
+        count += int(inside.sum())
+    return count / (height * width)

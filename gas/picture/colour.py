@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image as Pictures
 from PIL import ImageCms
 
+from gas.bands import bands
+
 if TYPE_CHECKING:
     from gas.types import Image
 
 GREY_MODES = {"L", "I;16", "I", "F"}
-BAND = 512
-"""Rows that are converted at once, so that large pictures do not need several times their size in memory."""
 
 
 class Space:
@@ -59,12 +59,12 @@ class Space:
         if self.is_srgb:
             return native
         out = np.empty((*native.shape[:2], 3), np.uint8)
-        for top in range(0, len(native), BAND):
-            part = self._seen(native[top : top + BAND])
+        for rows in bands(*native.shape[:2]):
+            part = self._seen(native[rows])
             picture = to_pillow(part, self.seen)
             if self._forth is not None:
                 picture = _apply(picture, self._forth)
-            out[top : top + BAND] = np.asarray(picture.convert("RGB"))
+            out[rows] = np.asarray(picture.convert("RGB"))
         return out
 
     def from_srgb(self, image: Image) -> np.ndarray:

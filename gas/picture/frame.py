@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from PIL import Image as Pictures
 
+from gas.bands import bands
 from gas.errors import InputRefused
 from gas.masks import Size, feather, mask_box
-from gas.picture.blend import ROWS_AT_ONCE
 from gas.remedies import GIVE_OR_GROUND, Given, Remedy, Setting
 from gas.types import Box, Region
 
@@ -102,19 +102,23 @@ class Frame:
         x0, y0, x1, y1 = self.crop
         out = np.zeros((height, width), np.float32)
         part = np.ascontiguousarray(mask, dtype=np.float32)
-        if self.resized:
-            enlarged = Pictures.fromarray(part).resize((x1 - x0, y1 - y0), Pictures.Resampling.BILINEAR)
-            part = np.clip(np.asarray(enlarged), 0, 1)
-        out[self._window] = part
-        if within is not None:
-            np.minimum(out[self._window], within[self._window], out=out[self._window])
+        for rows in bands(y1 - y0, x1 - x0):
+            enlarged = self._enlarged(part, rows, Pictures.Resampling.BILINEAR) if self.resized else part[rows]
+            if enlarged.any():  # zeros that are not written take no memory
+                here = np.s_[y0 + rows.start : y0 + rows.stop, x0:x1]
+                np.clip(enlarged, 0, 1, out=out[here])
+                if within is not None:
+                    np.minimum(out[here], within[here], out=out[here])
         return out
 
-    def paste_mask(self, mask: Mask, feather_width: float = FEATHER) -> Mask:
-        """The native mask with the soft inward edge that `paste` blends with; `feather_width` is in working pixels."""
+    def paste_mask(self, mask: Mask, feather_width: float = FEATHER, *, in_place: bool = False) -> Mask:
+        """The native mask with the soft inward edge that `paste` blends with; `feather_width` is in working pixels.
+
+        With `in_place` the mask itself is changed.
+        """
         self._check(mask, self.native, "mask")
         sx, sy = self.scale
-        return feather(mask, round(feather_width / min(sx, sy)))
+        return feather(mask, round(feather_width / min(sx, sy)), in_place=in_place)
 
     def paste(self, native: Image, edited: Image, mask: Mask) -> Image:
         """The native image with the edited working image blended in by the native `mask` (see `paste_mask`).
@@ -130,15 +134,15 @@ class Frame:
         if not mask.any():
             return out
         x0, y0, x1, y1 = self.crop
-        edited = self.enlarge(edited)
-        # In bands, so that the float copies of a hundred megapixels do not take gigabytes.
-        for top in range(y0, y1, ROWS_AT_ONCE):
-            rows, here = np.s_[top : min(top + ROWS_AT_ONCE, y1)], np.s_[top - y0 : min(top + ROWS_AT_ONCE, y1) - y0]
-            alpha = mask[rows, x0:x1, None]
+        edited = np.ascontiguousarray(edited)
+        for rows in bands(y1 - y0, x1 - x0):
+            here = np.s_[y0 + rows.start : y0 + rows.stop, x0:x1]
+            alpha = mask[here][..., None]
             if alpha.any():
-                before = native[rows, x0:x1]
-                blend = before + alpha * (edited[here].astype(np.float32) - before)
-                out[rows, x0:x1] = np.where(alpha > 0, np.rint(blend).astype(np.uint8), before)
+                before = native[here]
+                new = self._enlarged(edited, rows, Pictures.Resampling.LANCZOS) if self.resized else edited[rows]
+                blend = before + alpha * (new.astype(np.float32) - before)
+                out[here] = np.where(alpha > 0, np.rint(blend).astype(np.uint8), before)
         return out
 
     def enlarge(self, edited: Image) -> Image:
@@ -147,8 +151,19 @@ class Frame:
         if not self.resized:
             return edited
         x0, y0, x1, y1 = self.crop
-        picture = Pictures.fromarray(np.ascontiguousarray(edited))
-        return np.asarray(picture.resize((x1 - x0, y1 - y0), Pictures.Resampling.LANCZOS))
+        out, edited = np.empty((y1 - y0, x1 - x0, 3), np.uint8), np.ascontiguousarray(edited)
+        for rows in bands(y1 - y0, x1 - x0):
+            out[rows] = self._enlarged(edited, rows, Pictures.Resampling.LANCZOS)
+        return out
+
+    def _enlarged(self, working: np.ndarray, rows: slice, how: Pictures.Resampling) -> np.ndarray:
+        """Some rows of a working array at the size of the native crop."""
+        x0, y0, x1, y1 = self.crop
+        width, height = self.size
+        step = height / (y1 - y0)
+        # The box says which rows come out; Pillow looks at those around it too, so that bands leave no seams.
+        box = (0.0, rows.start * step, float(width), min(rows.stop * step, float(height)))
+        return np.asarray(Pictures.fromarray(working).resize((x1 - x0, rows.stop - rows.start), how, box=box))
 
     def _check(self, array: np.ndarray, size: Size, what: str) -> None:
         if array.shape[:2] != (size[1], size[0]):
@@ -239,8 +254,8 @@ def _average(mask: Mask, size: Size) -> Mask:
     """
     width, height = size
     rows = np.empty((height, mask.shape[1]))
-    for left in range(0, mask.shape[1], ROWS_AT_ONCE):
-        rows[:, left : left + ROWS_AT_ONCE] = _average_rows(mask[:, left : left + ROWS_AT_ONCE], height)
+    for some in bands(mask.shape[1], mask.shape[0]):
+        rows[:, some] = _average_rows(mask[:, some], height)
     return np.clip(_average_rows(rows.T, width).T, 0, 1).astype(np.float32)
 
 

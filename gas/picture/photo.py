@@ -20,47 +20,32 @@ are taken as sRGB, which is how viewers show them.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import threading
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import (  # the plugins by name: Pillow would otherwise look for decoders only when it meets a file
-    BmpImagePlugin,  # noqa: F401
-    GifImagePlugin,  # noqa: F401
-    ImageCms,
-    JpegImagePlugin,
-    MpoImagePlugin,  # noqa: F401
-    PngImagePlugin,  # noqa: F401
-    TiffImagePlugin,  # noqa: F401
-    UnidentifiedImageError,
-    WebPImagePlugin,  # noqa: F401
-)
 from PIL import Image as Pictures
+from PIL import ImageCms, JpegImagePlugin
 
 from gas import files
-from gas.errors import GasError, InputRefused, OutOfResources
-from gas.picture.colour import BAND, Space, level_range
+from gas.errors import InputRefused
+from gas.picture.colour import Space, level_range
+from gas.picture.decode import check_size, is_png, opened
 from gas.picture.metadata import read_exif
-from gas.remedies import install
+from gas.picture.pixels import stored, upright
 
 if TYPE_CHECKING:
     from gas.types import Image
 
-MAX_PIXELS = 200_000_000
 MAX_BYTES = 2**30
 
 _TIFF_BITS, TIFF_XMP = 258, 700
-_OPENED_AS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 _TIFF_COMPRESSIONS = {"raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"}
-_pillow_lock = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +86,12 @@ class Photo:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read(path: Path | str) -> Photo:
+def read(path: Path | str, *, even: bool = False) -> Photo:
     """The photograph in a file: PNG, JPEG, WebP, TIFF, BMP, GIF, and HEIF where pillow-heif is installed.
 
     What is inside decides, not the name. Of several frames or pages the first is taken, with a warning. InputRefused
-    (exit 3): not a regular file, empty, another format, broken or cut off, or of more than 200 megapixels.
-    OutOfResources (exit 7): the pixels do not fit into memory.
+    (exit 3): not a regular file, empty, another format, broken or cut off, of more than 200 megapixels, or of many in
+    few bytes, unless it is `even` (a layer). OutOfResources (exit 7): the pixels do not fit into memory.
     """
     path = Path(path)
     with files.open_regular(path) as stream:
@@ -115,25 +100,19 @@ def read(path: Path | str) -> Photo:
             raise InputRefused(f"{path.name}: is empty (0 bytes)", "give a picture")
         if length > MAX_BYTES:
             raise InputRefused(f"{path.name}: is longer than {MAX_BYTES} bytes", "give a smaller picture")
-        formats = open_formats(stream, path.name)
         digest = files.sha256(stream)
-        with decoding(path.name):
-            if formats == ["PNG"]:
-                # Pillow skips the checksums of pixel data when it decodes, so a flipped bit could pass as a picture.
-                with Pictures.open(stream, formats=formats) as picture:
-                    _check_size(picture.size, path.name)
-                    picture.verify()
-                stream.seek(0)
-            with Pictures.open(stream, formats=formats) as picture:
-                _check_size(picture.size, path.name)
-                notes: list[str] = []
-                if getattr(picture, "is_animated", False):
-                    notes.append(f"{path.name}: has several frames or pages; only the first is used")
-                if _sixteen_bit_colour(picture):
-                    notes.append(f"{path.name}: has 16 bits a channel, of which 8 are kept")
-                with _quiet_libtiff(picture):
-                    picture.load()
-                return replace(_photo(picture, path.name, digest, notes), path=path.absolute())
+        if is_png(stream):
+            # Pillow skips the checksums of pixel data when it decodes, so a flipped bit could pass as a picture.
+            with opened(stream, path.name, even=even) as picture:
+                picture.verify()
+        with opened(stream, path.name, even=even) as picture:
+            notes: list[str] = []
+            if getattr(picture, "is_animated", False):
+                notes.append(f"{path.name}: has several frames or pages; only the first is used")
+            if _sixteen_bit_colour(picture):
+                notes.append(f"{path.name}: has 16 bits a channel, of which 8 are kept")
+            picture.load()
+            return replace(_photo(picture, path.name, digest, notes), path=path.absolute())
 
 
 def of_pixels(pixels: Image, name: str = "array") -> Photo:
@@ -144,93 +123,9 @@ def of_pixels(pixels: Image, name: str = "array") -> Photo:
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         kind = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
         raise InputRefused(f"the picture is {kind}, not (H, W, 3) uint8", "give RGB, turned upright")
-    _check_size((pixels.shape[1], pixels.shape[0]), "the picture")
+    check_size((pixels.shape[1], pixels.shape[0]), "the picture")
     digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
     return Photo(pixels, pixels, "RGB", None, None, "PNG", name, digest)
-
-
-def open_formats(stream: BinaryIO, name: str) -> list[str]:
-    """The Pillow formats to try for a file's first bytes."""
-    head = stream.read(64)
-    stream.seek(0)
-    if head[4:8] == b"ftyp" and head[8:12] in {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}:
-        try:
-            import pillow_heif
-        except ImportError:
-            raise InputRefused(f"{name}: is HEIF, which needs pillow-heif", install("gas-edit[heif]")) from None
-        pillow_heif.register_heif_opener(thumbnails=False)
-        return ["HEIF"]
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return ["PNG"]
-    for magic, what in (
-        (b"%PDF", "PDF"),
-        (b"%!PS", "PostScript"),
-        (b"<svg", "SVG"),
-        (b"<?xml", "XML"),
-        (b"<!", "HTML"),
-    ):
-        if head.lstrip().lower().startswith(magic.lower()):
-            raise InputRefused(f"{name}: is {what}, not a photograph", "give PNG, JPEG, WebP, TIFF, BMP, GIF or HEIF")
-    return [f for f in _OPENED_AS if f != "PNG"]
-
-
-def _check_size(size: tuple[int, int], name: str) -> None:
-    if size[0] < 1 or size[1] < 1 or size[0] * size[1] > MAX_PIXELS:
-        raise InputRefused(
-            f"{name}: says that it is {size[0]}x{size[1]} pixels; at most {MAX_PIXELS} are read",
-            "give a smaller picture",
-        )
-
-
-@contextlib.contextmanager
-def decoding(name: str) -> Iterator[None]:
-    """Pillow with our pixel limit and without its warnings; whatever it raises becomes an error that names the file."""
-    with _pillow_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Pictures.DecompressionBombWarning)
-        limit, Pictures.MAX_IMAGE_PIXELS = Pictures.MAX_IMAGE_PIXELS, MAX_PIXELS
-        try:
-            yield
-        except GasError:
-            raise
-        except MemoryError:
-            raise OutOfResources(f"{name}: its pixels do not fit into memory", "give a smaller picture") from None
-        except (Pictures.DecompressionBombError, Pictures.DecompressionBombWarning):
-            raise InputRefused(f"{name}: has more than {MAX_PIXELS} pixels", "give a smaller picture") from None
-        except UnidentifiedImageError:
-            raise InputRefused(
-                f"{name}: is no picture that can be read", "give PNG, JPEG, WebP, TIFF, BMP, GIF or HEIF"
-            ) from None
-        # A decoder fed with broken bytes raises nearly anything: OSError, SyntaxError, struct.error, IndexError, ...
-        except Exception as error:  # noqa: BLE001
-            reason = " ".join(str(error).split())[:120] or type(error).__name__
-            raise InputRefused(f"{name}: is broken or cut off: {reason}", "give a whole picture") from None
-        finally:
-            Pictures.MAX_IMAGE_PIXELS = limit
-
-
-@contextlib.contextmanager
-def _quiet_libtiff(picture: Pictures.Image) -> Iterator[None]:
-    """Keeps libtiff, which has no other way to be silenced, from writing its complaints to the process's stderr.
-
-    What it found wrong comes back as an exception all the same.
-    """
-    if picture.format != "TIFF":
-        yield
-        return
-    try:
-        kept = os.dup(2)
-    except OSError:  # no stderr at all, as in a windowed program
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) -> Photo:
@@ -238,17 +133,9 @@ def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) ->
     orientation, exif = read_exif(picture, notes)
     encoding = _encoding(picture, container)
     dpi, icc = _dpi(picture), picture.info.get("icc_profile") or None
-    picture = _plain(picture)
-    mode, alpha = picture.mode, None
-    if mode in {"RGBA", "LA"}:
-        alpha = _upright(np.asarray(picture.getchannel("A")), orientation)
-        mode = mode[:-1]
-    native = _upright(_array(picture, mode), orientation)
-    if mode.startswith("I;16"):
-        native, mode = native.astype(np.uint16), "I;16"
-        transparent = picture.info.get("transparency")
-        if isinstance(transparent, int):
-            alpha = np.where(native == transparent, 0, 255).astype(np.uint8)
+    found = stored(picture)
+    native, mode = upright(found.array(), orientation), found.mode
+    alpha = None if found.alpha is None else upright(found.alpha, orientation)
     levels = level_range(native, mode)
     if icc is not None:
         try:
@@ -262,7 +149,7 @@ def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) ->
         pixels=space.to_srgb(native),
         native=native,
         mode=mode,
-        alpha=None if alpha is None or (alpha == 255).all() else alpha,
+        alpha=alpha,
         icc=icc,
         format=container,
         name=name,
@@ -273,52 +160,6 @@ def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) ->
         warnings=tuple(notes),
         levels=levels,
     )
-
-
-def _plain(picture: Pictures.Image) -> Pictures.Image:
-    """The picture without palette, bits and premultiplied alpha; a transparent colour becomes an alpha channel."""
-    transparent = "transparency" in picture.info
-    if picture.mode in {"P", "PA"}:
-        return picture.convert("RGBA" if transparent or picture.mode == "PA" else "RGB")
-    if picture.mode in {"L", "RGB"} and not transparent:
-        return picture  # convert would copy it, and it may be large
-    if picture.mode in {"1", "L"}:
-        return picture.convert("LA" if transparent else "L")
-    if picture.mode in {"RGB", "RGBX"}:
-        return picture.convert("RGBA" if transparent else "RGB")
-    if picture.mode in {"RGBa", "La"}:
-        return picture.convert(picture.mode.upper())
-    if picture.mode in {"RGBA", "LA", "CMYK", "LAB", "YCbCr", "I", "F"} or picture.mode.startswith("I;16"):
-        return picture
-    raise InputRefused(f"pictures of mode {picture.mode} cannot be read", "save it as 8-bit RGB")
-
-
-def _array(picture: Pictures.Image, mode: str) -> np.ndarray:
-    """The colour channels of a loaded picture, filled in bands: Pillow's conversion needs three times the memory."""
-    width, height = picture.size
-    channels = {"RGB": (3,), "CMYK": (4,), "LAB": (3,), "YCbCr": (3,)}.get(mode, ())
-    out: np.ndarray | None = None
-    for top in range(0, height, BAND):
-        part = np.asarray(picture.crop((0, top, width, min(top + BAND, height))))
-        if picture.mode in {"RGBA", "LA"}:
-            part = part[..., :-1].reshape(*part.shape[:2], *channels)
-        if out is None:
-            out = np.empty((height, width, *channels), part.dtype.newbyteorder("="))
-        out[top : top + BAND] = part
-    assert out is not None  # a picture has at least one row
-    return out
-
-
-def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """The array turned by an EXIF orientation 1..8 (EXIF 2.32, tag 0x0112)."""
-    if orientation >= 5:
-        array = array.swapaxes(0, 1)
-    # After the swap: 5 is done, 6 is mirrored in x, 7 in both, 8 in y.
-    if orientation in {2, 3, 6, 7}:
-        array = array[:, ::-1]
-    if orientation in {3, 4, 7, 8}:
-        array = array[::-1]
-    return np.ascontiguousarray(array)
 
 
 def _sixteen_bit_colour(picture: Pictures.Image) -> bool:
@@ -351,9 +192,3 @@ def _encoding(picture: Pictures.Image, container: str) -> dict[str, Any]:
     if container == "TIFF" and picture.info.get("compression") in _TIFF_COMPRESSIONS:
         return {"compression": picture.info["compression"]}
     return {}
-
-
-# --- writing ----------------------------------------------------------------------------------------------------------
-
-
-# --- what is embedded -------------------------------------------------------------------------------------------------

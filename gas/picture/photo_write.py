@@ -8,53 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import (  # the plugins by name: Pillow would otherwise look for decoders only when it meets a file
-    ExifTags,
-    PngImagePlugin,
-)
+from PIL import ExifTags, PngImagePlugin
 from PIL import Image as Pictures
 
 from gas import files
-from gas.errors import GasError, InputRefused, ModelUnavailable, OutOfResources, UsageError
-from gas.picture.blend import Difference, outside_difference
-from gas.picture.colour import BAND, GREY_MODES, to_pillow
+from gas.errors import InputRefused, ModelUnavailable, OutOfResources, UsageError
+from gas.picture.blend import Difference
+from gas.picture.colour import to_pillow
+from gas.picture.containers import LONGEST, OPAQUE, SUFFIXES, output_format
+from gas.picture.decode import opened
 from gas.picture.metadata import MAX_EMBEDDED, pack, packed_in_xmp, unpack, without_position, xmp_packet
+from gas.picture.native import edited_native
+from gas.picture.photo import TIFF_XMP, Photo
+from gas.picture.reread import verify
 from gas.remedies import install
 
 if TYPE_CHECKING:
     from gas.types import Image, Mask
-from gas.picture.photo import TIFF_XMP, Photo, decoding, open_formats, read
-
-GREY_SPREAD = 16
-"""Levels between the channels of a pixel up to which it counts as grey: decoders of latents do not return exact
-greys.
-"""
-
-
-SUFFIXES = {
-    "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "BMP": (".bmp", ".dib"),
-    "HEIF": (".heic", ".heif"),
-}
-
-
-_WRITABLE = {  # what a container can hold without loss of meaning; an A stands for alpha
-    "PNG": {"L", "LA", "I;16", "RGB", "RGBA"},
-    "JPEG": {"L", "RGB", "CMYK"},
-    "WEBP": {"RGB", "RGBA"},
-    "TIFF": {"L", "LA", "I;16", "I", "F", "RGB", "RGBA", "CMYK", "LAB", "YCbCr"},
-    "BMP": {"L", "RGB"},
-    "HEIF": {"L", "RGB", "RGBA"},
-}
-
-
-LOSSY = {"JPEG", "HEIF"}
-_OPAQUE = {"JPEG", "BMP"}
-_LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
-"""Longest side that the encoders take. JPEG itself goes up to 65,535; libjpeg stops a little before."""
 
 
 @dataclass(frozen=True)
@@ -75,23 +45,11 @@ class Written:
     warnings: tuple[str, ...] = ()
 
 
-def output_format(path: Path) -> str:
-    """The container that a file name's extension stands for. UsageError (exit 2) for an unknown one."""
-    suffix = path.suffix.lower()
-    for container, suffixes in SUFFIXES.items():
-        if suffix in suffixes:
-            return container
-    known = ", ".join(s[0] for s in SUFFIXES.values())
-    if suffix == ".gif":
-        raise UsageError(f"output {path.name!r}: GIF holds only 256 colours", f"use one of {known}")
-    raise UsageError(f"output {path.name!r}: unknown extension {suffix!r}", f"use one of {known}")
-
-
 def default_suffix(photo: Photo, path: Path) -> str:
     """The extension of the edited version of the file `path`: its own; .png where its format cannot be written, or
     cannot hold the picture's transparency."""
     own = SUFFIXES.get(photo.format, (".png",))
-    if photo.alpha is not None and photo.format in _OPAQUE:
+    if photo.alpha is not None and photo.format in OPAQUE:
         own = (".png",)
     return path.suffix if path.suffix.lower() in own else own[0]
 
@@ -109,9 +67,9 @@ def check(photo: Photo, path: Path) -> str:
     that is missing.
     """
     container = output_format(files.check_output_name(path))
-    if photo.alpha is not None and container in _OPAQUE:
+    if photo.alpha is not None and container in OPAQUE:
         raise UsageError(f"output {path.name!r}: {container} cannot hold the picture's transparency", "use .png")
-    longest = _LONGEST.get(container)
+    longest = LONGEST.get(container)
     if longest is not None and max(photo.size) > longest:
         raise UsageError(
             f"output {path.name!r}: the picture is {photo.size[0]}x{photo.size[1]} pixels, {container} holds {longest} "
@@ -137,10 +95,9 @@ def write(
     """What was written to `path`, checked by reading it again before it gets its name.
 
     `image` is the edited photograph, `(H, W, 3)` uint8 upright sRGB of the photo's size, `mask` `(H, W)` in [0, 1] the
-    strength with which the edit was blended in (None: everywhere); where it is 0 the native pixels are written. In
-    between they become conv(image) + (1 - mask)·(native - conv(pixels)), so that what 8-bit sRGB cannot hold fades out
-    with the blend instead of ending in a step. The format follows the extension. JPEG is saved with the input's own
-    tables and subsampling where it was JPEG, WebP always without loss.
+    strength with which the edit was blended in (None: everywhere); where it is 0 the native pixels are written
+    (`gas.picture.native`). The format follows the extension. JPEG is saved with the input's own tables and subsampling
+    where it was JPEG, WebP always without loss.
 
     `outside_of` `(H, W)` is where a change was asked for: what has changed elsewhere is measured on the file (None:
     where `mask` is 0). `record` is a text to embed (`gas.run.record`); `gps` keeps the position. Nothing that depends
@@ -155,76 +112,24 @@ def write(
         if one is not None and one.shape != image.shape[:2]:
             raise ValueError(f"the mask is {one.shape}, the photograph {image.shape[:2]}")
     notes: list[str] = []
-    native, mode, icc = _edited_native(photo, image, mask, container, notes)
-    picture = _with_alpha(native, mode, photo.alpha)
-    embedded, options = _save_options(photo, container, icc, record, gps, notes)
+    native = edited_native(photo, image, mask, container, notes)
+    picture = _with_alpha(native.pixels, native.mode, photo.alpha)
+    embedded, options = _save_options(photo, container, native.icc, record, gps, notes)
     with files.atomic(path, overwrite=overwrite) as stream:
         try:
-            picture.save(stream, container, **options)
+            if container == "HEIF":
+                import pillow_heif
+
+                # Not by Pillow's registry of encoders, which belongs to the process.
+                pillow_heif.encode(picture.mode, picture.size, picture.tobytes(), stream, **options)
+            else:
+                picture.save(stream, container, **options)
         except MemoryError:
             raise OutOfResources(f"{path.name}: not enough memory to write it", "give a smaller picture") from None
         del picture
         stream.flush()
-        outside, exact = _verify(Path(stream.name), path.name, native, mode, photo, icc, measured, container)
-    return Written(path, container, mode, outside, exact, embedded, tuple(notes))
-
-
-def _edited_native(
-    photo: Photo, image: Image, mask: Mask | None, container: str, notes: list[str]
-) -> tuple[np.ndarray, str, bytes | None]:
-    """The native pixels with the edit in them, their mode, and the profile that they are in."""
-    has_alpha = photo.alpha is not None
-    inside = np.ones(image.shape[:2], bool) if mask is None else mask > 0
-    mode = photo.mode
-    as_is = mode + ("A" if has_alpha and mode in {"L", "RGB"} else "") in _WRITABLE[container] and not (
-        has_alpha and mode not in {"L", "RGB"}
-    )
-    if mode in GREY_MODES and _has_colour(image, inside):
-        as_is = False
-        if mode != "L":
-            notes.append(f"the edit has colour: grey of mode {mode} is written as 8-bit RGB")
-    if not as_is:
-        if mode not in GREY_MODES and mode != "RGB":
-            notes.append(f"{container} cannot hold {mode}: written as sRGB")
-        # Inside and outside alike are what the editor saw: sRGB, the same on a screen.
-        out = np.where(inside[..., None], image, photo.pixels)
-        grey = (
-            mode in GREY_MODES and not _has_colour(image, inside) and "L" in _WRITABLE[container] and photo.icc is None
-        )
-        return (np.ascontiguousarray(out[..., 0]), "L", None) if grey else (out, "RGB", None)
-    out = photo.native.copy()
-    space = photo.space
-    if space.is_srgb:
-        np.copyto(out, image, where=inside[..., None])
-        return out, mode, photo.icc
-    columns = np.flatnonzero(inside.any(axis=0))
-    if not len(columns):
-        return out, mode, photo.icc
-    across = np.s_[columns[0] : columns[-1] + 1]
-    top = {"I;16": 65535.0, "I": 2.0**31 - 1, "F": np.inf}.get(mode, 255.0)
-    bottom = {"I": -(2.0**31), "F": -np.inf}.get(mode, 0.0)
-    for first in range(0, len(out), BAND):
-        part = np.s_[first : first + BAND, across]
-        here = inside[part]
-        if not here.any():
-            continue
-        new = space.from_srgb(image[part])
-        if mask is not None:
-            rest = photo.native[part] - space.from_srgb(photo.pixels[part])
-            rest = np.nan_to_num(rest, nan=0.0, posinf=0.0, neginf=0.0)
-            new = new + rest * (1 - (mask[part] if new.ndim == 2 else mask[part][..., None]))
-        if mode != "F":
-            new = np.rint(np.clip(new, bottom, top))
-        out[part][here] = new[here].astype(out.dtype)
-    return out, mode, photo.icc
-
-
-def _has_colour(image: Image, inside: np.ndarray) -> bool:
-    """Whether more than one in a thousand of the edited pixels are visibly coloured."""
-    coloured = np.zeros(image.shape[:2], bool)
-    np.greater(image.max(axis=2) - image.min(axis=2), GREY_SPREAD, out=coloured)
-    count = int(inside.sum())
-    return count > 0 and int((coloured & inside).sum()) * 1000 > count
+        outside, exact = verify(Path(stream.name), path.name, native, photo, measured, container)
+    return Written(path, container, native.mode, outside, exact, embedded, tuple(notes))
 
 
 def _with_alpha(native: np.ndarray, mode: str, alpha: np.ndarray | None) -> Pictures.Image:
@@ -276,58 +181,18 @@ def _save_options(
         if photo.format == "JPEG" and photo.encoding.get("qtables"):
             return embedded, {**options, **photo.encoding}
         return embedded, {**options, "quality": 95, "subsampling": 0}
-    import pillow_heif
-
-    pillow_heif.register_heif_opener(thumbnails=False)
     return embedded, {**options, "quality": 95, "chroma": 444}
-
-
-def _verify(
-    temporary: Path,
-    name: str,
-    native: np.ndarray,
-    mode: str,
-    photo: Photo,
-    icc: bytes | None,
-    mask: Mask | None,
-    container: str,
-) -> tuple[Difference, bool]:
-    """The difference outside the mask of what was just written, after checking that it is what was meant."""
-    try:
-        again = read(temporary)
-    except InputRefused as error:
-        raise GasError(f"{name}: what was written cannot be read: {error.message}", "nothing was kept") from None
-    if again.native.shape != native.shape or again.mode != mode:
-        got = f"{again.mode} {again.native.shape}, not {mode} {native.shape}"
-        raise GasError(f"{name}: what was written reads back as {got}", "please report this; nothing was kept")
-    if container != "BMP" and again.icc != icc:
-        raise GasError(f"{name}: the colour profile was not written", "please report this; nothing was kept")
-    same_alpha = (again.alpha is None) == (photo.alpha is None) and (
-        photo.alpha is None or again.alpha is None or np.array_equal(again.alpha, photo.alpha)
-    )
-    exact = same_alpha and np.array_equal(again.native, native, equal_nan=mode == "F")
-    if container not in LOSSY and not exact:
-        raise GasError(f"{name}: what was written reads back otherwise", "please report this; nothing was kept")
-    if mask is None:
-        return Difference(0.0, 0.0), exact
-    if mode != photo.mode:
-        return outside_difference(photo.pixels, again.pixels, mask), exact
-    scale = 255 / (photo.levels[1] - photo.levels[0]) if mode in GREY_MODES else 1.0
-    raw = outside_difference(photo.native, again.native, mask)
-    return Difference(raw.max * scale, raw.mean * scale), exact
 
 
 def read_embedded(path: Path) -> str | None:
     """The record's text that `write` embedded in a picture; None when there is none. InputRefused as `read`."""
-    with files.open_regular(path) as stream:
-        formats = open_formats(stream, path.name)
-        with decoding(path.name), Pictures.open(stream, formats=formats) as picture:
-            if picture.format == "PNG":
-                picture.load()  # text may stand behind the pixels
-            found = picture.info.get("gas")
-            xmp = picture.info.get("xmp")
-            if xmp is None and picture.format == "TIFF":
-                xmp = getattr(picture, "tag_v2", {}).get(TIFF_XMP)
+    with files.open_regular(path) as stream, opened(stream, path.name) as picture:
+        if picture.format == "PNG":
+            picture.load()  # text may stand behind the pixels
+        found = picture.info.get("gas")
+        xmp = picture.info.get("xmp")
+        if xmp is None and picture.format == "TIFF":
+            xmp = getattr(picture, "tag_v2", {}).get(TIFF_XMP)
     if found is None and xmp is not None:
         found = packed_in_xmp(xmp)
     if not found:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gas.bands import bands
 from gas.errors import InputRefused
-from gas.picture.blend import ROWS_AT_ONCE
 from gas.remedies import GIVE_OR_GROUND
 from gas.types import Box, Region
 
 if TYPE_CHECKING:
     from gas.types import Mask
-from gas.masks import Size, box_mask, mask_box
+from gas.masks import Size, box_mask, from_levels, mask_box
 
 Warn = Callable[[str], object]
 
@@ -59,11 +59,20 @@ def check_box(
     return clipped
 
 
+def check_size(found: Size, size: Size, name: str) -> None:
+    """InputRefused for a mask of another size (width, height) than that of the upright picture."""
+    if found != size:
+        raise InputRefused(
+            f"{name}: is {found[0]}x{found[1]} pixels, the upright picture {size[0]}x{size[1]}",
+            "save the mask at the picture's own size, turned the way the picture is shown",
+        )
+
+
 def check_mask(mask: np.ndarray, size: Size, *, name: str = "mask") -> Mask:
     """The mask as `(H, W)` float32 in [0, 1], rounded to steps of 1/255 so that a record can hold it exactly.
 
-    Booleans and uint8 (0..255) are converted. InputRefused: not two-dimensional, another size than the picture, values
-    that are not finite or not in [0, 1], nothing set.
+    Booleans and uint8 (0..255) are converted; a mask that is right already is returned itself. InputRefused: not
+    two-dimensional, another size than the picture, values that are not finite or not in [0, 1], nothing set.
     """
     array = np.asarray(mask)
     width, height = size
@@ -71,26 +80,37 @@ def check_mask(mask: np.ndarray, size: Size, *, name: str = "mask") -> Mask:
         raise InputRefused(
             f"{name}: has {array.ndim} dimensions {array.shape}", f"a mask is ({height}, {width}): height, width"
         )
-    if array.shape != (height, width):
-        raise InputRefused(
-            f"{name}: is {array.shape[1]}x{array.shape[0]} pixels, the upright picture {width}x{height}",
-            "save the mask at the picture's own size, turned the way the picture is shown",
-        )
-    out = np.empty(array.shape, np.float32)
-    low, high = np.inf, -np.inf
-    for top in range(0, height, ROWS_AT_ONCE):  # a large photograph's mask has a hundred million values
-        part = array[top : top + ROWS_AT_ONCE].astype(np.float32)
-        if array.dtype == np.uint8:
-            part /= 255
-        if not np.isfinite(part).all():
-            raise InputRefused(f"{name}: holds NaN or infinite values", "a mask holds numbers from 0 to 1")
-        low, high = min(low, float(part.min())), max(high, float(part.max()))
-        out[top : top + ROWS_AT_ONCE] = np.round(part * 255) / np.float32(255)
+    check_size((array.shape[1], array.shape[0]), size, name)
+    if array.dtype == bool:
+        array = array.view(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint8:
+        low, high = 0.0, 1.0
+    else:
+        low, high = float(array.min()), float(array.max())
+    if not math.isfinite(low + high):  # NaN is both the least and the largest
+        raise InputRefused(f"{name}: holds NaN or infinite values", "a mask holds numbers from 0 to 1")
     if low < 0 or high > 1:
         raise InputRefused(f"{name}: values run from {low:g} to {high:g}", "a mask holds numbers from 0 to 1")
-    if not out.any():
+    if array.dtype == np.uint8:
+        checked = from_levels(array)
+    elif _in_steps(array):
+        checked = array
+    else:
+        levels = np.empty(array.shape, np.uint8)
+        for rows in bands(height, width):
+            np.rint(array[rows].astype(np.float32) * 255, out=levels[rows], casting="unsafe")
+        checked = from_levels(levels)
+    if not checked.any():
         raise InputRefused(f"{name}: is empty: no pixel is set", "paint the part to be edited white, the rest black")
-    return out
+    return checked
+
+
+def _in_steps(array: np.ndarray) -> bool:
+    """Whether a mask is float32 in steps of 1/255 already."""
+    if array.dtype != np.float32:
+        return False
+    steps = (np.rint(array[rows] * 255) / np.float32(255) for rows in bands(*array.shape))
+    return all(np.array_equal(some, array[rows]) for some, rows in zip(steps, bands(*array.shape), strict=True))
 
 
 def check_region(region: Region, size: Size, *, warn: Warn = warnings.warn) -> Region:

@@ -6,20 +6,17 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gas import files
 from gas.errors import InputRefused
-from gas.regions.check import Warn, check_mask, check_region
+from gas.masks import Size, mask_box
+from gas.regions.check import Warn, check_region
+from gas.regions.mask_file import read_mask
 from gas.types import Region
 from gas.validation import explain, load_json
-
-if TYPE_CHECKING:
-    from gas.types import Mask
-from gas.masks import Size, mask_box
 
 MAX_REGIONS = 1000
 
@@ -27,23 +24,6 @@ MAX_REGIONS = 1000
 MAX_JSON_BYTES = 64 * 2**20
 INDEX = "regions.json"
 """The file of a folder of regions that holds their phrases, boxes and scores."""
-
-
-def read_mask(path: Path, size: Size, *, warn: Warn = warnings.warn) -> Mask:
-    """The mask of a picture file: white = edit here, colours by their strongest channel, transparent = 0.
-
-    A file that holds only the levels 0 and 1 is taken as 0 and 255. InputRefused as `photo.read` and `check_mask`.
-    """
-    from gas.picture import photo
-
-    picture = photo.read(path)
-    levels = picture.pixels.max(axis=2)
-    if picture.alpha is not None:
-        levels = np.minimum(levels, picture.alpha)
-    if levels.max() == 1:
-        warn(f"mask {path.name}: holds only the levels 0 and 1; 1 is taken as white")
-        levels = levels * np.uint8(255)
-    return check_mask(levels, size, name=f"mask {path.name}")
 
 
 class _SavedRegion(BaseModel):

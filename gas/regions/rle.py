@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from gas.bands import bands
 from gas.errors import InputRefused
+from gas.masks import from_levels
 
 if TYPE_CHECKING:
     from gas.types import Mask
@@ -29,7 +31,10 @@ class RLE(BaseModel):
 def encode_rle(mask: Mask) -> RLE:
     """The run lengths of a mask with levels in steps of 1/255 (as `check_mask` leaves it)."""
     height, width = mask.shape
-    flat = np.round(np.asarray(mask, np.float32) * 255).astype(np.uint8).ravel(order="F")
+    columns = np.empty((width, height), np.uint8)
+    for rows in bands(height, width):
+        np.rint(np.asarray(mask[rows], np.float32) * 255, out=columns.T[rows], casting="unsafe")
+    flat = columns.ravel()
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     counts = np.diff(np.concatenate([starts, [flat.size]]))
     levels = flat[starts]
@@ -56,4 +61,4 @@ def decode_rle(rle: RLE, *, max_pixels: int = 200_000_000) -> Mask:
     else:
         raise InputRefused("run lengths need one level from 0 to 255 each", "make the mask again with gas ground")
     flat = np.repeat(levels.astype(np.uint8), np.asarray(rle.counts, np.int64))
-    return flat.reshape((height, width), order="F").astype(np.float32) / np.float32(255)
+    return from_levels(flat.reshape((height, width), order="F"))

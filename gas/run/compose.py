@@ -36,7 +36,8 @@ def compose(
     """
     masks = [region.mask for region in regions if region.mask is not None]
     within = union(masks) if masks and (edited.mask is None or confined) else None
-    mask = frame.paste_mask(frame.native_mask(working_mask(job, edited), within))
+    mask = frame.native_mask(working_mask(job, edited), within)
+    mask = frame.paste_mask(mask, in_place=True)
     return frame.paste(image, edited.image, mask), mask
 
 

@@ -17,6 +17,7 @@ from gas.checkpoint import load_state, run_digest, save_state
 from gas.errors import PluginBroken, ResultRefused, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo_write
+from gas.picture.containers import output_format
 from gas.picture.frame import Frame
 from gas.run import record as records
 from gas.run.output import Output, check_output, reserve_output, state_path
@@ -207,7 +208,7 @@ class PhotoJob:
             result.image,
             result.mask,
             outside_of=result.asked,
-            record=records.embeddable(record, photo_write.output_format(output.path)),
+            record=records.embeddable(record, output_format(output.path)),
             gps=gps,
             overwrite=output.overwrite,
         )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from gas import files
+from gas.bands import bands
 from gas.errors import InputRefused, UsageError
 from gas.picture.blend import inside_change, outside_difference
 from gas.regions.rle import RLE, decode_rle, encode_rle
@@ -391,8 +392,8 @@ def same_input(record: Record, photo: Photo) -> SameInput:
 def pixel_hash(image: Image) -> str:
     """The SHA-256 of an image's shape and pixels as hexadecimal digits."""
     digest = hashlib.sha256(repr(image.shape).encode())
-    for top in range(0, len(image), 512):
-        digest.update(image[top : top + 512].tobytes())
+    for rows in bands(*image.shape[:2]):
+        digest.update(image[rows].tobytes())
     return digest.hexdigest()
 
 

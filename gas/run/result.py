@@ -12,6 +12,8 @@ from gas.errors import UsageError
 from gas.types import EditPlan, Region
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from gas.picture.frame import Frame
     from gas.run.job import PhotoJob, WrittenEdit
     from gas.types import Image, Mask
@@ -37,27 +39,28 @@ class EditResult:
     job: PhotoJob | None = field(default=None, repr=False, compare=False)
 
     @cached_property
-    def asked(self) -> Mask:
-        """Where a change was asked for, `(H, W)`, more than 0: in the regions that the user drew or was shown, as the
-        plan's `where` means them. Where there are none, and the editor chose its place itself, where it pasted."""
-        from gas.masks import union
+    def asked(self) -> np.ndarray:
+        """Where a change was asked for, `(H, W)` bool: in the regions that the user drew or was shown, as the plan's
+        `where` means them. Where there are none, and the editor chose its place itself, where it pasted."""
+        from gas.masks import any_set
         from gas.regions.where import edited_regions
 
         places = edited_regions(self.plan, self.regions, (self.image.shape[1], self.image.shape[0]))
-        masks = [region.mask for region in places if region.mask is not None]
-        if not masks:
-            return self.mask
-        return masks[0] if len(masks) == 1 else union(masks)
+        return any_set([region.mask for region in places if region.mask is not None] or [self.mask])
 
     @property
     def edited_share(self) -> float:
         """The share of the picture's pixels that the edit was pasted into, in [0, 1]."""
-        return float((self.mask > 0).mean())
+        from gas.picture.blend import set_share
+
+        return set_share(self.mask)
 
     @property
     def beyond_share(self) -> float:
         """The share of the picture's pixels that the edit was pasted into although nobody asked for a change there."""
-        return float(((self.mask > 0) & (self.asked == 0)).mean())
+        from gas.picture.blend import set_share
+
+        return set_share(self.mask, but=self.asked)
 
     def save(self, path: Path | str, *, gps: bool = False, overwrite: bool = False) -> WrittenEdit:
         """Writes the picture to `path`, read again and checked, with its record in it and in `PATH.gas.json`.

@@ -213,6 +213,7 @@ class Session:
         ResultRefused (exit 11) for a picture that is all black or unchanged; whatever a run that was stopped has
         reached is returned. Interrupted (exit 130) when it was stopped while its models were loaded.
         """
+        from gas.picture.blend import is_same
         from gas.picture.frame import to_working, work_frame
         from gas.regions.where import edited_regions
         from gas.run.compose import compose, refuse_black, refuse_unchanged, working_mask
@@ -252,7 +253,7 @@ class Session:
             refuse_black(before, edited, mask)
             refuse_unchanged(before, edited, mask, self.settings.editor)
         finished, native_mask = compose(image, frame, job, edited, places, confined=grounded)
-        if not edited.stopped and (finished == image).all():
+        if not edited.stopped and is_same(finished, image):
             raise ResultRefused(
                 "the result is the same as the input: the change is smaller than a level of 255 where it is pasted",
                 Remedy("larger_region", "draw a larger region, or raise the steps or the guidance"),

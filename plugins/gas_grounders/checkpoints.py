@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -29,9 +28,7 @@ def unpickled(path: Path, name: str) -> Any:
     import torch
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch tells of pickle's version, which is its own affair
-            return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError:
         raise ModelUnavailable(
             f"{name} holds more than tensors, which could be a program, and was not read",

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from gas.masks import mask_box
-from gas.models.pretrained import load_network, loading, model_folder, quiet
+from gas.models.pretrained import load_network, loading, model_folder
 from gas_grounders.clip_text import encode
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
 
@@ -99,7 +99,7 @@ class ClipSegNetwork:
         import torch
 
         limit = self.network.config.text_config.max_position_embeddings
-        with torch.no_grad(), quiet():
+        with torch.no_grad():
             pixels = self.processor(images=image, input_data_format="channels_last", return_tensors="pt").pixel_values
             pixels = pixels.to(self.device)
             found = []

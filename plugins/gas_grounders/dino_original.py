@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from gas.errors import ModelUnavailable, UsageError
-from gas.models.pretrained import loading, model_folder, quiet
+from gas.models.pretrained import loading, model_folder
 from gas.remedies import Install, Option, Remedy
 from gas_grounders.checkpoints import read_tensors
 from gas_grounders.dino_transformers import decode, prepare
@@ -150,7 +150,7 @@ class OriginalDino:
 
     def detect(self, image: Image, caption: str, size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """As `TransformersDino.detect`; the shortest side is 800 pixels when `size` does not say another."""
-        with torch.no_grad(), quiet():
+        with torch.no_grad():
             pixels = prepare(self.processor, image, size).pixel_values.to(self.device)
             output = self.network(pixels, captions=[caption])
         tokens = len(self.tokenizer(caption).input_ids)
@@ -186,8 +186,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def _check_installed() -> None:
     try:
-        with quiet():
-            import groundingdino.models  # noqa: F401 (it imports all that it needs)
+        import groundingdino.models  # noqa: F401 (it imports all that it needs)
     except ImportError as error:
         raise ModelUnavailable(
             f"original .pth checkpoints need the package groundingdino-py: {error}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gas.models.pretrained import load_network, loading, model_folder, quiet
+from gas.models.pretrained import load_network, loading, model_folder
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ class TransformersDino:
         import torch
 
         tokens = self.tokenizer(caption, return_tensors="pt").to(self.device)
-        with torch.no_grad(), quiet():
+        with torch.no_grad():
             pixels = prepare(self.processor, image, size).to(self.device)
             output = self.network(**pixels, **tokens)
         return decode(output.logits[0], output.pred_boxes[0], tokens.input_ids.shape[1], image)

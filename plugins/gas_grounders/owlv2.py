@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field, field_validator
 
-from gas.models.pretrained import load_network, loading, model_folder, quiet
+from gas.models.pretrained import load_network, loading, model_folder
 from gas_grounders.clip_text import encode
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
 
@@ -83,7 +83,7 @@ class Owlv2Network:
         import torch
 
         limit = self.network.config.text_config.max_position_embeddings
-        with torch.no_grad(), quiet():
+        with torch.no_grad():
             tokens = encode(self.tokenizer, texts, limit).to(self.device)
             pixels = self.processor(images=self._reduced(image), input_data_format="channels_last", return_tensors="pt")
             output = self.network(

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from gas.errors import UsageError
-from gas.models.pretrained import load_network, loading, model_folder, quiet
+from gas.models.pretrained import load_network, loading, model_folder
 from gas.remedies import Option, Remedy
 from gas_grounders.clip_text import encode
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query, pad_thin
@@ -104,7 +104,7 @@ class YoloWorldNetwork:
         import torch
 
         tokens = encode(self.tokenizer, phrases, self.text_encoder.config.max_position_embeddings)
-        with torch.no_grad(), quiet():
+        with torch.no_grad():
             output = self.text_encoder(**tokens.to(self.device))
         return torch.nn.functional.normalize(output.text_embeds, dim=-1)[None]
 
@@ -113,19 +113,17 @@ class YoloWorldNetwork:
         `image`."""
         import torch
 
-        from gas_grounders.yolo_checkpoint import restricted_ultralytics
+        # Imported restricted already, when the network was loaded: this changes nothing of the process any more.
+        from ultralytics.data.augment import LetterBox
+        from ultralytics.utils.ops import scale_boxes, xywh2xyxy
 
         features = self.features(phrases)
-        with restricted_ultralytics():
-            from ultralytics.data.augment import LetterBox
-            from ultralytics.utils.ops import scale_boxes, xywh2xyxy
-
         framed = np.ascontiguousarray(LetterBox((size, size), auto=True, stride=32)(image=image))
         pixels = torch.from_numpy(framed).permute(2, 0, 1)[None].to(self.device).float() / 255
         head = self.network.model[-1]
         before, head.nc = head.nc, len(phrases)
         try:
-            with torch.no_grad(), quiet():
+            with torch.no_grad():
                 found = self.network(pixels, txt_feats=features)[0][0].T
         finally:
             head.nc = before

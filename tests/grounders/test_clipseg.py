@@ -16,6 +16,7 @@ from tiny_detectors import build_tiny_clipseg
 from gas.backends.registry import Registry
 from gas.errors import InputRefused, ModelUnavailable, ObjectNotFound
 from gas.interfaces import GroundJob
+from gas.process import own_process
 from gas.runtime import Runtime
 from gas.testing import GrounderContract
 from gas.testing.contracts import sample_image
@@ -156,7 +157,7 @@ def test_folders_that_are_something_else(folder: Path, tmp_path: Path) -> None:
         grounder_of(copy).ground(GroundJob(IMAGE, ask("box")))
 
 
-def test_nothing_is_fetched_and_nothing_is_said(
+def test_nothing_is_fetched_and_in_a_program_nothing_is_said(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*arguments: Any, **named: Any) -> None:
@@ -164,5 +165,6 @@ def test_nothing_is_fetched_and_nothing_is_said(
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    grounder_of(folder, always_best=True).ground(GroundJob(IMAGE, ask("the box")))
+    with own_process():
+        grounder_of(folder, always_best=True).ground(GroundJob(IMAGE, ask("the box")))
     assert capfd.readouterr() == ("", "")

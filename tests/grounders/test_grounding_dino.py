@@ -22,6 +22,7 @@ from tiny_detectors import build_bert_tokenizer, build_tiny_grounding_dino
 from gas.backends.registry import Registry
 from gas.errors import InputRefused, Interrupted, ModelUnavailable, ObjectNotFound, ResultRefused, UsageError
 from gas.interfaces import GroundJob, Watch
+from gas.process import own_process
 from gas.runtime import Runtime
 from gas.testing import GrounderContract
 from gas.testing.contracts import sample_image
@@ -462,7 +463,7 @@ def test_half_precision_weights_are_used_in_full(copy: Path) -> None:
     assert {parameter.dtype for parameter in loaded.network.parameters()} == {torch.float32}
 
 
-def test_nothing_is_fetched_and_nothing_is_said(
+def test_nothing_is_fetched_and_in_a_program_nothing_is_said(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*arguments: Any, **named: Any) -> None:
@@ -470,7 +471,8 @@ def test_nothing_is_fetched_and_nothing_is_said(
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    detector(folder, always_best=True).ground(GroundJob(IMAGE, ask("the box")))
+    with own_process():
+        detector(folder, always_best=True).ground(GroundJob(IMAGE, ask("the box")))
     assert capfd.readouterr() == ("", "")
 
 

@@ -17,6 +17,7 @@ from tiny_detectors import build_tiny_owlv2
 from gas.backends.registry import Registry
 from gas.errors import InputRefused, ModelUnavailable, ObjectNotFound
 from gas.interfaces import GroundJob
+from gas.process import own_process
 from gas.runtime import Runtime
 from gas.testing import GrounderContract
 from gas.testing.contracts import sample_image
@@ -142,7 +143,7 @@ def test_folders_that_are_something_else(folder: Path, tmp_path: Path) -> None:
         detector(tmp_path / "none").ground(GroundJob(IMAGE, ask("box")))
 
 
-def test_nothing_is_fetched_and_nothing_is_said(
+def test_nothing_is_fetched_and_in_a_program_nothing_is_said(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*arguments: Any, **named: Any) -> None:
@@ -150,5 +151,6 @@ def test_nothing_is_fetched_and_nothing_is_said(
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    detector(folder, always_best=True).ground(GroundJob(IMAGE, ask("the box")))
+    with own_process():
+        detector(folder, always_best=True).ground(GroundJob(IMAGE, ask("the box")))
     assert capfd.readouterr() == ("", "")

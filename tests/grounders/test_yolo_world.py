@@ -439,6 +439,7 @@ changed = {{name for name in os.environ if name.startswith(("YOLO", "ULTRALYTICS
 assert not changed, changed
 """
     environment = {**os.environ, "HOME": str(home), "GAS_HOME": str(place), "MPLCONFIGDIR": str(tmp_path / "mpl")}
+    environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}  # as the command line does
     for name in ("YOLO_CONFIG_DIR", "YOLO_OFFLINE", "XDG_CONFIG_HOME", "OMP_NUM_THREADS", "PYTEST_CURRENT_TEST"):
         environment.pop(name, None)
     done = subprocess.run(

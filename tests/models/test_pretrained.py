@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 from huggingface_hub import errors as hub
 
 from gas.errors import ModelUnavailable
-from gas.models.pretrained import model_folder, quiet
+from gas.models.pretrained import load_network, model_folder
+from gas.process import own_process
 from gas.runtime import Runtime
 
 
@@ -108,10 +111,70 @@ def test_settings_and_tokenizer_alone(tmp_path: Path, monkeypatch: pytest.Monkey
     assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json"]
 
 
-def test_quiet_restores_what_was_set() -> None:
+class Loader:
+    """Stands for a class of transformers that warns while it loads, and notes the state of the process then."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def from_pretrained(self, *arguments: Any, **named: Any) -> tuple[Any, dict[str, Any]]:
+        import torch
+
+        self.seen.append(of_the_process())
+        warnings.warn("a library's own warning", FutureWarning, stacklevel=1)
+        return torch.nn.Linear(1, 1), {"missing_keys": set()}
+
+
+def of_the_process() -> tuple[Any, ...]:
     from transformers.utils import logging
 
-    before = logging.get_verbosity()
-    with quiet():
-        assert logging.get_verbosity() == logging.ERROR
-    assert logging.get_verbosity() == before
+    return logging.get_verbosity(), logging.is_progress_bar_enabled(), tuple(warnings.filters), warnings.showwarning
+
+
+def test_while_a_network_is_loaded_the_process_is_as_it_was_and_warnings_are_heard(tmp_path: Path) -> None:
+    import torch
+
+    loader = Loader()
+    with pytest.warns(FutureWarning, match="own warning"):
+        before = of_the_process()
+        load_network(loader, tmp_path, "some/model", torch.device("cpu"))
+        assert loader.seen == [before] and of_the_process() == before
+
+
+def test_a_program_draws_no_bars_of_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from transformers.utils import logging
+
+    monkeypatch.setattr(logging, "_tqdm_active", True)
+    loader = Loader()
+    with own_process(), pytest.warns(FutureWarning):
+        load_network(loader, tmp_path, "some/model", torch.device("cpu"))
+    assert [bars for _, bars, *_ in loader.seen] == [False]
+    assert logging.is_progress_bar_enabled()
+
+
+@pytest.mark.seeded
+def test_two_threads_load_twenty_times_and_leave_the_process_as_it_was(tmp_path: Path) -> None:
+    import torch
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
+    CLIPTextModelWithProjection(CLIPTextConfig(vocab_size=50, **sizes)).save_pretrained(tmp_path)
+    before, loaded, errors = of_the_process(), [], []
+
+    def work() -> None:
+        try:
+            for _ in range(20):
+                loaded.append(load_network(CLIPTextModelWithProjection, tmp_path, "tiny", torch.device("cpu")))
+        except Exception as error:  # noqa: BLE001 - to be raised in the thread of the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == [] and len(loaded) == 40
+    first = loaded[0].state_dict()
+    assert all(torch.equal(first[key], value) for one in loaded for key, value in one.state_dict().items())
+    assert of_the_process() == before

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import samples, scene
 
+from gas.bands import bands
 from gas.errors import InputRefused
 from gas.masks import box_mask, union
 from gas.picture import photo
-from gas.picture.blend import inside_change, outside_difference
+from gas.picture.blend import inside_change, is_same, outside_difference, set_share
 from gas.picture.frame import Frame, to_working, work_frame
 from gas.regions.check import check_region
 from gas.types import Region
@@ -181,3 +182,39 @@ def test_no_single_pixel_vanishes_in_the_working_mask():
             cut = frame.cut_mask(mask)
             assert cut.sum() * native / working == pytest.approx(1)
             assert np.count_nonzero(cut) <= max(2, working / native + 2)
+
+
+def test_pasting_in_bands_is_pasting_at_once(monkeypatch):
+    """Rows of a band are resized with a look at the rows around it, so that no seam shows."""
+    random = np.random.default_rng(0)
+    native = random.integers(0, 256, (300, 400, 3)).astype(np.uint8)
+    edited = random.integers(0, 256, (36, 48, 3)).astype(np.uint8)
+    working = random.random((36, 48)).astype(np.float32)
+    frame = Frame((400, 300), (10, 20, 390, 290), (48, 36))
+    whole = frame.native_mask(working)
+    pasted, enlarged = frame.paste(native, edited, whole), frame.enlarge(edited)
+    monkeypatch.setattr("gas.picture.frame.bands", lambda height, width, *_: bands(height, width, 11 * width))
+    assert np.allclose(frame.native_mask(working), whole, atol=1e-5)
+    assert np.abs(frame.paste(native, edited, whole).astype(int) - pasted).max() <= 1
+    assert np.abs(frame.enlarge(edited).astype(int) - enlarged).max() <= 1
+    assert np.array_equal(frame.paste(native, edited, whole)[whole == 0], native[whole == 0])
+
+
+def test_equality_and_shares_in_bands(monkeypatch):
+    monkeypatch.setattr("gas.picture.blend.bands", lambda height, width, *_: bands(height, width, 3 * width))
+    one = np.arange(120, dtype=np.float32).reshape(10, 12)
+    one[3, 3] = np.nan
+    other = one.copy()
+    assert is_same(one, other)
+    other[9, 11] += 1
+    mask = np.zeros((10, 12), np.float32)
+    assert not is_same(one, other) and not is_same(one, other, where=mask)
+    mask[9, 11] = 0.1
+    assert is_same(one, other, where=mask) and not is_same(one, one[:9])
+    mask[0, :6] = 1
+    assert set_share(mask) == 7 / 120 and set_share(mask, but=mask[::-1]) == 7 / 120
+    assert set_share(mask, mask[::-1]) == 0
+    image = np.zeros((10, 12, 3), np.uint8)
+    after = image.copy()
+    after[0, 0], after[9, 11] = (3, 0, 0), (0, 6, 0)
+    assert inside_change(image, after, mask) == 9 / 21

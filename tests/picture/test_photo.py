@@ -17,8 +17,10 @@ import pytest
 from PIL import ExifTags, ImageCms
 from PIL import Image as Pictures
 
-from gas.errors import GasError, InputRefused, ModelUnavailable, UsageError
-from gas.picture import photo, photo_write
+from gas.errors import GasError, InputRefused, ModelUnavailable, OutOfResources, UsageError
+from gas.memory import Memory
+from gas.picture import decode, photo, photo_write
+from gas.process import own_process
 
 SCENE = pictures.scene()
 MASK = np.zeros(SCENE.shape[:2], np.float32)
@@ -569,7 +571,8 @@ def test_broken_files_are_read_or_refused_never_worse(tmp_path, suffix, capfd):
         path.write_bytes(data)
         started = time.process_time()
         try:
-            read = photo.read(path)
+            with own_process():
+                read = photo.read(path)
             assert read.pixels.dtype == np.uint8 and read.pixels.shape[2] == 3
             assert (
                 suffix != "png"
@@ -620,6 +623,8 @@ def bombs():
     return {
         "header.png": pictures.png(100_000, 100_000, b""),
         "pixels.png": pictures.png(30_000, 30_000, bytes(30_000 * 300)),
+        # A real picture, 0.001 bytes a pixel: what is small and unpacks to much is known before it is unpacked.
+        "even.png": pictures.png(10_000, 6_000, bytes(10_001 * 6_000), colour=0),
         "text.png": pictures.png(2, 1, b"\0abcdef", extra=text),
         "international.png": pictures.png(2, 1, b"\0abcdef", extra=international),
         "profile.png": pictures.png(2, 1, b"\0abcdef", extra=profile),
@@ -683,8 +688,27 @@ def test_a_photograph_of_108_megapixels_works(tmp_path):
     assert before == Pictures.MAX_IMAGE_PIXELS
 
 
+def test_a_bomb_is_named_by_its_bytes_and_its_pixels(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(pictures.png(10_000, 6_000, bytes(10_001 * 6_000), colour=0))
+    refused(path, rf"{path.stat().st_size} bytes say that they are 10000x6000 pixels, 0\.001\d bytes a pixel")
+    path.write_bytes(pictures.png(7_000, 7_000, bytes(7_001 * 7_000), colour=0))
+    assert photo.read(path).size == (7_000, 7_000), "an even picture of usual size is none"
+
+
+def test_a_picture_larger_than_the_free_memory_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "memory", lambda: Memory(100_000_000, 10**12))
+    path = saved(tmp_path / "a.jpg", Pictures.new("RGB", (5_000, 4_000)))
+    monkeypatch.setattr(Pictures.Image, "crop", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(OutOfResources, match=r"5000x4000 pixels need 0\.1 GB of memory, 0\.1 GB are free"):
+        photo.read(path)
+    monkeypatch.undo()
+    monkeypatch.setattr(decode, "memory", lambda: None)
+    assert photo.read(path).size == (5_000, 4_000), "where the system does not say, it is tried"
+
+
 def test_too_little_memory_is_exit_7(tmp_path):
-    path = saved(tmp_path / "a.png", Pictures.new("RGB", (12_000, 12_000)))
+    path = saved(tmp_path / "a.jpg", Pictures.new("RGB", (12_000, 12_000)))
     code, _, output = limited(
         "    resource.setrlimit(resource.RLIMIT_AS, (2**29, 2**29)); photo.read(Path(sys.argv[1]))", path
     )

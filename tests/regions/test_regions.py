@@ -1,14 +1,19 @@
 import json
 import math
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pictures
+from scipy import ndimage
 
 from gas import masks as r
+from gas.bands import bands
 from gas.errors import InputRefused
 from gas.picture.frame import to_working, work_frame
 from gas.regions import check, folder, match, rle
@@ -220,6 +225,58 @@ def test_feathering_runs_inward_and_reaches_full_strength():
     at_border = r.feather(r.box_mask((0, 0, 30, 60), (60, 60)), 5)
     assert (at_border[:, :20] == 1).all()
     assert at_border[30, 29] < 0.5
+
+
+def exactly_feathered(mask, pixels):
+    """What `feather` says, on the whole picture at once."""
+    inside = mask > 0
+    depth = ndimage.distance_transform_cdt(inside)
+    parts, count = ndimage.label(inside, structure=np.ones((3, 3)))
+    deepest = ndimage.maximum(depth, parts, np.arange(count + 1))
+    ramp = np.minimum(deepest, pixels + 1).astype(np.float32)
+    ramp[0] = 1
+    return mask * np.minimum(depth / ramp[parts], 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("pixels", [1, 3, 9, 300])
+def test_feathering_in_bands_is_that_of_the_whole(monkeypatch, pixels):
+    monkeypatch.setattr(r, "bands", lambda height, width, *_: bands(height, width, 7 * width))
+    blobs = ndimage.gaussian_filter(np.random.default_rng(3).random((90, 120)), 3)
+    mask = np.where(blobs > np.median(blobs) + 0.01, blobs / blobs.max(), 0).astype(np.float32)
+    assert ndimage.label(mask > 0)[1] > 5
+    expected, before = exactly_feathered(mask, pixels), mask.copy()
+    assert np.allclose(r.feather(mask, pixels), expected, atol=1e-6) and np.array_equal(mask, before)
+    assert np.allclose(r.feather(mask, pixels, in_place=True), expected, atol=1e-6)
+    assert np.allclose(mask, expected, atol=1e-6), "it was in place"
+
+
+def test_more_parts_than_a_short_number_counts_are_feathered_too():
+    dots = np.zeros((520, 520), np.float32)
+    dots[::2, ::2] = 1
+    assert ndimage.label(dots)[1] > 2**16
+    assert np.array_equal(r.feather(dots, 3), dots), "each dot keeps its middle"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
+def test_masks_that_are_mostly_empty_take_little_memory():
+    code = (
+        "import numpy as np\n"
+        "from gas import masks\n"
+        "from gas.regions.check import check_mask\n"
+        "levels = np.zeros((8000, 8000), np.uint8)\n"
+        "levels[50:150, 40:90] = 255\n"
+        "def peak():\n"
+        "    return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
+        "masks.feather(check_mask(levels[:200, :200], (200, 200)), 3)\n"  # so that scipy is imported
+        "before = peak()\n"
+        "a = check_mask(levels, (8000, 8000))\n"
+        "b = masks.union([a, masks.box_mask((100, 100, 200, 200), (8000, 8000))])\n"
+        "c = check_mask(masks.feather(b, 9), (8000, 8000))\n"
+        "print(peak() - before)\n"
+    )
+    kilobytes = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    print(kilobytes)
+    assert kilobytes < 200_000, "one dense mask of this size takes 256 MB"
 
 
 def test_union_intersection_minus_and_holes():

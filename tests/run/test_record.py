@@ -8,6 +8,7 @@ from PIL import Image as Pictures
 
 from gas.errors import InputRefused
 from gas.picture import photo, photo_write
+from gas.picture.containers import output_format
 from gas.picture.frame import to_working, work_frame
 from gas.regions.check import check_region
 from gas.run import record
@@ -50,7 +51,7 @@ def made(source, **more):
 
 
 def written(source, made_record, path):
-    text = record.embeddable(made_record, photo_write.output_format(path))
+    text = record.embeddable(made_record, output_format(path))
     result = finished(source)
     return photo_write.write(source, path, result.image, result.mask, record=text)
 

@@ -90,9 +90,8 @@ class VisionLanguageNetwork:
         import torch
 
         from gas.diffusion.memory import memory_named
-        from gas.models.pretrained import quiet
 
-        with torch.no_grad(), quiet(), memory_named(self._too_large), _seeded(seed, self.device):
+        with torch.no_grad(), memory_named(self._too_large), _seeded(seed, self.device):
             inputs = self._inputs(messages, pictures, think)
             prompt = int(inputs["input_ids"].shape[1])
             end = time.monotonic() + seconds

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas.errors import ModelUnavailable
-from gas.models.pretrained import load_network, loading, model_folder, quiet
+from gas.models.pretrained import load_network, loading, model_folder
 from gas.remedies import Install, Remedy
 from gas_grounders.sam.network import Embedding
 from gas_grounders.sam.segments import all_segments
@@ -69,7 +69,7 @@ class TransformersSam:
 
     def encode(self, image: Image) -> Embedding:
         height, width = image.shape[:2]
-        with torch.no_grad(), quiet():
+        with torch.no_grad():
             pixels = self.processor(images=image, return_tensors="pt")["pixel_values"].to(self.device, torch.float32)
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 features = self.network.get_image_embeddings(pixels)
@@ -108,7 +108,7 @@ class TransformersSam:
             asked["input_points"] = middles[None, :, None].to(self.device)
             asked["input_labels"] = torch.ones((1, len(points), 1), dtype=torch.int64, device=self.device)
         features = embedding.features[0] if self._first else list(embedding.features)
-        with torch.no_grad(), quiet():
+        with torch.no_grad():
             output = self.network(image_embeddings=features, multimask_output=several, **asked)
         return output.pred_masks[0].float(), output.iou_scores[0].float()
 

@@ -729,6 +729,7 @@ def test_transformers_sam_needs_neither_torchvision_nor_segment_anything(folder:
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"},  # bars are the host's affair
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "" and done.stderr == ""
