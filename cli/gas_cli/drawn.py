@@ -10,7 +10,7 @@ from pathlib import Path
 from gas.errors import InputRefused
 from gas.masks import Size, box_mask, mask_box
 from gas.regions.check import Warn, check_box
-from gas.regions.folder import read_mask
+from gas.regions.mask_file import read_mask
 from gas.types import Region
 
 _NUMBER = re.compile(r"\s*([^,%]+?)\s*(%?)\s*$")
