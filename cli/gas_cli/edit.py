@@ -65,7 +65,7 @@ def edit(
             job = again(record, photo, lambda recorded: f.open_session(flags, options, recorded=recorded), resume=state)
         else:
             job = _new_job(console, photo, instructions, flags, options, plan, words, drawn, work, quiet=as_json)
-        warn(console, job.plan.warnings)
+        warn(console, [*job.plan.warnings, *job.notes])
         done, signal = _run(console, job, output, preview_every, save_maps, gps, quiet=as_json)
         if save_raw is not None:
             write_picture(save_raw, done.result.raw, overwrite=overwrite)
@@ -214,7 +214,7 @@ def _report(console: Console, done: WrittenEdit, as_json: bool, command: str, **
         )
     for line in outside_lines(record):
         console.print(f"  {line}", markup=False, soft_wrap=True)
-    warn(console, done.result.log.get("notes", ()))
+    warn(console, [*record.notes, *done.result.log.get("notes", ())])
     if as_json:
         assert record.file is not None  # a record that was written beside its file
         print_json(

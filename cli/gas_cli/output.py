@@ -11,9 +11,17 @@ from typing import Any
 from rich.console import Console
 
 from gas.errors import GasError
+from gas.notes import plain
 from gas_cli import wording
 
 ENVELOPE_VERSION = 1
+
+_said: list[str] = []  # the warnings of this command, which the envelope of --json holds too
+
+
+def begin() -> None:
+    """Forgets the warnings of a command before."""
+    _said.clear()
 
 
 def people() -> Console:
@@ -22,8 +30,8 @@ def people() -> Console:
 
 
 def print_json(command: str, data: Any) -> None:
-    """One versioned JSON envelope on standard output."""
-    _print({"gas": ENVELOPE_VERSION, "command": command, "data": data})
+    """One versioned JSON envelope on standard output, with all that was warned of until now."""
+    _print({"gas": ENVELOPE_VERSION, "command": command, "data": data, "warnings": list(_said)})
 
 
 def print_text(text: str) -> None:
@@ -47,8 +55,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def warn(console: Console, sentences: Iterable[str]) -> None:
-    """Prints warnings for people."""
-    for sentence in sentences:
+    """Prints warnings for people, each once in a command, and keeps them for `print_json`."""
+    for sentence in map(plain, sentences):
+        if sentence in _said:
+            continue
+        _said.append(sentence)
         console.print("[yellow]warning:[/] ", end="")
         console.print(sentence, markup=False, soft_wrap=True)
 
@@ -77,7 +88,7 @@ def print_error(error: GasError, *, as_json: bool) -> None:
             "remedy_code": error.hint.code,
             "remedy_arguments": error.hint.arguments(),
         }
-        _print({"gas": ENVELOPE_VERSION, "error": problem})
+        _print({"gas": ENVELOPE_VERSION, "error": problem, "warnings": list(_said)})
 
 
 def _print(value: Any) -> None:

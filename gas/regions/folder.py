@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gas import files
+from gas import files, notes
 from gas.errors import InputRefused
 from gas.regions.check import Warn, check_mask, check_region
 from gas.types import Region
@@ -29,7 +28,7 @@ INDEX = "regions.json"
 """The file of a folder of regions that holds their phrases, boxes and scores."""
 
 
-def read_mask(path: Path, size: Size, *, warn: Warn = warnings.warn) -> Mask:
+def read_mask(path: Path, size: Size, *, warn: Warn = notes.warn) -> Mask:
     """The mask of a picture file: white = edit here, colours by their strongest channel, transparent = 0.
 
     A file that holds only the levels 0 and 1 is taken as 0 and 255. InputRefused as `photo.read` and `check_mask`.
@@ -92,7 +91,7 @@ def save_regions(folder: Path, size: Size, regions: Sequence[Region], *, overwri
     return [t for t, r in zip(targets, [*regions, None], strict=True) if r is None or r.mask is not None]
 
 
-def load_regions(folder: Path, size: Size, *, warn: Warn = warnings.warn) -> list[Region]:
+def load_regions(folder: Path, size: Size, *, warn: Warn = notes.warn) -> list[Region]:
     """The regions of a folder, all marked as given: those of its `regions.json`, else one for each PNG file.
 
     A file `red-car.png` stands for the phrase "red car", and `red-car-2.png` for a second one when `red-car.png` is

@@ -212,6 +212,7 @@ class Record(_Value):
     input: Input
     measured: Measured
     log: Mapping[str, Public] = {}
+    notes: tuple[PublicText, ...] = ()  # what was warned of before the edit; what the editor said is in its log
     stopped: bool = False
     file: File | None = None
     left_out: tuple[str, ...] = ()  # what did not fit into the picture; the sidecar has it
@@ -252,6 +253,7 @@ def make(
     dtype: str,
     work: Literal["auto", "full", "crop"] = "auto",
     grounded: bool = False,
+    notes: Sequence[str] = (),
 ) -> Record:
     """The record of a finished edit of `photo`, with its differences measured. `pixels` is the hash of its pixels,
     where that is known already."""
@@ -285,6 +287,7 @@ def make(
             inside=tuple(_inside(photo.pixels, result, index) for index in range(len(result.plan.subtasks))),
         ),
         log=dict(result.log),
+        notes=tuple(notes),
         stopped=result.stopped,
     )
 

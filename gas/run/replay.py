@@ -65,6 +65,7 @@ def again(
         grounders=record.grounders,
         resume=resume,
         profile_from=record.profile_from,
+        notes=record.notes,
     )
 
 

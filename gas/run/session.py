@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from gas import notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.errors import GasError, ObjectNotFound, PluginBroken, ResultRefused, UsageError
 from gas.interfaces import EditJob, GroundJob, Watch
@@ -191,6 +192,7 @@ class Session:
             for region in asked
             if region.subtask == place != index
         ]
+        self._warn_of_boxes(image, asked)
         found = [self._filled(plan, region, image) for region in (*asked, *copies)]
         return tuple(sorted([*matched, *found], key=lambda region: region.subtask or 0))
 
@@ -244,7 +246,8 @@ class Session:
             segmenter=self.segmenter(),
             watch=watch,
         )
-        with _until_the_first_step(job) as job, self.registry.calling(EDITORS.plural, self.settings.editor):
+        calling = self.registry.calling(EDITORS.plural, self.settings.editor)
+        with notes.collected() as warned, _until_the_first_step(job) as job, calling:
             edited = edit_grounded(editor, job, self._check_edited) if grounded else editor.edit(job)
         self._check_edited(job, edited)
         if not edited.stopped:
@@ -265,7 +268,7 @@ class Session:
             mask=native_mask,
             frame=frame,
             stopped=edited.stopped,
-            log=edited.log,
+            log=_with_notes(edited.log, warned),
         )
 
     def backend(self, role: str, name: str) -> Any:
@@ -378,6 +381,22 @@ class Session:
             return with_margin(region)
         return region if subtask.preserve_shape else with_room(region, self.settings.grow)
 
+    def _warn_of_boxes(self, image: Image, regions: Sequence[Region]) -> None:
+        """Warns of found regions that are a whole box, where no grounder was chosen that could outline the thing."""
+        from gas.masks import box_mask
+
+        if any(self.backend(GROUNDERS.plural, name).segments for name in self.settings.grounders):
+            return
+        for region in regions:
+            if region.mask is None or region.box is None:
+                continue
+            if bool((region.mask == box_mask(region.box, (image.shape[1], image.shape[0]))).all()):
+                notes.warn(
+                    f"the mask of {region.phrase!r} is its whole box: {', '.join(self.settings.grounders)} outlines "
+                    "nothing; a segmenter after it would",
+                    stacklevel=3,
+                )
+
     def _check_edited(self, job: EditJob, edited: Edited) -> None:
         import numpy as np
 
@@ -413,6 +432,11 @@ def _with_mask(region: Region, image: Image) -> Region:
     from gas.regions.check import check_region
 
     return check_region(region, (image.shape[1], image.shape[0])) if region.mask is None else region
+
+
+def _with_notes(log: Mapping[str, Any], warned: Sequence[str]) -> Mapping[str, Any]:
+    """The editor's log, with what was warned of while it worked among its notes."""
+    return {**log, "notes": list(notes.joined(log.get("notes", ()), warned))} if warned else log
 
 
 def _own_mask(region: Region) -> Region:
