@@ -19,6 +19,8 @@ from typing import Any
 from gas.errors import Interrupted
 
 _one_at_a_time = threading.RLock()
+_counting = threading.Lock()
+_at_work = 0
 _should_stop: ContextVar[Callable[[], bool]] = ContextVar("should_stop", default=lambda: False)
 
 
@@ -76,3 +78,21 @@ def _as_imported(torch: Any) -> None:
     """Takes back what has been drawn since torch was imported: its generator starts again from its own first seed."""
     if torch is not None:
         torch.default_generator.manual_seed(torch.default_generator.initial_seed())
+
+
+@contextmanager
+def backend_at_work() -> Iterator[None]:
+    """Within it the code of a backend runs: see `is_backend_at_work`."""
+    global _at_work
+    with _counting:
+        _at_work += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _at_work -= 1
+
+
+def is_backend_at_work() -> bool:
+    """Whether the code of a backend runs in any thread: what is printed then is not the program's own."""
+    return _at_work > 0

@@ -11,7 +11,8 @@ import typer
 
 from gas import notes
 from gas.errors import GasError, OutOfResources, UsageError
-from gas_cli.output import begin, people, print_error, warn
+from gas_cli import stdout
+from gas_cli.output import command, people, print_error, warn
 
 # Newer versions of typer carry their own copy of click; these are the classes that the installed one raises.
 _WrongUsage: Any
@@ -35,8 +36,14 @@ def run(app: typer.Typer) -> None:
     as_json = "--json" in sys.argv
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    begin()
     _show_warnings(debug)
+    with stdout.for_data() as data, command(data):
+        code = _run(app, as_json, debug)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _run(app: typer.Typer, as_json: bool, debug: bool) -> Any:
+    """Runs `app`; its exit code, or what it returned."""
     # --debug may stand anywhere, like --json, and not only before the command.
     arguments = [*(["--debug"] if debug else []), *(a for a in sys.argv[1:] if a != "--debug")]
     try:
@@ -66,7 +73,7 @@ def run(app: typer.Typer) -> None:
             code = _told(OutOfResources("not enough memory on the device", "try --device cpu"), as_json, debug)
         else:
             code = _bug(error, as_json, debug)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code
 
 
 # Said to programmers, of code that is not the user's.

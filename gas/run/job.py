@@ -285,9 +285,15 @@ class PhotoJob:
 
 
 def used(session: Session, role: str, name: str) -> Used:
-    """Backend `name` with its settled options, for the record."""
+    """Backend `name` with its settled options and where it came from, for the record."""
     options: Options = session.settled(role, name).options
-    return Used(name=name, options=options.model_dump(mode="json"))
+    plugin = session.registry.find(role, name).plugin
+    return Used(
+        name=name,
+        options=options.model_dump(mode="json"),
+        distribution=plugin.distribution[:200],
+        version=plugin.version[:200],
+    )
 
 
 def _refuse_written(photo: Photo, pixels: str, who: str) -> None:

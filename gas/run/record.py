@@ -107,10 +107,13 @@ class Request(_Value):
 
 
 class Used(_Value):
-    """A backend that was used: its registered name, and its options, those with defaults too."""
+    """A backend that was used: its registered name, its options, those with defaults too, and the distribution that it
+    came with, in which version (None: an older gas wrote the record)."""
 
     name: str
     options: Mapping[str, Public] = {}
+    distribution: Annotated[str, Field(max_length=200)] | None = None
+    version: Annotated[str, Field(max_length=200)] | None = None
 
 
 class Model(_Value):

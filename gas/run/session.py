@@ -14,6 +14,7 @@ from gas.errors import GasError, ObjectNotFound, PluginBroken, ResultRefused, Us
 from gas.interfaces import EditJob, GroundJob, Watch
 from gas.process import loading_stops_when
 from gas.remedies import Given, Remedy, Setting
+from gas.run import answers
 from gas.run.result import EditResult
 from gas.runtime import Runtime
 from gas.types import EditPlan, EditRequest, Region
@@ -80,7 +81,8 @@ class Session:
         Errors as `use`, and those of planning."""
         planner = self.planner()
         with self.registry.calling(PLANNERS.plural, self.settings.planner):
-            return planner.plan(replace(request, image=_read_only(request.image)))
+            answer = planner.plan(replace(request, image=_read_only(request.image)))
+        return answers.plan(answer, self._fault(PLANNERS, self.settings.planner))
 
     def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
         """Changes that suit `image`, from the session's planner; `avoid` are requests to leave out.
@@ -96,7 +98,8 @@ class Session:
                 Remedy("name_planner", f"name one that does: {', '.join(f'{{{gap}}}' for gap in others)}", **others),
             )
         with self.registry.calling(PLANNERS.plural, name):
-            return planner.suggest(_read_only(image), caption, avoid)
+            answer = planner.suggest(_read_only(image), caption, avoid)
+        return answers.suggestions(answer, self._fault(PLANNERS, name))
 
     def planner(self) -> Planner:
         """The session's planner, if it may be asked; errors as `use`."""
@@ -185,7 +188,8 @@ class Session:
             except ObjectNotFound:
                 self._refuse_foreign(image)
                 raise
-            asked = self._checked(name, image, answer, subtasks)
+            size = image.shape[1], image.shape[0]
+            asked = answers.regions(answer, subtasks, size, self._fault(GROUNDERS, name))
         copies = [
             replace(region, subtask=index)
             for index, place in sorted(shared.items())
@@ -222,8 +226,10 @@ class Session:
 
         editor: Editor = self.use(EDITORS, self.settings.editor)
         self.check_plan(plan)
-        with loading_stops_when(watch.should_stop):
-            resolution, multiple = editor.resolution(), editor.multiple()
+        calling = self.registry.calling(EDITORS.plural, self.settings.editor)
+        with loading_stops_when(watch.should_stop), calling:
+            asked = editor.resolution(), editor.multiple()
+        resolution, multiple = answers.working_size(*asked, self._fault(EDITORS, self.settings.editor))
         grounded = self.settings.grounded
         self.check_regions(plan, regions)
         regions = [_with_mask(region, image) for region in regions]
@@ -349,17 +355,6 @@ class Session:
                     "find it first: Session.ground()",
                 )
 
-    def _checked(self, name: str, image: Image, regions: list[Region], subtasks: Sequence[int]) -> list[Region]:
-        """What grounder `name` returned, if it speaks of every subtask that was asked for and of no other."""
-        from gas.regions.check import check_region
-
-        if {region.subtask for region in regions} != set(subtasks):
-            raise PluginBroken(
-                f"grounder {name!r} returned regions for subtasks {[r.subtask for r in regions]}, asked for {subtasks}",
-                "report it to the plugin's author; `gas.testing.GrounderContract` shows it",
-            )
-        return [check_region(region, (image.shape[1], image.shape[0])) for region in regions]
-
     def _filled(self, plan: EditPlan, region: Region, image: Image) -> Region:
         from gas.masks import box_mask, with_margin, with_room
 
@@ -398,26 +393,12 @@ class Session:
                 )
 
     def _check_edited(self, job: EditJob, edited: Edited) -> None:
-        import numpy as np
+        answers.edited(edited, job, self._fault(EDITORS, self.settings.editor))
 
-        image, mask, unedited = edited.image, edited.mask, edited.unedited
-        if image.shape != job.image.shape or image.dtype != np.uint8:
-            raise PluginBroken(
-                f"editor {self.settings.editor!r} returned {image.shape} {image.dtype}, not {job.image.shape} uint8",
-                "report it to the plugin's author; `gas.testing.EditorContract` shows it",
-            )
-        if mask is not None and (mask.shape != job.image.shape[:2] or not np.isfinite(mask).all()):
-            raise PluginBroken(
-                f"editor {self.settings.editor!r} returned a mask of {mask.shape} for a picture of "
-                f"{job.image.shape[:2]}, or one that is not finite",
-                "report it to the plugin's author; `gas.testing.EditorContract` shows it",
-            )
-        if unedited is not None and (unedited.shape != job.image.shape or unedited.dtype != np.uint8):
-            raise PluginBroken(
-                f"editor {self.settings.editor!r} returned an unedited picture of {unedited.shape} {unedited.dtype}, "
-                f"not {job.image.shape} uint8",
-                "report it to the plugin's author; `gas.testing.EditorContract` shows it",
-            )
+    def _fault(self, role: Role, name: str) -> answers.Fault:
+        """What makes the error for a backend whose answer cannot be used."""
+        shows = f"report it to the plugin's author; `gas.testing.{role.name.capitalize()}Contract` shows it"
+        return lambda reason: self.registry.fault(role.plural, name, reason, shows)
 
 
 def _read_only(image: Image) -> Image:
