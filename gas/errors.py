@@ -96,6 +96,12 @@ class ResultRefused(GasError):
     exit_code = 11
 
 
+class ReplayDiffers(GasError):
+    """A replay whose file has other bytes than the one that its record is of."""
+
+    exit_code = 12
+
+
 class Interrupted(GasError):
     """Stopped by the user; the latest state was kept. The exit code is 128 + the signal: 130 for Ctrl-C."""
 

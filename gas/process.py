@@ -20,6 +20,8 @@ from typing import Any
 from gas.errors import Interrupted
 
 _one_at_a_time = threading.RLock()
+_counting = threading.Lock()
+_at_work = 0
 _should_stop: ContextVar[Callable[[], bool]] = ContextVar("should_stop", default=lambda: False)
 _descriptors = threading.Lock()
 _owned = False
@@ -123,3 +125,24 @@ def native_messages_hidden() -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
             os.close(nowhere)
+
+
+# --- whose code runs -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def backend_at_work() -> Iterator[None]:
+    """Within it the code of a backend runs: see `is_backend_at_work`."""
+    global _at_work
+    with _counting:
+        _at_work += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _at_work -= 1
+
+
+def is_backend_at_work() -> bool:
+    """Whether the code of a backend runs in any thread: what is printed then is not the program's own."""
+    return _at_work > 0

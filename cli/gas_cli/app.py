@@ -333,6 +333,9 @@ def replay(
     ] = None,
     model: f.Model = None,
     device: f.Device = None,
+    allow_drift: Annotated[
+        bool, typer.Option("--allow-drift", help="accept other bytes where something drifted")
+    ] = False,
     overwrite: f.Overwrite = False,
     as_json: f.Json = False,
 ) -> None:
@@ -345,7 +348,7 @@ def replay(
 
         raise UsageError("gas replay takes no options of backends", "change them with gas edit")
     flags = {"editor": editor, "model": model, "device": device}
-    command.replay(output, picture, out=out, flags=flags, overwrite=overwrite, as_json=as_json)
+    command.replay(output, picture, out=out, flags=flags, allow_drift=allow_drift, overwrite=overwrite, as_json=as_json)
 
 
 @app.command()
@@ -475,5 +478,7 @@ def keys_set(name: Annotated[str, typer.Argument(help="the service, e.g. openai"
 def main() -> None:
     """The console script: runs a command and turns its outcome into an exit code."""
     from gas_cli.run import run
+    from gas_cli.stdout import keep_for_data
 
+    keep_for_data()
     run(app)

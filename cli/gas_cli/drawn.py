@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from pathlib import Path
 
+from gas import notes
 from gas.errors import InputRefused
 from gas.masks import Size, box_mask, mask_box
 from gas.regions.check import Warn, check_box
@@ -16,7 +16,7 @@ from gas.types import Region
 _NUMBER = re.compile(r"\s*([^,%]+?)\s*(%?)\s*$")
 
 
-def parse_box(text: str, size: Size, *, warn: Warn = warnings.warn) -> Region:
+def parse_box(text: str, size: Size, *, warn: Warn = notes.warn) -> Region:
     """The region of a command-line box `phrase=x0,y0,x1,y1`, in pixels of the upright picture or percentages.
 
     `sky=0%,0%,100%,40%` is the upper part; bare fractions are refused, since 0,0,1,1 could be one pixel or everything.
@@ -42,7 +42,7 @@ def parse_box(text: str, size: Size, *, warn: Warn = warnings.warn) -> Region:
     return Region(phrase, box, box_mask(box, size), given=True)
 
 
-def parse_mask(text: str, size: Size, *, warn: Warn = warnings.warn) -> Region:
+def parse_mask(text: str, size: Size, *, warn: Warn = notes.warn) -> Region:
     """The region of a command-line mask `phrase=FILE`. InputRefused names the file and what is wrong with it."""
     phrase, path = _split(text, "--mask", "FILE")
     mask = read_mask(Path(path), size, warn=warn)

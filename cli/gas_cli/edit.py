@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas import files
-from gas.errors import Interrupted, UsageError
+from gas.errors import Interrupted, ReplayDiffers, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo as photos
-from gas.remedies import Command, Remedy
+from gas.remedies import Command, Remedy, Setting
 from gas.run import record as records
 from gas.run.job import PhotoJob, WrittenEdit, prepare
 from gas.run.output import Output, check_picture, reserve_output, write_picture
@@ -65,7 +65,7 @@ def edit(
             job = again(record, photo, lambda recorded: f.open_session(flags, options, recorded=recorded), resume=state)
         else:
             job = _new_job(console, photo, instructions, flags, options, plan, words, drawn, work, quiet=as_json)
-        warn(console, job.plan.warnings)
+        warn(console, [*job.plan.warnings, *job.notes])
         done, signal = _run(console, job, output, preview_every, save_maps, gps, quiet=as_json)
         if save_raw is not None:
             write_picture(save_raw, done.result.raw, overwrite=overwrite)
@@ -78,9 +78,17 @@ def edit(
 
 
 def replay(
-    output: Path, picture: Path | None, *, out: Path | None, flags: Mapping[str, Any], overwrite: bool, as_json: bool
+    output: Path,
+    picture: Path | None,
+    *,
+    out: Path | None,
+    flags: Mapping[str, Any],
+    allow_drift: bool,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
-    """Makes an output again from its record, and says what drifted."""
+    """Makes an output again from its record, and says what drifted. ReplayDiffers (exit 12) for other bytes, unless
+    something has drifted and that is allowed."""
     console = people()
     then = records.read_record(output)
     if flags["editor"] not in {None, then.editor.name}:
@@ -102,6 +110,14 @@ def replay(
         console.print("the same bytes as before" if same else "not the same bytes as before")
     _report(console, done, as_json, "replay", same_bytes=same, drift=drifted)
     _raise_if_stopped(done, picture or output, signal)
+    if then.file is not None and not same and not (drifted and allow_drift):
+        raise ReplayDiffers(
+            f"{done.written.path.name} has not the same bytes as {then.file.name}"
+            + (f": {len(drifted)} things have drifted" if drifted else ", though nothing that is recorded has drifted"),
+            Remedy("allow_drift", "to accept what has drifted: {flag}", flag=Setting("allow_drift", True))
+            if drifted
+            else "another machine, another device, or a plugin whose code changed in the same version does that",
+        )
 
 
 def _check_more(
@@ -214,7 +230,7 @@ def _report(console: Console, done: WrittenEdit, as_json: bool, command: str, **
         )
     for line in outside_lines(record):
         console.print(f"  {line}", markup=False, soft_wrap=True)
-    warn(console, done.result.log.get("notes", ()))
+    warn(console, [*record.notes, *done.result.log.get("notes", ())])
     if as_json:
         assert record.file is not None  # a record that was written beside its file
         print_json(

@@ -118,14 +118,19 @@ def open_session(
     in for environment and files. Where nobody has chosen a profile the picture `image` has a say. UsageError for an
     option whose backend is not in use.
     """
+    from gas.backends import running
     from gas.backends.registry import Registry
     from gas.backends.roles import CHOSEN
+    from gas.folders import cache_folder
     from gas.run.session import Session
     from gas.settings.catalogue import default_profile
     from gas.settings.settings import Settings, environment_typos
+    from gas_cli.output import people, warn
     from gas_cli.wording import setting_words
 
     registry = Registry.discover()
+    registry.runs = cache_folder() / "runs"
+    warn(people(), running.unfinished(registry.runs))
     given = {name: value for name, value in flags.items() if value is not None}
     for several in (each for each in CHOSEN if each.several):
         if (names := given.pop(several.name, None)) is not None:
@@ -140,8 +145,7 @@ def open_session(
         return Settings.load(more, find_profile=registry.profile, default_profile=default, written=setting_words)
 
     if recorded is None:
-        for sentence in environment_typos():
-            typer.echo(f"warning: {sentence}", err=True)
+        warn(people(), environment_typos())
     if options:
         given["options"] = _tables(options, settle(given), role)
     return Session(settle(given), registry)

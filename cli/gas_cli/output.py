@@ -4,16 +4,39 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
 from gas.errors import GasError
+from gas.notes import plain
 from gas_cli import wording
 
 ENVELOPE_VERSION = 1
+
+_data: TextIO | None = None
+_said: list[str] = []  # the warnings of this command, which the envelope of --json holds too
+
+
+@contextmanager
+def command(stream: TextIO) -> Iterator[None]:
+    """Within it one command runs, whose data go to `stream`; the warnings of one before are forgotten."""
+    global _data
+    _data = stream
+    _said.clear()
+    try:
+        yield
+    finally:
+        _data = None
+        _said.clear()
+
+
+def data() -> TextIO:
+    """The stream for data: standard output, also when a plugin has put something else in its place."""
+    return sys.stdout if _data is None else _data
 
 
 def people() -> Console:
@@ -21,15 +44,16 @@ def people() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def print_json(command: str, data: Any) -> None:
-    """One versioned JSON envelope on standard output."""
-    _print({"gas": ENVELOPE_VERSION, "command": command, "data": data})
+def print_json(command: str, values: Any) -> None:
+    """One versioned JSON envelope on standard output, with all that was warned of until now."""
+    _print({"gas": ENVELOPE_VERSION, "command": command, "data": values, "warnings": list(_said)})
 
 
 def print_text(text: str) -> None:
     """A line of data on standard output, as it is."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
-    sys.stdout.flush()
+    stream = data()
+    stream.write(text if text.endswith("\n") else text + "\n")
+    stream.flush()
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -43,12 +67,16 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         table.add_column(column, no_wrap=i == 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 240).print(table)
+    stream = data()
+    Console(file=stream, highlight=False, width=None if stream.isatty() else 240).print(table)
 
 
 def warn(console: Console, sentences: Iterable[str]) -> None:
-    """Prints warnings for people."""
-    for sentence in sentences:
+    """Prints warnings for people, each once in a command, and keeps them for `print_json`."""
+    for sentence in map(plain, sentences):
+        if sentence in _said:
+            continue
+        _said.append(sentence)
         console.print("[yellow]warning:[/] ", end="")
         console.print(sentence, markup=False, soft_wrap=True)
 
@@ -77,9 +105,8 @@ def print_error(error: GasError, *, as_json: bool) -> None:
             "remedy_code": error.hint.code,
             "remedy_arguments": error.hint.arguments(),
         }
-        _print({"gas": ENVELOPE_VERSION, "error": problem})
+        _print({"gas": ENVELOPE_VERSION, "error": problem, "warnings": list(_said)})
 
 
 def _print(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
-    sys.stdout.flush()
+    print_text(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2))

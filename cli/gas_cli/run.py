@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
+from gas import notes
 from gas.errors import GasError, OutOfResources, UsageError
 from gas.process import own_process
-from gas_cli.output import print_error
+from gas_cli import stdout
+from gas_cli.output import command, people, print_error, warn
 
 # Newer versions of typer carry their own copy of click; these are the classes that the installed one raises.
 _WrongUsage: Any
@@ -35,8 +37,14 @@ def run(app: typer.Typer) -> None:
     as_json = "--json" in sys.argv
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    if not debug:
-        warnings.simplefilter("ignore")
+    _show_warnings(debug)
+    with stdout.for_data() as data, command(data):
+        code = _run(app, as_json, debug)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _run(app: typer.Typer, as_json: bool, debug: bool) -> Any:
+    """Runs `app`; its exit code, or what it returned."""
     # --debug may stand anywhere, like --json, and not only before the command.
     arguments = [*(["--debug"] if debug else []), *(a for a in sys.argv[1:] if a != "--debug")]
     try:
@@ -67,7 +75,33 @@ def run(app: typer.Typer) -> None:
             code = _told(OutOfResources("not enough memory on the device", "try --device cpu"), as_json, debug)
         else:
             code = _bug(error, as_json, debug)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code
+
+
+# Said to programmers, of code that is not the user's.
+_NOT_FOR_USERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning)
+
+
+def _show_warnings(debug: bool) -> None:
+    """Warnings of libraries and backends reach the user: each is shown once, and kept for --json and the record."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        sentence = str(message)
+        notes.keep(sentence)
+        warn(people(), [sentence])
+
+    warnings.showwarning = show
+    warnings.simplefilter("always")
+    if not debug:
+        for category in _NOT_FOR_USERS:
+            warnings.simplefilter("ignore", category)
 
 
 def _told(error: GasError, as_json: bool, debug: bool, cause: BaseException | None = None) -> int:

@@ -64,6 +64,26 @@ def settle(backend: str, options_type: type[Options], layers: Sequence[Layer]) -
         raise UsageError(f"options of {backend}: {explain(error)}", _see(backend)) from None
 
 
+def wrong_options(backend: type[Any]) -> str | None:
+    """What is wrong with the options that a backend's class declares; None: nothing."""
+    options_type: type[Options] = backend.options_type
+    if hasattr(backend, "presets"):
+        return f"{backend.__name__}.presets has no effect: presets belong to its options_type"
+    if "presets" in options_type.model_fields:
+        return f"presets of {options_type.__name__} is a field: write presets: ClassVar = {{…}}"
+    try:
+        options_type()
+    except ValidationError as error:
+        return f"{options_type.__name__} cannot be made of its defaults: {explain(error)}"
+    presets: Any = options_type.presets
+    if not isinstance(presets, Mapping):
+        return f"presets of {options_type.__name__} must be a mapping of names to values"
+    for name, values in presets.items():
+        if not isinstance(name, str) or not isinstance(values, Mapping):
+            return f"preset {name!r} of {options_type.__name__} must be a name with a mapping of options to values"
+    return None
+
+
 def preset_values(backend: str, options_type: type[Options], preset: str) -> Mapping[str, Any]:
     """The values that `preset` stands for."""
     if preset not in options_type.presets:

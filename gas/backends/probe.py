@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gas.backends.roles import ROLES, Role, find_role
-from gas.backends.spec import BackendSpec, BrokenPlugin, Contents, Plugin
+from gas.backends.spec import API_VERSION, BackendSpec, BrokenPlugin, Contents, Plugin
 from gas.validation import nearest
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def read_module(plugin: Plugin, module: ModuleType | Any) -> Contents:
     if not specs and not broken and not _has_hooks(module):
         broken.append(plugin.broken("registers nothing: it has no function marked @gas.hookimpl"))
     for plural, spec in specs:
-        if (reason := _target_missing(find_role(plural), spec, read_source=not plugin.builtin)) is not None:
+        if spec.api != API_VERSION:
+            broken.append(plugin.broken(_other_version(spec), plural, spec.name))
+        elif (reason := _target_missing(find_role(plural), spec, read_source=not plugin.builtin)) is not None:
             broken.append(plugin.broken(reason, plural, spec.name))
     bad = {(b.role, b.name) for b in broken}
     return Contents(plugin, tuple(s for s in specs if (s[0], s[1].name) not in bad), tuple(broken))
@@ -164,6 +166,13 @@ def _end(child: Any) -> None:
         child.kill()
     child.wait()
     child.stdout.close()
+
+
+def _other_version(spec: BackendSpec) -> str:
+    older = spec.api < API_VERSION
+    return f"it was written for version {spec.api} of the plugin interface, this gas has {API_VERSION}: upgrade " + (
+        "the plugin" if older else "gas"
+    )
 
 
 class _OnlyHook:

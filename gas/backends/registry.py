@@ -9,13 +9,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gas.backends import calling as guard
 from gas.backends.entry_points import find_plugins, missing_packages, select
 from gas.backends.probe import probe, read_module, read_plugin
 from gas.backends.roles import PROFILES, find_role
 from gas.backends.spec import BackendSpec, BrokenPlugin, Contents, Plugin
-from gas.errors import GasError, ModelUnavailable, PluginBroken, UsageError
+from gas.errors import PluginBroken, UsageError
 from gas.remedies import Remedy, install
 from gas.validation import unknown
 
@@ -60,10 +62,13 @@ class Registry:
 
     A name that the toolkit has cannot be taken over. A name that two third parties claim belongs to neither, for else
     installing a package could silently change what a command means; both are reported.
+
+    `runs` is the folder in which third parties' backends are marked while they are at work (None: they are not).
     """
 
     def __init__(self, plugins: str | None = None) -> None:
         self._chosen = os.environ.get("GAS_PLUGINS") if plugins is None else plugins
+        self.runs: Path | None = None
         self._known: dict[tuple[str, str], Registered] = {}
         self._broken: list[BrokenPlugin] = []
         self._waiting: list[Plugin] | None = None
@@ -149,16 +154,20 @@ class Registry:
                 with contextlib.redirect_stdout(sys.stderr):
                     found = getattr(import_module(entry.spec.module), entry.spec.attribute)
             except AttributeError as error:
-                raise _fault(entry, f"target {entry.spec.target!r} cannot be loaded: {error}") from error
+                raise guard.fault(entry, f"target {entry.spec.target!r} cannot be loaded: {error}") from error
         if not (isinstance(found, type) and issubclass(found, base)):
-            raise _fault(entry, f"target {entry.spec.target!r} is not a gas.{base.__name__}")
+            raise guard.fault(entry, f"target {entry.spec.target!r} is not a gas.{base.__name__}")
         if inspect.isabstract(found):
             missing = ", ".join(sorted(found.__abstractmethods__))
-            raise _fault(entry, f"{entry.spec.attribute} does not implement {missing}")
+            raise guard.fault(entry, f"{entry.spec.attribute} does not implement {missing}")
         if not (isinstance(found.options_type, type) and issubclass(found.options_type, interfaces.Options)):
-            raise _fault(entry, f"{entry.spec.attribute}.options_type is not a subclass of gas.Options")
+            raise guard.fault(entry, f"{entry.spec.attribute}.options_type is not a subclass of gas.Options")
+        if (wrong := options.wrong_options(found)) is not None:
+            raise guard.fault(entry, wrong)
         if options.PRESET in found.options_type.model_fields:
-            raise _fault(entry, f"{entry.spec.attribute} has an option named {options.PRESET!r}, which is reserved")
+            raise guard.fault(
+                entry, f"{entry.spec.attribute} has an option named {options.PRESET!r}, which is reserved"
+            )
         return found
 
     def settle(self, role: str, name: str, values: Mapping[str, Any], below: Sequence[Layer] = ()) -> Settled:
@@ -184,7 +193,10 @@ class Registry:
         backend = self.load(role, name)
         settled = self.settle(role, name, values, below)
         with self.calling(role, name):
-            return backend(settled.options, runtime)
+            made = backend(settled.options, runtime)
+        if not (isinstance(made, backend) and hasattr(made, "options") and hasattr(made, "runtime")):
+            raise self.fault(role, name, "has no options or no runtime: its __init__ does not call that of its base")
+        return made
 
     def profile(self, name: str) -> Profile:
         """The profile `name`: registered by a plugin, one of the user's own, or the path of a TOML file."""
@@ -209,32 +221,14 @@ class Registry:
 
     @contextlib.contextmanager
     def calling(self, role: str, name: str, *, importing: bool = False) -> Iterator[None]:
-        """Within it, what the code of a backend raises is turned into the error that it means.
-
-        A missing package becomes ModelUnavailable with the command that installs it. Any other exception that is not a
-        GasError becomes PluginBroken for a third party's backend, and while importing for every backend; otherwise it
-        passes, being a bug of ours. The cause stays attached, and a remedy that names options names the backend too.
-        """
-        entry = self.find(role, name)
-        try:
+        """Within it the code of a backend may be run; what that raises becomes the error that it means
+        (`gas.backends.calling`)."""
+        with guard.calling(self.find(role, name), importing=importing, runs=self.runs):
             yield
-        except GasError as error:
-            error.hint = error.hint.of(name)  # options that it names are this backend's
-            raise
-        except ModuleNotFoundError as error:
-            package = (error.name or "").partition(".")[0]
-            if not package or package == entry.spec.module.partition(".")[0]:
-                raise _fault(entry, f"cannot be imported: {error}") from error
-            raise ModelUnavailable(
-                f"{name} needs the Python package {package!r}, which is missing",
-                entry.remedy() or f"pip install what provides {package!r}, or reinstall {entry.plugin.distribution}",
-            ) from error
-        except (Exception, SystemExit) as error:  # a backend may fail in any way; the cause stays attached
-            if isinstance(error, ImportError):
-                raise _fault(entry, f"cannot be imported: {error}", entry.remedy(upgrade=True)) from error
-            if importing or not entry.plugin.builtin:
-                raise _fault(entry, f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
-            raise
+
+    def fault(self, role: str, name: str, reason: str, remedy: str | Remedy | None = None) -> PluginBroken:
+        """The error for a backend that does not keep its contract: it names the plugin that it came with."""
+        return guard.fault(self.find(role, name), reason, remedy)
 
     # How it finds out
 
@@ -264,9 +258,3 @@ class Registry:
                 owners = ", ".join(f"{p.name!r} of {p.distribution}" for p in others)
                 reason = f"the name is taken by plugin {owners}" if holder else f"the name is also claimed by {owners}"
                 self._broken.append(entry.plugin.broken(reason, *key))
-
-
-def _fault(entry: Registered, reason: str, remedy: Remedy | None = None) -> PluginBroken:
-    plugin = entry.plugin
-    fault = plugin.broken(reason, entry.role, entry.spec.name)
-    return PluginBroken(str(fault), remedy or f"repair or reinstall {plugin.distribution}")

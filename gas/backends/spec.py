@@ -8,6 +8,10 @@ from dataclasses import dataclass, fields
 GROUP = "gas"
 
 
+API_VERSION = 1
+"""The version of what backends are given and give back; a new one is what an older backend cannot be used with."""
+
+
 OWN_DISTRIBUTION = "gas-edit"
 
 
@@ -25,7 +29,9 @@ class BackendSpec:
     * `target`: `"module:Class"`; for a profile `"package:file.toml"`;
     * `summary`: one line for the listing;
     * `extra`: the extra of its distribution that installs what it needs, as in `pip install "gas-edit[openai]"`;
-    * `licence`, `weights`: licences of code and of weights where they differ from the distribution's; for the listing.
+    * `licence`, `weights`: licences of code and of weights where they differ from the distribution's; for the listing;
+    * `api`: the version of the interface that it was written for (`API_VERSION`); one of another version is listed as
+      broken and not used.
 
     Raises ValueError or TypeError for what cannot be used.
     """
@@ -36,10 +42,15 @@ class BackendSpec:
     extra: str | None = None
     licence: str | None = None
     weights: str | None = None
+    api: int = 1
 
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
+            if f.name == "api":
+                if type(value) is not int or value < 1:
+                    raise TypeError(f"api of a BackendSpec must be a whole number of 1 or more, not {value!r}")
+                continue
             optional = f.name in {"extra", "licence", "weights"}
             if not isinstance(value, str) and not (optional and value is None):
                 raise TypeError(f"{f.name} of a BackendSpec must be text, not {value!r}")
@@ -72,7 +83,8 @@ class BrokenPlugin:
 
     def __str__(self) -> str:
         which = f"{self.role} {self.name!r}: " if self.name else ""
-        return f"plugin {self.plugin!r} of {self.distribution} {self.version}: {which}{self.reason}"
+        origin = f"{self.distribution} {self.version}".rstrip()
+        return f"plugin {self.plugin!r} of {origin}: {which}{self.reason}"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@ picture can be optimised for, and as plain scores."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gas import notes
 from gas.diffusion.loading import explained, has_safetensors
 from gas.errors import InputRefused, ModelUnavailable
 from gas.models.hub import snapshot
@@ -139,7 +139,7 @@ class Clip:
         for text in texts:
             length = len(self.tokenizer(text, verbose=False).input_ids)
             if length > self.max_tokens:
-                warnings.warn(
+                notes.warn(
                     f"the text {text[:60]!r} has {length} tokens; CLIP sees the first {self.max_tokens}", stacklevel=2
                 )
         tokens = self.tokenizer(

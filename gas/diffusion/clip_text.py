@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from gas import notes
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ClipText:
         that do not fit into its tokens."""
         for prompt in prompts:
             if words := self.dropped_words(prompt):
-                warnings.warn(
+                notes.warn(
                     f"the prompt {_shortened(prompt)!r} has more than {self.max_tokens} tokens; "
                     f"the model does not see: {words!r}",
                     stacklevel=3,

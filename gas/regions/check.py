@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from numbers import Real
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gas import notes
 from gas.bands import bands
 from gas.errors import InputRefused
 from gas.remedies import GIVE_OR_GROUND
@@ -24,7 +24,7 @@ Warn = Callable[[str], object]
 
 
 def check_box(
-    box: Sequence[float], size: Size, *, name: str = "box", sure: bool = False, warn: Warn = warnings.warn
+    box: Sequence[float], size: Size, *, name: str = "box", sure: bool = False, warn: Warn = notes.warn
 ) -> Box:
     """The box `(x0, y0, x1, y1)` clipped to the picture, in pixels.
 
@@ -113,7 +113,7 @@ def _in_steps(array: np.ndarray) -> bool:
     return all(np.array_equal(some, array[rows]) for some, rows in zip(steps, bands(*array.shape), strict=True))
 
 
-def check_region(region: Region, size: Size, *, warn: Warn = warnings.warn) -> Region:
+def check_region(region: Region, size: Size, *, warn: Warn = notes.warn) -> Region:
     """The region with both a checked box and a checked mask: each is made from the other where it is missing.
 
     InputRefused as `check_box` and `check_mask`, and when it has neither.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gas import files
+from gas import files, notes
 from gas.errors import InputRefused
 from gas.masks import Size, mask_box
 from gas.regions.check import Warn, check_region
@@ -72,7 +71,7 @@ def save_regions(folder: Path, size: Size, regions: Sequence[Region], *, overwri
     return [t for t, r in zip(targets, [*regions, None], strict=True) if r is None or r.mask is not None]
 
 
-def load_regions(folder: Path, size: Size, *, warn: Warn = warnings.warn) -> list[Region]:
+def load_regions(folder: Path, size: Size, *, warn: Warn = notes.warn) -> list[Region]:
     """The regions of a folder, all marked as given: those of its `regions.json`, else one for each PNG file.
 
     A file `red-car.png` stands for the phrase "red car", and `red-car-2.png` for a second one when `red-car.png` is

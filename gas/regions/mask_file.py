@@ -9,14 +9,13 @@ of it transparent or without. Never is a number that stands for a thing taken fo
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gas import files
+from gas import files, notes
 from gas.bands import bands
 from gas.errors import InputRefused
 from gas.picture.decode import opened
@@ -56,7 +55,7 @@ class MaskPixels(NamedTuple):
         return array.shape[1], array.shape[0]
 
 
-def read_mask(path: Path, size: Size | None = None, *, of: str | None = None, warn: Warn = warnings.warn) -> Mask:
+def read_mask(path: Path, size: Size | None = None, *, of: str | None = None, warn: Warn = notes.warn) -> Mask:
     """The mask of a picture file: white = edit here, one bright colour counts as white, transparent = 0.
 
     `of` says what of the file is meant where that is not plain: "transparent", "opaque", a level such as "7", or a

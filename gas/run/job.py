@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from gas import notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.checkpoint import load_state, run_digest, save_state
 from gas.errors import PluginBroken, ResultRefused, UsageError
@@ -90,16 +91,17 @@ def prepare(
         if on_stage is not None:
             on_stage(stage, ", ".join(names))
 
-    if isinstance(request, EditPlan):
-        plan, asked, planner = request, Request(), None
-    else:
-        asked, planner = request, used(session, PLANNERS.plural, settings.planner)
-        edit_request = request.of(photo.pixels, seed)
-        begin("plan", [settings.planner])
-        plan = session.plan(edit_request)
-        _refuse_written(photo, pixels, f"planner {settings.planner!r}")
-    begin("ground", settings.grounders)
-    regions = session.ground(photo.pixels, plan, drawn, required=required, watch=watch)
+    with notes.collected() as warned:
+        if isinstance(request, EditPlan):
+            plan, asked, planner = request, Request(), None
+        else:
+            asked, planner = request, used(session, PLANNERS.plural, settings.planner)
+            edit_request = request.of(photo.pixels, seed)
+            begin("plan", [settings.planner])
+            plan = session.plan(edit_request)
+            _refuse_written(photo, pixels, f"planner {settings.planner!r}")
+        begin("ground", settings.grounders)
+        regions = session.ground(photo.pixels, plan, drawn, required=required, watch=watch)
     looked = (
         any(not region.given for region in regions) or session.backend(EDITORS.plural, settings.editor).finds_regions
     )
@@ -115,6 +117,7 @@ def prepare(
         planner=planner,
         grounders=tuple(used(session, GROUNDERS.plural, name) for name in settings.grounders if looked),
         pixels=pixels,
+        notes=tuple(warned),
     )
     job.check()
     return job
@@ -125,8 +128,9 @@ class PhotoJob:
     """A photograph with all that is to be done to it, settled: plan, regions (native pixels), editor, seed.
 
     `request`, `planner` and `grounders` say where plan and regions came from, `profile_from` who chose the profile
-    (None: as the settings say), for the record. `resume` is a state file. `pixels` is the hash of the photograph's
-    pixels as they were read. For another editor on the same plan and regions replace the `session`.
+    (None: as the settings say), `notes` what was warned of before the edit, for the record. `resume` is a state file.
+    `pixels` is the hash of the photograph's pixels as they were read. For another editor on the same plan and regions
+    replace the `session`.
     """
 
     session: Session
@@ -140,6 +144,7 @@ class PhotoJob:
     grounders: tuple[Used, ...] = ()
     resume: Path | None = None
     profile_from: str | None = None
+    notes: tuple[str, ...] = ()
     pixels: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
@@ -245,6 +250,7 @@ class PhotoJob:
             dtype=settings.dtype,
             work=self.work,
             grounded=settings.grounded,
+            notes=self.notes,
         )
 
     def _editor(self) -> Used:
@@ -280,9 +286,15 @@ class PhotoJob:
 
 
 def used(session: Session, role: str, name: str) -> Used:
-    """Backend `name` with its settled options, for the record."""
+    """Backend `name` with its settled options and where it came from, for the record."""
     options: Options = session.settled(role, name).options
-    return Used(name=name, options=options.model_dump(mode="json"))
+    plugin = session.registry.find(role, name).plugin
+    return Used(
+        name=name,
+        options=options.model_dump(mode="json"),
+        distribution=plugin.distribution[:200],
+        version=plugin.version[:200],
+    )
 
 
 def _refuse_written(photo: Photo, pixels: str, who: str) -> None:

@@ -108,10 +108,13 @@ class Request(_Value):
 
 
 class Used(_Value):
-    """A backend that was used: its registered name, and its options, those with defaults too."""
+    """A backend that was used: its registered name, its options, those with defaults too, and the distribution that it
+    came with, in which version (None: an older gas wrote the record)."""
 
     name: str
     options: Mapping[str, Public] = {}
+    distribution: Annotated[str, Field(max_length=200)] | None = None
+    version: Annotated[str, Field(max_length=200)] | None = None
 
 
 class Model(_Value):
@@ -213,6 +216,7 @@ class Record(_Value):
     input: Input
     measured: Measured
     log: Mapping[str, Public] = {}
+    notes: tuple[PublicText, ...] = ()  # what was warned of before the edit; what the editor said is in its log
     stopped: bool = False
     file: File | None = None
     left_out: tuple[str, ...] = ()  # what did not fit into the picture; the sidecar has it
@@ -253,6 +257,7 @@ def make(
     dtype: str,
     work: Literal["auto", "full", "crop"] = "auto",
     grounded: bool = False,
+    notes: Sequence[str] = (),
 ) -> Record:
     """The record of a finished edit of `photo`, with its differences measured. `pixels` is the hash of its pixels,
     where that is known already."""
@@ -286,6 +291,7 @@ def make(
             inside=tuple(_inside(photo.pixels, result, index) for index in range(len(result.plan.subtasks))),
         ),
         log=dict(result.log),
+        notes=tuple(notes),
         stopped=result.stopped,
     )
 

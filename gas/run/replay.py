@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gas.backends.spec import OWN_DISTRIBUTION
 from gas.checkpoint import SUFFIX, load_record
 from gas.errors import InputRefused
 from gas.remedies import Remedy, Setting
 from gas.run import record as records
 from gas.run.job import PhotoJob
 from gas.run.output import state_path
-from gas.run.record import Record
+from gas.run.record import Record, Used
 
 if TYPE_CHECKING:
     from gas.picture.photo import Photo
@@ -65,6 +66,7 @@ def again(
         grounders=record.grounders,
         resume=resume,
         profile_from=record.profile_from,
+        notes=record.notes,
     )
 
 
@@ -99,7 +101,18 @@ def drift(then: Record, now: Record) -> list[str]:
             out.append(f"model {model.id} has other files or another revision")
     if then.editor.options != now.editor.options:
         out.append("the editor's options differ")
-    return out
+    return out + _plugin_drift(then.editor, now.editor)
+
+
+def _plugin_drift(then: Used, now: Used) -> list[str]:
+    """What has changed of where an editor comes from; gas itself is not meant."""
+    if then.distribution is None:
+        return [f"the record does not say which version of the editor {then.name!r} made it"]
+    if then.distribution != now.distribution:
+        return [f"editor {now.name!r} came with {then.distribution}, now with {now.distribution}"]
+    if then.version != now.version and now.distribution != OWN_DISTRIBUTION:
+        return [f"{now.distribution}, which has the editor {now.name!r}, was {then.version}, is {now.version}"]
+    return []
 
 
 def output_of(state: Path) -> Path:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from gas import notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.errors import GasError, ObjectNotFound, PluginBroken, ResultRefused, UsageError
 from gas.interfaces import EditJob, GroundJob, Watch
 from gas.process import loading_stops_when
 from gas.remedies import Given, Remedy, Setting
+from gas.run import answers
 from gas.run.result import EditResult
 from gas.runtime import Runtime
 from gas.types import EditPlan, EditRequest, Region
@@ -79,7 +81,8 @@ class Session:
         Errors as `use`, and those of planning."""
         planner = self.planner()
         with self.registry.calling(PLANNERS.plural, self.settings.planner):
-            return planner.plan(replace(request, image=_read_only(request.image)))
+            answer = planner.plan(replace(request, image=_read_only(request.image)))
+        return answers.plan(answer, self._fault(PLANNERS, self.settings.planner))
 
     def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
         """Changes that suit `image`, from the session's planner; `avoid` are requests to leave out.
@@ -95,7 +98,8 @@ class Session:
                 Remedy("name_planner", f"name one that does: {', '.join(f'{{{gap}}}' for gap in others)}", **others),
             )
         with self.registry.calling(PLANNERS.plural, name):
-            return planner.suggest(_read_only(image), caption, avoid)
+            answer = planner.suggest(_read_only(image), caption, avoid)
+        return answers.suggestions(answer, self._fault(PLANNERS, name))
 
     def planner(self) -> Planner:
         """The session's planner, if it may be asked; errors as `use`."""
@@ -184,13 +188,15 @@ class Session:
             except ObjectNotFound:
                 self._refuse_foreign(image)
                 raise
-            asked = self._checked(name, image, answer, subtasks)
+            size = image.shape[1], image.shape[0]
+            asked = answers.regions(answer, subtasks, size, self._fault(GROUNDERS, name))
         copies = [
             replace(region, subtask=index)
             for index, place in sorted(shared.items())
             for region in asked
             if region.subtask == place != index
         ]
+        self._warn_of_boxes(image, asked)
         found = [self._filled(plan, region, image) for region in (*asked, *copies)]
         return tuple(sorted([*matched, *found], key=lambda region: region.subtask or 0))
 
@@ -221,8 +227,10 @@ class Session:
 
         editor: Editor = self.use(EDITORS, self.settings.editor)
         self.check_plan(plan)
-        with loading_stops_when(watch.should_stop):
-            resolution, multiple = editor.resolution(), editor.multiple()
+        calling = self.registry.calling(EDITORS.plural, self.settings.editor)
+        with loading_stops_when(watch.should_stop), calling:
+            asked = editor.resolution(), editor.multiple()
+        resolution, multiple = answers.working_size(*asked, self._fault(EDITORS, self.settings.editor))
         grounded = self.settings.grounded
         self.check_regions(plan, regions)
         regions = [_with_mask(region, image) for region in regions]
@@ -245,7 +253,8 @@ class Session:
             segmenter=self.segmenter(),
             watch=watch,
         )
-        with _until_the_first_step(job) as job, self.registry.calling(EDITORS.plural, self.settings.editor):
+        calling = self.registry.calling(EDITORS.plural, self.settings.editor)
+        with notes.collected() as warned, _until_the_first_step(job) as job, calling:
             edited = edit_grounded(editor, job, self._check_edited) if grounded else editor.edit(job)
         self._check_edited(job, edited)
         if not edited.stopped:
@@ -266,7 +275,7 @@ class Session:
             mask=native_mask,
             frame=frame,
             stopped=edited.stopped,
-            log=edited.log,
+            log=_with_notes(edited.log, warned),
         )
 
     def backend(self, role: str, name: str) -> Any:
@@ -347,17 +356,6 @@ class Session:
                     "find it first: Session.ground()",
                 )
 
-    def _checked(self, name: str, image: Image, regions: list[Region], subtasks: Sequence[int]) -> list[Region]:
-        """What grounder `name` returned, if it speaks of every subtask that was asked for and of no other."""
-        from gas.regions.check import check_region
-
-        if {region.subtask for region in regions} != set(subtasks):
-            raise PluginBroken(
-                f"grounder {name!r} returned regions for subtasks {[r.subtask for r in regions]}, asked for {subtasks}",
-                "report it to the plugin's author; `gas.testing.GrounderContract` shows it",
-            )
-        return [check_region(region, (image.shape[1], image.shape[0])) for region in regions]
-
     def _filled(self, plan: EditPlan, region: Region, image: Image) -> Region:
         from gas.masks import box_mask, with_margin, with_room
 
@@ -379,27 +377,29 @@ class Session:
             return with_margin(region)
         return region if subtask.preserve_shape else with_room(region, self.settings.grow)
 
-    def _check_edited(self, job: EditJob, edited: Edited) -> None:
-        import numpy as np
+    def _warn_of_boxes(self, image: Image, regions: Sequence[Region]) -> None:
+        """Warns of found regions that are a whole box, where no grounder was chosen that could outline the thing."""
+        from gas.masks import box_mask
 
-        image, mask, unedited = edited.image, edited.mask, edited.unedited
-        if image.shape != job.image.shape or image.dtype != np.uint8:
-            raise PluginBroken(
-                f"editor {self.settings.editor!r} returned {image.shape} {image.dtype}, not {job.image.shape} uint8",
-                "report it to the plugin's author; `gas.testing.EditorContract` shows it",
-            )
-        if mask is not None and (mask.shape != job.image.shape[:2] or not np.isfinite(mask).all()):
-            raise PluginBroken(
-                f"editor {self.settings.editor!r} returned a mask of {mask.shape} for a picture of "
-                f"{job.image.shape[:2]}, or one that is not finite",
-                "report it to the plugin's author; `gas.testing.EditorContract` shows it",
-            )
-        if unedited is not None and (unedited.shape != job.image.shape or unedited.dtype != np.uint8):
-            raise PluginBroken(
-                f"editor {self.settings.editor!r} returned an unedited picture of {unedited.shape} {unedited.dtype}, "
-                f"not {job.image.shape} uint8",
-                "report it to the plugin's author; `gas.testing.EditorContract` shows it",
-            )
+        if any(self.backend(GROUNDERS.plural, name).segments for name in self.settings.grounders):
+            return
+        for region in regions:
+            if region.mask is None or region.box is None:
+                continue
+            if bool((region.mask == box_mask(region.box, (image.shape[1], image.shape[0]))).all()):
+                notes.warn(
+                    f"the mask of {region.phrase!r} is its whole box: {', '.join(self.settings.grounders)} outlines "
+                    "nothing; a segmenter after it would",
+                    stacklevel=3,
+                )
+
+    def _check_edited(self, job: EditJob, edited: Edited) -> None:
+        answers.edited(edited, job, self._fault(EDITORS, self.settings.editor))
+
+    def _fault(self, role: Role, name: str) -> answers.Fault:
+        """What makes the error for a backend whose answer cannot be used."""
+        shows = f"report it to the plugin's author; `gas.testing.{role.name.capitalize()}Contract` shows it"
+        return lambda reason: self.registry.fault(role.plural, name, reason, shows)
 
 
 def _read_only(image: Image) -> Image:
@@ -414,6 +414,11 @@ def _with_mask(region: Region, image: Image) -> Region:
     from gas.regions.check import check_region
 
     return check_region(region, (image.shape[1], image.shape[0])) if region.mask is None else region
+
+
+def _with_notes(log: Mapping[str, Any], warned: Sequence[str]) -> Mapping[str, Any]:
+    """The editor's log, with what was warned of while it worked among its notes."""
+    return {**log, "notes": list(notes.joined(log.get("notes", ()), warned))} if warned else log
 
 
 def _own_mask(region: Region) -> Region:

@@ -102,7 +102,7 @@ def test_a_strangers_suite_is_a_command(gas: Callable[..., Said]) -> None:
     assert said.out == "the sum is 12\n" and "written to sum.txt" in said.err
     assert gas("bench", "count", "-o", "preset=long").out == "the sum is 4950\n"
     said = gas("bench", "count", "--json")
-    assert json.loads(said.out) == {"gas": 1, "command": "bench count", "data": {"sum": 1.0}}
+    assert json.loads(said.out) == {"gas": 1, "command": "bench count", "data": {"sum": 1.0}, "warnings": []}
 
 
 def test_its_options_are_explained(gas: Callable[..., Said]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
@@ -11,6 +10,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from gas import notes
 from gas.diffusion.clip_text import ClipText
 from gas.errors import GasError, ModelUnavailable
 from gas.files import make_folder, write_bytes
@@ -144,7 +144,7 @@ def kept(words: ClipText) -> ActionClassifier:
             try:
                 return loaded(words, path, "class", states)
             except ModelUnavailable as error:
-                warnings.warn(f"{path}: {error.message}; it is trained again", stacklevel=2)
+                notes.warn(f"{path}: {error.message}; it is trained again", stacklevel=2)
     made = trained(words)
     path = folder / f"{name}-{made.states}.safetensors"
     first, second = _layers(made.network)
@@ -153,7 +153,7 @@ def kept(words: ClipText) -> ActionClassifier:
         make_folder(path.parent)
         write_bytes(path, save({name: one.cpu().contiguous() for name, one in weights.items()}), overwrite=True)
     except GasError as error:
-        warnings.warn(f"the action classifier cannot be kept: {error.message}", stacklevel=2)
+        notes.warn(f"the action classifier cannot be kept: {error.message}", stacklevel=2)
     return made
 
 

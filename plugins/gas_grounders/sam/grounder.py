@@ -8,7 +8,6 @@ a `.pth` file of the original authors through their own code.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gas import notes
 from gas.errors import ObjectNotFound, ResultRefused
 from gas.interfaces import Grounder, GroundJob, Step, Watch
 from gas.masks import box_mask, mask_box
@@ -96,7 +96,7 @@ class Sam(Grounder[SamOptions]):
             region = regions[index]
             whole = box_mask(box, size)
             if not (mask * whole).any():
-                warnings.warn(
+                notes.warn(
                     f"sam found nothing in the box of {region.phrase!r}; its mask is the whole box", stacklevel=2
                 )
                 mask, score = whole, 0.0
