@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gas_planners.rules import lexicon as lex
@@ -61,15 +62,10 @@ def removal(rest: Words, context: Context, place: Words = ()) -> Reading | None:
 def _belongings(words: Words) -> list[Words]:
     """ "the man's glasses and his hat" as two things that can be taken away; anything else as it is."""
     lower = low(words)
-    for i, word in enumerate(lower[:-1]):
-        if (
-            i
-            and word == "and"
-            and lower[i + 1] in {"his", "her"}
-            and is_phrase(words[:i])
-            and is_phrase(words[i + 1 :])
-        ):
-            return [words[:i], words[i + 1 :]]
+    for i in range(1, len(words) - 1):
+        if lower[i] == "and" and lower[i + 1] in {"his", "her"}:
+            first, second = words[:i], words[i + 1 :]
+            return [first, second] if is_phrase(first) and is_phrase(second) else [words]
     return [words]
 
 
@@ -79,8 +75,6 @@ def addition(rest: Words, carry: Words, context: Context) -> Reading | None:
     if not rest or lower[0] in {"to", "less"}:
         return None
     target, place, where = _placed(rest) if lower[-1] not in {"here", "there"} else (rest[:-1], (), rest[-1:])
-    if place and is_pronoun(where) and not is_phrase(target):
-        return None
     if not is_phrase(target) or low(target)[0] in lex.QUANTIFIERS | {"every", "each", "any"} or _no_thing(target):
         return None
     if is_participle(low(target)[-1]) and len(target) > 1 and where:  # "a dog lying on the floor"
@@ -89,35 +83,37 @@ def addition(rest: Words, carry: Words, context: Context) -> Reading | None:
     last = context.items[again[-1]] if again else None
     beside = (last.source or last.anchor) if last is not None and place not in _TOUCHING else None
     if again and beside is None and all(is_new(context.items[i]) for i in again):
-        more = (
-            ("with", *target)
-            if low(target)[0] in lex.INDEFINITE or phrase(target).countable is False
-            else ("with", "a", *target)
-        )
+        bare = low(target)[0] not in lex.INDEFINITE and phrase(target).countable
+        more = ("with", "a", *target) if bare else ("with", *target)
         return rewritten(again, context, lambda item: extended(item, more), carry)
-    warnings: tuple[str, ...] = ()
-    anchors: list[Phrase | None] = [None]
     if where and (not place or is_position(where) or (is_pronoun(where) and not again)):
         shown = " ".join((*place, *where))
-        warnings = (f"where {shown!r} is has to be shown: give a box for {phrase(target).plain!r}",)
-    elif beside is not None:
-        anchors = [beside]
-    elif where:
-        where = _one_place(where if is_pronoun(where) else named(where, context))
-        anchors = []
-        if place == ("between",):
-            anchors = [phrase(where)] if is_phrase(where) else []
-        else:
-            parts = things(where, context)
-            anchors = [phrase(part) for part in parts] if parts is not None else []
-        if not anchors:
-            return None
+        note = f"where {shown!r} is has to be shown: give a box for {phrase(target).plain!r}"
+        return _added(target, [None], "", carry, (note,))
+    anchors = [beside] if beside is not None else _anchors(where, place, context) if where else [None]
+    return _added(target, anchors, " ".join(place), carry) if anchors else None
+
+
+def _added(
+    target: Words, anchors: Sequence[Phrase | None], place: str, carry: Words, warnings: tuple[str, ...] = ()
+) -> Reading:
+    """An item for each new thing at each anchor."""
     items = [
-        Item("add", target=phrase(part), anchor=each, place=" ".join(place) if each else "", warnings=warnings)
+        Item("add", target=phrase(part), anchor=each, place=place if each else "", warnings=warnings)
         for part in coordinates(target)
         for each in anchors
     ]
     return Reading(tuple(items), carry=carry)
+
+
+def _anchors(where: Words, place: Words, context: Context) -> list[Phrase]:
+    """The things that something is put at; [] where it is not known which."""
+    lower = low(where)  # "the roof and on the trees" without the second "on"
+    second = [i for i in range(1, len(lower)) if lower[i - 1] == "and" and lower[i] in lex.PREPOSITIONS]
+    where = named(tuple(word for i, word in enumerate(where) if i not in second), context)
+    if place == ("between",):
+        return [phrase(where)] if is_phrase(where) else []
+    return [phrase(part) for part in things(where, context) or ()]
 
 
 _TOUCHING = {
@@ -127,9 +123,9 @@ _TOUCHING = {
     ("into",),
     ("onto",),
     ("on", "to"),
-    ("on", "top", "of"),
     ("inside",),
     ("around",),
+    ("on", "top", "of"),
 }
 """Places of what becomes a part of a new thing: "put a saddle on it"."""
 
@@ -143,13 +139,6 @@ def _no_thing(words: Words) -> bool:
 def is_new(item: Item) -> bool:
     """Whether what the item is about is not in the picture yet."""
     return item.action == "add" or (item.action == "change" and not item.quality)
-
-
-def _one_place(where: Words) -> Words:
-    """ "the roof and on the trees" without the second "on"."""
-    lower = low(where)
-    second = [i for i in range(1, len(lower)) if lower[i - 1] == "and" and lower[i] in lex.PREPOSITIONS]
-    return tuple(word for i, word in enumerate(where) if i not in second)
 
 
 def _placed(rest: Words) -> tuple[Words, Words, Words]:
@@ -187,24 +176,15 @@ def given(owner: Words, thing: Words, context: Context) -> Reading | None:
     again = made_before(owner, context)
     if again and all(is_new(context.items[i]) for i in again):
         return rewritten(again, context, lambda item: extended(item, ("with", *thing)), ("give",))
-    warnings = guessed(owner, context)
-    anchors: list[Phrase | None]
-    parts = things(owner, context)
     if is_the_picture(owner, context) and not is_pronoun(owner):
-        anchors = [None]
-    elif parts is not None:
-        anchors = [phrase(part) for part in parts]
-    elif low(owner)[0] in {"it", "them", "me", "us"} and len(owner) == 1:
-        anchors = [None]
-        warnings = (f"who {owner[0]!r} is has to be shown: give a box for {phrase(thing).plain!r}",)
-    else:
+        return _added(thing, [None], "", ("give",))
+    parts = things(owner, context)
+    if parts is not None:
+        return _added(thing, [phrase(part) for part in parts], "to", ("give",), guessed(owner, context))
+    if low(owner) not in {("it",), ("them",), ("me",), ("us",)}:
         return None
-    items = tuple(
-        Item("add", target=phrase(part), anchor=each, place="to" if each else "", warnings=warnings)
-        for part in coordinates(thing)
-        for each in anchors
-    )
-    return Reading(items, carry=("give",))
+    note = f"who {owner[0]!r} is has to be shown: give a box for {phrase(thing).plain!r}"
+    return _added(thing, [None], "", ("give",), (note,))
 
 
 def in_place_of_the_last(target: Words, context: Context) -> Reading | None:

@@ -154,6 +154,7 @@ want|prefer|like A <{_DONE}> X => W A X
 want|prefer|like A in [a|the] C => paint A C
 want|prefer|like A in Q => make A in Q
 want|prefer|like D in B => @dress D B
+want|prefer|like D without X => remove X from D
 want|prefer|like D Q => make D Q
 want|prefer|like D N => make D N
 prefer B => @rather B
@@ -172,7 +173,7 @@ A -> X => @change A X ->
 in [a|the] C => make it C
 see A in C => paint A C
 see|notice N => add N
-see|notice X => @topic X
+see|notice|find|locate|select X => @topic X
 
 change, replace, paint, make
 edit out A => remove A
@@ -225,6 +226,8 @@ throw X in => add X
 {{take}} A off|away|out [from|of] X => remove A from X
 wipe|clean|clear|scrub|rub A from|off X => remove A from X
 photoshop [in] X => put X
+take A down => remove A
+take down A => remove A
 take A => @topic A
 {{remove}} A from|off [of] X => @remove A X
 {{remove}} A => @remove A
@@ -273,7 +276,8 @@ def _wish(words: Words) -> Words | None:
     lower = low(words)
     for i, word in enumerate(lower[:5]):
         wisher = lower[0] in lex.SPEAKERS or lower[0] in {"i'd", "we'd", "he'd", "she'd"}
-        someone = lower[0] in lex.DETERMINERS and word != "like" and is_phrase(words[:i])
+        who = words[: i - 1] if lower[i - 1] == "would" else words[:i]
+        someone = lower[0] in lex.DETERMINERS and word != "like" and is_phrase(who)
         said = i and not set(lower[:i]) & lex.NEGATIONS
         if word in lex.WISHES and said and (wisher or (someone and word != "needs")):
             plain = (

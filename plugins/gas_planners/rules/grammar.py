@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gas.errors import PlanUnreadable
+from gas.plan.phrases import singular
 from gas_planners.rules import lexicon as lex
 from gas_planners.rules.clauses import read_clause
 from gas_planners.rules.forms import KEEP_SHAPE
@@ -105,47 +106,47 @@ def read_request(text: str) -> Request:
     return Request(tuple(_without_ordinals(items)), notes, prompt.weights)
 
 
+_SIMPLER: dict[Words, Words] = {
+    ("the", "following", ","): (),
+    ("with", "no"): ("without",),
+    **{(word,): (",", "keep") for word in ("keeping", "preserving", "maintaining", "retaining")},
+}
+
+
 def simplified(words: Words) -> Words:
-    """The words of a sentence without the commas around ", which is red,", without the reason at its end, and with "the
-    larger of the two dogs" as "the larger dog"."""
-    out: list[str] = []
+    """The words of a sentence without the commas around ", which is red,", without the reason at its end, with "the
+    larger of the two dogs" as "the larger dog" and "with no" as "without"."""
     lower = low(words)
+    if "because" in lower[2:]:
+        words = words[: lower.index("because", 2)]
+    if lower[1:2] == (",",) and lower[0] in lex.VERBS:  # "remove: the lamp, the chair"
+        words = (words[0], *words[2:])
+    words = _of_two(_related(words))
+    out: list[str] = []
     i = 0
-    closing = False
     while i < len(words):
-        if lower[i] == "," and i + 2 < len(words) and lower[i + 1] in {"which", "who"}:
-            closing = True
-        elif lower[i] == "," and closing:
-            closing = False
-        elif lower[i] == "because" and len(out) > 2:
-            break
-        elif lower[i] == "," and len(out) == 1 and lower[0] in lex.VERBS:  # "remove: the lamp, the chair"
-            pass
-        elif lower[i : i + 3] == ("the", "following", ","):
-            i += 2
-        elif lower[i : i + 2] == ("with", "no"):
-            out.append("without")
-            i += 1
-        elif lower[i] in {"keeping", "preserving", "maintaining", "retaining"} and out:
-            out += [",", "keep"]
-        elif lower[i : i + 2] == ("of", "the") and i + 3 < len(words) and lower[i + 2] in lex.NUMBERS and _of_two(out):
-            out.append(_one(words[i + 3]))
-            i += 3
-        else:
-            out.append(words[i])
-        i += 1
+        old = next((old for old in _SIMPLER if low(words[i : i + len(old)]) == old), None)
+        out += words[i : i + 1] if old is None else _SIMPLER[old]
+        i += 1 if old is None else len(old)
     return tuple(out)
 
 
-def _of_two(before: list[str]) -> bool:
-    return len(before) > 1 and before[-2].casefold() == "the" and are_qualities((before[-1],))
+def _related(words: Words) -> Words:
+    """ "the van, which is white, to black" without the commas."""
+    lower = low(words)
+    begins = [i for i in range(len(words) - 2) if lower[i] == "," and lower[i + 1] in {"which", "who"}]
+    ends = [next((j for j in range(i + 1, len(words)) if lower[j] == ","), i) for i in begins]
+    return tuple(word for i, word in enumerate(words) if i not in (*begins, *ends))
 
 
-def _one(word: str) -> str:
-    from gas.plan.phrases import singular
-
-    one = singular(word.casefold())
-    return one.upper() if word.isupper() else one
+def _of_two(words: Words) -> Words:
+    """ "the larger of the two dogs" as "the larger dog"."""
+    lower = low(words)
+    for i in range(2, len(words) - 3):
+        two = lower[i : i + 2] == ("of", "the") and lower[i + 2] in lex.NUMBERS
+        if two and lower[i - 2] == "the" and are_qualities((words[i - 1],)):
+            return _of_two((*words[:i], singular(lower[i + 3]), *words[i + 4 :]))
+    return words
 
 
 # --- sentences --------------------------------------------------------------------------------------------------------
@@ -272,7 +273,9 @@ def chatter(words: Words) -> bool | None:
     """Whether the words ask for nothing: True for a greeting or thanks, False for a remark ("my grandma loves lilies"),
     None where they may ask for something."""
     lower = low(words)
-    if all(word in lex.GREETINGS | lex.PRAISE | lex.THE_PICTURE or word == "," for word in lower):
+    signed = len(words) > 2 and words[-2] == "," and words[-1].istitle()  # "many thanks, Ana"
+    polite = lex.GREETINGS | lex.PRAISE | lex.THE_PICTURE | {","}
+    if all(word in polite for word in (lower[:-1] if signed else lower)) or lower in {("love", "it"), ("love", "this")}:
         return True
     lower = low(without_openers(words)) or lower
     orders = any(

@@ -25,6 +25,8 @@ from gas_planners.rules.planner import RulesPlanner
 from gas_planners.rules.score import OUTCOMES, main, read_rows, report, score
 
 SENTENCES = DATA / "requests.jsonl"
+FRESH = (DATA / "requests_2.jsonl", DATA / "requests_3.jsonl")
+"""Sentences that were written without looking at what the grammar makes of them; docs/planners.md has their score."""
 CAPTION = "a red car and a blue tree on grass under a clear sky"
 NO_PICTURE = np.zeros((1, 1, 3), np.uint8)
 
@@ -48,13 +50,14 @@ def refused(text: str = "", **more: str) -> str:
 # --- the score --------------------------------------------------------------------------------------------------------
 
 
-def test_score_on_sentences_written_beforehand() -> None:
-    rows = read_rows(SENTENCES)
+@pytest.mark.parametrize("path", [SENTENCES, *FRESH], ids=lambda path: path.stem)
+def test_score_on_sentences_written_beforehand(path: Path) -> None:
+    rows = read_rows(path)
     scores = score(rows)
     share = {outcome: sum(s.outcome == outcome for s in scores) / len(scores) for outcome in OUTCOMES}
-    assert len(rows) >= 150
-    assert share["right"] >= 0.90, report(scores)
-    assert share["wrong without"] <= 0.02, report(scores)
+    assert len(rows) >= 100
+    assert share["right"] >= 0.93, report(scores)
+    assert share["wrong without"] <= 0.015, report(scores)
 
 
 def test_scoring_tells_the_outcomes_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,15 +68,21 @@ def test_scoring_tells_the_outcomes_apart(tmp_path: Path, capsys: pytest.Capture
         '{"request": "swap the dog and the cat", "expect": []}\n'
         '{"request": "sing", "expect": [["add", "", "song"]]}\n'
         '{"request": "sing", "refuse": true}\n'
-        '{"request": "remove the dog", "refuse": true}\n',
+        '{"request": "remove the dog", "refuse": true}\n'
+        '{"request": "remove the dogs", "expect": [["remove", "dogs", "", {"count": 2}]]}\n'
+        '{"request": "remove the dogs", "expect": [["remove", "dog", ""]], '
+        '"accept": [[["remove", "dogs", "", {"count": "all"}]]]}\n'
+        '{"request": "make it summer", "expect": [["change", "", "*", {"where": "picture"}]]}\n'
+        '{"request": "sing", "expect": [["add", "", "song"]], "refuse": true}\n',
         encoding="utf-8",
     )
     assert [s.outcome for s in score(read_rows(path))] == [
         "right", "wrong without", "wrong with a warning", "refused", "right", "wrong without",
+        "wrong without", "right", "right", "right",
     ]  # fmt: skip
     assert main([str(path)]) == 0
     shown = capsys.readouterr().out
-    assert "33.3 %" in shown and "'change the dog into a cat'" in shown and "expected change 'dog' -> 'fox'" in shown
+    assert "50.0 %" in shown and "'change the dog into a cat'" in shown and "expected change 'dog' -> 'fox'" in shown
     assert main([]) == 2
     assert main([str(tmp_path / "none")]) == 3
 

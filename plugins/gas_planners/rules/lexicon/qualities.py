@@ -65,13 +65,15 @@ SUBSTANCES = _SUBSTANCES
 _CLASSES = {
     "sky": "clear cloudy cloudless sunny overcast stormy starry sunset sunrise night nighttime daytime evening morning"
     " dawn dusk rainy snowy foggy misty hazy moonlit windy thundery starlit smoky calm rough choppy wavy turbulent",
-    "material": "wooden wood stone brick metal metallic glass plastic golden marble paper leather concrete iron steel"
-    " ice lego woollen woolen velvet silk ceramic crystal knitted chrome brass porcelain bamboo denim cotton wool linen"
-    " satin lace granite clay cardboard rubber felt suede tweed corduroy straw wicker rattan tin titanium aluminium"
-    " aluminum earthen silken waxen tiled mosaic thatched slate mahogany oak pine teak ebony diamond jade terracotta"
-    " crocheted woven quilted upholstered canvas cobbled cobblestone paved grassy sandy gravel asphalt stained-glass"
-    " stainless chrome-plated gold-plated gilded gilt silver-plated stainless-steel papier-mâché cast-iron fur faux-fur"
-    " furry fluffy carpeted glassy crystalline foil latex vinyl polyester nylon fleece cashmere obsidian quartz",
+    "material": "wooden wood stone brick metal metallic glass plastic golden marble paper leather concrete iron"
+    " steel ice lego woollen woolen velvet silk ceramic crystal knitted chrome brass porcelain bamboo denim cotton"
+    " wool linen satin lace granite clay cardboard rubber felt suede tweed corduroy straw wicker rattan tin"
+    " titanium aluminium aluminum earthen silken waxen tiled mosaic thatched slate mahogany oak pine teak ebony"
+    " diamond jade terracotta crocheted woven quilted upholstered canvas cobbled cobblestone paved grassy sandy"
+    " gravel asphalt stained-glass walnut cedar maple birch cherrywood rosewood driftwood plywood carbon-fibre"
+    " stainless chrome-plated gold-plated gilded gilt silver-plated stainless-steel papier-mâché cast-iron fur"
+    " faux-fur furry fluffy carpeted glassy crystalline foil latex vinyl polyester nylon fleece cashmere obsidian"
+    " quartz",
     "age": "old young older younger new newer ancient modern antique vintage aged futuristic medieval baby elderly"
     " retro old-fashioned contemporary teenage adult middle-aged weathered worn worn-out youthful wrinkled"
     " prehistoric victorian baroque gothic rustic art-deco steampunk",
@@ -140,10 +142,10 @@ NOUNS_TOO = word_set(
     " giant baby leather paper marble dark oval round flat copper bronze plastic concrete morning dawn dusk daytime"
     " sunrise nighttime chrome velvet silk satin lace denim cotton wool linen clay rubber felt straw bamboo"
     " porcelain crystal granite cardboard canvas brass tin diamond jade amber ivory emerald ruby sapphire lavender"
-    " violet gravel asphalt mosaic foil fur latex vinyl oak pine adult antique convertible alien mutant spiral"
-    " fleece slate terracotta mirror sepia ginger lilac cobalt turquoise lego pastel plaid tweed corduroy suede"
-    " tartan camouflage tile fresh teak ebony mahogany quartz obsidian calm cold heavy cool real steampunk"
-    " individual brunette blonde blond"
+    " violet gravel asphalt mosaic foil fur latex vinyl oak pine walnut cedar maple birch adult antique convertible"
+    " alien mutant spiral fleece slate terracotta mirror sepia ginger lilac cobalt turquoise lego pastel plaid"
+    " tweed corduroy suede tartan camouflage tile fresh teak ebony mahogany quartz obsidian calm cold heavy cool"
+    " real steampunk individual brunette blonde blond"
 ) - word_set("old dark flat fresh calm cold cool real heavy round oval adult plaid")
 """Qualities that are things as well: "the orange", "the light"."""
 QUALITY_ENDINGS = (
