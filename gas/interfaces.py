@@ -207,9 +207,10 @@ class Grounder(Backend[OptionsT, GroundJob]):
     def ground(self, job: GroundJob) -> list[Region]:
         """The job's regions, in the order asked, with more of box, mask and score filled in.
 
-        A region with `given=True` is returned as it is. Raises ObjectNotFound (exit 5), naming the phrase, the best
-        score and the threshold; Interrupted (exit 130) when the job's watch says so. A segmenter asked with no regions
-        returns all segments of the picture.
+        A region with `given=True` is returned as it is; one that asks for several things (`Region.count`) comes back
+        once for each that is found. Raises ObjectNotFound (exit 5), naming the phrase, the best score and the
+        threshold; Interrupted (exit 130) when the job's watch says so. A segmenter asked with no regions returns all
+        segments of the picture.
         """
 
 
@@ -218,6 +219,9 @@ class Editor(Backend[OptionsT, EditJob]):
 
     needs_regions: ClassVar[bool] = False
     """Whether every subtask must come with a region; the pipeline then asks the grounders, or refuses."""
+
+    edits_pictures: ClassVar[bool] = True
+    """Whether it carries out a subtask about the whole picture (`Subtask.where`); False for one that edits things."""
 
     finds_regions: ClassVar[bool] = False
     """Whether it finds its places itself: grounders are then not asked for them, and only the regions that the user

@@ -26,6 +26,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 Action = Literal["change", "add", "remove"]
 Attribute = Literal["colour", "tone", "material", "kind", "effect"]
 Where = Literal["region", "outside", "picture"]
+Count: TypeAlias = Literal["all"] | Annotated[int, Field(ge=1, le=99)]
 Phrase = Annotated[str, Field(max_length=500)]
 Sentence = Annotated[str, Field(max_length=2000)]
 
@@ -47,6 +48,8 @@ class Subtask(_Value):
     kind ("a tiger" for "a dog"), or that an effect is laid over it ("a blurred face"); None: nobody has said.
     `where` is `region` for the source itself, `outside` for everything but the source ("black and white but for the
     balloon"), `picture` for the whole picture; then the source may be empty.
+    `count` says how many things of the picture the source means: "all" ("the apples", "every car"), a number ("three of
+    the apples"), None for one. The subtask then has a region for each.
     """
 
     action: Action = "change"
@@ -60,6 +63,7 @@ class Subtask(_Value):
     )
     attribute: Attribute | None = Field(None, description="what of the thing changes; null: not said")
     where: Where = Field("region", description="the source itself, all but the source, or the whole picture")
+    count: Count | None = Field(None, description="how many things the source means: all of them, a number, or one")
 
     @model_validator(mode="after")
     def _phrases_fit_action(self) -> Subtask:
@@ -175,6 +179,7 @@ class Region:
     segment).
     `given` says that the user drew it: then it is taken literally, neither grown nor refined. `note` is what a reader
     should know of how it was found.
+    `count` says how many things are asked for (`Subtask.count`); the answer has a region for each that is found.
     """
 
     phrase: str
@@ -184,6 +189,7 @@ class Region:
     subtask: int | None = None
     given: bool = False
     note: str = ""
+    count: int | Literal["all"] | None = None
 
 
 def _same_words(a: str, b: str) -> bool:

@@ -88,6 +88,7 @@ def ground(
     from gas import files
     from gas.interfaces import Watch
     from gas.picture import overlay, photo
+    from gas.regions.asked import doubts
     from gas.regions.folder import INDEX, save_regions
     from gas.run.output import write_picture
     from gas.run.record import Request
@@ -106,7 +107,7 @@ def ground(
     given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
     with stoppable(console) as stop, step_bar(console, "looking", show=not as_json) as bar:
         found = session.ground(read.pixels, made, given, required=True, watch=Watch(on_step=bar, should_stop=stop))
-    warn(console, [region.note for region in found if region.note])
+    warn(console, [*(region.note for region in found if region.note), *doubts(made, found)])
     files.make_folder(folder)
     written = save_regions(folder, read.size, found, overwrite=overwrite)
     write_picture(look, overlay.draw_regions(read.pixels, found), overwrite=overwrite)

@@ -83,13 +83,17 @@ def flag_foreign_phrases(plan: EditPlan, request_text: str) -> EditPlan:
             head = main_noun(phrase)
             if head is not None and head not in known:
                 found.append(f"subtask {number}: the request did not mention the {role} {phrase!r}")
-        named = known | set(content_words(subtask.source))
+        named = known | set(content_words(subtask.source)) | (set() if subtask.where == "region" else _OF_THE_WHOLE)
         extra = [word for word in content_words(subtask.target) if word not in named]
         if extra:
             words = ", ".join(dict.fromkeys(extra))
             found.append(f"subtask {number}: the request did not mention all of the target {subtask.target!r}: {words}")
     fresh = [warning for warning in found if warning not in plan.warnings]
     return plan.model_copy(update={"warnings": (*plan.warnings, *fresh)}) if fresh else plan
+
+
+_OF_THE_WHOLE = {"picture", "scene", "photo", "image"}
+"""Words for the whole picture, which a request may leave out: "a warmer picture" for "warmer"."""
 
 
 def _refuse_hidden(value: Any, origin: str, where: str) -> None:

@@ -77,6 +77,7 @@ def prepare(
     (exit 130) when told to stop; PluginBroken (exit 9) for a backend that changes the photograph in memory; the errors
     of `Session.plan` and `Session.ground`.
     """
+    from gas.regions.asked import with_doubts
     from gas.regions.check import check_region
 
     planned = isinstance(request, EditPlan)
@@ -102,6 +103,7 @@ def prepare(
             _refuse_written(photo, pixels, f"planner {settings.planner!r}")
         begin("ground", settings.grounders)
         regions = session.ground(photo.pixels, plan, drawn, required=required, watch=watch)
+    plan = with_doubts(plan, regions)
     looked = (
         any(not region.given for region in regions) or session.backend(EDITORS.plural, settings.editor).finds_regions
     )

@@ -142,7 +142,8 @@ class Session:
 
         A region that the grounders return without a mask gets its box as one. Where the plan does not keep the shape a
         found thing gets room (`gas.masks.with_room`; setting `grow`, 0 for none), and where the editor never changes a
-        shape a narrow margin. A subtask about the whole picture gets no region here. Errors as the editor's
+        shape a narrow margin. A subtask that means several things (`Subtask.count`) has a region for each that is found
+        (`gas.regions.asked.doubts` says where they are fewer), one about the whole picture none. Errors as the editor's
         `check_plan`, unless `required` is said. Where regions are not `required`
         (default: what the editor needs, and all where the run is grounded) and no grounder is chosen that detects, only
         given ones come back; else UsageError (exit 2) says how to give them. Only given ones, too, for an editor that
@@ -150,34 +151,37 @@ class Session:
 
         Each grounder reports to `watch`; Interrupted (exit 130) when that asks to stop.
         """
-        from gas.regions.match import match, phrase_key
+        from gas.regions.match import match
 
         if required is None:
             self.check_plan(plan)
         image = _read_only(image)
         matched = [_with_mask(region, image) for region in match(given, plan)]
+        looked_for = self._to_look_for(plan, matched, required)
+        found = self._looked_for(image, plan, looked_for, watch) if looked_for else []
+        return tuple(sorted([*matched, *found], key=lambda region: region.subtask or 0))
+
+    def _to_look_for(self, plan: EditPlan, matched: Sequence[Region], required: bool | None) -> list[int]:
+        """The subtasks whose places are to be looked for, as `ground` says; UsageError where one cannot be."""
         everywhere = {index for index, subtask in enumerate(plan.subtasks) if subtask.where == "picture"}
-        open_subtasks = sorted(set(range(len(plan.subtasks))) - everywhere - {region.subtask for region in matched})
+        unknown = sorted(set(range(len(plan.subtasks))) - everywhere - {region.subtask for region in matched})
         if required is None:
             editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
             if editor.finds_regions and not self.settings.grounded:
-                return tuple(matched)
+                return []
             required = editor.needs_regions or self.settings.grounded
-        if not open_subtasks:
-            return tuple(matched)
         if not required and not any(self.backend(GROUNDERS.plural, name).detects for name in self.settings.grounders):
-            return tuple(matched)
-        wanted = [Region(plan.subtasks[index].region_phrase, subtask=index) for index in open_subtasks]
-        for region in wanted:
-            self._refuse_unfindable(plan, region)
-        # A phrase that several subtasks change means several things; the place of an addition may be any other's thing.
-        additions = {index for index in open_subtasks if plan.subtasks[index].action == "add"}
-        places: dict[str, int] = {}
-        for index in sorted(open_subtasks, key=lambda index: index in additions):
-            places.setdefault(phrase_key(plan.subtasks[index].region_phrase), index)
-        shared = {index: places[phrase_key(plan.subtasks[index].region_phrase)] for index in additions}
-        subtasks = [index for index in open_subtasks if shared.get(index, index) == index]
-        asked = [region for region in wanted if region.subtask in subtasks]
+            return []
+        for index in unknown:
+            self._refuse_unfindable(plan, Region(plan.subtasks[index].region_phrase, subtask=index))
+        return unknown
+
+    def _looked_for(self, image: Image, plan: EditPlan, subtasks: Sequence[int], watch: Watch) -> list[Region]:
+        """What the grounders, one after the other, find for these subtasks; each region with a mask."""
+        from gas.regions.asked import Asked
+
+        wanted = Asked.of(plan, subtasks)
+        asked = list(wanted.regions)
         for name in self.settings.grounders:
             watch.check_stop()
             grounder: Grounder = self.use(GROUNDERS, name)
@@ -189,16 +193,10 @@ class Session:
                 self._refuse_foreign(image)
                 raise
             size = image.shape[1], image.shape[0]
+            subtasks = [region.subtask or 0 for region in wanted.regions]
             asked = answers.regions(answer, subtasks, size, self._fault(GROUNDERS, name))
-        copies = [
-            replace(region, subtask=index)
-            for index, place in sorted(shared.items())
-            for region in asked
-            if region.subtask == place != index
-        ]
         self._warn_of_boxes(image, asked)
-        found = [self._filled(plan, region, image) for region in (*asked, *copies)]
-        return tuple(sorted([*matched, *found], key=lambda region: region.subtask or 0))
+        return [self._filled(plan, region, image) for region in wanted.with_shared(asked)]
 
     def edit(
         self,
@@ -310,6 +308,7 @@ class Session:
     def check_plan(self, plan: EditPlan) -> None:
         """An error where the editor cannot carry out the plan, whatever the picture."""
         editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
+        self._refuse_whole_picture(plan, editor)
         with self.registry.calling(EDITORS.plural, self.settings.editor):
             editor.check_plan(plan)
 
@@ -317,6 +316,20 @@ class Session:
         """Whether the editor may give a thing another shape; assumed of one whose packages are not installed."""
         name = self.settings.editor
         return bool(self.registry.find(EDITORS.plural, name).missing) or self.backend(EDITORS.plural, name).reshapes
+
+    def _refuse_whole_picture(self, plan: EditPlan, editor: Editor) -> None:
+        """UsageError (exit 2) for a subtask about the whole picture and an editor that edits things."""
+        whole = next((subtask for subtask in plan.subtasks if subtask.where == "picture"), None)
+        if whole is not None and not editor.edits_pictures:
+            raise UsageError(
+                f"{whole.instruction or whole.target!r} is about the whole picture, and {self.settings.editor} edits "
+                "the things that a plan names",
+                Remedy(
+                    "name_editor",
+                    "name an editor that follows instructions: {editor}; or say which thing is to change",
+                    editor=Setting("editor"),
+                ),
+            )
 
     def _refuse_foreign(self, image: Image) -> None:
         """InputRefused (exit 3) where the editor would refuse the picture."""

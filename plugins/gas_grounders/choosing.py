@@ -1,7 +1,8 @@
-"""Words of position and size: taken off a phrase, and used to choose among several candidates.
+"""Words of position, size and number: taken off a phrase, and used to choose among several candidates.
 
-A detector scores "the cat on the left" hardly higher for the left cat than for the right one. So it is asked for "the
-cat", and geometry decides: left, right, top and bottom by the middles of the boxes, size by their areas.
+A detector scores "the cat on the left" hardly higher for the left cat than for the right one, and "the other cat" no
+higher at all. So it is asked for "the cat", and geometry decides: left, right, top and bottom by the middles of the
+boxes, size by their areas, "the second" counted from the left, "the other" among those that nothing else has.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gas.plan.phrases import content_words, main_noun, straight_quotes
+from gas.plan.phrases import content_words, main_noun, singular, straight_quotes
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = (-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)
 _SIDES = {
@@ -40,6 +41,8 @@ _MIDDLES = ("middle", "centre", "center")
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _SHORT_ORDINALS = ("1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th", "10th")
 # Things that have a left and a right, or an upper and a lower, of their own.
+_COUNTED_OTHERWISE = "floor storey story row column shelf page line lane gear step drawer hand"
+"""What is counted from below or by name, not from the left."""
 _PARTS = """
 hand arm leg foot eye ear shoulder knee elbow cheek wing lip jaw finger sleeve shoe glove sock side half corner part
 """
@@ -71,6 +74,9 @@ _OF = re.compile(
 # "the dog, the bigger one"
 _APPOSITION = re.compile(rf"^(?P<rest>.+?), (?:the )?(?:(?P<rank>{_RANK})[ -])?(?:{_WORD}) one$")
 _LEADING_RANK = re.compile(rf"^(?:the )?(?P<rank>{_RANK}) (?P<rest>.+)$")
+# "the second dog", counted from the left; "the last dog"
+_PLAIN_RANK = re.compile(rf"^(?:{_DETERMINER} )?(?:(?P<rank>{_RANK})|last) (?!aid |class |base )(?P<rest>.+)$")
+_OTHER = re.compile(rf"^(?:{_DETERMINER} )?(?:other|remaining) (?P<rest>.+)$")
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ def split_position(phrase: str) -> tuple[str, Position | None]:
     car") stay in the phrase, and so do words without a thing ("the bigger one") and sides of a body ("the left hand").
     """
     text = " ".join(straight_quotes(phrase).lower().split()).rstrip(".,;:!?")
-    for split in (_split_of, _split_apposition, _split_tail, _split_head):
+    for split in (_split_of, _split_apposition, _split_tail, _split_head, _split_rank):
         found = split(text)
         if found is not None and content_words(found[0]) and main_noun(found[0]) != "one":
             return found
@@ -150,6 +156,29 @@ def _split_head(text: str) -> tuple[str, Position] | None:
     if match["side"] and (main_noun(rest) in _PARTS.split() or (match["side"] == "top" and rest.startswith("hat"))):
         return None
     return f"{match['determiner'] or 'the'} {rest}", _position(match)
+
+
+def split_other(phrase: str) -> tuple[str, bool]:
+    """The phrase without "other" or "remaining", and whether it had that: "the other cat" gives ("the cat", True)."""
+    match = _OTHER.match(" ".join(straight_quotes(phrase).lower().split()))
+    if match is None or not content_words(match["rest"]) or main_noun(match["rest"]) == "one":
+        return phrase, False
+    return f"the {match['rest']}", True
+
+
+def one_of_them(phrase: str) -> str:
+    """The phrase with its main noun in the singular: detectors look for one at a time ("red cars" → "red car")."""
+    noun, words = main_noun(phrase), phrase.split()
+    return " ".join(noun if noun and singular(word.lower()) == noun else word for word in words)
+
+
+def _split_rank(text: str) -> tuple[str, Position] | None:
+    match = _PLAIN_RANK.match(text)
+    if match is None or main_noun(match["rest"]) in _COUNTED_OTHERWISE.split():
+        return None
+    if match["rank"] is None:
+        return f"the {match['rest']}", Position("last", _RIGHT)
+    return f"the {match['rest']}", Position(match["rank"], _LEFT, rank=_rank(match["rank"]))
 
 
 def _split_of(text: str) -> tuple[str, Position] | None:

@@ -13,10 +13,10 @@ from pydantic import Field
 
 from gas.errors import ObjectNotFound, ResultRefused
 from gas.interfaces import Grounder, GroundJob, Options, Watch
-from gas.plan.phrases import normalise_phrase
 from gas.remedies import Given, Option, Remedy
 from gas.types import Box, Region
-from gas_grounders.choosing import Position, split_position
+from gas_grounders.asking import Pool, Taken, Wanted, in_order
+from gas_grounders.boxes import suppress
 
 if TYPE_CHECKING:
     from gas.types import Image
@@ -74,75 +74,69 @@ class Detector(Grounder[OptionsT]):
         """The candidates for each query, in any order, not yet thinned out. Interrupted (exit 130) by `watch`."""
 
     def ground(self, job: GroundJob) -> list[Region]:
-        """The regions, each with a box and a score. ObjectNotFound (exit 5) names phrase, best score and threshold."""
+        """The regions, each with a box and a score. ObjectNotFound (exit 5) names phrase, best score and threshold.
+
+        A region that asks for several things (`Region.count`) comes back once for each that is found, up to its number.
+        """
         image, regions = job.image, job.regions
-        answer = list(regions)
-        asked = [i for i, r in enumerate(regions) if not r.given and r.box is None and r.mask is None]
-        wanted: dict[str, list[tuple[int, Position | None]]] = {}
-        texts: dict[str, str] = {}
-        for index in asked:
-            text, position = split_position(regions[index].phrase)
-            key = normalise_phrase(text)
-            texts.setdefault(key, text)
-            wanted.setdefault(key, []).append((index, position))
+        wanted = [Wanted.of(i, r) for i, r in enumerate(regions) if not r.given and r.box is None and r.mask is None]
+        groups: dict[str, list[Wanted]] = {}
+        for one in wanted:
+            groups.setdefault(one.key, []).append(one)
         queries = [
-            Query(texts[key], len(group) > 1 or any(position is not None for _, position in group))
-            for key, group in wanted.items()
+            Query(group[0].text, len(group) > 1 or any(o.tells_apart for o in group)) for group in groups.values()
         ]
         size = (image.shape[1], image.shape[0])
         found = self.look(image, queries, job.watch) if queries else []
-        for group, candidates in zip(wanted.values(), found, strict=True):
-            candidates = _inside(candidates, size, self.name)
-            for index, chosen in self._assign(regions, group, candidates, size):
-                x0, y0, x1, y1 = (float(v) for v in candidates.boxes[chosen])
-                box: Box = (x0, y0, x1, y1)
-                mask = None if candidates.mask_of is None else candidates.mask_of(chosen)
-                answer[index] = replace(regions[index], box=box, mask=mask, score=float(candidates.scores[chosen]))
-        return answer
+        pools = {
+            key: self._pool(_inside(candidates, size, self.name), sum(one.plain for one in group))
+            for (key, group), candidates in zip(groups.items(), found, strict=True)
+        }
+        taken = Taken(self.options.nms)
+        chosen = {one.index: self._choose(one, pools[one.key], taken, size) for one in in_order(wanted)}
+        return [
+            each
+            for i, region in enumerate(regions)
+            for each in (self._placed(region, *chosen[i]) if i in chosen else [region])
+        ]
 
-    def _assign(
-        self,
-        regions: Sequence[Region],
-        group: Sequence[tuple[int, Position | None]],
-        candidates: Candidates,
-        size: tuple[int, int],
-    ) -> list[tuple[int, int]]:
-        """(index of region, index of candidate) for all regions of one query."""
+    def _pool(self, candidates: Candidates, needed: int) -> Pool:
         ranked = np.argsort(-candidates.scores, kind="stable").tolist()
         passed = [i for i in ranked if self._passes(candidates, i)]
         distinct = suppress(candidates.boxes, passed, self.options.nms)
-        if self.options.always_best:
-            # The paper's way. Repetitions of the same box come last: they are better than none.
-            rest = suppress(
-                candidates.boxes, [*distinct, *(i for i in ranked if i not in set(passed))], self.options.nms
-            )
-            pool = [*rest, *(i for i in ranked if i not in set(rest))]
-        else:
-            pool = distinct
-        out: list[tuple[int, int]] = []
-        used: set[int] = set()
-        taken: dict[Position, int] = {}
-        for index, position in group:
-            if position is None:
-                continue
-            # Where nothing passes there is nothing to choose among by geometry: then the best scores stand.
-            order = [distinct[i] for i in position.order(candidates.boxes[distinct], size)] or pool
-            turn = taken.get(position, 0)
-            taken[position] = turn + 1
-            if turn + position.rank >= len(order):
-                if not (self.options.always_best and pool):
-                    raise self._not_found(regions[index].phrase, candidates, len(distinct), turn + position.rank + 1)
-                turn = len(order) - 1
-            used.add(order[turn])
-            out.append((index, order[turn]))
-        plain = [index for index, position in group if position is None]
-        free = [i for i in pool if i not in used]
-        if len(free) < len(plain):
+        if not self.options.always_best:
+            return Pool(candidates, distinct, distinct, needed)
+        # The paper's way. Repetitions of the same box come last: they are better than none.
+        rest = suppress(candidates.boxes, [*distinct, *(i for i in ranked if i not in set(passed))], self.options.nms)
+        return Pool(candidates, distinct, [*rest, *(i for i in ranked if i not in set(rest))], needed)
+
+    def _choose(self, one: Wanted, pool: Pool, taken: Taken, size: tuple[int, int]) -> tuple[Candidates, list[int]]:
+        """The candidates and the indices of those that `one` gets; they are `taken` then."""
+        boxes, always = pool.candidates.boxes, self.options.always_best
+        order = pool.order(one.position, size)
+        if one.position is not None and one.position.rank >= len(order):
+            order = order[-1:] if always else []
+        free = [i for i in order if not taken.holds(one, boxes[i])]
+        if not free and one.plain:
             # "the cat" beside "the cat on the left" where there is one cat: then both mean that one.
-            free = [*free, *(i for i in pool if i in used)]
-        if len(free) < len(plain):
-            raise self._not_found(regions[plain[len(free)]].phrase, candidates, len(free), len(plain))
-        return out + list(zip(plain, free, strict=False))
+            free = [i for i in order if not taken.holds(one, boxes[i], plainly=True)]
+        free = free or (order[-1:] if always else [])
+        if not free:
+            there = len(pool.distinct)
+            raise self._not_found(one.phrase, pool.candidates, there, max(there + 1, pool.needed))
+        number = len(pool.distinct) or 1 if one.count == "all" else one.count or 1
+        mine = free[:number]
+        taken.add(one, [boxes[i] for i in mine])
+        return pool.candidates, mine
+
+    def _placed(self, region: Region, candidates: Candidates, chosen: Sequence[int]) -> list[Region]:
+        out = []
+        for index in chosen:
+            x0, y0, x1, y1 = (float(v) for v in candidates.boxes[index])
+            box: Box = (x0, y0, x1, y1)
+            mask = None if candidates.mask_of is None else candidates.mask_of(index)
+            out.append(replace(region, box=box, mask=mask, score=float(candidates.scores[index])))
+        return out
 
     def _passes(self, candidates: Candidates, index: int) -> bool:
         if candidates.unread or candidates.scores[index] < self.options.score_threshold:
@@ -196,23 +190,6 @@ def pad_thin(image: Image, ratio: int = 16) -> Image:
     least = -(-max(height, width) // ratio)
     missing = (max(least - height, 0), max(least - width, 0))
     return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge") if any(missing) else image
-
-
-def suppress(boxes: np.ndarray, order: Sequence[int], limit: float) -> list[int]:
-    """The indices in `order` without those whose box overlaps an earlier one by more than `limit` (IoU): greedy NMS."""
-    kept: list[int] = []
-    for index in order:
-        if not kept or iou(boxes[index], boxes[kept]).max() <= limit:
-            kept.append(index)
-    return kept
-
-
-def iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The intersection over union of a box `(4,)` with each of `others` `(n, 4)`."""
-    corners = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    intersection = np.prod(np.clip(corners, 0, None), axis=1)
-    areas = np.prod(others[:, 2:] - others[:, :2], axis=1) + np.prod(box[2:] - box[:2])
-    return intersection / np.maximum(areas - intersection, np.finfo(np.float64).tiny)
 
 
 def _inside(candidates: Candidates, size: tuple[int, int], name: str) -> Candidates:

@@ -28,8 +28,9 @@ from gas.testing import GrounderContract
 from gas.testing.contracts import sample_image
 from gas.types import Box, Region
 from gas_grounders import dino_transformers
+from gas_grounders.boxes import iou, suppress
 from gas_grounders.captions import caption, captions, clean
-from gas_grounders.detector import iou, pad_thin, suppress
+from gas_grounders.detector import pad_thin
 from gas_grounders.dino_transformers import TransformersDino
 from gas_grounders.grounding_dino import GroundingDino, GroundingDinoOptions
 

@@ -133,6 +133,7 @@ class GroundAScoreEditor(ScoreDistillationEditor):
 
     options_type = GroundAScoreOptions
     needs_regions = True
+    edits_pictures = False
     confines = True
 
     def edit_together(self, jobs: Sequence[EditJob], draws: Sequence[PairDraws] | None = None) -> list[Edited]:

@@ -63,6 +63,7 @@ class GLIGENEditor(SamplingEditor):
 
     options_type = GLIGENOptions
     needs_regions = True
+    edits_pictures = False
     needs_source = False
 
     @property

@@ -193,7 +193,7 @@ def choose(masks: np.ndarray, scores: np.ndarray, box: np.ndarray, how: str) -> 
     if how == "largest":
         return int(full[np.argmax(areas[full])])
     if how == "fit" and areas.any():
-        from gas_grounders.detector import iou
+        from gas_grounders.boxes import iou
 
         own = np.array([mask_box(masks[i].astype(np.float32)) for i in full])
         return int(full[np.argmax(iou(np.asarray(box, np.float64), own))])

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from gas.interfaces import Step
-from gas_grounders.detector import iou
+from gas_grounders.boxes import iou
 
 if TYPE_CHECKING:
     from gas.interfaces import Watch

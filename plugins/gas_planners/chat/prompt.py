@@ -57,14 +57,17 @@ subtasks: a list with one entry for each request, in the order asked. Each entry
   "none" when unsure, for add and for remove;
   where: "region" for the source itself, "outside" for all but the source ("black and white but for the balloon": the
   source is the balloon), "picture" for the whole picture (the source is then "");
-  amount: "little" or "much" where the request says so, else "plain"; leave such words out of the target.
+  amount: "little" or "much" where the request says so, else "plain"; leave such words out of the target;
+  count: "one"; "all" where every such thing is meant ("the apples", "each window"); a number such as "3" where just so
+  many of them are.
 source_prompt: one sentence that describes the whole picture as it is.
 target_prompt: the same sentence, describing the picture as it shall be.
 preserve_shape: true only if no outline in the whole picture changes.
 
 Rules:
 1. One request, one subtask. Add no subtask that was not asked for, and leave none out. Two things of one kind
-that become different things are two subtasks with the same source phrase.
+that become different things are two subtasks with the same source phrase; several that become the same are one subtask
+with a count.
 2. Every source and target phrase appears in its whole sentence, in the same words, and the sentences differ in
 nothing else.
 3. Where two requested things touch along a long border (one lies, stands or is spread out on the other), name both in

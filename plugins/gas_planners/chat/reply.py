@@ -17,7 +17,7 @@ from gas.chat.reading import Reading, clean, complaint, one_object, without_thou
 from gas.errors import PlanUnreadable
 from gas.plan.phrases import content_words
 from gas.remedies import Remedy, Setting
-from gas.types import MAX_SUBTASKS, EditPlan, Subtask
+from gas.types import MAX_SUBTASKS, Count, EditPlan, Subtask
 
 MAX_REASONING = 20_000
 MAX_PHRASE = 500
@@ -45,6 +45,7 @@ class SubtaskReply(_Reply):
         description="the source itself, all but the source, or the whole picture"
     )
     amount: Literal["little", "plain", "much"] = Field(description="how strongly, where the request says so")
+    count: str = Field(description='how many things of the picture are meant: "one", "all", or a number such as "3"')
 
     @model_validator(mode="before")
     @classmethod
@@ -142,7 +143,7 @@ _SYNONYMS = {
     "transform": "change", "add": "add", "insert": "add", "remove": "remove", "delete": "remove", "erase": "remove",
 }  # fmt: skip
 _LISTS = ("source_list", "target_list", "preserve_form")
-_USUAL = {"attribute": "none", "where": "region", "amount": "plain"}
+_USUAL = {"attribute": "none", "where": "region", "amount": "plain", "count": "one"}
 """What is meant where a model leaves one of these out."""
 _STRENGTH = {"little": 0.5, "plain": 1.0, "much": 2.0}
 _SUBTASK_KEYS = tuple(SubtaskReply.model_fields)
@@ -234,6 +235,7 @@ def _completed_subtask(item: Any, number: int, reading: Reading) -> Any:
     for name in ("source", "target", "anchor"):
         subtask[name] = _text(subtask.get(name))
     subtask["preserve_shape"] = _flag(subtask.get("preserve_shape"))
+    subtask["count"] = str(subtask.get("count") or _USUAL["count"])
     action = subtask.get("action")
     if action is None:  # certain only because one side is empty or both are there
         source, target = (isinstance(v, str) and bool(v.strip()) for v in (subtask["source"], subtask["target"]))
@@ -277,6 +279,7 @@ def _to_plan(reply: PlanReply, reading: Reading) -> EditPlan:
                     attribute=None if item.attribute == "none" else item.attribute,
                     where=item.where,
                     strength=_STRENGTH[item.amount],
+                    count=_count(item.count, named, reading),
                 )
             )
         except ValidationError as error:
@@ -306,6 +309,18 @@ def _to_plan(reply: PlanReply, reading: Reading) -> EditPlan:
         reasoning=clean(reasoning[:MAX_REASONING], reading, "reasoning"),
         warnings=tuple(reading.warnings),
     )
+
+
+def _count(text: str, where: str, reading: Reading) -> Count | None:
+    """How many things a reply means: "all", a number, None for one."""
+    said = text.strip().strip(".").casefold()
+    if said in {"all", "every", "each"}:
+        return "all"
+    if said.isdecimal() and len(said) <= 2:
+        return int(said) if int(said) > 1 else None
+    if said not in {"", "one", "none", "null", "a", "an"}:
+        reading.warn(f"{where}: how many things are meant was not understood: {shown(text)}; one was taken")
+    return None
 
 
 def instruction(action: str, source: str, target: str, anchor: str) -> str:

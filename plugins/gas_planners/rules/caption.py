@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from gas.plan.phrases import singular, straight_quotes
 from gas_planners.rules import lexicon as lex
-from gas_planners.rules.noun_phrase import Phrase, Words, head_index, low, phrase, split_determiner
+from gas_planners.rules.noun_phrase import Phrase, head_index, phrase, split_determiner
+from gas_planners.rules.tokens import Words, low
 
 _TOKEN = re.compile(r"\w+(?:['-]\w+)*'?|[,;.!?:]")
 _LINKS = (

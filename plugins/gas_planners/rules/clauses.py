@@ -1,301 +1,294 @@
-"""One clause: a command, a wish, a negation, an arrow, or a statement of how it should be."""
+"""All the forms of a clause, as rules (`gas_planners.rules.rewriting`): other words on the left, plainer ones or a form
+on the right. What no rule reads is refused."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from gas_planners.rules import forms, scenes
 from gas_planners.rules import lexicon as lex
-from gas_planners.rules.commands import addition, command, done, given, made, removal
-from gas_planners.rules.items import (
-    TOPIC,
-    Item,
-    Reading,
-    after_separator,
-    become,
-    changed,
-    changed_qualities,
-    find_separator,
-    noted,
-    weather,
+from gas_planners.rules.items import Context, Reading
+from gas_planners.rules.looks import look_reading
+from gas_planners.rules.noun_phrase import is_phrase
+from gas_planners.rules.rewriting import Rules
+from gas_planners.rules.tokens import Words, low
+
+_MODAL = "could|can|should|would|may|might|shall|must|will"
+_PAST = "|".join(lex.IN_THE_PAST)
+_DONE = "|".join(lex.PARTICIPLES)
+_POSE = "|".join(lex.POSES)
+_GONE = "disappear|vanish|go|gone|invisible|removed|deleted|erased|leave"
+_HAVE = "have|wear|hold|carry"
+_GOOD = "better|good|nice|great|cool|nicer|best"
+_LOOK = "look|looks|appear|seem|resemble|be|become"
+_MAKE = "make|let|have|render"
+_TURN = (
+    "make|turn|render|convert|change|transform|paint|draw|redraw|show|restyle|set|put|recreate|reimagine|style|let|have"
 )
-from gas_planners.rules.noun_phrase import (
-    Words,
-    are_qualities,
-    is_phrase,
-    low,
-    phrase,
-    quality_start,
-    split_determiner,
-    with_quality,
-)
-from gas_planners.rules.retouch_requests import read_look
-from gas_planners.rules.tokens import without_openers
+_FEEL = "look|feel|seem|appear"
+_AIR = "look|feel|vibe|mood|atmosphere|effect|filter|style|aesthetic|glow|tint|tone|touch|finish"
+
+_RULES = f"""
+other orders of words
+P A [,] {{add}} X => V X P A
+with B {{swap}} A => V A with B
+A , X it|them Y => X A Y
+A , X it|them => X A
+{{make}} Q D => V D Q
+{{paint}} [in] Q D => V D Q
+X if you|we could|would|can Y => Y
+
+the whole picture, written as § and, where it is called "it", as § it
+in [the] style of X => § in the style of X
+in X style => § in X style
+X style => @bare-style X
+Q look|vibe|mood|atmosphere => § with Q look
+as X => § it into X
+{_TURN} T into|to U => § into U
+{_TURN} the season|lighting|light|mood|atmosphere|weather to|into T => § into T
+{_TURN} the style|look|aesthetic|theme [of] to|into X => § in X style
+{_TURN} the style|look|aesthetic|theme of S to|into X => § in X style
+add|apply|use X {_AIR} [to] S => § with X look
+add|apply|use X look|feel|vibe|mood|atmosphere|effect|filter => § with X look
+give S X {_AIR} => § with X look
+give I X {_AIR} => § with X look
+{_TURN} S X => § X
+{_TURN} I X => § it X
+S should X => § X
+I should X => § it X
+§ [it] [{_FEEL}] [like] [to] [into] in [the] style of X => @style-of X
+§ [it] [to] [into] in X style => @style X
+§ [it] X style => @bare-style X
+Q look|vibe|mood|atmosphere => § with Q look
+§ [it] with X look => @with-look X
+§ [it] {_FEEL} as if|though X => @like as if X
+§ [it] {_FEEL} like|as it is|was|were X => @like X
+§ [it] {_FEEL} like|as [it's] [in] X => @scene X
+§ [{_FEEL}] [be] [more] Q => @picture Q
+§ it [{_FEEL}] [be] [more] Q => @picture-it Q
+§ [it] [be|become] [in] T => @scene T
+§ [it] into|to T => @scene T
+§ into|to|as|like|be|become X => @becomes X
+§ it into|to|as|like|be|become X => @becomes-it X
+§ it X => @becomes-it X
+
+what is not wanted, and what is wanted instead
+no|without [more] A => remove A
+let there be no X => remove X
+we|i could|can do without A => remove A
+show|make|leave|turn A without X => remove X from A
+we|i|she|he don't|dont|doesn't want|need [to] [see] [any|a|an] X => remove X
+we|i do not want|need [to] [see] [any|a|an] X => remove X
+we|i don't|dont|doesn't like X => @topic X
+we|i do not like X => @topic X
+we|i hate|dislike X => @topic X
+do not change|touch|alter|modify|edit|affect X => @nothing
+don't|dont change|touch|alter|modify|edit|affect X => @nothing
+nothing|everything else X => @nothing
+never mind X => @nothing
+A stay|stays|remain|remains => @nothing
+B would|should|might be {_GOOD} => @rather B
+want|prefer|like B rather than A => change A into B
+want|prefer|like B than A => change A into B
+{{add}} X in its|his|her|their place|stead => @in-its-place X
+{{add}} X instead|there => @in-its-place X
+X instead => @in-its-place X
+{{add}} X in place of Y => X instead of Y
+X in place of Y => X instead of Y
+X rather than Y => X instead of Y
+{{add}} X instead of Y => X instead of Y
+{{let}} X instead of Y => X instead of Y
+{{give}} X instead of Y => X instead of Y
+see|want|prefer|like X instead of Y => X instead of Y
+X instead of Q => @not-so X Q
+B instead of A => @change A B instead
+instead of A i|we want|need|prefer|see X => X instead of A
+instead of A , X => X instead of A
+
+how it should be
+{_MODAL} we|i|you have X => add X
+{_MODAL} there be X => add X
+what would it|this|that look like if X => what if X
+what if it|this|that were|was|is X => @weather X
+{_MODAL} A [please|maybe|perhaps] <be|become|{_HAVE}|look|turn> X => A should W X
+{_MODAL} A [please|maybe|perhaps] <{_GONE}> => A should W
+what if there was|were|is|are X => add X
+what|how about there was|were|is|are X => add X
+what if we had X => add X
+what if A <{_PAST}> X => A should W X
+make sure [that] A <{_PAST}> X => A should W X
+ensure|see that A <{_PAST}> X => A should W X
+it|i'd|i|it'd|we'd X if A <{_PAST}> Y => A should W Y
+what|how about X => X
+A must|shall|could|would|will|might|may X => A should X
+A has|have|needs|need|ought to X => A should X
+A shouldn't|shouldnt|mustn't X => A should not X
+A should no longer X => A should not X
+A becomes|become X => A should become X
+there must|could|would|might|shall X => there should X
+there should be no X => remove X
+there should not be [a|an|any] X => remove X
+there shouldn't|mustn't be [a|an|any] X => remove X
+there must not be [a|an|any] X => remove X
+there should be X => add X
+A should not {_HAVE} [a|an|any] X => remove X from A
+A should {_HAVE} no [more] X => remove X from A
+A should be without X => remove X from A
+A should not be wearing|holding|carrying [a|an|any] X => remove X from A
+A should not be there|here|visible => remove A
+A should [be] {_GONE} => remove A
+A should be|become|look {_GOOD} with X => @given A X
+A should be|become|look {_GOOD} [in|as] X => A should be X
+A should be wearing|holding|carrying X => @given A X
+A should be <{_DONE}> X => W A X
+A should turn|change into|to X => A should be X
+A should turn Q => A should be Q
+A should {_HAVE} X => @given A X
+A should be|become|look [like|as] X => @become A X
+
+wishes, written as want, prefer, like
+want|prefer|like you to X => X
+want|prefer|like to X => X
+want|prefer|like A [to] [be] gone|removed|deleted|erased|away|out|disappear|vanish => remove A
+want|prefer|like A to {_HAVE} X => @given A X
+want|prefer|like A to <be|become|look|turn> X => A should W X
+want|prefer|like A <{_DONE}> X => W A X
+want|prefer|like A in [a|the] C => paint A C
+want|prefer|like A in Q => make A in Q
+want|prefer|like D in B => @dress D B
+want|prefer|like D without X => remove X from D
+want|prefer|like D Q => make D Q
+want|prefer|like D N => make D N
+prefer B => @rather B
+like D => @topic D
+want|like X => @wanted X
+A needs N => @given A N
+
+statements
+there's X => @topic X
+there is|are X => @topic X
+A is|are X => @told A X
+{{into}} A -> X => A -> X
+{{swap}} A -> X => A -> X
+{{make}} A -> X => A -> X
+A -> X => @change A X ->
+in [a|the] C => make it C
+see A in C => paint A C
+see|notice N => add N
+see|notice|find|locate|select X => @topic X
+
+change, replace, paint, make
+edit out A => remove A
+{{into}} A from X into|to Y => @from A X Y
+{{into}} A into [be] X => @change A X into
+{{into}} A to [be] X => @change A X to
+change|alter A for|with|by X => @change A X with
+{{into}} A in C => @quality A C
+{{into}} A X => @made A X
+substitute X for Y => @substitute X Y
+{{swap}} [out] A with|by X => @swap A X
+{{swap}} [out] A for|to|into|against X => @change A X for
+switch|swap A from X to Y => @from A X Y
+swap|exchange|switch B => @exchange B
+{{paint}} A to|into|in|as|with [a|the] C [colour|color] => @quality A C strict
+{{paint}} A [a] C [colour|color] => @quality A C strict
+{{paint}} A Q => @quality A Q strict
+paint N => draw N
+{_MAKE} A [be] wearing|holding|carrying X => @given A X
+let|have|make A be <replaced|swapped|substituted|exchanged> by|with|for X => replace A with X
+let|have|make A be <{_DONE}> X => W A X
+{_MAKE} A {_LOOK} gone|invisible => remove A
+{_MAKE} A {_GONE} [away] => remove A
+{_MAKE} A {_LOOK} [like|as|to] [if] [it|they|he|she|it's|they're|he's|she's] [is|was|were|are] X => @become A X
+{_MAKE} A out of B => @material A B
+{_MAKE} A made of|from|out B => @material A B
+{_MAKE} A {_HAVE} X => @given A X
+{_MAKE} A into X => @change A X into
+{_MAKE} A in C => @quality A C
+{_MAKE} A in Q => @become A in Q
+{_MAKE} A [to] X => @made A X
+{{cover}} A with|in|by B => @cover A B V
+{{open}} A => @state A V
+
+add, remove, give
+let there be X => add X
+have N <{_POSE}> X => add N W X
+have there be X => add X
+have X => @wanted X
+let|have|get A [be] <{_DONE}> X => W A X
+let|have|get A [be] <{_DONE}> => W A
+get rid of A => remove A
+get A out|off|away => remove A
+get A out|off|away [from|of] X => remove A from X
+throw in X => add X
+throw X in => add X
+{{take}} away|out|off|up A from|off X => remove A from X
+{{take}} away|out|off|up A => @clear A V
+{{take}} A away|out|off => remove A
+{{take}} A off|away|out [from|of] X => remove A from X
+wipe|clean|clear|scrub|rub A from|off X => remove A from X
+photoshop [in] X => put X
+take A down => remove A
+take down A => remove A
+take A => @topic A
+{{remove}} A from|off [of] X => @remove A X
+{{remove}} A => @remove A
+bring|put|pop in X => add X
+bring X in => add X
+put D in B => @dress D B
+show A in C => @quality A C
+show|depict|draw A as X => @become A X
+{{add}} B where A is|was|stands|stood|sits => @change A B into
+{{add}} D on fire => make D burning
+add|include|insert|introduce X => @add X
+{{add}} X => @put X V
+give B to A => @given A B
+give A X => @give A X
+dress|fill|decorate A in B => @fill A B V
+{{fill}} A with B => @fill A B V
+{{keep}} X => @keep X V
+
+without a verb
+A from X into|to Y => @from A X Y
+A into B => @bare A B
+A to [be] B => @bare A B
+A into|to [be] Q => @bare A Q
+A C => @bare-colour A C
+"""
+
+_KNOWN = {**forms.FORMS, **scenes.FORMS}
+_READER = Rules(_RULES, _KNOWN)
 
 
-def read_clause(words: Words, before: tuple[Item, ...]) -> Reading | None:
-    """The meaning of one clause without openers, or None. `before` are the items read so far, for "it"."""
+def read_clause(words: Words, context: Context) -> Reading | None:
+    """The meaning of one clause without openers, or None. `context` is what was read before it."""
     lower = low(words)
-    words = (lex.GERUNDS[lower[0]], *words[1:]) if lower[0] in lex.GERUNDS else words
-    for form in (read_look, _question, _negative, _instead, _wish, _arrow, command, _statement):
-        reading = form(words, before)
+    if lower[0] in lex.GERUNDS and lower[1:2] in lex.ONE_DETERMINER:  # "would you mind painting the bench"
+        words = (lex.GERUNDS[lower[0]], *words[1:])
+    for form in (look_reading, scenes.weather):
+        reading = form(words, context)
         if reading is not None:
             return reading
-    return None
+    wanted = _wish(words)
+    return _READER.read(words if wanted is None else wanted, context, own=words)
 
 
-def _question(words: Words, before: tuple[Item, ...]) -> Reading | None:
-    """could the cow be a horse? what if the man had a hat? could we have a lamp here?"""
+def _wish(words: Words) -> Words | None:
+    """ "I want X", "my boss wants X" as "want X"; None where nobody wishes."""
     lower = low(words)
-    if lower[:2] == ("what", "if") or lower[:2] == ("how", "about"):
-        rest = words[2:]
-        if not rest:
-            return None
-        swapped = _instead(rest, before)
-        if swapped is not None:
-            return swapped
-        if low(rest)[:2] in {("there", "was"), ("there", "were"), ("there", "is"), ("there", "are"), ("we", "had")}:
-            return addition(rest[2:], ("add",))
-        for i, word in enumerate(low(rest)):
-            if i and word in lex.SUPPOSED:
-                return _must(rest[:i], (lex.SUPPOSED[word], *rest[i + 1 :]), before)
-        return read_clause(rest[1:], before) if low(rest)[:1] in {("we",), ("you",)} and len(rest) > 1 else None
-    if lower[0] in {"could", "can", "should", "would", "may", "might", "shall", "let"} and len(words) > 3:
-        if lower[1] in {"we", "i", "you"} and lower[2] == "have":
-            return addition(words[3:], ("add",))
-        if lower[1] in lex.DEFINITE and lower[0] != "let":
-            for i, word in enumerate(lower):
-                if i > 2 and word in {"be", "become", "have", "wear", "look", "hold", "turn", "disappear"}:
-                    return _must(words[1:i], words[i:], before)
-    return None
-
-
-def _negative(words: Words, before: tuple[Item, ...]) -> Reading | None:
-    """no A, I don't want A, there should be no A; "don't change the rest" asks for nothing."""
-    lower = low(words)
-    if lower[:1] in {("no",), ("without",)} and len(words) > 1:
-        rest = words[1:]
-        rest = rest[1:] if low(rest)[:1] == ("more",) else rest
-        return removal(rest, lower[:1])
-    for start in (("there", "should", "be", "no"), ("there", "must", "be", "no"), ("let", "there", "be", "no")):
-        if lower[: len(start)] == start:
-            return removal(words[len(start) :], ("remove",))
-    for i, word in enumerate(lower[:3]):
-        negated = word in {"don't", "dont", "doesn't"} or (word == "not" and i and lower[i - 1] == "do")
-        if negated:
+    for i, word in enumerate(lower[:5]):
+        wisher = lower[0] in lex.SPEAKERS or lower[0] in {"i'd", "we'd", "he'd", "she'd"}
+        who = words[: i - 1] if lower[i - 1] == "would" else words[:i]
+        someone = lower[0] in lex.DETERMINERS and word != "like" and is_phrase(who)
+        said = i and not set(lower[:i]) & lex.NEGATIONS
+        if word in lex.WISHES and said and (wisher or (someone and word != "needs")):
+            plain = (
+                "prefer"
+                if "prefer" in word or word == "rather"
+                else "like"
+                if lower[:i] == ("i",) and word in {"like", "love"}
+                else "want"
+            )
             rest = words[i + 1 :]
-            if low(rest)[:1] == ("like",) and is_phrase(rest[1:]):
-                return _topic(rest[1:])
-            if rest[:1] and low(rest)[0] in {"want", "need", "show", "include", "have"}:
-                rest = rest[3:] if low(rest)[1:3] == ("to", "see") else rest[1:]
-                return removal(rest, ("remove",))
-            if rest[:1] and low(rest)[0] in {"change", "touch", "alter", "modify", "edit", "affect"}:
-                return Reading(())
-            return None
-    if lower[:1] in {("nothing",), ("everything",)} and "else" in lower[:2]:
-        return Reading(())
-    return None
-
-
-def _instead(words: Words, before: tuple[Item, ...]) -> Reading | None:
-    """instead of A, (show) B; (put) B instead of A; (put) B in place of A; remove A and put B in its place."""
-    lower = low(words)
-    own_place = lower[-3:-2] == ("in",) and lower[-2] in lex.POSSESSIVE and lower[-1] in {"place", "stead"}
-    if before and before[-1].action == "remove" and (own_place or lower[-1:] in {("instead",), ("there",)}):
-        target = _thing_wanted(words[: -3 if own_place else -1])
-        gone = before[-1].source
-        if gone is not None and is_phrase(target):
-            return Reading((Item("change", gone, phrase(target)),), instead=1)
-    for marker in (("instead", "of"), ("in", "place", "of"), ("rather", "than")):
-        for i in range(len(lower) - len(marker)):
-            if lower[i : i + len(marker)] != marker:
-                continue
-            first, second = words[:i], words[i + len(marker) :]
-            if i and are_qualities(second):
-                return _not_so(read_clause(first, before), second)
-            if i == 0:
-                if "," not in second:
-                    return None
-                comma = second.index(",")
-                source, target = second[:comma], _thing_wanted(second[comma + 1 :])
-            else:
-                source, target = second, _thing_wanted(first)
-            return changed(source, target, (), before, separator="instead")
-    return None
-
-
-def _topic(words: Words) -> Reading:
-    """Nothing asked for, but something to be spoken of ("it")."""
-    return Reading((Item(TOPIC, source=phrase(words)),), cost=1.0)
-
-
-def _not_so(reading: Reading | None, old: Words) -> Reading | None:
-    """The reading of "make the dress yellow" when "instead of red" stands after it: it is a red dress now."""
-    if reading is None or not all(item.quality and item.source for item in reading.items):
-        return None
-    items = [
-        replace(item, source=replace(item.source, words=with_quality(item.source.words, old)))
-        for item in reading.items
-        if item.source
-    ]
-    return replace(reading, items=tuple(items))
-
-
-def _thing_wanted(words: Words) -> Words:
-    """ "a cat" of "I want to see a cat" and of "put a cat"."""
-    words = without_openers(words)
-    wish = _after_wish(words)
-    words = words if wish is None else wish
-    if words and words[0].casefold() in lex.VERBS and lex.VERBS[words[0].casefold()] in {"add", "let", "give"}:
-        words = words[1:]
-    return words[1:] if words[:1] == (",",) else words
-
-
-def _after_wish(words: Words) -> Words | None:
-    """The words after "I want", "I'd like", "my boss wants"; None where nobody wishes."""
-    lower = low(words)
-    for i, word in enumerate(lower[:4]):
-        wisher = lower[0] in lex.NOT_IN_PHRASES or lower[0] in {"i'd", "we'd", "he'd", "she'd"}
-        someone = lower[0] in lex.DETERMINERS and word != "like" and is_phrase(words[:i])
-        if word in lex.WISHES and i and (wisher or someone):
-            rest = words[i + 1 :]
-            return rest[2:] if low(rest)[:2] == ("to", "see") else rest[2:] if low(rest)[:2] == ("to", "have") else rest
-    return None
-
-
-def _wish(words: Words, before: tuple[Item, ...]) -> Reading | None:
-    """I want A to be B, I want A gone, I want B on A, my boss wants A to be red."""
-    rest = _after_wish(words)
-    if not rest:
-        return None
-    lower = low(rest)
-    if lower[0] == "you" and lower[1:2] == ("to",):
-        return read_clause(rest[2:], before) if len(rest) > 2 else None
-    if lower[0] == "to":
-        return read_clause(rest[1:], before) if len(rest) > 1 else None
-    reading = done(rest, before)
-    if reading is not None:
-        return reading
-    if lower[-1] in lex.GONE:
-        end = -3 if lower[-3:-1] == ("to", "be") else -2 if lower[-2] in {"to", "be"} else -1
-        return removal(rest[:end], ("remove",))
-    for i, word in enumerate(lower):
-        if i and word == "to" and lower[i + 1 : i + 2] and lower[i + 1] in lex.BECOME | {"look"}:
-            tail = rest[i + 2 :]
-            tail = tail[1:] if low(tail)[:1] in {("like",), ("into",)} else tail
-            return become(rest[:i], tail, (), before)
-        if i and word == "to" and lower[i + 1 : i + 2] and lower[i + 1] in {"wear", "have", "hold", "carry"}:
-            return given(rest[:i], rest[i + 2 :], (), before)
-    if lower[0] in {"it", "everything"}:
-        return weather(rest)
-    if lower[0] in lex.DEFINITE and quality_start(rest) is not None:
-        return made(rest, ("make",), before)
-    whose = words[: len(words) - len(rest) - 1]
-    if low(words)[len(whose)] == "needs" and is_phrase(whose) and lower[0] in lex.INDEFINITE:
-        return given(whose, rest, (), before)
-    return addition(rest, ("add",))
-
-
-def _arrow(words: Words, before: tuple[Item, ...]) -> Reading | None:
-    """A -> B."""
-    if words.count("->") != 1:
-        return None
-    at = words.index("->")
-    source = words[:at]
-    if source and source[0].casefold() in lex.VERBS and lex.VERBS[source[0].casefold()] in {"into", "swap", "make"}:
-        source = source[1:]
-    if (
-        low(source)[:1]
-        and low(source)[0] in lex.OTHER_VERBS | lex.VERBS.keys()
-        and len(source) > 1
-        and low(source)[1] in lex.DETERMINERS
-    ):
-        return None
-    return changed(source, words[at + 1 :], (), before, separator="->")
-
-
-def _statement(words: Words, before: tuple[Item, ...]) -> Reading | None:
-    """A should be B, A must go, there should be B, A becomes B; A into B and A to B without any verb."""
-    lower = low(words)
-    if lower[0] in {"there", "there's"}:
-        if lower[1:3] in {("should", "be"), ("must", "be"), ("could", "be")}:
-            return addition(words[3:], ("add",))
-        rest = words[1:] if lower[0] == "there's" else words[2:] if lower[1:2] in {("is",), ("are",)} else ()
-        return _topic(rest) if is_phrase(rest) else None
-    for i, word in enumerate(lower[:12]):
-        if i and word in {"is", "are"} and is_phrase(words[:i]) and not any(w in lex.RELATIVES for w in lower[:i]):
-            told = words[i + 1 :]
-            _, subject = split_determiner(words[:i])
-            return _topic(("the", *with_quality(subject, told)) if are_qualities(told) else words[:i])
-    for i, word in enumerate(lower):
-        if not i:
-            continue
-        must = word in lex.MODALS or (
-            word in {"has", "have", "needs", "need", "ought"} and lower[i + 1 : i + 2] == ("to",)
-        )
-        if must:
-            tail = words[i + 1 :]
-            tail = tail[1:] if low(tail)[:1] == ("to",) else tail
-            return _must(words[:i], tail, before)
-        if word in {"becomes", "become"} and i + 1 < len(words):
-            return become(words[:i], words[i + 1 :], (), before)
-    if lower[0] in lex.VERBS or lower[0] in lex.OTHER_VERBS:
-        return None
-    at = find_separator(words, "into", "to")
-    if at is None:
-        return _coloured(words)
-    if not _stands_alone(words[:at]):
-        return None
-    return changed(words[:at], after_separator(words, at), (), before, separator=words[at].casefold())
-
-
-def _coloured(words: Words) -> Reading | None:
-    """the left car blue; "the blue car" says nothing."""
-    start = quality_start(words)
-    if start is None or not all(word in lex.COLOURS | lex.SHADES for word in low(words[start:])):
-        return None
-    return noted(changed_qualities(words[:start], words[start:], ("make",)), (), cost=0.5)
-
-
-def _stands_alone(words: Words) -> bool:
-    """Whether a source without any verb is believable: a few words, no verb among the first of them."""
-    return len(words) <= 8 and not any(
-        word in lex.VERBS or word in lex.OTHER_VERBS or word in lex.WISHES for word in low(words)[:1]
-    )
-
-
-def _must(subject: Words, tail: Words, before: tuple[Item, ...]) -> Reading | None:
-    lower = low(tail)
-    if not lower:
-        return None
-    if (
-        lower[0] in {"look", "be", "have"}
-        and lower[1:2]
-        and lower[1] in {"better", "good", "nice", "great", "cool", "nicer"}
-    ):
-        rest = tail[2:]
-        if low(rest)[:1] == ("with",):
-            return given(subject, rest[1:], (), before)
-        return become(subject, rest[1:] if low(rest)[:1] in {("in",), ("as",)} else rest, (), before)
-    if lower[0] in lex.GONE or lower[:2] in {("be", word) for word in lex.GONE}:
-        return removal(subject, ("remove",))
-    found = weather((*subject, *(tail[1:] if lower[0] == "be" else tail)))
-    if found is not None:
-        return found
-    if (
-        lower[0] == "be"
-        and len(lower) > 1
-        and lower[1] in lex.PARTICIPLES
-        and not (lower[1] == "made" and lower[2:3] == ("of",))
-    ):
-        rest = tail[2:]
-        if rest or lex.PARTICIPLES[lower[1]] in {"remove", "delete", "erase", "hide"}:
-            return read_clause((lex.PARTICIPLES[lower[1]], *subject, *rest), before)
-    if lower[0] in {"be", "become", "look"}:
-        rest = tail[1:]
-        rest = rest[1:] if low(rest)[:1] == ("like",) else rest
-        return become(subject, rest, (), before)
-    if lower[0] in {"turn", "change"} and lower[1:2] and lower[1] in {"into", "to"}:
-        return become(subject, tail[2:], (), before)
-    if lower[0] in {"have", "wear", "hold", "carry"}:
-        return given(subject, tail[1:], (), before)
+            starts = (("to", "see"), ("to", "have"), ("for",), *((("have",), ("see",)) if word == "rather" else ()))
+            rest = next((rest[len(start) :] for start in starts if low(rest)[: len(start)] == start), rest)
+            return (plain, *rest) if rest and low(rest)[:2] != ("it", "if") else None
     return None

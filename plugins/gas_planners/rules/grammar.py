@@ -2,47 +2,80 @@
 
 A sentence is cut at commas and conjunctions, and the cut is chosen that reads best as clauses: each clause opens with
 a verb ("change the dog into a tiger"), goes on with the verb of the one before ("the grass into snow"), or has one of
-a few forms without a command ("dog -> cat", "the car should be red", "no clouds").
+a few forms without a command ("dog -> cat", "the car should be red", "no clouds"). What is not read is refused.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from gas.errors import PlanUnreadable
+from gas.plan.phrases import singular
 from gas_planners.rules import lexicon as lex
 from gas_planners.rules.clauses import read_clause
-from gas_planners.rules.items import TOPIC, Item, Reading
-from gas_planners.rules.noun_phrase import Phrase, Words, is_adjective, low
-from gas_planners.rules.retouch_requests import spared
-from gas_planners.rules.tokens import merged, pieces, sentences, without_closers, without_openers
-from gas_planners.rules.word_order import plain_order, simplified
+from gas_planners.rules.forms import KEEP_SHAPE
+from gas_planners.rules.items import TOPIC, Context, Item, Reading
+from gas_planners.rules.looks import spared
+from gas_planners.rules.noun_phrase import Phrase
+from gas_planners.rules.prompt_syntax import without_syntax
+from gas_planners.rules.qualities import are_qualities, is_adjective
+from gas_planners.rules.refusals import EXAMPLES, reason
+from gas_planners.rules.tokens import (
+    Piece,
+    Text,
+    Words,
+    low,
+    merged,
+    pieces,
+    read_text,
+    without_closers,
+    without_openers,
+)
 
 MAX_CHARACTERS = 4000
 MAX_PIECES = 48
 MAX_WORDS = 600
 MAX_MERGED = 6
 MAX_STATES = 4
-EXAMPLES = 'write it like "change the dog into a cat", "make the car blue", "remove the lamp" or "add a hat to the man"'
-
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
-@dataclass
+@dataclass(frozen=True)
+class Request:
+    """What was read: the items in the order asked, what to warn of, and the weights of single words."""
+
+    items: tuple[Item, ...]
+    notes: tuple[str, ...] = ()
+    weights: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class _State:
     """The best reading so far up to one piece."""
 
-    total: float
+    total: float = 0.0
     items: tuple[Item, ...] = ()
+    last: tuple[int, ...] = ()
     carry: Words = ()
-    before: Words = field(default=())
+    before: Words = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def carried(self) -> str:
+        """The kind of the verb that a clause without one would go on with."""
+        return lex.VERBS.get(self.carry[0].casefold(), "") if self.carry else ""
 
 
 def read(text: str) -> list[Item]:
     """The items of a request in the order asked. PlanUnreadable names the part that cannot be read."""
+    return list(read_request(text).items)
+
+
+def read_request(text: str) -> Request:
+    """What a request asks for. PlanUnreadable names the part that cannot be read, why, and how to write it."""
     if len(text) > MAX_CHARACTERS:
         raise PlanUnreadable(
             f"the request is {len(text)} characters long; the rules planner reads {MAX_CHARACTERS}",
@@ -52,79 +85,121 @@ def read(text: str) -> list[Item]:
     if control is not None:
         code = f"U+{ord(control[0]):04X}"
         raise PlanUnreadable(f"the request holds the control character {code}", "write it in plain text")
-    state = _State(0.0)
-    found = sentences(text)
-    words = sum(len(sentence) for sentence in found)
+    prompt = without_syntax(text)
+    found = read_text(prompt.text)
+    words = sum(len(sentence) for sentence in found.sentences)
     if words > MAX_WORDS:
         raise PlanUnreadable(
             f"the request has {words} words; the rules planner reads {MAX_WORDS}", "ask for less at once"
         )
-    for sentence in found:
-        state = _read_sentence(spared(simplified(sentence)), state)
+    state = _State()
+    for sentence in found.sentences:
+        state = _read_sentence(spared(simplified(sentence)), state, found)
     items = tuple(item for item in state.items if item.action != TOPIC)
     if not items:
         shown = " ".join(text.split())[:80]
         raise PlanUnreadable(f"nothing to change, add or remove was found in {shown!r}", EXAMPLES)
-    return _without_ordinals(items)
+    if KEEP_SHAPE in state.notes:
+        items = tuple(replace(item, keep=True) for item in items)
+    said = (note for note in state.notes if note != KEEP_SHAPE)
+    notes = (*prompt.notes, *said, *((f"not read: {' '.join(found.unread)}",) if found.unread else ()))
+    return Request(tuple(_without_ordinals(items)), notes, prompt.weights)
 
 
-def _without_ordinals(items: tuple[Item, ...]) -> list[Item]:
-    """The items with "the first cat" and "the other cat" as "the cat" where both are spoken of: which of them is which
-    is for the detector, and one phrase for both is what it needs. A lone "second car" stays."""
-    bare = [_bare(item.source) for item in items]
-    out = []
-    for i, item in enumerate(items):
-        both = bare[i] is not None and any(bare[i] == other for j, other in enumerate(bare) if j != i)
-        if both and item.source is not None:
-            target = item.target
-            if item.quality and target is not None:
-                target = replace(target, words=tuple(w for w in target.words if w.casefold() not in lex.ORDINALS))
-            item = replace(item, source=replace(item.source, words=_bare_words(item.source)), target=target)
-        out.append(item)
-    return out
+_SIMPLER: dict[Words, Words] = {
+    ("the", "following", ","): (),
+    ("with", "no"): ("without",),
+    **{(word,): (",", "keep") for word in ("keeping", "preserving", "maintaining", "retaining")},
+}
 
 
-def _bare(phrase: Phrase | None) -> Words | None:
-    return None if phrase is None else low(_bare_words(phrase))
+def simplified(words: Words) -> Words:
+    """The words of a sentence without the commas around ", which is red,", without the reason at its end, with "the
+    larger of the two dogs" as "the larger dog" and "with no" as "without"."""
+    lower = low(words)
+    if "because" in lower[2:]:
+        words = words[: lower.index("because", 2)]
+    if lower[1:2] == (",",) and lower[0] in lex.VERBS:  # "remove: the lamp, the chair"
+        words = (words[0], *words[2:])
+    words = _of_two(_related(words))
+    out: list[str] = []
+    i = 0
+    while i < len(words):
+        old = next((old for old in _SIMPLER if low(words[i : i + len(old)]) == old), None)
+        out += words[i : i + 1] if old is None else _SIMPLER[old]
+        i += 1 if old is None else len(old)
+    return tuple(out)
 
 
-def _bare_words(phrase: Phrase) -> Words:
-    words = phrase.words
-    return words[1:] if len(words) > 1 and words[0].casefold() in lex.ORDINALS else words
+def _related(words: Words) -> Words:
+    """ "the van, which is white, to black" without the commas."""
+    lower = low(words)
+    begins = [i for i in range(len(words) - 2) if lower[i] == "," and lower[i + 1] in {"which", "who"}]
+    ends = [next((j for j in range(i + 1, len(words)) if lower[j] == ","), i) for i in begins]
+    return tuple(word for i, word in enumerate(words) if i not in (*begins, *ends))
 
 
-def _read_sentence(sentence: Words, start: _State) -> _State:
+def _of_two(words: Words) -> Words:
+    """ "the larger of the two dogs" as "the larger dog"."""
+    lower = low(words)
+    for i in range(2, len(words) - 3):
+        two = lower[i : i + 2] == ("of", "the") and lower[i + 2] in lex.NUMBERS
+        if two and lower[i - 2] == "the" and are_qualities((words[i - 1],)):
+            return _of_two((*words[:i], singular(lower[i + 3]), *words[i + 4 :]))
+    return words
+
+
+# --- sentences --------------------------------------------------------------------------------------------------------
+
+
+def _read_sentence(sentence: Words, start: _State, text: Text) -> _State:
     parts = pieces(sentence)
     if len(parts) > MAX_PIECES:
         raise PlanUnreadable(
             f"a sentence with {len(parts)} parts; the rules planner reads {MAX_PIECES}", "ask for less at once"
         )
     best: list[dict[Words, _State]] = [{} for _ in range(len(parts) + 1)]
-    best[0][start.carry] = _restarted(start)
+    best[0][start.carry] = replace(start, total=0.0)
     for i in range(len(parts)):
         for state in sorted(best[i].values(), key=lambda known: known.total)[:MAX_STATES]:
             for j in range(i + 1, min(i + MAX_MERGED, len(parts)) + 1):
                 words = merged(parts[i:j])
-                for reading in _readings(words, state):
-                    cost = state.total + reading.cost - (1.0 if reading.items else 0.0)
-                    earlier = state.items[: len(state.items) - reading.instead]
-                    if reading.shares_place:
-                        earlier = _placed_alike(earlier, reading.items[-1])
-                    new = _State(
-                        cost,
-                        earlier + reading.items,
-                        reading.carry or state.carry,
-                        words,
-                    )
+                for reading, carried in _readings(words, state, text):
+                    new = _after(state, reading, words, carried=carried)
                     known = best[j].get(new.carry)
                     if known is None or new.total < known.total:
                         best[j][new.carry] = new
     if not best[-1]:
-        reached = max(i for i in range(len(parts)) if best[i])
-        part = " ".join(merged(parts[reached:]))
-        part = part if len(part) <= 80 else f"{part[:77]}..."
-        raise PlanUnreadable(f"the rules planner cannot read {part!r}{_reason(low(parts[reached].words))}", EXAMPLES)
+        raise _refusal(parts, max(i for i in range(len(parts)) if best[i]), text)
     return min(best[-1].values(), key=lambda state: state.total)
+
+
+def _refusal(parts: list[Piece], reached: int, text: Text) -> PlanUnreadable:
+    words = merged(parts[reached:])
+    shown = text.as_typed(words)
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    why, remedy = reason(words)
+    return PlanUnreadable(f"the rules planner cannot read {shown!r}{why}", remedy)
+
+
+def _after(state: _State, reading: Reading, words: Words, *, carried: bool) -> _State:
+    """The state after a clause."""
+    items = state.items
+    for place, item in reading.rewrites:
+        items = (*items[:place], item, *items[place + 1 :])
+    if reading.shares_place and reading.items:
+        items = _placed_alike(items, reading.items[-1])
+    about = tuple(place for place, _ in reading.rewrites)
+    about += tuple(range(len(items), len(items) + len(reading.items)))
+    opens = not carried and low(without_openers(words) or words)[0] in lex.VERBS
+    return _State(
+        state.total + reading.cost - (1.0 if about else 0.0),
+        items + reading.items,
+        about or state.last if opens else (*state.last, *about),
+        reading.carry or state.carry,
+        words,
+        (*state.notes, *reading.notes),
+    )
 
 
 def _placed_alike(items: tuple[Item, ...], last: Item) -> tuple[Item, ...]:
@@ -138,67 +213,47 @@ def _placed_alike(items: tuple[Item, ...], last: Item) -> tuple[Item, ...]:
     return items[:end] + tuple(replace(item, anchor=last.anchor, place=last.place) for item in items[end:])
 
 
-def _restarted(state: _State) -> _State:
-    """The state as the start of another sentence."""
-    return _State(0.0, state.items, state.carry, state.before)
-
-
-def _reason(lower: Words) -> str:
-    lower = low(without_openers(lower))
-    if lower and lower[0] in lex.OTHER_VERBS and lower[0] not in lex.VERBS:
-        return f" ({lower[0]!r} is none of change, add and remove)"
-    if lower and lower[0] in lex.VERBS:
-        kind = lex.VERBS[lower[0]]
-        if any(word in lex.PRONOUNS for word in lower[1:2]):
-            return f" (name what {lower[1]!r} is)"
-        if kind in {"into", "swap", "make", "paint"}:
-            return " (into what?)" if len(lower) > 1 else " (what, and into what?)"
-        if len(lower) == 1:
-            return " (what?)"
-    return ""
-
-
-def _readings(words: Words, state: _State) -> Iterable[Reading]:
-    """The readings of a clause: with its own words, and as going on with the verb of the clause before."""
-    words = without_openers(plain_order(without_openers(words)))
-    words = without_closers(words)
+def _readings(words: Words, state: _State, text: Text) -> Iterable[tuple[Reading, bool]]:
+    """The readings of a clause, with its own words and as going on with the verb of the clause before; with each
+    whether it goes on so."""
+    typed = words
+    words = without_closers(without_openers(words))
     if not words or all(word in lex.LABELS for word in low(words)):
-        yield Reading(())
+        yield Reading(()), False
         return
-    own = read_clause(words, state.items)
+    context = Context(state.items, state.last)
+    own = read_clause(words, context)
     if own is not None:
         cost = own.cost
         if low(words)[0] in lex.POSSESSIVE:
             cost += _strangeness(words, state)
-        if "to" in low(words) and _carried(state) in {"add", "remove", "give"} and low(words)[0] not in lex.VERBS:
+        if "to" in low(words) and state.carried in {"add", "remove", "give"} and low(words)[0] not in lex.VERBS:
             cost += 1.0  # "a spoon to the table" after "add a cup": no change of a spoon
-        yield replace(own, cost=cost)
+        yield replace(own, cost=cost), False
+    else:
+        said = chatter(typed)
+        if said is not None:
+            shown = text.as_typed(typed)
+            yield Reading((), cost=0.9, notes=() if said else (f"not read as a request: {shown!r}",)), False
     if state.carry and low(words)[0] not in lex.VERBS:
-        more = read_clause((*state.carry, *words), state.items)
-        if more is not None and more.items:
-            yield replace(more, cost=more.cost + 0.3 + _strangeness(words, state), carry=state.carry, shares_place=True)
-
-
-def _carried(state: _State) -> str:
-    """The kind of the verb that a clause without one would go on with."""
-    return lex.VERBS.get(state.carry[0].casefold(), "") if state.carry else ""
+        more = read_clause((*state.carry, *words), context)
+        if more is not None and (more.items or more.rewrites):
+            cost = more.cost + 0.3 + _strangeness(words, state)
+            yield replace(more, cost=cost, carry=state.carry, shares_place=True), True
 
 
 def _strangeness(words: Words, state: _State) -> float:
     """How unlikely it is that a piece is a clause of its own: "a beard" after "add a man with a hat" is not."""
     lower, before = low(words), low(state.before)
-    carried = _carried(state)
-    if lower[0] in {"its", "his", "her", "their"} and any(word in lex.CONJUNCTIONS for word in lower):
-        return 2.0
+    carried = state.carried
+    if lower[0] in {"its", "his", "her", "their"} and (carried != "give" or any(w in lex.CONJUNCTIONS for w in lower)):
+        return 2.0 if carried in {"add", "remove", "give"} or any(w in lex.CONJUNCTIONS for w in lower) else 0.0
     if carried not in {"add", "remove", "give"}:
         return 0.0
-    if lower[0] in {"its", "his", "her", "their"} and carried != "give":
-        return 2.0
     if carried == "add" and lower[0] in lex.DEFINITE:
         return 2.0
-    attached = max(
-        (i for i, word in enumerate(before) if word in {"with", "wearing", "holding", "of", "between"}), default=None
-    )
+    held = {"with", "wearing", "holding", "of", "between"}
+    attached = max((i for i, word in enumerate(before) if word in held), default=None)
     if attached is not None and attached + 1 < len(before) and not any(w in {"on", "in", "to", "next"} for w in lower):
         if before[attached] == "between":
             return 2.0
@@ -209,3 +264,49 @@ def _strangeness(words: Words, state: _State) -> float:
     if before and lower[0] not in lex.DETERMINERS and frozenset((before[-1], lower[0])) in lex.PAIRS:
         return 2.0
     return 0.0
+
+
+# --- what asks for nothing --------------------------------------------------------------------------------------------
+
+
+def chatter(words: Words) -> bool | None:
+    """Whether the words ask for nothing: True for a greeting or thanks, False for a remark ("my grandma loves lilies"),
+    None where they may ask for something."""
+    lower = low(words)
+    signed = len(words) > 2 and words[-2] == "," and words[-1].istitle()  # "many thanks, Ana"
+    polite = lex.GREETINGS | lex.PRAISE | lex.THE_PICTURE | {","}
+    if all(word in polite for word in (lower[:-1] if signed else lower)) or lower in {("love", "it"), ("love", "this")}:
+        return True
+    lower = low(without_openers(words)) or lower
+    orders = any(
+        word in lex.VERBS.keys() | lex.GERUNDS.keys() | lex.OTHER_VERBS and lower[i + 1 : i + 2] in lex.ONE_DETERMINER
+        for i, word in enumerate(lower)
+        if i == 0 or lower[i - 1] not in lex.SPEAKERS
+    )
+    tells = lower[0] in lex.TELLERS | lex.DETERMINERS and any(word in lex.TELLING for word in lower[:6])
+    tells = tells or (lower[0] in {"love", "like", "loving"} and lower[1:2] in lex.ONE_DETERMINER)
+    asks = any(word in lex.ASKING for word in lower if word != "to") or "->" in lower
+    return False if tells and not asks and not orders else None
+
+
+# --- ordinals ---------------------------------------------------------------------------------------------------------
+
+
+def _without_ordinals(items: tuple[Item, ...]) -> list[Item]:
+    """The items with "the first cat" and "the other cat" as "the cat" where both are spoken of: which of them is which
+    is for the detector, and one phrase for both is what it needs. A lone "second car" stays."""
+    bare = [low(_bare(item.source)) if item.source is not None else None for item in items]
+    out = []
+    for i, item in enumerate(items):
+        if item.source is not None and bare.count(bare[i]) > 1:
+            target = item.target
+            if item.quality and target is not None:
+                target = replace(target, words=tuple(w for w in target.words if w.casefold() not in lex.ORDINALS))
+            item = replace(item, source=replace(item.source, words=_bare(item.source)), target=target)
+        out.append(item)
+    return out
+
+
+def _bare(phrase: Phrase) -> Words:
+    words = phrase.words
+    return words[1:] if len(words) > 1 and words[0].casefold() in lex.ORDINALS else words

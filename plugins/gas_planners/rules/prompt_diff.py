@@ -10,7 +10,8 @@ from gas.plan.phrases import normalise_phrase
 from gas_planners.rules import lexicon as lex
 from gas_planners.rules.caption import Chunk, chunks, text, tokens
 from gas_planners.rules.items import Item
-from gas_planners.rules.noun_phrase import Phrase, low, phrase
+from gas_planners.rules.noun_phrase import Phrase, phrase
+from gas_planners.rules.tokens import low
 
 MAX_CHARACTERS = 2000
 MAX_CHUNKS = 128

@@ -1,8 +1,10 @@
 """Scores the rules planner on a file of requests with the subtasks that a reader expects: python -m
 gas_planners.rules.score FILE
 
-Each line of the file is a JSON object: `request`, an optional `caption`, and `expect`, a list of [action, source,
-target], or `refuse: true`. Right is an exact match of the whole list, up to articles and case.
+Each line of the file is a JSON object: `request`, an optional `caption`, and what is right. `expect` is a list of
+[action, source, target], each with an optional fourth part: further fields of the subtask and their values. `accept` is
+a list of other readings in the same form that are as right. `refuse: true` says that a refusal is right (too). Right is
+an exact match of a whole reading, up to articles and case; the target "*" stands for any words.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from gas.errors import GasError, PlanUnreadable
 from gas.interfaces import Options
 from gas.plan.phrases import straight_quotes
 from gas.runtime import Runtime
-from gas.types import EditPlan, EditRequest
+from gas.types import EditPlan, EditRequest, Subtask
 
 if TYPE_CHECKING:
     from gas.types import Image
@@ -46,16 +48,17 @@ def score(rows: Sequence[dict[str, Any]]) -> list[Score]:
     out = []
     for row in rows:
         request = EditRequest(no_picture, row["request"], caption=row.get("caption"))
-        expected = None if row.get("refuse") else [tuple(_plain(part) for part in item) for item in row["expect"]]
+        readings = [row["expect"], *row.get("accept", ())] if "expect" in row else []
+        expected = " | ".join([_shown(reading) for reading in readings] + ["a refusal"] * bool(row.get("refuse")))
         try:
             plan = planner.plan(request)
         except PlanUnreadable as error:
-            outcome = "right" if expected is None else "refused"
-            out.append(Score(row["request"], outcome, _shown(expected), f"refused: {error.message}"))
+            outcome = "right" if row.get("refuse") else "refused"
+            out.append(Score(row["request"], outcome, expected, f"refused: {error.message}"))
             continue
-        found = _triples(plan)
-        outcome = "right" if found == expected else "wrong with a warning" if plan.warnings else "wrong without"
-        out.append(Score(row["request"], outcome, _shown(expected), _shown(found)))
+        right = any(_is(plan, reading) for reading in readings)
+        outcome = "right" if right else "wrong with a warning" if plan.warnings else "wrong without"
+        out.append(Score(row["request"], outcome, expected, _found(plan, readings)))
     return out
 
 
@@ -84,14 +87,37 @@ def _plain(text: str) -> str:
     return " ".join(word for word in words if word not in {"a", "an", "the"})
 
 
-def _triples(plan: EditPlan) -> list[tuple[str, ...]]:
-    return [tuple(_plain(part) for part in (s.action, s.source, s.target)) for s in plan.subtasks]
+def _is(plan: EditPlan, reading: Sequence[Sequence[Any]]) -> bool:
+    return len(plan.subtasks) == len(reading) and all(map(_matches, plan.subtasks, reading))
 
 
-def _shown(triples: Sequence[tuple[str, ...]] | None) -> str:
-    if triples is None:
-        return "a refusal"
-    return "; ".join(f"{action} {source!r} -> {target!r}" for action, source, target in triples)
+def _matches(subtask: Subtask, item: Sequence[Any]) -> bool:
+    action, source, target, *more = item
+    fields = more[0] if more else {}
+    return (
+        subtask.action == action
+        and _plain(subtask.source) == _plain(source)
+        and (target == "*" or _plain(subtask.target) == _plain(target))
+        and all(_value(getattr(subtask, name, None)) == _value(value) for name, value in fields.items())
+    )
+
+
+def _value(value: Any) -> Any:
+    return _plain(value) if isinstance(value, str) else value
+
+
+def _found(plan: EditPlan, readings: Sequence[Sequence[Sequence[Any]]]) -> str:
+    names = sorted({name for reading in readings for item in reading for name in (item[3] if len(item) > 3 else ())})
+    fields = [{name: getattr(s, name, None) for name in names} for s in plan.subtasks]
+    return _shown([(s.action, s.source, s.target, more) for s, more in zip(plan.subtasks, fields, strict=True)])
+
+
+def _shown(reading: Sequence[Sequence[Any]]) -> str:
+    return "; ".join(
+        f"{action} {source!r} -> {target!r}"
+        + "".join(f" ({name} {value})" for more in rest for name, value in more.items())
+        for action, source, target, *rest in reading
+    )
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -474,3 +474,19 @@ def test_nothing_that_reads_replies_executes_text(package):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {a.name for a in node.names} | {getattr(node, "module", None)}
                 assert not names & {"pickle", "marshal", "shelve", "yaml", "subprocess"}, f"{path.name}:{node.lineno}"
+
+
+@pytest.mark.parametrize(
+    ("said", "count"),
+    [("one", None), ("all", "all"), ("Each", "all"), ("3", 3), (3, 3), ("1", None), (None, None), ("", None)],
+)
+def test_how_many_things_are_meant(said: object, count: object) -> None:
+    plan = read_plan_reply(json.dumps(reply(subtask(count=said))))
+    assert [s.count for s in plan.subtasks] == [count]
+    assert not any("how many" in warning for warning in plan.warnings)
+
+
+def test_a_number_that_is_none_is_said() -> None:
+    plan = read_plan_reply(json.dumps(reply(subtask(count="lots"))))
+    assert plan.subtasks[0].count is None
+    assert any("how many things are meant was not understood: 'lots'; one was taken" in w for w in plan.warnings)

@@ -25,6 +25,8 @@ from gas_planners.rules.planner import RulesPlanner
 from gas_planners.rules.score import OUTCOMES, main, read_rows, report, score
 
 SENTENCES = DATA / "requests.jsonl"
+FRESH = (DATA / "requests_2.jsonl", DATA / "requests_3.jsonl")
+"""Sentences that were written without looking at what the grammar makes of them; docs/planners.md has their score."""
 CAPTION = "a red car and a blue tree on grass under a clear sky"
 NO_PICTURE = np.zeros((1, 1, 3), np.uint8)
 
@@ -48,13 +50,14 @@ def refused(text: str = "", **more: str) -> str:
 # --- the score --------------------------------------------------------------------------------------------------------
 
 
-def test_score_on_sentences_written_beforehand() -> None:
-    rows = read_rows(SENTENCES)
+@pytest.mark.parametrize("path", [SENTENCES, *FRESH], ids=lambda path: path.stem)
+def test_score_on_sentences_written_beforehand(path: Path) -> None:
+    rows = read_rows(path)
     scores = score(rows)
     share = {outcome: sum(s.outcome == outcome for s in scores) / len(scores) for outcome in OUTCOMES}
-    assert len(rows) >= 150
-    assert share["right"] >= 0.90, report(scores)
-    assert share["wrong without"] <= 0.02, report(scores)
+    assert len(rows) >= 100
+    assert share["right"] >= 0.93, report(scores)
+    assert share["wrong without"] <= 0.015, report(scores)
 
 
 def test_scoring_tells_the_outcomes_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,15 +68,21 @@ def test_scoring_tells_the_outcomes_apart(tmp_path: Path, capsys: pytest.Capture
         '{"request": "swap the dog and the cat", "expect": []}\n'
         '{"request": "sing", "expect": [["add", "", "song"]]}\n'
         '{"request": "sing", "refuse": true}\n'
-        '{"request": "remove the dog", "refuse": true}\n',
+        '{"request": "remove the dog", "refuse": true}\n'
+        '{"request": "remove the dogs", "expect": [["remove", "dogs", "", {"count": 2}]]}\n'
+        '{"request": "remove the dogs", "expect": [["remove", "dog", ""]], '
+        '"accept": [[["remove", "dogs", "", {"count": "all"}]]]}\n'
+        '{"request": "make it summer", "expect": [["change", "", "*", {"where": "picture"}]]}\n'
+        '{"request": "sing", "expect": [["add", "", "song"]], "refuse": true}\n',
         encoding="utf-8",
     )
     assert [s.outcome for s in score(read_rows(path))] == [
         "right", "wrong without", "wrong with a warning", "refused", "right", "wrong without",
+        "wrong without", "right", "right", "right",
     ]  # fmt: skip
     assert main([str(path)]) == 0
     shown = capsys.readouterr().out
-    assert "33.3 %" in shown and "'change the dog into a cat'" in shown and "expected change 'dog' -> 'fox'" in shown
+    assert "50.0 %" in shown and "'change the dog into a cat'" in shown and "expected change 'dog' -> 'fox'" in shown
     assert main([]) == 2
     assert main([str(tmp_path / "none")]) == 3
 
@@ -165,6 +174,7 @@ def test_forms(text: str, expected: list[tuple[str, str, str]]) -> None:
         ("turn the hen to the left", "turn the hen to the left"),
         ("change the hen into the hen", "the same"),
         ("replace everything except the hen with snow", "everything"),
+        ("put the lamp on the shelf", "moved"),
         ("change the hen into a \x1b[31mgoose", "U+001B"),
         ("change the hen into " + "a very " * 100 + "old goose", "change the hen into a very"),
         ("change the hen into a goose. " * 40, "40 things"),
@@ -251,9 +261,7 @@ def test_any_text_is_planned_or_refused(text: str) -> None:
 def test_guesses_are_said() -> None:
     assert any("which" in w or "twice" in w for w in plan("replace the boy with a cap with a girl").warnings)
     assert any("'him'" in w for w in plan("turn him into a pirate").warnings)
-    assert any("moved" in w for w in plan("put the lamp on the shelf").warnings)
     assert any("2 times" in w for w in plan("turn the pig into a goat and the pig into a hen").warnings)
-    assert any("whole picture" in w for w in plan("turn the photo into a watercolour").warnings)
     assert any("box" in w for w in plan("add a tree on the left").warnings)
     assert plan("change the dog into a tiger, the grass into snow and the house into an igloo").warnings == ()
 
@@ -275,19 +283,20 @@ def test_prompts_instructions_and_shape_without_a_caption() -> None:
         "change the dog into a tiger", "change the grass into snow", "change the sky into a pink sky",
         "change the car into a blue car",
     ]  # fmt: skip
-    assert [s.preserve_shape for s in made.subtasks] == [True, False, False, True]
+    assert [s.preserve_shape for s in made.subtasks] == [False, False, False, True]
     assert not made.preserve_shape
     assert made.provenance.planner == "rules"
 
 
 @pytest.mark.parametrize(
     ("text", "keeps"),
-    [("turn the dog into a cat", True), ("turn the horse into an ice horse", True), ("make the old red car dark blue",
-    True),
+    [("turn the dog into a cat", False), ("kitten -> elephant", False), ("turn the horse into an ice horse", True),
+     ("make the old red car dark blue", True), ("make the man's T-shirt red", True), ("make the vase shiny", True),
+     ("make the mountain snowy", True), ("make the dog wet", True), ("make the table out of marble", True),
      ("turn the car into a Lego car", False), ("change the dirt to asphalt", False), ("make the grass yellow", False),
-     ("make the mountain snowy", False), ("turn the dog into a tiger on the snow", False), ("turn the man into a dog",
-      False),
-     ("turn the cat into a cat with a top hat", False)],
+     ("make the sky cloudy", False), ("make the man older", False), ("make the window round", False),
+     ("turn the dog into a tiger on the snow", False), ("turn the man into a dog", False),
+     ("turn the cat into a cat with a top hat", False), ("make the dog a kitten, keep the shape", False)],
 )  # fmt: skip
 def test_shape_is_kept_only_where_certain(text: str, keeps: bool) -> None:
     assert [s.preserve_shape for s in plan(text).subtasks] == [keeps]

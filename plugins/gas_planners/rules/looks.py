@@ -11,68 +11,66 @@ from dataclasses import dataclass, replace
 
 from gas.types import Attribute, Where
 from gas_planners.rules import lexicon as lex
-from gas_planners.rules.items import Item, Reading, named
-from gas_planners.rules.noun_phrase import Phrase, Words, coordinates, is_phrase, low, phrase, with_quality
-
-PICTURE = Phrase(("picture",), countable=True)
+from gas_planners.rules.items import (
+    PICTURE,
+    Context,
+    Item,
+    Reading,
+    is_pronoun,
+    is_the_picture,
+    made_before,
+    rewritten,
+    things,
+)
+from gas_planners.rules.noun_phrase import Phrase, phrase, with_quality
+from gas_planners.rules.tokens import Words, low
 
 AMOUNTS = {0.5: "a little", 2.0: "much"}
-_LITTLE = "a little bit|a little|little|a tiny bit|a bit|a touch|a tad|slightly|somewhat|gently|subtly"
-_MUCH = "very much|much|a lot|lots|far|way|considerably|strongly|heavily|a great deal|significantly|very|extremely"
-_AMOUNT = re.compile(rf"(?P<little>{_LITTLE})|(?:{_MUCH})")
-
-_ADJECTIVES: dict[str, tuple[str, Attribute]] = {
+_LITTLE = "a little bit|a little|little|a tiny bit|a bit|a touch|a tad|slightly|somewhat|gently|subtly|a smidge"
+_MUCH = (
+    "very much|much|a lot|lots|far|way|considerably|strongly|heavily|a great deal|significantly|very|extremely|a ton"
+)
+_A = rf"(?:{_LITTLE}|{_MUCH})"
+_LOOKS: dict[str, tuple[str, Attribute]] = {
     "brighter": ("brighter|lighter", "tone"),
     "darker": ("darker|dimmer", "tone"),
     "warmer": ("warmer", "tone"),
     "cooler": ("cooler|colder", "tone"),
     "more saturated": (
-        "more saturated|more vivid|more vibrant|more intense|more colou?rful|vivider|saturated|vivid|vibrant",
-        "tone",
+        "more saturated|more vivid|more vibrant|more intense|more colou?rful|vivider|saturated|vivid|vibrant", "tone"
     ),
     "less saturated": (
-        "less saturated|less vivid|less vibrant|less colou?rful|duller|more muted|muted|desaturated",
-        "tone",
+        "less saturated|less vivid|less vibrant|less colou?rful|duller|more muted|muted|desaturated", "tone"
     ),
     "faded": ("faded|more faded|washed out|washed-out", "tone"),
     "black and white": (
-        "black and white|black-and-white|black & white|b&w|gr[ae]yscale|gr[ae]y scale|monochrome",
-        "tone",
+        "black and white|black-and-white|black & white|b&w|bw|gr[ae]yscale|gr[ae]y scale|monochrome", "tone"
     ),
     "sepia": ("sepia|sepia-toned|sepia toned", "tone"),
     "blurred": ("more blurred|blurred|blurry|blurrier|out of focus|softer", "effect"),
     "sharper": ("sharper|crisper|more sharp|sharpened", "effect"),
     "pixelated": ("more pixelated|pixell?ated|pixell?i[sz]ed", "effect"),
-}
+}  # fmt: skip
 _VERBS = {
-    "brighter": "brighten|lighten",
-    "darker": "darken|dim",
-    "warmer": "warm",
-    "cooler": "cool",
-    "more saturated": "saturate",
-    "less saturated": "desaturate|mute",
-    "faded": "fade",
-    "black and white": "gr[ae]yscale",
-    "blurred": "blur|soften",
-    "sharper": "sharpen",
-    "pixelated": "pixell?ate|pixell?i[sz]e",
-}
+    "brighter": "brighten|lighten", "darker": "darken|dim", "warmer": "warm", "cooler": "cool",
+    "more saturated": "saturate", "less saturated": "desaturate|mute", "faded": "fade",
+    "black and white": "gr[ae]yscale", "blurred": "blur|soften", "sharper": "sharpen",
+    "pixelated": "pixell?ate|pixell?i[sz]e|censor",
+}  # fmt: skip
 _MORE_OF = {
     "contrast": ("with more contrast", "with less contrast"),
-    "saturation|colou?r|colou?rs|vibrance": ("more saturated", "less saturated"),
+    "saturation|colou?r|colou?rs|vibrance|vibrancy": ("more saturated", "less saturated"),
     "brightness|light|exposure": ("brighter", "darker"),
     "warmth|temperature|colou?r temperature": ("warmer", "cooler"),
     "sharpness": ("sharper", "blurred"),
 }
-_RAISE = "increase|raise|boost|add|enhance|strengthen"
-_LOWER = "decrease|reduce|lower|cut|weaken"
-
+_RAISE = "increase|raise|boost|add|enhance|strengthen|bump up|turn up|up"
+_LOWER = "decrease|reduce|lower|cut|weaken|turn down"
 _NOT_OF_THE_PICTURE = {"blurred", "sharper", "pixelated"}
 """Looks that a bare adjective without any verb does not ask the whole picture for: "sharper" alone is no request."""
-
 _EXCEPT = (
     ("with", "the", "exception", "of"), ("except", "for"), ("but", "for"), ("apart", "from"), ("aside", "from"),
-    ("other", "than"), ("save", "for"),
+    ("other", "than"), ("save", "for"), ("but", "not"),
 )  # fmt: skip
 _ALL = {"everything", "all", "picture", "photo", "photograph", "image", "scene", "rest"}
 
@@ -88,7 +86,7 @@ class Look:
     def on(self, thing: Phrase) -> Phrase:
         """The thing with this look: "a darker sky", "a sky with more contrast"."""
         if self.words[0] == "with":
-            return replace(thing, words=(*thing.words, *self.words))
+            return replace(thing, words=(*thing.words, *self.words), count=None)
         return Phrase(with_quality(thing.words, self.words), thing.countable)
 
     def request(self, thing: Phrase | None, where: Where) -> str:
@@ -99,6 +97,9 @@ class Look:
         if self.words[0] == "with":
             return f"{amount}{' '.join(self.words[1:])} in {owner}"
         return f"make {owner} {amount}{' '.join(self.words)}"
+
+
+# --- all but one thing ------------------------------------------------------------------------------------------------
 
 
 def spared(words: Words) -> Words:
@@ -117,11 +118,7 @@ def spared(words: Words) -> Words:
         else:
             out.append(words[i])
             i += 1
-    return _kept_in_colour(tuple(word for i, word in enumerate(out) if not _comma_before_except(out, i)))
-
-
-def _comma_before_except(words: list[str], i: int) -> bool:
-    return words[i] == "," and words[i + 1 : i + 2] == ["except"]
+    return _kept_in_colour(tuple(w for i, w in enumerate(out) if not (w == "," and out[i + 1 : i + 2] == ["except"])))
 
 
 _KEPT = re.compile(
@@ -138,60 +135,74 @@ def _kept_in_colour(words: Words) -> Words:
         return words
     asked = tuple(match["look"].split(" "))
     asked = asked[:-1] if asked[-1] == "," else asked
-    reading = read_look(asked, ())
-    if reading is None or reading.items[-1].where != "picture":
+    reading = look_reading(asked, Context())
+    if reading is None or not reading.items or reading.items[-1].where != "picture":
         return words
     return (*asked, "except", *match["thing"].split(" "))
 
 
-def _alternatives(groups: dict[str, str]) -> str:
-    """One pattern of named groups, the group's number standing for its key."""
-    return "|".join(f"(?P<k{i}>{pattern})" for i, pattern in enumerate(groups.values()))
+# --- the forms --------------------------------------------------------------------------------------------------------
 
 
-_A = rf"(?:{_LITTLE}|{_MUCH})"
-_LOOKS = _alternatives({name: pattern for name, (pattern, _) in _ADJECTIVES.items()})
+def _alternatives(patterns: list[str]) -> str:
+    """One pattern of named groups, the group's number standing for its place in the list."""
+    return "|".join(f"(?P<k{i}>{pattern})" for i, pattern in enumerate(patterns))
+
+
+_END = rf"(?: (?P<after>{_A}))?(?: except (?P<spared>.+))?$"
 _BY_LOOK = re.compile(
     r"^(?:(?P<verb>make|turn|render|get|have|convert|change|transform|put|let|set) )?(?:(?P<thing>.+?) )??"
     r"(?:(?:should |must |to )?(?:be|look|become|appear) |to |into |in )?"
-    rf"(?:(?P<before>{_A}) )?(?:an? )?(?:{_LOOKS})(?: (?P<after>{_A}))?(?: except (?P<spared>.+))?$",
+    rf"(?:(?P<before>{_A}) )?(?:an? )?(?:{_alternatives([pattern for pattern, _ in _LOOKS.values()])}){_END}",
     re.IGNORECASE,
 )
 _BY_VERB = re.compile(
-    rf"^(?:(?P<before>{_A}) )?(?:{_alternatives(_VERBS)})(?: (?:up|down))?(?: (?P<thing>.+?))?"
-    rf"(?: (?P<after>{_A}))?(?: except (?P<spared>.+))?$",
+    rf"^(?:(?P<before>{_A}) )?(?:{_alternatives(list(_VERBS.values()))})(?: (?:up|down|out))?"
+    rf"(?: (?P<thing>.+?))?(?: (?:up|down))?{_END}",
     re.IGNORECASE,
 )
 _BY_MEASURE = re.compile(
-    rf"^(?:give (?P<owner>.+?) )?(?:(?P<before>{_A}) )?(?:(?P<raise>{_RAISE})|(?P<lower>{_LOWER})|(?P<more>more)"
-    rf"|(?P<less>less))(?: more)?(?: the)? (?:{_alternatives({key: key for key in _MORE_OF})})"
-    rf"(?: (?:of|in|on|for|to) (?P<thing>.+?))?(?: (?P<after>{_A}))?(?: except (?P<spared>.+))?$",
+    rf"^(?:(?:give|make) (?P<owner>.+?) )?(?:(?P<before>{_A}) )?(?:(?P<raise>{_RAISE})|(?P<lower>{_LOWER})"
+    rf"|(?P<more>more|higher)|(?P<less>less|lower))(?: more)?(?: the)? (?:{_alternatives(list(_MORE_OF))})"
+    rf"(?: (?:of|in|on|for|to) (?P<thing>.+?))?{_END}",
+    re.IGNORECASE,
+)
+_AROUND = re.compile(
+    r"^(?:(?:everything|all|the rest|the (?:whole |entire )?(?:picture|photo|photograph|image|scene))"
+    r" (?:except|around|outside|besides|behind)"
+    r"|the (?:background|surroundings?) (?:behind|around|of)) (?P<thing>.+)$",
+    re.IGNORECASE,
+)
+_COLOURS = re.compile(
+    r"^(?:the |all (?:the )?)?(?:colou?rs|tones|lighting|white balance|atmosphere)(?: of (?P<thing>.+))?$",
     re.IGNORECASE,
 )
 
 
-def read_look(words: Words, before: tuple[Item, ...]) -> Reading | None:
-    """The items of one clause that asks for a look; None where it is no such. `before` are those read so far."""
+@dataclass(frozen=True)
+class _Found:
+    look: Look
+    thing: str | None
+    spared: str | None
+    carry: Words
+
+
+def look_reading(words: Words, context: Context) -> Reading | None:
+    """The items of one clause that asks for a look; None where it is no such."""
     text = " ".join(words)
     for form in (_measure, _verb, _look):
         found = form(text)
-        if found is None:
-            continue
-        look, thing, spared_thing, carry = found
-        items = _items(look, thing, spared_thing, before)
-        if items is not None:
-            return Reading(items, carry=carry)
+        reading = None if found is None else _reading(found, context)
+        if reading is not None:
+            return reading
     return None
-
-
-_Found = tuple[Look, str | None, str | None, Words]
 
 
 def _look(text: str) -> _Found | None:
     match = _BY_LOOK.match(text)
     if match is None:
         return None
-    name = list(_ADJECTIVES)[_which(match)]
+    name = list(_LOOKS)[_which(match)]
     verb, thing = match["verb"], match["thing"]
     if verb is None and thing is None and (name in _NOT_OF_THE_PICTURE or match["after"]):
         return None
@@ -200,8 +211,7 @@ def _look(text: str) -> _Found | None:
     bare = thing is None and verb is not None and verb.casefold() in {"make", "get", "have", "put", "let", "set"}
     if bare and name != "black and white":
         return None
-    look = Look(tuple(name.split(" ")), _ADJECTIVES[name][1], _amount(match))
-    return look, thing, match["spared"], ("make",)
+    return _Found(Look(tuple(name.split(" ")), _LOOKS[name][1], _amount(match)), thing, match["spared"], ("make",))
 
 
 def _verb(text: str) -> _Found | None:
@@ -209,8 +219,8 @@ def _verb(text: str) -> _Found | None:
     if match is None or (match["thing"] is None and match["spared"] is None):
         return None
     name = list(_VERBS)[_which(match)]
-    look = Look(tuple(name.split(" ")), _ADJECTIVES[name][1], _amount(match))
-    return look, match["thing"], match["spared"], (text.split(" ")[0],)
+    look = Look(tuple(name.split(" ")), _LOOKS[name][1], _amount(match))
+    return _Found(look, match["thing"], match["spared"], (text.split(" ")[0],))
 
 
 def _measure(text: str) -> _Found | None:
@@ -219,9 +229,9 @@ def _measure(text: str) -> _Found | None:
         return None
     more, less = list(_MORE_OF.values())[_which(match)]
     name = more if match["raise"] or match["more"] else less
-    attribute: Attribute = _ADJECTIVES[name][1] if name in _ADJECTIVES else "tone"
-    thing = match["thing"] or match["owner"]
-    return Look(tuple(name.split(" ")), attribute, _amount(match)), thing, match["spared"], ()
+    attribute: Attribute = _LOOKS[name][1] if name in _LOOKS else "tone"
+    look = Look(tuple(name.split(" ")), attribute, _amount(match))
+    return _Found(look, match["thing"] or match["owner"], match["spared"], ())
 
 
 def _which(match: re.Match[str]) -> int:
@@ -232,46 +242,41 @@ def _amount(match: re.Match[str]) -> float:
     said = match["before"] or match["after"]
     if said is None:
         return 1.0
-    found = _AMOUNT.fullmatch(said.casefold())
-    return 0.5 if found is not None and found["little"] else 2.0
+    return 0.5 if re.fullmatch(_LITTLE, said.casefold()) else 2.0
 
 
-_AROUND = re.compile(
-    r"^(?:(?P<all>everything|all|the rest|the (?:whole |entire )?(?:picture|photo|photograph|image|scene))"
-    r" (?P<besides>except|around|outside|besides|behind)"
-    r"|the (?:background|surroundings?) (?:behind|around|of)) (?P<thing>.+)$",
-    re.IGNORECASE,
-)
-_WHOLE = re.compile(
-    r"^(?:everything|all|(?:the |this |my |that )?(?:whole |entire )?(?:picture|photo|photograph|image|scene|shot)"
-    r"|(?:the |all (?:the )?)?colou?rs)$",
-    re.IGNORECASE,
-)
-_COLOURS_OF = re.compile(r"^(?:the )?colou?rs of (?P<thing>.+)$", re.IGNORECASE)
-
-
-def _items(
-    look: Look, thing: str | None, spared_thing: str | None, before: tuple[Item, ...]
-) -> tuple[Item, ...] | None:
-    where: Where = "region"
-    colours = _COLOURS_OF.match(thing) if thing is not None else None
-    thing = colours["thing"] if colours is not None else thing
+def _reading(found: _Found, context: Context) -> Reading | None:
+    thing, where = found.thing, "region"
+    colours = _COLOURS.match(thing) if thing is not None else None
+    if colours is not None:
+        thing = colours["thing"] or "everything"
     around = _AROUND.match(thing) if thing is not None else None
-    if around is not None and spared_thing is None:
+    if around is not None and found.spared is None:
         where, thing = "outside", around["thing"]
-    elif thing is None or _WHOLE.match(thing) or (thing.casefold() in {"it", "this"} and not before):
-        where, thing = ("picture", None) if spared_thing is None else ("outside", spared_thing)
-    elif spared_thing is not None:
+    elif thing is None or is_the_picture(tuple(thing.split(" ")), context) or thing.casefold() == "the rest":
+        where, thing = ("picture", None) if found.spared is None else ("outside", found.spared)
+    elif found.spared is not None:
         return None
     if thing is None:
-        return (_item(look, None, where),)
-    words = tuple(thing.split(" "))
-    items = []
-    for part in (named(each, before) for each in coordinates(words)):
-        if not is_phrase(part) or low(part)[-1] in lex.PRONOUNS:
-            return None
-        items.append(_item(look, phrase(part), where))
-    return tuple(items)
+        return Reading((_item(found.look, None, "picture"),), carry=found.carry)
+    return _of_things(found, tuple(thing.split(" ")), where, context)
+
+
+def _of_things(found: _Found, words: Words, where: str, context: Context) -> Reading | None:
+    again = made_before(words, context)
+    if again and where == "region":
+        return rewritten(again, context, lambda item: _looking(item, found.look), found.carry)
+    parts = things(words, context)
+    if parts is None or any(is_pronoun(part) for part in parts):
+        return None
+    items = tuple(_item(found.look, phrase(part), "outside" if where == "outside" else "region") for part in parts)
+    return Reading(items, carry=found.carry)
+
+
+def _looking(item: Item, look: Look) -> Item | None:
+    if item.target is None or item.action == "remove" or item.where != "region":
+        return None
+    return replace(item, target=look.on(item.target), look=None)
 
 
 def _item(look: Look, thing: Phrase | None, where: Where) -> Item:
