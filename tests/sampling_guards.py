@@ -57,13 +57,14 @@ REGIONS = regions(PLAN, ((0.0, 0.0, 56.0, 40.0), (32.0, 8.0, 56.0, 32.0)))
 
 
 def latents(edit: Any, work: EditJob) -> tuple[Tensor, Any]:
-    """The latent that is decoded in the end, with what the editor returned."""
+    """The latent that is decoded for the result, with what the editor returned. Another one may be decoded after it:
+    the picture's own, to tell what the model makes of it unedited."""
     seen: list[Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
         decode = StableDiffusion.decode
         patch.setattr(StableDiffusion, "decode", lambda self, z: seen.append(z) or decode(self, z))
         edited = edit.edit(work)
-    return seen[-1], edited
+    return seen[-1 if edited.unedited is None else -2], edited
 
 
 def option_changes(name: str, one: Any, other: Any, job: Callable[..., EditJob]) -> bool:

@@ -48,6 +48,8 @@ class SamplingEditor(TextToImageEditor):
     confines = True
     needs_source: ClassVar[bool] = True
     """Whether it works with prompts of the picture as it is; else a plan without them will do."""
+    compares_prompts: ClassVar[bool] = True
+    """Whether what it does lies between the prompts before and after, so that the same ones are an edit of nothing."""
 
     @abstractmethod
     def planned(self, job: EditJob) -> int:
@@ -72,7 +74,7 @@ class SamplingEditor(TextToImageEditor):
         refuse_foreign(model, job, self.options.accept_db, z_source)
         size = (z_source.shape[2], z_source.shape[3])
         targets = self.targets(job, size)
-        if self.needs_source:
+        if self.needs_source and self.compares_prompts:
             refuse_same_prompts(model, targets.prompts)
         predictor = Predictor(model, size)
         phases = Phases(job.watch, model.decode, z_source, self.planned(job))

@@ -66,6 +66,7 @@ class DiffEditEditor(SamplingEditor):
     """
 
     options_type = DiffEditOptions
+    compares_prompts = False  # it compares what the model makes of them, and says so
     _mask: Tensor | None = None
 
     @property

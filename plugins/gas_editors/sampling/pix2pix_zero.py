@@ -101,6 +101,7 @@ class Pix2PixZeroEditor(SamplingEditor):
     """
 
     options_type = Pix2PixZeroOptions
+    compares_prompts = False  # the direction is its own, whatever the sentences say
 
     def times(self, schedule: Schedule) -> tuple[float, ...]:
         """The descending times of both ways."""

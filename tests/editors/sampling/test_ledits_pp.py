@@ -72,9 +72,15 @@ class TestContract(EditorContract):
     def editor(self, runtime: Runtime, tiny_sd: Path) -> Any:
         return Registry.discover().create("editors", "ledits-pp", {"model": str(tiny_sd), "steps": 5}, runtime)
 
-    @pytest.fixture(params=[False, True], ids=["plain", "grounded"])
-    def job(self, editor: Any, image: Any, request: pytest.FixtureRequest) -> EditJob:
-        return replace(sample_job(editor, image), grounded=request.param)
+    grounded = False
+
+    @pytest.fixture
+    def job(self, editor: Any, image: Any) -> EditJob:
+        return replace(sample_job(editor, image), grounded=self.grounded)
+
+
+class TestGroundedContract(TestContract):
+    grounded = True
 
 
 class TestGuards(SamplingGuards):
