@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas import notes
-from gas.diffusion.loading import explained, has_safetensors
+from gas.diffusion.loading import explained, load_part
 from gas.errors import InputRefused, ModelUnavailable
+from gas.models.account import load_tokenizer
 from gas.models.hub import snapshot
 from gas.models.manifest import resolve_model
 
@@ -85,25 +86,19 @@ class Clip:
             )
         _check_layout(folder, name, ("tokenizer.json", "vocab.json"))
         _check_layout(folder, name, ("preprocessor_config.json", "processor_config.json"))
-        safe = has_safetensors(folder, "model", "pytorch_model", name, allow_pickle)
         with explained(name):
-            loaded: Any = CLIPModel.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                use_safetensors=safe,
+            network: Any = load_part(
+                CLIPModel,
+                folder,
+                ("model", "pytorch_model"),
+                name,
                 dtype=torch.float32,
+                allow_pickle=allow_pickle,
+                remedy="name a model that was saved as CLIPModel, with both its halves",
                 attn_implementation="eager",  # the only one that tells its attention, which `relevance` is made of
-                output_loading_info=True,
             )
-            tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+            tokenizer = load_tokenizer(CLIPTokenizer, folder, name, network.text_model)
             settings = CLIPImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
-        network, report = loaded
-        missing = sorted(report["missing_keys"])
-        if missing:  # transformers would fill them in at random
-            raise ModelUnavailable(
-                f"{name}: {len(missing)} of its weights are missing, such as {missing[0]}",
-                "name a model that was saved as CLIPModel, with both its halves",
-            )
         return cls(
             network.to(device).eval().requires_grad_(False),
             tokenizer,

@@ -10,6 +10,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from gas.errors import ModelUnavailable
+from gas.models.account import check_weights
 from gas.models.hub import snapshot
 from gas.models.manifest import resolve_model
 from gas.models.quiet import no_bars
@@ -56,11 +57,20 @@ def model_folder(
     return folder
 
 
-def load_network(kind: Any, folder: Path, name: str, device: torch.device, dtype: torch.dtype | None = None) -> Any:
+def load_network(
+    kind: Any,
+    folder: Path,
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    *,
+    unused: tuple[str, ...] = (),
+) -> Any:
     """The frozen network of class `kind` in `folder`, in `dtype` (else fp32) on `device`; errors call it `name`.
+    `unused` is how the names of weights begin that the file may have too many of.
 
-    ModelUnavailable (exit 6) when it cannot be read, or when weights are missing: transformers would fill them in at
-    random and only say so in its log.
+    ModelUnavailable (exit 6) when it cannot be read, or when its file does not fill it exactly
+    (`gas.models.account`): transformers would only say so in its log.
     """
     import torch
 
@@ -72,12 +82,7 @@ def load_network(kind: Any, folder: Path, name: str, device: torch.device, dtype
             dtype=dtype or torch.float32,
             output_loading_info=True,
         )
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ModelUnavailable(
-            f"{name}: {len(missing)} of its weights are missing, such as {missing[0]}",
-            f"name a model that was saved as {kind.__name__}",
-        )
+    check_weights(report, name, f"name a model that was saved as {kind.__name__}", unused=unused)
     return network.to(device).eval().requires_grad_(False)
 
 
