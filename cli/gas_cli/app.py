@@ -70,6 +70,7 @@ def edit(
         Path | None, typer.Option(help="also write what was pasted alone: a PNG that is transparent elsewhere")
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with an interrupted run: its output or state file")] = None,
+    allow_model: f.AllowModel = False,
     gps: Annotated[bool, typer.Option("--gps", help="keep the position in the metadata")] = False,
     overwrite: f.Overwrite = False,
     as_json: f.Json = False,
@@ -104,6 +105,7 @@ def edit(
         save_raw=save_raw,
         save_layer=save_layer,
         resume=resume,
+        allow_model=allow_model,
         gps=gps,
         overwrite=overwrite,
         as_json=as_json,
@@ -332,6 +334,7 @@ def replay(
         str | None, typer.Option(help="the recorded editor, named by you: allows one that sends pictures away")
     ] = None,
     model: f.Model = None,
+    allow_model: f.AllowModel = False,
     device: f.Device = None,
     allow_drift: Annotated[
         bool, typer.Option("--allow-drift", help="accept other bytes where something drifted")
@@ -348,7 +351,16 @@ def replay(
 
         raise UsageError("gas replay takes no options of backends", "change them with gas edit")
     flags = {"editor": editor, "model": model, "device": device}
-    command.replay(output, picture, out=out, flags=flags, allow_drift=allow_drift, overwrite=overwrite, as_json=as_json)
+    command.replay(
+        output,
+        picture,
+        out=out,
+        flags=flags,
+        allow_model=allow_model,
+        allow_drift=allow_drift,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
 
 
 @app.command()

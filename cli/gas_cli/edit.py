@@ -45,6 +45,7 @@ def edit(
     save_raw: Path | None,
     save_layer: Path | None,
     resume: Path | None,
+    allow_model: bool,
     gps: bool,
     overwrite: bool,
     as_json: bool,
@@ -62,7 +63,13 @@ def edit(
         _check_more(output, [picture, plan], [save_raw, save_layer], save_maps, overwrite)
         if unfinished is not None:
             record, state = unfinished
-            job = again(record, photo, lambda recorded: f.open_session(flags, options, recorded=recorded), resume=state)
+            job = again(
+                record,
+                photo,
+                lambda recorded: f.open_session(flags, options, recorded=recorded),
+                resume=state,
+                allow_model=allow_model,
+            )
         else:
             job = _new_job(console, photo, instructions, flags, options, plan, words, drawn, work, quiet=as_json)
         warn(console, [*job.plan.warnings, *job.notes])
@@ -83,6 +90,7 @@ def replay(
     *,
     out: Path | None,
     flags: Mapping[str, Any],
+    allow_model: bool,
     allow_drift: bool,
     overwrite: bool,
     as_json: bool,
@@ -99,7 +107,7 @@ def replay(
     photo = photos.read(picture or output.with_name(then.input.name))
     out = out or files.name_beside(output, output.suffix, tag="replayed")
     with reserve_output(photo, out, overwrite=overwrite) as reserved:
-        job = again(then, photo, lambda recorded: f.open_session(flags, recorded=recorded))
+        job = again(then, photo, lambda recorded: f.open_session(flags, recorded=recorded), allow_model=allow_model)
         done, signal = _run(console, job, reserved, None, None, False, quiet=as_json)
     drifted = drift(then, done.record)
     with files.open_regular(done.written.path) as stream:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gas.errors import UsageError
+from gas_cli.output import people, warn
 
 if TYPE_CHECKING:
     from gas.run.record import Request
@@ -29,6 +30,10 @@ Grounder = Annotated[
 ]
 Editor = Annotated[str | None, typer.Option(help="who changes the picture", rich_help_panel=_CHOICE)]
 Model = Annotated[str | None, typer.Option(help="folder, hub id or id@revision", rich_help_panel=_CHOICE)]
+AllowModel = Annotated[
+    bool,
+    typer.Option("--allow-model", help="use a model that only the record names", rich_help_panel=_RUN),
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N", rich_help_panel=_RUN)]
 DType = Annotated[str | None, typer.Option("--dtype", help="auto, bf16, fp16 or fp32", rich_help_panel=_RUN)]
 Seed = Annotated[int | None, typer.Option(help="drawn, printed and recorded when absent", rich_help_panel=_RUN)]
@@ -125,7 +130,6 @@ def open_session(
     from gas.run.session import Session
     from gas.settings.catalogue import default_profile
     from gas.settings.settings import Settings, environment_typos
-    from gas_cli.output import people, warn
     from gas_cli.wording import setting_words
 
     registry = Registry.discover()

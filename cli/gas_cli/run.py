@@ -12,6 +12,7 @@ import typer
 from gas import notes
 from gas.errors import GasError, OutOfResources, UsageError
 from gas.process import own_process
+from gas.validation import visible
 from gas_cli import stdout
 from gas_cli.output import command, people, print_error, warn
 
@@ -123,7 +124,7 @@ def _traceback(error: BaseException) -> None:
     """The traceback without local variables: those have printed keys elsewhere."""
     import traceback
 
-    traceback.print_exception(error)
+    sys.stderr.write(visible("".join(traceback.format_exception(error))))
 
 
 def _is_out_of_memory(error: Exception) -> bool:
