@@ -34,6 +34,9 @@ AllowModel = Annotated[
     bool,
     typer.Option("--allow-model", help="use a model that only the record names", rich_help_panel=_RUN),
 ]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="download models that are missing, as announced", rich_help_panel=_RUN)
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N", rich_help_panel=_RUN)]
 DType = Annotated[str | None, typer.Option("--dtype", help="auto, bf16, fp16 or fp32", rich_help_panel=_RUN)]
 Seed = Annotated[int | None, typer.Option(help="drawn, printed and recorded when absent", rich_help_panel=_RUN)]

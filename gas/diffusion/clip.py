@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from gas.runtime import Runtime
     from gas.types import Image, Mask
 
-_FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer*", "vocab*", "merges.txt")
 _RESAMPLED = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, which CLIP's settings are written in
 GREY = 0.5
 
@@ -45,20 +44,16 @@ class Clip:
 
     @classmethod
     def load(cls, model: str, runtime: Runtime, *, allow_pickle: bool = False) -> Clip:
-        """The model that `resolve_model` understands, shared in `runtime`; downloaded when it is a hub id.
+        """The model that `resolve_model` understands, shared in `runtime`; a hub id must be in its cache.
 
         Weights are safetensors; `.bin` files are read (tensors only) with `allow_pickle`. ModelUnavailable (exit 6):
-        missing, gated, offline and not in the cache, or not a CLIP.
+        missing, not in the cache, or not a CLIP.
         """
         device = runtime.torch_device()
 
         def load() -> Clip:
             source = resolve_model(model)
-            if source.local:
-                folder = Path(source.location)
-            else:
-                weights = ("model*.safetensors*", *(("pytorch_model*.bin*",) if allow_pickle else ()))
-                folder = snapshot(source, [*_FILES, *weights], runtime.offline)
+            folder = Path(source.location) if source.local else snapshot(source)
             return cls.from_folder(folder, device, name=model, allow_pickle=allow_pickle)
 
         return runtime.shared(("clip", model, allow_pickle, str(device)), load)

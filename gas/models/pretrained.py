@@ -1,9 +1,9 @@
-"""Networks of transformers from a folder or the hub: offline honoured, safetensors first, errors with a remedy."""
+"""Networks of transformers from a folder or the hub's cache: safetensors first, errors with a remedy."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -19,37 +19,18 @@ from gas.process import loading_models
 if TYPE_CHECKING:
     import torch
 
-    from gas.runtime import Runtime
-
-SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
-TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json")
-
 
 def model_folder(
-    model: str,
-    runtime: Runtime,
-    *,
-    config: str | tuple[str, ...] | None,
-    tokenizer: bool = True,
-    weights: bool = True,
-    allow_pickle: bool = False,
-    more: Sequence[str] = (),
+    model: str, *, config: str | tuple[str, ...] | None, weights: bool = True, allow_pickle: bool = False
 ) -> Path:
-    """The local folder of `model`, as `resolve_model` reads it; a hub id is downloaded unless offline.
+    """The local folder of `model`, as `resolve_model` reads it; a hub id must be in the hub's cache.
 
-    `config` is the `model_type` (or several) that its `config.json` must have ("owlv2"); None takes any. Nothing but
-    settings, tokenizer, weights and files that fit the patterns `more` is downloaded; `.bin` weights (of which only
-    tensors are read) with `allow_pickle` where there is no safetensors file; no weights at all without `weights`.
-    ModelUnavailable (exit 6): missing, gated, offline and not in the cache, of another kind.
+    `config` is the `model_type` (or several) that its `config.json` must have ("owlv2"); None takes any. Without
+    `weights` none are needed; `.bin` weights (of which only tensors are read) are enough with `allow_pickle`.
+    ModelUnavailable (exit 6): missing, not in the cache, of another kind.
     """
     source = resolve_model(model)
-    wanted = [*SETTINGS, *(TOKENIZER if tokenizer else ()), *more]
-    if source.local:
-        folder = Path(source.location)
-    else:
-        folder = snapshot(source, [*wanted, *(["*.safetensors"] if weights else [])], runtime.offline)
-        if weights and allow_pickle and not _weights(folder, "safetensors"):
-            folder = snapshot(source, [*wanted, "pytorch_model*.bin*"], runtime.offline)
+    folder = Path(source.location) if source.local else snapshot(source)
     if config is not None:
         _check_kind(folder, model, config)
     if weights:

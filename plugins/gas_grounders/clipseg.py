@@ -89,7 +89,7 @@ class ClipSegNetwork:
         from transformers import AutoTokenizer, CLIPSegForImageSegmentation, ViTImageProcessorPil
 
         device = runtime.torch_device()
-        folder = model_folder(model, runtime, config="clipseg")
+        folder = model_folder(model, config="clipseg")
         with loading(model):
             tokenizer = load_tokenizer(AutoTokenizer, folder, model)
             processor = ViTImageProcessorPil.from_pretrained(str(folder), local_files_only=True)

@@ -123,7 +123,7 @@ class OriginalDino:
         device = runtime.torch_device()
         tensors = _state(read_tensors(model), model)
         values = _architecture(architecture, tensors, model)
-        text = model_folder(text_encoder, runtime, config="bert", weights=False)
+        text = model_folder(text_encoder, config="bert", weights=False)
         with loading(text_encoder):
             tokenizer = load_tokenizer(AutoTokenizer, text, text_encoder)
             config = BertConfig.from_pretrained(str(text), local_files_only=True)

@@ -32,7 +32,7 @@ class TransformersDino:
         from transformers import AutoTokenizer, GroundingDinoForObjectDetection, GroundingDinoImageProcessorPil
 
         device = runtime.torch_device()
-        folder = model_folder(model, runtime, config="grounding-dino")
+        folder = model_folder(model, config="grounding-dino")
         with loading(model):
             tokenizer = load_tokenizer(AutoTokenizer, folder, model)
             processor = GroundingDinoImageProcessorPil.from_pretrained(str(folder), local_files_only=True)

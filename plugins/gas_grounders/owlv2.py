@@ -73,7 +73,7 @@ class Owlv2Network:
         from transformers import AutoTokenizer, Owlv2ForObjectDetection, Owlv2ImageProcessorPil
 
         device = runtime.torch_device()
-        folder = model_folder(model, runtime, config="owlv2")
+        folder = model_folder(model, config="owlv2")
         with loading(model):
             tokenizer = load_tokenizer(AutoTokenizer, folder, model)
             processor = Owlv2ImageProcessorPil.from_pretrained(str(folder), local_files_only=True)

@@ -97,7 +97,7 @@ class YoloWorldNetwork:
         device = runtime.torch_device()
         network = load_yolo_world(model, device)
         # The published CLIP ViT-B/32 has its weights as .bin; transformers reads tensors only from it.
-        folder = model_folder(clip_model, runtime, config=("clip", "clip_text_model"), allow_pickle=True)
+        folder = model_folder(clip_model, config=("clip", "clip_text_model"), allow_pickle=True)
         with loading(clip_model):
             tokenizer = load_tokenizer(AutoTokenizer, folder, clip_model)
         text_encoder = load_network(CLIPTextModelWithProjection, folder, clip_model, device, unused=_OTHER_HALF)

@@ -27,7 +27,7 @@ def no_network(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F8
         raise LocalEntryNotFoundError("not here")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    monkeypatch.setenv("HF_HOME", str(here / "hf"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(here / "hub"))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_model_that_a_profile_names_is_known(replay: Callable[..., Said]) -> N
 
 
 def test_a_model_in_the_hubs_cache_is_here(replay: Callable[..., Said], here: Path) -> None:  # noqa: F811
-    (here / "hf" / "hub" / "models--some-body--some-model" / "snapshots" / "main").mkdir(parents=True)
+    (here / "hub" / "models--some-body--some-model" / "snapshots" / "main").mkdir(parents=True)
     assert "--allow-model" not in replay(STRANGE).err
 
 
