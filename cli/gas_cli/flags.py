@@ -143,8 +143,8 @@ def open_session(
         if (names := given.pop(several.name, None)) is not None:
             given[several.setting] = () if list(names) == ["none"] else tuple(names)
 
-    def default() -> tuple[str, str]:
-        return default_profile(registry, image)
+    def default(model: str | None) -> tuple[str, str]:
+        return default_profile(registry, image, model)
 
     def settle(more: Mapping[str, Any]) -> Settings:
         if recorded is not None:

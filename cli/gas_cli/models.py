@@ -164,8 +164,9 @@ def require(session: Session, *, agreed: bool, looks: bool) -> None:
         ", ".join([one.files.model, size(one.files.size_mb) if one.files.size_mb else "of unknown size", *_terms(one)])
         for one in missing
     )
-    profile = settings.profile.name
-    names = [profile] if all(profile in one.profiles for one in missing) else [one.files.model for one in missing]
+    absent = {files.model for files in settings.profile.models if models.look(files).state != "there"}
+    models_of_all = [one.files.model for one in missing]
+    names = [settings.profile.name] if absent == set(models_of_all) else models_of_all
     raise ModelUnavailable(
         f"not downloaded yet: {listed}",
         Remedy(

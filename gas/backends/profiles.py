@@ -36,6 +36,9 @@ class Profile(BaseModel):
     grounded: bool | None = None
     options: Mapping[str, Mapping[str, Any]] = {}
     models: tuple[ModelFiles, ...] = ()
+    pipelines: tuple[str, ...] = Field(
+        default=(), description="diffusers' pipelines whose models its options are for: the default for such a folder"
+    )
     rank: int = Field(default=0, ge=0, description="among the profiles that may be the default; 0: it never is")
     photographs: bool = Field(default=False, description="whether it edits photographs of any kind")
     remote: bool = Field(default=False, description="whether its planner, a grounder or its editor sends pictures away")

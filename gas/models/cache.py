@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -209,19 +210,24 @@ def remove(files: ModelFiles) -> int:
         cache = scan_cache_dir(hub_folder())
     except CacheNotFound:
         raise nothing from None
+    ours = [one for one in cache.repos if one.repo_type == "model" and one.repo_id == files.id]
     commit = folder.name if (folder := snapshot(files)) is not None else None
     found = [
         revision.commit_hash
-        for repository in cache.repos
-        if repository.repo_type == "model" and repository.repo_id == files.id
+        for repository in ours
         for revision in repository.revisions
         if files.revision is None or revision.commit_hash == commit
     ]
     if not found:
         raise nothing
-    plan = cache.delete_revisions(*found)
-    plan.execute()
-    return int(plan.expected_freed_size)
+    before = _bytes_in(hub_folder())
+    # A copy of a repository has the original's commits, so only this one is searched for them.
+    replace(cache, repos=frozenset(ours)).delete_revisions(*found).execute()
+    return before - _bytes_in(hub_folder())
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _links(path: Path) -> list[Path]:

@@ -30,8 +30,9 @@ USER_FILE = "config.toml"
 _ADDRESSES = {"url", "host", "endpoint", "server"}
 
 
-DefaultProfile = Callable[[], tuple[str, str]]
-"""Gives the name of the profile for who has chosen none, and why: `gas.settings.catalogue.default_profile`."""
+DefaultProfile = Callable[[str | None], tuple[str, str]]
+"""Gives the name of the profile for who has chosen none, and why: `gas.settings.catalogue.default_profile`. It is told
+the model that was chosen, if one was."""
 
 THE_RECORD = "the record"
 """The origin of what a run that is made again takes from its record."""
@@ -90,7 +91,9 @@ class Settings:
         if (named := sources[chooser].values.profile) is not None:
             chosen, self._profile_origin = named, sources[chooser].name("profile")
         elif default_profile is not None:
-            chosen, self._profile_origin = default_profile()
+            chosen, self._profile_origin = default_profile(
+                next((one.values.model for one in reversed(sources) if one.values.model is not None), None)
+            )
         else:
             raise UsageError("no profile is chosen", Remedy("name_profile", "name {one}", one=Setting("profile")))
         try:
