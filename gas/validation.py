@@ -15,17 +15,6 @@ from gas.remedies import Command, Remedy
 
 MAX_TOML_BYTES = 1_000_000
 
-# C0 (but tab and newline) and C1 controls, zero-width characters, line separators and bidirectional overrides: they
-# hide or reorder what a reader sees, and some are commands to a terminal.
-HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
-
-
-def visible(text: str) -> str:
-    """`text` with hidden characters as `\\u001b`: what JSON and TOML write for them, and no terminal obeys."""
-    return HIDDEN.sub(lambda one: f"\\u{ord(one[0]):04x}", text)
-
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like `name`, or None when none is like it."""

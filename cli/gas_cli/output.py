@@ -12,9 +12,9 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.segment import Segment
 
+from gas.characters import visible
 from gas.errors import GasError
 from gas.notes import plain
-from gas.validation import visible
 from gas_cli import wording
 
 ENVELOPE_VERSION = 1

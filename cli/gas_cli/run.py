@@ -10,9 +10,9 @@ from typing import Any, TextIO
 import typer
 
 from gas import notes
+from gas.characters import visible
 from gas.errors import GasError, OutOfResources, UsageError
 from gas.process import own_process
-from gas.validation import visible
 from gas_cli import stdout
 from gas_cli.output import command, people, print_error, warn
 

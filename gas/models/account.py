@@ -40,14 +40,15 @@ def check_weights(
     strange = [key for key in _names(report.get("unexpected_keys")) if not key.startswith(unused)]
     if missing and (prefix := _foreign_prefix(missing, strange)) is not None:
         raise ModelUnavailable(
-            f"{name}: the weights{of} have other names than the network's: {prefix[0]!r} stands for {prefix[1]!r}",
+            f"{name}: the weights{of} have other names than the network's: "
+            f"{prefix[0][:120]!r} stands for {prefix[1]!r}",
             remedy,
         )
     if missing:
         raise ModelUnavailable(f"{name}: {len(missing)} of {whose} are missing, such as {missing[0]}", remedy)
     if strange:
         raise ModelUnavailable(
-            f"{name}: the network has no place for {_count(strange)}{of}, such as {strange[0]}", remedy
+            f"{name}: the network has no place for {_count(strange)}{of}, such as {strange[0][:120]}", remedy
         )
     shapes = list(report.get("mismatched_keys") or ())
     if shapes:
@@ -60,7 +61,9 @@ def check_weights(
         )
     told = [str(one) for one in report.get("error_msgs") or ()]
     if told:
-        raise ModelUnavailable(f"{name}: the weights{of} do not fit: {told[0].strip().partition(chr(10))[0]}", remedy)
+        raise ModelUnavailable(
+            f"{name}: the weights{of} do not fit: {told[0].strip().partition(chr(10))[0][:300]}", remedy
+        )
 
 
 def load_tokenizer(kind: Any, folder: Path, name: str, network: Any = None) -> Any:

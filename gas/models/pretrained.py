@@ -82,7 +82,7 @@ def loading(name: str) -> Iterator[None]:
                 "use the file that its authors publish, or a model with .safetensors files",
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-            first = str(error).strip().partition("\n")[0] or type(error).__name__
+            first = str(error).strip().partition("\n")[0][:300] or type(error).__name__
             raise ModelUnavailable(
                 f"{name} cannot be loaded: {first}", "download it again, or name another one"
             ) from error

@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from gas import files
+from gas.characters import HIDDEN
 from gas.errors import InputRefused
 from gas.plan.phrases import content_words, main_noun
 from gas.types import PLAN_VERSION, EditPlan, Provenance, Subtask
-from gas.validation import HIDDEN, PLAN_REMEDY, explain, load_json, nearest, shown
+from gas.validation import PLAN_REMEDY, explain, load_json, nearest, shown
 
 MAX_PLAN_BYTES = 2_000_000
 MAX_PLAN_DEPTH = 16

@@ -20,12 +20,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 from gas import files
 from gas.backends.profiles import ProfileName
 from gas.bands import bands
+from gas.characters import HIDDEN
 from gas.errors import InputRefused, UsageError
 from gas.picture.blend import inside_change, outside_difference
 from gas.regions.rle import RLE, decode_rle, encode_rle
 from gas.remedies import Remedy, Setting
 from gas.types import MAX_SUBTASKS, EditPlan, EditRequest, Region
-from gas.validation import HIDDEN, explain, load_json
+from gas.validation import explain, load_json
 from gas.version import __version__
 
 if TYPE_CHECKING:
