@@ -110,14 +110,17 @@ _ANEW = Remedy("start_anew", "start the edit again without {resume}", resume=Set
 def _header(path: Path) -> dict[str, Any]:
     """What is said of the state itself. InputRefused when that cannot be read."""
     text = _metadata(path)["gas"]
-    header = load_json(text, f"{path.name}: its state", max_bytes=MAX_HEADER_BYTES, max_depth=MAX_HEADER_DEPTH)
+    try:
+        header = load_json(text, "what it says of itself", max_bytes=MAX_HEADER_BYTES, max_depth=MAX_HEADER_DEPTH)
+    except InputRefused as error:
+        raise _broken(path, error.message) from None
     if not isinstance(header, dict):
         raise _broken(path)
     return header
 
 
-def _broken(path: Path) -> InputRefused:
-    return InputRefused(f"the saved state {path.name} is damaged", _ANEW)
+def _broken(path: Path, why: str = "it holds no values") -> InputRefused:
+    return InputRefused(f"the saved state {path.name} is damaged: {why}", _ANEW)
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -52,7 +52,7 @@ def test_states_of_the_first_format_are_refused_by_name(tmp_path: Path) -> None:
     """What gas wrote before its states had one form: `plain` and tensors, no arrays."""
     from safetensors.torch import save_file
 
-    header = {"version": 1, "digest": "d", "plain": {"step": 25}}
+    header = {"version": 2, "digest": "d", "plain": {"step": 25}}
     save_file({"z": torch.zeros(1, 4, 2, 2)}, tmp_path / "x.gas-state", {"gas": json.dumps(header), "record": "{}"})
     with pytest.raises(InputRefused, match=r"another version of gas \(state version 1\)") as caught:
         load_state(tmp_path / "x.gas-state", digest="d")
@@ -95,12 +95,12 @@ def test_digest_depends_on_every_part_and_its_name() -> None:
 BROKEN = {
     "no JSON": ("{", "malformed JSON"),
     "a list": ("[]", "holds no values"),
-    "no values": ('{"version": 1, "digest": "d"}', "holds no values"),
-    "values in a list": ('{"version": 1, "digest": "d", "plain": []}', "holds no values"),
+    "no values": ('{"version": 2, "digest": "d"}', "holds no values"),
+    "values in a list": ('{"version": 2, "digest": "d", "plain": []}', "holds no values"),
     "version of another kind": ('{"version": {"a": "\\u001b[2J"}, "digest": "d", "plain": {}}', "state version {'a'"),
     "deep": ("[" * 5000 + "]" * 5000, "nested deeper"),
-    "not a number": ('{"version": 1, "digest": "d", "plain": {"step": NaN}}', "NaN"),
-    "twice": ('{"version": 1, "version": 1, "digest": "d", "plain": {}}', "twice"),
+    "not a number": ('{"version": 2, "digest": "d", "plain": {"step": NaN}}', "NaN"),
+    "twice": ('{"version": 1, "version": 2, "digest": "d", "plain": {}}', "twice"),
 }
 
 
