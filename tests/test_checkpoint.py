@@ -52,7 +52,7 @@ def test_states_of_the_first_format_are_refused_by_name(tmp_path: Path) -> None:
     """What gas wrote before its states had one form: `plain` and tensors, no arrays."""
     from safetensors.torch import save_file
 
-    header = {"version": 2, "digest": "d", "plain": {"step": 25}}
+    header = {"version": 1, "digest": "d", "plain": {"step": 25}}
     save_file({"z": torch.zeros(1, 4, 2, 2)}, tmp_path / "x.gas-state", {"gas": json.dumps(header), "record": "{}"})
     with pytest.raises(InputRefused, match=r"another version of gas \(state version 1\)") as caught:
         load_state(tmp_path / "x.gas-state", digest="d")
