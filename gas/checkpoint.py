@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from gas.errors import InputRefused
+from gas.files import open_regular, write_bytes
 from gas.remedies import Remedy, Setting
+from gas.validation import load_json, shown
 
 SUFFIX = ".gas-state"
+MAX_HEADER_BYTES, MAX_HEADER_DEPTH = 64 * 2**20, 64
 _VERSION = 2
 
 
@@ -63,8 +66,6 @@ def save_state(path: Path, state: Mapping[str, Any], *, digest: str, record: str
     import torch
     from safetensors.torch import save
 
-    from gas.files import write_bytes
-
     arrays = [name for name, value in state.items() if isinstance(value, np.ndarray)]
     tensors = {name: value.contiguous() for name, value in state.items() if isinstance(value, torch.Tensor)}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(state[name])) for name in arrays}
@@ -79,13 +80,15 @@ def load_record(path: Path) -> str:
 
 
 def load_state(path: Path, *, digest: str) -> dict[str, Any]:
-    """The state saved in `path`. InputRefused when it belongs to another run (`digest` differs) or version."""
+    """The state saved in `path`, which may come from anybody. InputRefused (exit 3) when it is broken, or belongs to
+    another run (`digest` differs) or version."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     header = _header(path)
     if header.get("version") != _VERSION:
         raise InputRefused(
-            f"{path.name} was written by another version of gas (state version {header.get('version')!r})",
+            f"{path.name} was written by another version of gas (state version {shown(header.get('version'))})",
             _ANEW,
         )
     if header.get("digest") != digest:
@@ -93,11 +96,11 @@ def load_state(path: Path, *, digest: str) -> dict[str, Any]:
             f"{path.name} belongs to another run: the picture, plan, regions, editor, options or seed differ",
             _ANEW,
         )
-    tensors = load_file(path)
     try:
+        tensors = load_file(path)
         arrays = {name: tensors.pop(name).numpy() for name in header["arrays"]}
         return {**tensors, **arrays, **header["plain"]}
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, OSError, ValueError, SafetensorError):
         raise _broken(path) from None
 
 
@@ -106,26 +109,29 @@ _ANEW = Remedy("start_anew", "start the edit again without {resume}", resume=Set
 
 def _header(path: Path) -> dict[str, Any]:
     """What is said of the state itself. InputRefused when that cannot be read."""
+    text = _metadata(path)["gas"]
     try:
-        header = json.loads(_metadata(path)["gas"])
-    except ValueError:
-        raise _broken(path) from None
+        header = load_json(text, "what it says of itself", max_bytes=MAX_HEADER_BYTES, max_depth=MAX_HEADER_DEPTH)
+    except InputRefused as error:
+        raise _broken(path, error.message) from None
     if not isinstance(header, dict):
         raise _broken(path)
     return header
 
 
-def _broken(path: Path) -> InputRefused:
-    return InputRefused(f"the saved state {path.name} is damaged", _ANEW)
+def _broken(path: Path, why: str = "it holds no values") -> InputRefused:
+    return InputRefused(f"the saved state {path.name} is damaged: {why}", _ANEW)
 
 
 def _metadata(path: Path) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        with open_regular(path):  # no device or pipe, of which reading has no end
+            pass
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputRefused(
             f"cannot read the saved state {path.name}: {error}", "check the file that is to be resumed"
         ) from None

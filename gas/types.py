@@ -32,6 +32,8 @@ Sentence = Annotated[str, Field(max_length=2000)]
 
 PLAN_VERSION: Literal[1] = 1
 MAX_SUBTASKS = 32
+MAX_DIALOGUE = 2**26  # characters sent to a model, or come from it
+MAX_TOKENS = 2**53
 
 
 class _Value(BaseModel):
@@ -103,15 +105,17 @@ class Subtask(_Value):
 class Provenance(_Value):
     """Where a plan came from. `request` and `reply` are what was sent to and came from a model, never a secret."""
 
-    planner: str = "hand"
-    version: str | None = None
-    model: str | None = None
-    service: str | None = Field(None, description="host that was asked, if any")
-    request: str | None = None
-    reply: str | None = None
-    prompt_tokens: int | None = None
-    reply_tokens: int | None = None
-    note: str | None = Field(None, description="why this planner was chosen, or what it fell back from")
+    planner: str = Field("hand", max_length=200)
+    version: str | None = Field(None, max_length=200)
+    model: str | None = Field(None, max_length=2000)
+    service: str | None = Field(None, max_length=2000, description="host that was asked, if any")
+    request: str | None = Field(None, max_length=MAX_DIALOGUE)
+    reply: str | None = Field(None, max_length=MAX_DIALOGUE)
+    prompt_tokens: int | None = Field(None, ge=0, le=MAX_TOKENS)
+    reply_tokens: int | None = Field(None, ge=0, le=MAX_TOKENS)
+    note: str | None = Field(
+        None, max_length=20_000, description="why this planner was chosen, or what it fell back from"
+    )
 
 
 class EditPlan(_Value):
@@ -123,7 +127,9 @@ class EditPlan(_Value):
     target_prompt: Sentence = Field("", description="one sentence for the whole picture as it shall be")
     preserve_shape: bool = Field(False, description="keep the outline of the whole picture")
     reasoning: str = Field("", max_length=20_000)
-    warnings: tuple[str, ...] = Field((), description="what a reader should check")
+    warnings: tuple[Annotated[str, Field(max_length=20_000)], ...] = Field(
+        (), max_length=1000, description="what a reader should check"
+    )
     provenance: Provenance = Provenance()
 
     @property

@@ -90,3 +90,35 @@ def test_digest_depends_on_every_part_and_its_name() -> None:
     others = [run_digest(plan={"a": 2}, seed=1), run_digest(plan={"a": 1}, seed=2), run_digest(plans={"a": 1}, seed=1)]
     assert base not in others and len(set(others)) == 3
     assert run_digest(a=b"xy", b=b"") != run_digest(a=b"x", b=b"y")
+
+
+BROKEN = {
+    "no JSON": ("{", "malformed JSON"),
+    "a list": ("[]", "holds no values"),
+    "no values": ('{"version": 2, "digest": "d"}', "holds no values"),
+    "values in a list": ('{"version": 2, "digest": "d", "plain": []}', "holds no values"),
+    "version of another kind": ('{"version": {"a": "\\u001b[2J"}, "digest": "d", "plain": {}}', "state version {'a'"),
+    "deep": ("[" * 5000 + "]" * 5000, "nested deeper"),
+    "not a number": ('{"version": 2, "digest": "d", "plain": {"step": NaN}}', "NaN"),
+    "twice": ('{"version": 1, "version": 2, "digest": "d", "plain": {}}', "twice"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_metadata_are_refused(tmp_path: Path, name: str) -> None:
+    from safetensors.torch import save_file
+
+    header, message = BROKEN[name]
+    path = tmp_path / "x.gas-state"
+    save_file({"z": torch.zeros(1)}, path, metadata={"gas": header, "record": "{}"})
+    with pytest.raises(InputRefused, match=message) as caught:
+        load_state(path, digest="d")
+    assert "x.gas-state" in caught.value.message and "\x1b" not in caught.value.message
+
+
+def test_a_pipe_is_no_state(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "x.gas-state")
+    with pytest.raises(InputRefused, match="a pipe"):
+        load_record(tmp_path / "x.gas-state")

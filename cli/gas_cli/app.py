@@ -70,6 +70,8 @@ def edit(
         Path | None, typer.Option(help="also write what was pasted alone: a PNG that is transparent elsewhere")
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with an interrupted run: its output or state file")] = None,
+    allow_model: f.AllowModel = False,
+    yes: f.Yes = False,
     gps: Annotated[bool, typer.Option("--gps", help="keep the position in the metadata")] = False,
     overwrite: f.Overwrite = False,
     as_json: f.Json = False,
@@ -104,6 +106,8 @@ def edit(
         save_raw=save_raw,
         save_layer=save_layer,
         resume=resume,
+        allow_model=allow_model,
+        yes=yes,
         gps=gps,
         overwrite=overwrite,
         as_json=as_json,
@@ -332,6 +336,8 @@ def replay(
         str | None, typer.Option(help="the recorded editor, named by you: allows one that sends pictures away")
     ] = None,
     model: f.Model = None,
+    allow_model: f.AllowModel = False,
+    yes: f.Yes = False,
     device: f.Device = None,
     allow_drift: Annotated[
         bool, typer.Option("--allow-drift", help="accept other bytes where something drifted")
@@ -348,7 +354,17 @@ def replay(
 
         raise UsageError("gas replay takes no options of backends", "change them with gas edit")
     flags = {"editor": editor, "model": model, "device": device}
-    command.replay(output, picture, out=out, flags=flags, allow_drift=allow_drift, overwrite=overwrite, as_json=as_json)
+    command.replay(
+        output,
+        picture,
+        out=out,
+        flags=flags,
+        allow_model=allow_model,
+        yes=yes,
+        allow_drift=allow_drift,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -417,6 +433,9 @@ def models_ls(as_json: f.Json = False) -> None:
 def models_pull(
     names: ModelNames = None,
     variant: Annotated[str | None, typer.Option(help="weights of this kind instead, e.g. fp16")] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help=".bin weights where there are no others; only tensors are read")
+    ] = False,
     repair: Annotated[bool, typer.Option("--repair", help="remove damaged files first")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be downloaded")] = False,
     offline: Annotated[
@@ -433,10 +452,20 @@ def models_pull(
         session.settings,
         names or [],
         variant=variant,
+        allow_pickle=allow_pickle,
         repair=repair,
         dry_run=dry_run,
         as_json=as_json,
     )
+
+
+@models.command("rm")
+def models_rm(names: ModelNames = None, as_json: f.Json = False) -> None:
+    """Remove downloaded models from this machine; gas models pull gets them again."""
+    from gas.backends.registry import Registry
+    from gas_cli import models as command
+
+    command.rm(Registry.discover(), names or [], as_json=as_json)
 
 
 @models.command("verify")

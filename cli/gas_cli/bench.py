@@ -81,12 +81,11 @@ def run(
     as_json: bool,
 ) -> None:
     """Runs a suite with the options `given` (None: not given) and prints its tables."""
-    from rich.console import Console
 
     from gas.backends.options import Layer
     from gas.backends.roles import SUITES
     from gas.suites import Suite, SuiteJob
-    from gas_cli.output import people, print_json
+    from gas_cli.output import output_console, people, print_json
     from gas_cli.progress import count_bar
 
     out, options = f.split_o(o)
@@ -105,7 +104,7 @@ def run(
     if as_json:
         print_json(f"bench {name}", report.as_json())
     else:
-        Console(highlight=False).print(report.tables())
+        output_console().print(report.tables())
     for note in report.notes:
         people().print(note, markup=False, soft_wrap=True)
 

@@ -15,7 +15,7 @@ from gas.backends.roles import CHOSEN, PROFILES
 from gas.errors import GasError
 from gas.memory import gigabytes, memory
 from gas_cli import wording
-from gas_cli.output import data, people, print_json
+from gas_cli.output import output_console, people, print_json
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
@@ -56,10 +56,8 @@ def print_doctor(registry: Registry, settings: Settings, runtime: Runtime, *, as
     if as_json:
         print_json("doctor", [asdict(finding) for finding in found])
         return
-    from rich.console import Console
-
     colours = {"ok": "green", "note": "cyan", "missing": "yellow", "broken": "red"}
-    console = Console(file=data(), highlight=False, soft_wrap=True)
+    console = output_console(soft_wrap=True)
     for finding in found:
         console.print(f"[{colours[finding.state]}]{finding.state:>7}[/]  {finding.topic:<22} ", end="")
         console.print(finding.value + (f"; {finding.remedy}" if finding.remedy else ""), markup=False)

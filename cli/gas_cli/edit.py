@@ -17,6 +17,7 @@ from gas.run.job import PhotoJob, WrittenEdit, prepare
 from gas.run.output import Output, check_picture, reserve_output, write_picture
 from gas.run.replay import again, drift, output_of, state_record
 from gas_cli import flags as f
+from gas_cli import models
 from gas_cli.output import people, print_json, short, warn
 from gas_cli.progress import forecast, previews, stages, step_bar, stoppable
 from gas_cli.render import outside_lines
@@ -45,6 +46,8 @@ def edit(
     save_raw: Path | None,
     save_layer: Path | None,
     resume: Path | None,
+    allow_model: bool,
+    yes: bool,
     gps: bool,
     overwrite: bool,
     as_json: bool,
@@ -62,9 +65,18 @@ def edit(
         _check_more(output, [picture, plan], [save_raw, save_layer], save_maps, overwrite)
         if unfinished is not None:
             record, state = unfinished
-            job = again(record, photo, lambda recorded: f.open_session(flags, options, recorded=recorded), resume=state)
+            job = again(
+                record,
+                photo,
+                lambda recorded: f.open_session(flags, options, recorded=recorded),
+                resume=state,
+                allow_model=allow_model,
+            )
+            models.require(job.session, agreed=yes, looks=False)
         else:
-            job = _new_job(console, photo, instructions, flags, options, plan, words, drawn, work, quiet=as_json)
+            job = _new_job(
+                console, photo, instructions, flags, options, plan, words, drawn, work, yes=yes, quiet=as_json
+            )
         warn(console, [*job.plan.warnings, *job.notes])
         done, signal = _run(console, job, output, preview_every, save_maps, gps, quiet=as_json)
         if save_raw is not None:
@@ -83,6 +95,8 @@ def replay(
     *,
     out: Path | None,
     flags: Mapping[str, Any],
+    allow_model: bool,
+    yes: bool,
     allow_drift: bool,
     overwrite: bool,
     as_json: bool,
@@ -99,7 +113,8 @@ def replay(
     photo = photos.read(picture or output.with_name(then.input.name))
     out = out or files.name_beside(output, output.suffix, tag="replayed")
     with reserve_output(photo, out, overwrite=overwrite) as reserved:
-        job = again(then, photo, lambda recorded: f.open_session(flags, recorded=recorded))
+        job = again(then, photo, lambda recorded: f.open_session(flags, recorded=recorded), allow_model=allow_model)
+        models.require(job.session, agreed=yes, looks=False)
         done, signal = _run(console, job, reserved, None, None, False, quiet=as_json)
     drifted = drift(then, done.record)
     with files.open_regular(done.written.path) as stream:
@@ -147,11 +162,13 @@ def _new_job(
     drawn: f.Drawn,
     work: str,
     *,
+    yes: bool,
     quiet: bool,
 ) -> PhotoJob:
     session = f.open_session(flags, options, image=photo.pixels)
     asked = f.request_or_plan(plan, instructions, words)
     given = f.given_regions(photo.size, drawn, lambda text: warn(console, [text]))
+    models.require(session, agreed=yes, looks=not given)
     with stages(console, show=not quiet) as shown:
         job = prepare(
             session, photo, asked, given, work=f.work_mode(work), on_stage=shown.begin, watch=Watch(on_step=shown.step)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gas.errors import UsageError
+from gas_cli.output import people, warn
 
 if TYPE_CHECKING:
     from gas.run.record import Request
@@ -29,6 +30,13 @@ Grounder = Annotated[
 ]
 Editor = Annotated[str | None, typer.Option(help="who changes the picture", rich_help_panel=_CHOICE)]
 Model = Annotated[str | None, typer.Option(help="folder, hub id or id@revision", rich_help_panel=_CHOICE)]
+AllowModel = Annotated[
+    bool,
+    typer.Option("--allow-model", help="use a model that only the record names", rich_help_panel=_RUN),
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="download models that are missing, as announced", rich_help_panel=_RUN)
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N", rich_help_panel=_RUN)]
 DType = Annotated[str | None, typer.Option("--dtype", help="auto, bf16, fp16 or fp32", rich_help_panel=_RUN)]
 Seed = Annotated[int | None, typer.Option(help="drawn, printed and recorded when absent", rich_help_panel=_RUN)]
@@ -125,7 +133,6 @@ def open_session(
     from gas.run.session import Session
     from gas.settings.catalogue import default_profile
     from gas.settings.settings import Settings, environment_typos
-    from gas_cli.output import people, warn
     from gas_cli.wording import setting_words
 
     registry = Registry.discover()
@@ -136,8 +143,8 @@ def open_session(
         if (names := given.pop(several.name, None)) is not None:
             given[several.setting] = () if list(names) == ["none"] else tuple(names)
 
-    def default() -> tuple[str, str]:
-        return default_profile(registry, image)
+    def default(model: str | None) -> tuple[str, str]:
+        return default_profile(registry, image, model)
 
     def settle(more: Mapping[str, Any]) -> Settings:
         if recorded is not None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gas.backends.registry import Registered, Registry
 from gas.backends.roles import PLURALS, PROFILES, find_role
 from gas.validation import unknown
-from gas_cli import output
-from gas_cli.output import people, print_json, print_table
+from gas_cli.output import output_console, people, print_json, print_table
 
 if TYPE_CHECKING:
     from gas.interfaces import Options
@@ -139,9 +138,7 @@ def _schema_type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 
 def _print_details(entry: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    console = Console(file=output.data(), highlight=False, soft_wrap=True, markup=False)
+    console = output_console(soft_wrap=True, markup=False)
     console.print(f"{entry['name']} ({find_role(entry['role']).name}): {entry['summary']}")
     console.print(f"from {entry['distribution']} {entry['version']}, {entry['target']}")
     for label in ("licence", "weights"):

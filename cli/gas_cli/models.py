@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gas.backends.registry import Registry
+from gas.backends.roles import EDITORS, GROUNDERS
 from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.models import cache as models
+from gas.remedies import Command, Remedy, Setting
 from gas.settings import catalogue
 from gas_cli.output import people, print_json, print_table, warn
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from gas.models.cache import Checked, Found
     from gas.models.downloads import Download, Report
     from gas.models.manifest import ModelFiles
+    from gas.run.session import Session
     from gas.settings.catalogue import KnownModel
     from gas.settings.settings import Settings
 
@@ -58,13 +61,15 @@ def pull(
     names: Sequence[str],
     *,
     variant: str | None = None,
+    allow_pickle: bool = False,
     repair: bool = False,
     dry_run: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Downloads what is missing of the named profiles and models, after saying what and how much that is."""
-    from gas.models import downloads
+    """Downloads what is missing of the named profiles and models, after saying what and how much that is.
 
+    A `dry_run` takes the sizes that profiles say, and asks the network about other models only.
+    """
     if not names:
         raise UsageError(
             "say what to get: a profile, or a model", f"profiles: {', '.join(catalogue.profile_names(registry))}"
@@ -76,33 +81,121 @@ def pull(
                 people().print(f"removed {name} of {one.files.id}, which was damaged", markup=False)
     # What is here already needs no network, and must not need one.
     open_ones = [one for one in chosen if variant is not None or models.look(one.files).state != "there"]
-    if any(models.source_of(one.files) != "local" for one in open_ones):
-        downloads.refuse_offline(settings.offline, settings.origin("offline"))
-    console = people()
-    prepared = (downloads.prepare(one.files, variant=variant) for one in open_ones)
-    coming = [download for download in prepared if download is not None]
-    for download in coming:
-        extra = f", {terms(download.files)}" if terms(download.files) else ""
-        console.print(
-            f"{download.files.model}: {size(download.bytes / 1e6)} to {download.folder}{extra}",
-            markup=False,
-            soft_wrap=True,
-        )
-    total = sum(download.bytes for download in coming)
+    coming = announce(settings, open_ones, variant=variant, allow_pickle=allow_pickle, by_profile=dry_run)
     if not coming:
-        console.print("everything is here already")
+        people().print("everything is here already")
     elif not dry_run:
-        downloads.check_space(coming)
-        for download in coming:
-            with _progress(console, download) as report:
-                path = downloads.get(download, report)
-            console.print(f"got {download.files.id} in {path}", markup=False, soft_wrap=True)
+        fetch(coming)
     if as_json:
         data = {
-            "bytes": total,
+            "bytes": sum(one.bytes for one in coming),
             "models": [{"model": c.files.model, "bytes": c.bytes, "files": c.names} for c in coming],
         }
         print_json("models pull", data)
+
+
+def announce(
+    settings: Settings,
+    missing: Sequence[KnownModel],
+    *,
+    variant: str | None = None,
+    allow_pickle: bool = False,
+    by_profile: bool = False,
+) -> list[Download]:
+    """What is to come of the `missing` models, after saying it: name, size, folder, terms.
+
+    `by_profile` takes a profile's word for the size of a model of which nothing is here, and asks no network for it.
+    UsageError (exit 2) where the network is needed and may not be used; errors as `downloads.prepare`.
+    """
+    from gas.models import downloads
+
+    coming: list[Download] = []
+    for one in missing:
+        told = None
+        if by_profile and variant is None and models.look(one.files).state == "missing":
+            told = downloads.announced(one.files)
+        if told is None:
+            if models.source_of(one.files) != "local":
+                downloads.refuse_offline(settings.offline, settings.origin("offline"))
+            told = downloads.prepare(one.files, variant=variant, allow_pickle=allow_pickle)
+        if told is not None:
+            coming.append(told)
+    for each in coming:
+        extra = f", {terms(each.files)}" if terms(each.files) else ""
+        people().print(
+            f"{each.files.model}: {size(each.bytes / 1e6)} to {each.folder}{extra}", markup=False, soft_wrap=True
+        )
+    return coming
+
+
+def fetch(coming: Sequence[Download]) -> None:
+    """Downloads what was announced. Errors as `downloads.check_space` and `downloads.get`."""
+    from gas.models import downloads
+
+    console = people()
+    downloads.check_space(coming)
+    for one in coming:
+        with _progress(console, one) as report:
+            path = downloads.get(one, report)
+        console.print(f"got {one.files.id} in {path}", markup=False, soft_wrap=True)
+
+
+def require(session: Session, *, agreed: bool, looks: bool) -> None:
+    """Sees to it that the models of a session's editor are here, and those of its grounders when it `looks` for things.
+
+    Where the user has `agreed` beforehand what is missing is announced and downloaded. Else ModelUnavailable (exit 6)
+    says what is missing, how large it is and under which licence, when the editor's are: a grounder may not be asked.
+    """
+    from gas.run.models import missing_models
+
+    settings = session.settings
+    needed = missing_models(session, EDITORS, [settings.editor])
+    more = missing_models(session, GROUNDERS, settings.grounders) if looks else []
+    missing = list({one.files.model: one for one in (*needed, *more)}.values())
+    if not missing or not (agreed or needed):
+        return
+    if agreed:
+        options = session.settled(EDITORS.plural, settings.editor).options.model_dump(mode="json")
+        variant, pickle = options.get("variant"), bool(options.get("allow_pickle"))
+        own = announce(settings, needed, variant=variant, allow_pickle=pickle)
+        fetch([*own, *announce(settings, [one for one in missing if one not in needed])])
+        return
+    listed = "; ".join(
+        ", ".join([one.files.model, size(one.files.size_mb) if one.files.size_mb else "of unknown size", *_terms(one)])
+        for one in missing
+    )
+    absent = {files.model for files in settings.profile.models if models.look(files).state != "there"}
+    models_of_all = [one.files.model for one in missing]
+    names = [settings.profile.name] if absent == set(models_of_all) else models_of_all
+    raise ModelUnavailable(
+        f"not downloaded yet: {listed}",
+        Remedy(
+            "pull_or_agree",
+            "get it: {pull}; or agree to the download with {yes}",
+            pull=Command("models pull", *names),
+            yes=Setting("yes", True),
+        ),
+    )
+
+
+def rm(registry: Registry, names: Sequence[str], *, as_json: bool = False) -> None:
+    """Removes models from the hub's cache and the toolkit's folder, and says how much is free now. Errors as
+    `cache.remove`."""
+    if not names:
+        raise UsageError(
+            "say what to remove: a profile, or a model", Remedy("see_models", "{ls}", ls=Command("models ls"))
+        )
+    chosen = [one.files for one in catalogue.chosen_models(registry, names)]
+    profiles = catalogue.profile_names(registry)
+    if any(name in profiles for name in names):  # what a profile names and is not here, or not the toolkit's, stays so
+        chosen = [one for one in chosen if models.source_of(one) != "local" and models.look(one).state != "missing"]
+    removed = {files.model: models.remove(files) for files in chosen}
+    for model, freed in removed.items():
+        people().print(f"removed {model}: {size(freed / 1e6)}", markup=False, soft_wrap=True)
+    if not removed:
+        people().print("nothing of it is here")
+    if as_json:
+        print_json("models rm", [{"model": model, "bytes": freed} for model, freed in removed.items()])
 
 
 def verify(registry: Registry, names: Sequence[str], *, as_json: bool = False) -> None:
@@ -150,6 +243,10 @@ def terms(files: ModelFiles) -> str:
     """Under which terms a model comes: its licence, and what to know of it."""
     more = ["gated"] * files.gated + ["not for commercial use"] * (not files.commercial)
     return ", ".join([files.licence, *more] if files.licence else more)
+
+
+def _terms(one: KnownModel) -> list[str]:
+    return [terms(one.files)] if terms(one.files) else []
 
 
 def _needs(profile: str, one: KnownModel, found: Found) -> bool:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
+from rich.segment import Segment
 
+from gas.characters import visible
 from gas.errors import GasError
 from gas.notes import plain
 from gas_cli import wording
@@ -39,9 +41,23 @@ def data() -> TextIO:
     return sys.stdout if _data is None else _data
 
 
+class SafeConsole(Console):
+    """A console that obeys nothing in what it prints: what comes from files, models and services may hold commands to
+    a terminal. They are printed as `\\u001b`; colours and bars are rich's own."""
+
+    def render(self, *arguments: Any, **named: Any) -> Iterable[Segment]:
+        for segment in super().render(*arguments, **named):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
 def people() -> Console:
     """A console on standard error, for people; colours only on a terminal and without NO_COLOR."""
-    return Console(stderr=True, highlight=False)
+    return SafeConsole(stderr=True, highlight=False)
+
+
+def output_console(**options: Any) -> Console:
+    """A console on standard output, for data that people read."""
+    return SafeConsole(file=data(), highlight=False, **options)
 
 
 def print_json(command: str, values: Any) -> None:
@@ -50,9 +66,9 @@ def print_json(command: str, values: Any) -> None:
 
 
 def print_text(text: str) -> None:
-    """A line of data on standard output, as it is."""
+    """Lines of data on standard output, as they are but for hidden characters, which are escaped."""
     stream = data()
-    stream.write(text if text.endswith("\n") else text + "\n")
+    stream.write(visible(text if text.endswith("\n") else text + "\n"))
     stream.flush()
 
 
@@ -67,8 +83,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         table.add_column(column, no_wrap=i == 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    stream = data()
-    Console(file=stream, highlight=False, width=None if stream.isatty() else 240).print(table)
+    output_console(width=None if data().isatty() else 240).print(table)
 
 
 def warn(console: Console, sentences: Iterable[str]) -> None:
@@ -91,7 +106,7 @@ def short(path: Path) -> str:
 
 def print_error(error: GasError, *, as_json: bool) -> None:
     """What went wrong and what to do next, in one or two lines on standard error; with --json an envelope besides."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = SafeConsole(stderr=True, highlight=False, soft_wrap=True)
     console.print("[red]error:[/] ", end="")
     console.print(error.message, markup=False)
     remedy = wording.remedy(error)

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import typer
 
 from gas import notes
+from gas.characters import visible
 from gas.errors import GasError, OutOfResources, UsageError
 from gas.process import own_process
 from gas_cli import stdout
@@ -123,7 +124,7 @@ def _traceback(error: BaseException) -> None:
     """The traceback without local variables: those have printed keys elsewhere."""
     import traceback
 
-    traceback.print_exception(error)
+    sys.stderr.write(visible("".join(traceback.format_exception(error))))
 
 
 def _is_out_of_memory(error: Exception) -> bool:

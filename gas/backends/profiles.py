@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,6 +14,8 @@ from gas.errors import ModelUnavailable, PluginBroken, UsageError
 from gas.folders import config_folder
 from gas.models.manifest import ModelFiles, package_path
 from gas.validation import explain, read_toml, refuse_secrets
+
+ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$", max_length=200)]
 
 
 class Profile(BaseModel):
@@ -26,7 +28,7 @@ class Profile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str = Field(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$")
+    name: ProfileName
     summary: str = ""
     planner: str = "auto"
     grounders: tuple[str, ...] = ()
@@ -34,6 +36,9 @@ class Profile(BaseModel):
     grounded: bool | None = None
     options: Mapping[str, Mapping[str, Any]] = {}
     models: tuple[ModelFiles, ...] = ()
+    pipelines: tuple[str, ...] = Field(
+        default=(), description="diffusers' pipelines whose models its options are for: the default for such a folder"
+    )
     rank: int = Field(default=0, ge=0, description="among the profiles that may be the default; 0: it never is")
     photographs: bool = Field(default=False, description="whether it edits photographs of any kind")
     remote: bool = Field(default=False, description="whether its planner, a grounder or its editor sends pictures away")

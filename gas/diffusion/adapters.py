@@ -107,6 +107,8 @@ def adapt(unet: Any, adapter: Mapping[str, Tensor], name: str = "the adapter") -
     known = {*weights, *factors, *(f"{one}.diff" for one in weights)}
     strange = [key for key in adapter if key not in known]
     half = [key for key in adapter if key in factors and not all(one in adapter for one in factors_of(factors[key]))]
+    if not adapter:
+        raise ModelUnavailable(f"{name} has no weights", "download the model again")
     if strange or half:
         what = f"has no weight for {strange[0]!r}" if strange else f"finds only one of two factors: {half[0]!r}"
         raise ModelUnavailable(f"{name} does not fit: its base {what}", "use it with the base that it was made for")

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas import notes
-from gas.diffusion.loading import explained, has_safetensors
+from gas.diffusion.loading import explained, load_part
 from gas.errors import InputRefused, ModelUnavailable
+from gas.models.account import load_tokenizer
 from gas.models.hub import snapshot
 from gas.models.manifest import resolve_model
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from gas.runtime import Runtime
     from gas.types import Image, Mask
 
-_FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer*", "vocab*", "merges.txt")
 _RESAMPLED = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, which CLIP's settings are written in
 GREY = 0.5
 
@@ -44,20 +44,16 @@ class Clip:
 
     @classmethod
     def load(cls, model: str, runtime: Runtime, *, allow_pickle: bool = False) -> Clip:
-        """The model that `resolve_model` understands, shared in `runtime`; downloaded when it is a hub id.
+        """The model that `resolve_model` understands, shared in `runtime`; a hub id must be in its cache.
 
         Weights are safetensors; `.bin` files are read (tensors only) with `allow_pickle`. ModelUnavailable (exit 6):
-        missing, gated, offline and not in the cache, or not a CLIP.
+        missing, not in the cache, or not a CLIP.
         """
         device = runtime.torch_device()
 
         def load() -> Clip:
             source = resolve_model(model)
-            if source.local:
-                folder = Path(source.location)
-            else:
-                weights = ("model*.safetensors*", *(("pytorch_model*.bin*",) if allow_pickle else ()))
-                folder = snapshot(source, [*_FILES, *weights], runtime.offline)
+            folder = Path(source.location) if source.local else snapshot(source)
             return cls.from_folder(folder, device, name=model, allow_pickle=allow_pickle)
 
         return runtime.shared(("clip", model, allow_pickle, str(device)), load)
@@ -85,25 +81,19 @@ class Clip:
             )
         _check_layout(folder, name, ("tokenizer.json", "vocab.json"))
         _check_layout(folder, name, ("preprocessor_config.json", "processor_config.json"))
-        safe = has_safetensors(folder, "model", "pytorch_model", name, allow_pickle)
         with explained(name):
-            loaded: Any = CLIPModel.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                use_safetensors=safe,
+            network: Any = load_part(
+                CLIPModel,
+                folder,
+                ("model", "pytorch_model"),
+                name,
                 dtype=torch.float32,
+                allow_pickle=allow_pickle,
+                remedy="name a model that was saved as CLIPModel, with both its halves",
                 attn_implementation="eager",  # the only one that tells its attention, which `relevance` is made of
-                output_loading_info=True,
             )
-            tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+            tokenizer = load_tokenizer(CLIPTokenizer, folder, name, network.text_model)
             settings = CLIPImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
-        network, report = loaded
-        missing = sorted(report["missing_keys"])
-        if missing:  # transformers would fill them in at random
-            raise ModelUnavailable(
-                f"{name}: {len(missing)} of its weights are missing, such as {missing[0]}",
-                "name a model that was saved as CLIPModel, with both its halves",
-            )
         return cls(
             network.to(device).eval().requires_grad_(False),
             tokenizer,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,6 +12,7 @@ import torch
 
 from gas.diffusion.adapters import find_base
 from gas.diffusion.backbone import Backbone, ModelKind
+from gas.diffusion.loading import read_settings
 from gas.errors import ModelUnavailable
 from gas.models.hub import snapshot
 from gas.models.manifest import resolve_model
@@ -29,9 +29,8 @@ class Family:
 
     * pipelines: the pipelines that diffusers names in `model_index.json` for them.
     * folders: what such a model's folder has where it has no `model_index.json`, or one that names another pipeline.
-    * target: `module:Class` of a `Backbone` with two class methods: `hub_files(variant, allow_pickle)`, the patterns of
-      the files that it needs of a hub repository, and `from_folder(folder, device, dtype, *, name, kind, variant,
-      allow_pickle)`, which raises ModelUnavailable for what it cannot use.
+    * target: `module:Class` of a `Backbone` with the class method `from_folder(folder, device, dtype, *, name, kind,
+      variant, allow_pickle)`, which raises ModelUnavailable for what it cannot use.
     """
 
     name: str
@@ -63,21 +62,17 @@ def load_backbone(
     variant: str | None = None,
     allow_pickle: bool = False,
 ) -> Backbone:
-    """The model that `resolve_model` understands, shared in `runtime`; downloaded when it is a hub id.
+    """The model that `resolve_model` understands, shared in `runtime`; a hub id must be in the hub's cache.
 
     Weights are safetensors; `.bin` files are read (tensors only) with `allow_pickle`. `variant` is the middle part of
-    the weights' file names ("fp16"). ModelUnavailable (exit 6): missing, access refused, offline and not in the cache,
-    of no family that is known, or not of that `kind`.
+    the weights' file names ("fp16"). ModelUnavailable (exit 6): missing, not in the cache, of no family that is
+    known, or not of that `kind`.
     """
     device, dtype = runtime.torch_device(), runtime.torch_dtype()
 
     def load() -> Backbone:
         source = resolve_model(model)
-        folder = Path(source.location)
-        if not source.local:
-            # Which family it is stands in a file of its own. What other families need is not in the repository.
-            wanted = [one for family in FAMILIES for one in family.load_class().hub_files(variant, allow_pickle)]
-            folder = snapshot(source, list(dict.fromkeys(wanted)), runtime.offline)
+        folder = Path(source.location) if source.local else snapshot(source)
         return backbone_from_folder(
             folder, device, dtype, name=model, kind=kind, variant=variant, allow_pickle=allow_pickle
         )
@@ -116,7 +111,7 @@ def family_of(folder: Path, name: str) -> Family:
             "give a folder in diffusers' layout (unet, vae, text_encoder, tokenizer, scheduler)",
         )
     base, _ = find_base(folder)
-    pipeline = _pipeline(base)
+    pipeline = _pipeline(base, name)
     named = [family for family in FAMILIES if pipeline in family.pipelines]
     laid_out = [family for family in FAMILIES if all((base / one).is_dir() for one in family.folders)]
     for family in (*named, *laid_out):
@@ -125,12 +120,10 @@ def family_of(folder: Path, name: str) -> Family:
     raise ModelUnavailable(f"{name} {what}, which no family here reads", f"name a model of {_listed(FAMILIES)}")
 
 
-def _pipeline(folder: Path) -> str:
-    """The pipeline that the folder's index names; "" without one that can be read."""
-    try:
-        return str(json.loads((folder / INDEX).read_text("utf-8")).get("_class_name", ""))
-    except (OSError, ValueError, AttributeError):
-        return ""
+def _pipeline(folder: Path, name: str) -> str:
+    """The pipeline that the folder's index names; "" without an index."""
+    index = folder / INDEX
+    return str(read_settings(index, name).get("_class_name", "")) if index.exists() else ""
 
 
 def _listed(families: Sequence[Family]) -> str:

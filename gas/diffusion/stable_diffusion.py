@@ -3,7 +3,6 @@ from the parts that diffusers saves."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ from gas.diffusion.autoencoder import Autoencoder
 from gas.diffusion.backbone import Backbone, Conditioning, ModelKind
 from gas.diffusion.clip_text import ClipText
 from gas.diffusion.gligen import told_boxes
-from gas.diffusion.loading import explained, has_safetensors
+from gas.diffusion.loading import check_variant, explained, load_part, read_settings
 from gas.diffusion.parameterisation import Parameterisation
 from gas.diffusion.schedule import VPSchedule
-from gas.diffusion.stable_diffusion_layout import PICKLES, WEIGHTS, check_layout, check_parts, hub_files
-from gas.process import check_loading
+from gas.diffusion.stable_diffusion_layout import PICKLES, WEIGHTS, check_layout, check_parts
+from gas.models.account import load_tokenizer
 
 if TYPE_CHECKING:
     from gas.types import Image
@@ -55,8 +54,6 @@ class StableDiffusion(Backbone):
     device: torch.device
     dtype: torch.dtype
 
-    hub_files = staticmethod(hub_files)
-
     @classmethod
     def from_folder(
         cls,
@@ -78,23 +75,23 @@ class StableDiffusion(Backbone):
         name = name or str(folder)
         folder, adapters = find_base(folder)
         index = folder / "model_index.json"
-        check_layout(folder, str(json.loads(index.read_text()).get("_class_name")) if index.exists() else "", name)
+        check_layout(folder, str(read_settings(index, name).get("_class_name")) if index.exists() else "", name)
         once = torch.promote_types(dtype, torch.float32)
 
+        files = {place: (WEIGHTS[place], PICKLES[place]) for place in WEIGHTS}
+        check_variant({folder / place: stems for place, stems in files.items()}, name, variant)
+
         def part(network: Any, place: str, dtype: torch.dtype) -> Any:
-            check_loading()
-            files = (folder / place, WEIGHTS[place], PICKLES[place])
-            safe = has_safetensors(*files, name, allow_pickle, place=place)
-            options: dict[str, Any] = {"use_safetensors": safe, "local_files_only": True, "variant": variant}
-            loaded = network.from_pretrained(str(folder / place), torch_dtype=dtype, **options)
+            options: dict[str, Any] = {"variant": variant, "allow_pickle": allow_pickle}
+            loaded = load_part(network, folder / place, files[place], name, part=place, dtype=dtype, **options)
             return loaded.to(device).eval().requires_grad_(False)
 
         with explained(name):
-            scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+            scheduler = read_settings(folder / "scheduler" / "scheduler_config.json", name)
             unet = adapt_all(part(UNet2DConditionModel, "unet", dtype), adapters)
             autoencoder = Autoencoder(part(AutoencoderKL, "vae", once), device)
             encoder = part(CLIPTextModel, "text_encoder", once)
-            tokenizer = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
+            tokenizer = load_tokenizer(CLIPTokenizer, folder / "tokenizer", name, encoder)
             schedule = VPSchedule.from_config(scheduler).to(device)
         prediction = scheduler.get("prediction_type", "epsilon")
         check_parts(unet.config, autoencoder.channels, encoder.config.hidden_size, prediction, kind, name)

@@ -18,14 +18,6 @@ _REMEDIES: dict[ModelKind, str] = {
 }
 
 
-def hub_files(variant: str | None, allow_pickle: bool) -> list[str]:
-    """The files of a hub repository that are needed, so that nothing else is downloaded."""
-    middle = f".{variant}" if variant else ""
-    wanted = ["model_index.json", "*/*.json", "tokenizer/*"]
-    wanted += [f"{place}/{stem}{middle}.safetensors" for place, stem in WEIGHTS.items()]
-    return wanted + ([f"{place}/{stem}{middle}.bin" for place, stem in PICKLES.items()] if allow_pickle else [])
-
-
 def check_layout(folder: Path, pipeline: str, name: str) -> None:
     """ModelUnavailable unless the parts are there, of a model whose index names this `pipeline`."""
     if "XL" in pipeline or (folder / "text_encoder_2").exists():

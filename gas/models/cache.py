@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,6 +16,7 @@ from typing import Literal, NamedTuple
 from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.folders import hub_folder, models_folder
 from gas.models.manifest import CACHE_PREFIX, ModelFiles, resolve_model
+from gas.remedies import Command, Remedy
 
 Source = Literal["hub", "file", "local"]
 Presence = Literal["there", "partly", "missing"]
@@ -179,6 +181,53 @@ def remove_damaged(files: ModelFiles) -> list[str]:
             link.unlink(missing_ok=True)
         removed.append(name)
     return removed
+
+
+def remove(files: ModelFiles) -> int:
+    """How many bytes are free now that the model is no longer here: of a hub repository the revision that `files` names
+    (without one all of it), or a file of the toolkit's own folder. What other models share with it stays.
+
+    UsageError (exit 2) for a local model, which is not the toolkit's to remove; ModelUnavailable (exit 6) when nothing
+    of it is here.
+    """
+    source = source_of(files)
+    if source == "local":
+        raise UsageError(f"model {files.id!r} is a folder or package of your own", "remove it yourself")
+    nothing = ModelUnavailable(
+        f"nothing of model {files.model!r} is here", Remedy("see_models", "{ls}", ls=Command("models ls"))
+    )
+    if source == "file":
+        path = cached_file(files)
+        if not path.is_file():
+            raise nothing
+        size = path.stat().st_size
+        path.unlink()
+        return size
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        cache = scan_cache_dir(hub_folder())
+    except CacheNotFound:
+        raise nothing from None
+    ours = [one for one in cache.repos if one.repo_type == "model" and one.repo_id == files.id]
+    commit = folder.name if (folder := snapshot(files)) is not None else None
+    found = [
+        revision.commit_hash
+        for repository in ours
+        for revision in repository.revisions
+        if files.revision is None or revision.commit_hash == commit
+    ]
+    if not found:
+        raise nothing
+    before = _bytes_in(hub_folder())
+    # A copy of a repository has the original's commits, so only this one is searched for them.
+    replace(cache, repos=frozenset(ours)).delete_revisions(*found).execute()
+    return before - _bytes_in(hub_folder())
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _links(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ USEFUL = ("*.json", "*.jinja", "*.txt", "*.safetensors", "*.model", "tokenizer*"
 SPARE_BYTES = 100_000_000  # that a disk keeps free
 SECONDS = 30.0  # for a connection, and between two pieces of a file
 _BLOCK = 2**20
+_PICKLE = re.compile(r"(.*/)?(diffusion_)?pytorch_model(-\d+-of-\d+)?\.bin")
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 Report = Callable[[int], None]
@@ -53,10 +55,20 @@ def refuse_offline(offline: bool, origin: str) -> None:
         raise UsageError(f"nothing can be downloaded: offline is set ({origin})", "unset it for this command")
 
 
-def prepare(files: ModelFiles, *, variant: str | None = None) -> Download | None:
+def announced(files: ModelFiles) -> Download | None:
+    """What `prepare` would say of a model of which nothing is here, as its profile says it, without network; None where
+    the profile does not say its size."""
+    if files.size_mb is None:
+        return None
+    folder = cached_file(files).parent if source_of(files) == "file" else hub_folder()
+    return Download(files, files.files, round(files.size_mb * 1e6), folder)
+
+
+def prepare(files: ModelFiles, *, variant: str | None = None, allow_pickle: bool = False) -> Download | None:
     """What is to be downloaded of a model; None when all is here. The hub is asked for names and sizes.
 
-    `variant` ("fp16") takes weights of that kind instead of the plain ones. ModelUnavailable (exit 6): gated, no such
+    `variant` ("fp16") takes weights of that kind instead of the plain ones, part by part. `allow_pickle` takes `.bin`
+    weights where there are no others. ModelUnavailable (exit 6): gated, no such
     model, revision or variant, a local model that is not there. ServiceUnavailable (exit 8): the network.
     """
     match source_of(files):
@@ -80,8 +92,9 @@ def prepare(files: ModelFiles, *, variant: str | None = None) -> Download | None
     snapshot_download = _snapshot_download()
     with _explained(files):
         listed = snapshot_download(files.id, revision=files.revision, dry_run=True, tqdm_class=_silent())
-    names = needed([one.filename for one in listed], files.files, variant)
-    absent = [w for w in _as_variant(files.files, variant) if not any(fnmatch(name, w) for name in names)]
+    names = needed([one.filename for one in listed], files.files, variant, allow_pickle=allow_pickle)
+    both = zip(_as_variant(files.files, variant), files.files, strict=True)
+    absent = [half for half, plain in both if not any(fnmatch(name, half) or fnmatch(name, plain) for name in names)]
     if absent or not names:
         raise ModelUnavailable(
             f"model {files.model!r} has no files {', '.join(absent or _as_variant(USEFUL, variant))}",
@@ -95,20 +108,52 @@ def prepare(files: ModelFiles, *, variant: str | None = None) -> Download | None
     return Download(files, tuple(names), sum(one.file_size or 0 for one in coming), hub_folder())
 
 
-def needed(names: Sequence[str], wanted: Sequence[str] = (), variant: str | None = None) -> list[str]:
-    """Of the `names` of a repository's files those that are `wanted`, never weights that are pickles by default.
+def needed(
+    names: Sequence[str], wanted: Sequence[str] = (), variant: str | None = None, *, allow_pickle: bool = False
+) -> list[str]:
+    """Of the `names` of a repository's files those that are `wanted`; `.bin` weights only with `allow_pickle`, where
+    there are no safetensors.
 
     Where nothing is said settings, tokenizer and safetensors are: in a repository of diffusers those in its folders,
-    without other variants and without the same weights once more in its root.
+    without other variants and without the same weights once more in its root. A part without the `variant` comes in
+    its plain form, as it is read then.
     """
     if wanted:
-        return [name for name in names if any(fnmatch(name, pattern) for pattern in _as_variant(wanted, variant))]
+        patterns = _as_variant(wanted, variant)
+        fits = [new if any(fnmatch(n, new) for n in names) else old for new, old in zip(patterns, wanted, strict=True)]
+        fits = patterns if variant and fits == list(wanted) else fits
+        return [name for name in names if any(fnmatch(name, pattern) for pattern in fits)]
     useful = [name for name in names if any(fnmatch(name.rpartition("/")[2], pattern) for pattern in USEFUL)]
     if "model_index.json" in names:
         useful = [name for name in useful if "/" in name or name == "model_index.json"]
-        useful = [name for name in useful if not name.endswith(".safetensors") or _variant_of(name) == (variant or "")]
-        return useful if any(name.endswith(".safetensors") for name in useful) else []
-    return [n for n in useful if not n.endswith(".safetensors") or variant is None or _variant_of(n) == variant]
+        halves = {_folder(name) for name in useful if _is_safe(name) and _variant_of(name) == variant}
+        if variant is not None and not halves:
+            return []
+        useful = [
+            name
+            for name in useful
+            if not _is_safe(name) or _variant_of(name) == ((variant or "") if _folder(name) in halves else "")
+        ]
+        if not any(map(_is_safe, useful)):
+            return [*useful, *_pickles(names)] if allow_pickle else []
+        return useful
+    found = [name for name in useful if not _is_safe(name) or variant is None or _variant_of(name) == variant]
+    return [*found, *_pickles(names)] if allow_pickle and not any(map(_is_safe, found)) else found
+
+
+def _is_safe(name: str) -> bool:
+    return name.endswith(".safetensors")
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _pickles(names: Sequence[str]) -> list[str]:
+    """Weights as transformers and diffusers once saved them, without variants."""
+    return [
+        name for name in names if re.fullmatch(r"(.*/)?(pytorch|diffusion_pytorch)_model(-[\d-]+of-\d+)?\.bin", name)
+    ]
 
 
 def check_space(downloads: Sequence[Download]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -22,7 +23,7 @@ CACHE_PREFIX = "cache:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 
 
-_REVISION = re.compile(r"[\w./-]{1,100}")
+_REVISION = re.compile(r"(?!.*\.\.)[\w./-]{1,100}")
 
 
 _FILE = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
@@ -121,6 +122,15 @@ def resolve_model(model: str) -> ModelSource:
             "give a folder, owner/name, or owner/name@revision",
         )
     return ModelSource(name, revision or None, False)
+
+
+def models_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """The models that a backend's `options` name, by option: those called `model`, or `..._model`."""
+    return {
+        option: value
+        for option, value in options.items()
+        if isinstance(value, str) and value and (option == "model" or option.endswith("_model"))
+    }
 
 
 def package_path(package: str, inside: str) -> Path:

@@ -1,15 +1,16 @@
-"""Networks of transformers from a folder or the hub: offline honoured, safetensors first, errors with a remedy."""
+"""Networks of transformers from a folder or the hub's cache: safetensors first, errors with a remedy."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from gas.errors import ModelUnavailable
+from gas.models.account import check_weights
 from gas.models.hub import snapshot
 from gas.models.manifest import resolve_model
 from gas.models.quiet import no_bars
@@ -18,37 +19,18 @@ from gas.process import loading_models
 if TYPE_CHECKING:
     import torch
 
-    from gas.runtime import Runtime
-
-SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
-TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json")
-
 
 def model_folder(
-    model: str,
-    runtime: Runtime,
-    *,
-    config: str | tuple[str, ...] | None,
-    tokenizer: bool = True,
-    weights: bool = True,
-    allow_pickle: bool = False,
-    more: Sequence[str] = (),
+    model: str, *, config: str | tuple[str, ...] | None, weights: bool = True, allow_pickle: bool = False
 ) -> Path:
-    """The local folder of `model`, as `resolve_model` reads it; a hub id is downloaded unless offline.
+    """The local folder of `model`, as `resolve_model` reads it; a hub id must be in the hub's cache.
 
-    `config` is the `model_type` (or several) that its `config.json` must have ("owlv2"); None takes any. Nothing but
-    settings, tokenizer, weights and files that fit the patterns `more` is downloaded; `.bin` weights (of which only
-    tensors are read) with `allow_pickle` where there is no safetensors file; no weights at all without `weights`.
-    ModelUnavailable (exit 6): missing, gated, offline and not in the cache, of another kind.
+    `config` is the `model_type` (or several) that its `config.json` must have ("owlv2"); None takes any. Without
+    `weights` none are needed; `.bin` weights (of which only tensors are read) are enough with `allow_pickle`.
+    ModelUnavailable (exit 6): missing, not in the cache, of another kind.
     """
     source = resolve_model(model)
-    wanted = [*SETTINGS, *(TOKENIZER if tokenizer else ()), *more]
-    if source.local:
-        folder = Path(source.location)
-    else:
-        folder = snapshot(source, [*wanted, *(["*.safetensors"] if weights else [])], runtime.offline)
-        if weights and allow_pickle and not _weights(folder, "safetensors"):
-            folder = snapshot(source, [*wanted, "pytorch_model*.bin*"], runtime.offline)
+    folder = Path(source.location) if source.local else snapshot(source)
     if config is not None:
         _check_kind(folder, model, config)
     if weights:
@@ -56,11 +38,20 @@ def model_folder(
     return folder
 
 
-def load_network(kind: Any, folder: Path, name: str, device: torch.device, dtype: torch.dtype | None = None) -> Any:
+def load_network(
+    kind: Any,
+    folder: Path,
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    *,
+    unused: tuple[str, ...] = (),
+) -> Any:
     """The frozen network of class `kind` in `folder`, in `dtype` (else fp32) on `device`; errors call it `name`.
+    `unused` is how the names of weights begin that the file may have too many of.
 
-    ModelUnavailable (exit 6) when it cannot be read, or when weights are missing: transformers would fill them in at
-    random and only say so in its log.
+    ModelUnavailable (exit 6) when it cannot be read, or when its file does not fill it exactly
+    (`gas.models.account`): transformers would only say so in its log.
     """
     import torch
 
@@ -72,12 +63,7 @@ def load_network(kind: Any, folder: Path, name: str, device: torch.device, dtype
             dtype=dtype or torch.float32,
             output_loading_info=True,
         )
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ModelUnavailable(
-            f"{name}: {len(missing)} of its weights are missing, such as {missing[0]}",
-            f"name a model that was saved as {kind.__name__}",
-        )
+    check_weights(report, name, f"name a model that was saved as {kind.__name__}", unused=unused)
     return network.to(device).eval().requires_grad_(False)
 
 
@@ -96,7 +82,7 @@ def loading(name: str) -> Iterator[None]:
                 "use the file that its authors publish, or a model with .safetensors files",
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-            first = str(error).strip().partition("\n")[0] or type(error).__name__
+            first = str(error).strip().partition("\n")[0][:300] or type(error).__name__
             raise ModelUnavailable(
                 f"{name} cannot be loaded: {first}", "download it again, or name another one"
             ) from error

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from gas import files
+from gas.characters import HIDDEN
 from gas.errors import InputRefused
 from gas.plan.phrases import content_words, main_noun
 from gas.types import PLAN_VERSION, EditPlan, Provenance, Subtask
@@ -19,9 +19,6 @@ from gas.validation import PLAN_REMEDY, explain, load_json, nearest, shown
 MAX_PLAN_BYTES = 2_000_000
 MAX_PLAN_DEPTH = 16
 SCHEMA_TITLE = "gas edit plan"
-
-# C0 and C1 controls, zero-width and bidirectional overrides: they hide or reorder what a reader of the plan sees.
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
 def plan_schema() -> dict[str, Any]:
@@ -99,7 +96,7 @@ _OF_THE_WHOLE = {"picture", "scene", "photo", "image"}
 def _refuse_hidden(value: Any, origin: str, where: str) -> None:
     """Raises InputRefused for hidden characters, except in what was sent to and came from a model: that is kept raw."""
     if isinstance(value, str):
-        hidden = _HIDDEN.search(value)
+        hidden = HIDDEN.search(value)
         if hidden is not None:
             raise InputRefused(
                 f"{origin}: {where}: hidden character U+{ord(hidden[0]):04X} in {shown(value)}", PLAN_REMEDY
@@ -116,7 +113,7 @@ def _refuse_hidden(value: Any, origin: str, where: str) -> None:
 def _complaint(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     if first["type"] != "extra_forbidden":
-        return _HIDDEN.sub("?", explain(error))
+        return HIDDEN.sub("?", explain(error))
     key = str(first["loc"][-1])
     guess = nearest(key, _keys())
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

@@ -310,12 +310,10 @@ def _refuse_written(photo: Photo, pixels: str, who: str) -> None:
 def _models(options: Mapping[str, Any]) -> list[Model]:
     """The models that a backend's options `model`, `second_model`, ... name; local ones with the hashes of their
     files."""
-    from gas.models.manifest import CACHE_PREFIX, PACKAGE_PREFIX, resolve_model
+    from gas.models.manifest import CACHE_PREFIX, PACKAGE_PREFIX, models_of, resolve_model
 
     models = []
-    for option, name in options.items():
-        if not isinstance(name, str) or not (option == "model" or option.endswith("_model")):
-            continue
+    for name in models_of(options).values():
         source = resolve_model(name)
         model = Model.of(source.location, source.revision)
         if name.startswith((CACHE_PREFIX, PACKAGE_PREFIX)):

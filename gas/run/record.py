@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from gas import files
+from gas.backends.profiles import ProfileName
 from gas.bands import bands
+from gas.characters import HIDDEN
 from gas.errors import InputRefused, UsageError
 from gas.picture.blend import inside_change, outside_difference
 from gas.regions.rle import RLE, decode_rle, encode_rle
 from gas.remedies import Remedy, Setting
-from gas.types import EditPlan, EditRequest, Region
+from gas.types import MAX_SUBTASKS, EditPlan, EditRequest, Region
 from gas.validation import explain, load_json
 from gas.version import __version__
 
@@ -71,8 +73,22 @@ def _without_secrets(text: str) -> str:
     return text
 
 
+def _file_name(name: str) -> str:
+    if not name or name in {".", ".."} or HIDDEN.search(name) or any(one in name for one in "/\\:\t\n"):
+        raise ValueError("not a plain file name")
+    return name
+
+
+MAX_SIDE = 2**20
+MAX_SEED = 2**63 - 1
 Public = Annotated[JsonValue, AfterValidator(_public)]
-PublicText = Annotated[str, AfterValidator(_public)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Words = Annotated[str, Field(max_length=2**20)]
+PublicText = Annotated[str, Field(max_length=2000), AfterValidator(_public)]
+FileName = Annotated[str, Field(max_length=255), AfterValidator(_public), AfterValidator(_file_name)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Place = Annotated[int, Field(ge=-MAX_SIDE, le=MAX_SIDE)]
+Coordinate = Annotated[float, Field(ge=-MAX_SIDE, le=MAX_SIDE)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -86,10 +102,10 @@ class Request(_Value):
     `caption` says what the picture shows. `source` and `target` are two whole prompts, instead of an instruction.
     """
 
-    instruction: str = ""
-    caption: str | None = None
-    source: str | None = None
-    target: str | None = None
+    instruction: Words = ""
+    caption: Words | None = None
+    source: Words | None = None
+    target: Words | None = None
 
     def of(self, image: Image, seed: int) -> EditRequest:
         """The request for the picture `image`. UsageError (exit 2) when nothing is asked for, or half of two
@@ -111,18 +127,18 @@ class Used(_Value):
     """A backend that was used: its registered name, its options, those with defaults too, and the distribution that it
     came with, in which version (None: an older gas wrote the record)."""
 
-    name: str
-    options: Mapping[str, Public] = {}
-    distribution: Annotated[str, Field(max_length=200)] | None = None
-    version: Annotated[str, Field(max_length=200)] | None = None
+    name: Name
+    options: Annotated[Mapping[Name, Public], Field(max_length=1000)] = {}
+    distribution: Name | None = None
+    version: Name | None = None
 
 
 class Model(_Value):
     """A model that was used: hub id and revision, or the name of a local folder and the SHA-256 of its files."""
 
     id: PublicText
-    revision: str | None = None
-    files: Mapping[str, Digest] = {}
+    revision: Name | None = None
+    files: Annotated[Mapping[PublicText, Digest], Field(max_length=10_000)] = {}
 
     @classmethod
     def of(cls, location: str | os.PathLike[str], revision: str | None = None) -> Model:
@@ -139,9 +155,9 @@ class Model(_Value):
 class RecordedRegion(_Value):
     """A region at native resolution."""
 
-    phrase: str
-    subtask: int | None = None
-    box: tuple[float, float, float, float] | None = None
+    phrase: Words
+    subtask: Annotated[int, Field(ge=0)] | None = None
+    box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = None
     score: float | None = None
     given: bool = False
     mask: RLE
@@ -150,18 +166,18 @@ class RecordedRegion(_Value):
 class RecordedFrame(_Value):
     """How the working picture was cut from the native one (`gas.picture.frame.Frame`)."""
 
-    native: tuple[int, int]
-    crop: tuple[int, int, int, int]
-    size: tuple[int, int]
+    native: tuple[Side, Side]
+    crop: tuple[Place, Place, Place, Place]
+    size: tuple[Side, Side]
 
 
 class Input(_Value):
     """The picture that was edited: its file's name and SHA-256, the SHA-256 of its upright sRGB pixels, its size."""
 
-    name: PublicText
+    name: FileName
     sha256: Digest
     pixels: Digest
-    size: tuple[int, int]
+    size: tuple[Side, Side]
 
 
 class Measured(_Value):
@@ -172,7 +188,7 @@ class Measured(_Value):
 
     outside_max: float
     outside_mean: float
-    inside: tuple[float | None, ...] = ()
+    inside: Annotated[tuple[float | None, ...], Field(max_length=MAX_SUBTASKS)] = ()
 
 
 class File(_Value):
@@ -182,9 +198,9 @@ class File(_Value):
     where it was although no change was asked for (None: an older version did not measure them).
     """
 
-    name: PublicText
+    name: FileName
     sha256: Digest
-    format: str
+    format: Name
     outside_max: float
     outside_mean: float
     exact: bool
@@ -196,30 +212,32 @@ class Record(_Value):
     """What was done, versioned: JSON in the picture and in `OUT.gas.json`."""
 
     version: Literal[1] = RECORD_VERSION
-    gas: str = __version__
-    libraries: Mapping[str, str] = {}
+    gas: Name = __version__
+    libraries: Annotated[Mapping[Name, Name], Field(max_length=1000)] = {}
     asked: Request = Request()
     plan: EditPlan
-    regions: tuple[RecordedRegion, ...] = ()
+    regions: Annotated[tuple[RecordedRegion, ...], Field(max_length=10_000)] = ()
     planner: Used | None = None
-    grounders: tuple[Used, ...] = ()
+    grounders: Annotated[tuple[Used, ...], Field(max_length=100)] = ()
     editor: Used
-    profile: str | None = None
+    profile: ProfileName | None = None
     profile_from: PublicText | None = None  # who chose it: a flag, a variable, a file, or why it is the default
-    models: tuple[Model, ...] = ()
-    seed: int
-    device: str
-    dtype: str
+    models: Annotated[tuple[Model, ...], Field(max_length=1000)] = ()
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
+    device: Annotated[str, Field(pattern=r"^[a-z]{1,16}(:[0-9]{1,3})?$")]
+    dtype: Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
     work: Literal["auto", "full", "crop"] = "auto"
     grounded: bool = False
     frame: RecordedFrame
     input: Input
     measured: Measured
     log: Mapping[str, Public] = {}
-    notes: tuple[PublicText, ...] = ()  # what was warned of before the edit; what the editor said is in its log
+    notes: Annotated[tuple[PublicText, ...], Field(max_length=1000)] = ()
+    """What was warned of before the edit; what the editor said is in its log."""
     stopped: bool = False
     file: File | None = None
-    left_out: tuple[str, ...] = ()  # what did not fit into the picture; the sidecar has it
+    left_out: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+    """What did not fit into the picture; the sidecar has it."""
 
     @model_validator(mode="after")
     def _regions_fit(self) -> Record:

@@ -7,14 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gas.backends.roles import EDITORS, GROUNDERS
 from gas.backends.spec import OWN_DISTRIBUTION
 from gas.checkpoint import SUFFIX, load_record
-from gas.errors import InputRefused
+from gas.errors import InputRefused, ModelUnavailable, UsageError
+from gas.models.cache import snapshot
+from gas.models.manifest import ModelFiles, models_of, resolve_model
 from gas.remedies import Remedy, Setting
 from gas.run import record as records
 from gas.run.job import PhotoJob
 from gas.run.output import state_path
 from gas.run.record import Record, Used
+from gas.settings.catalogue import known_models
+from gas.settings.settings import THE_RECORD
+from gas.validation import shown
 
 if TYPE_CHECKING:
     from gas.picture.photo import Photo
@@ -27,11 +33,14 @@ def again(
     open_session: Callable[[Mapping[str, Any]], Session],
     *,
     resume: Path | None = None,
+    allow_model: bool = False,
 ) -> PhotoJob:
     """The job that a record tells of, for the same picture.
 
     `open_session` makes a session of flags (see `Values`); it may put the user's own above the record's,
     e.g. a model folder, of whose place a record says nothing. InputRefused (exit 3) when `photo` has other pixels.
+    ModelUnavailable (exit 6) for a profile that is not known here, and, unless `allow_model`, for a model that is
+    neither on this machine nor in a known profile: a record may come from anybody.
     """
     same = records.same_input(record, photo)
     if not (same.file or same.pixels):
@@ -51,6 +60,8 @@ def again(
             "options": options,
         }
     )
+    if not allow_model:
+        _refuse_strange_models(session, record)
     regions = tuple(
         replace(region, given=told.given) for region, told in zip(record.to_regions(), record.regions, strict=True)
     )
@@ -68,6 +79,35 @@ def again(
         profile_from=record.profile_from,
         notes=record.notes,
     )
+
+
+def _refuse_strange_models(session: Session, record: Record) -> None:
+    """ModelUnavailable for a model that the record alone names and of which this machine knows nothing."""
+    known = {one.files.id for one in known_models(session.registry, lambda name, error: None)}
+    backends = [(EDITORS, record.editor.name), *((GROUNDERS, one.name) for one in record.grounders)]
+    for role, name in backends:
+        settled = session.settled(role.plural, name)
+        for option, model in models_of(settled.options.model_dump(mode="json")).items():
+            if settled.origins.get(option) == THE_RECORD and not _is_here_or_known(model, known):
+                raise ModelUnavailable(
+                    f"the record names the model {shown(model)}, which is neither on this machine nor in a profile",
+                    Remedy(
+                        "allow_model",
+                        "name your own with {model}; to trust the record's: {allow}",
+                        model=Setting("model"),
+                        allow=Setting("allow_model", True),
+                    ),
+                )
+
+
+def _is_here_or_known(model: str, known: set[str]) -> bool:
+    try:
+        source = resolve_model(model)
+    except UsageError:  # a name that nothing can have
+        return False
+    if source.local or source.location in known:
+        return True
+    return snapshot(ModelFiles(id=source.location, revision=source.revision)) is not None
 
 
 def state_record(path: Path) -> tuple[Record, Path]:

@@ -60,7 +60,9 @@ class Session:
 
         registry = registry or Registry.discover()
         settings = Settings.of(
-            flags, find_profile=registry.profile, default_profile=lambda: default_profile(registry, image)
+            flags,
+            find_profile=registry.profile,
+            default_profile=lambda model: default_profile(registry, image, model),
         )
         return cls(settings, registry)
 

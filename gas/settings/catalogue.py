@@ -13,6 +13,7 @@ from gas.backends.registry import Registry
 from gas.backends.roles import PROFILES
 from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.models.cache import look
+from gas.models.kind import pipeline_of
 from gas.models.manifest import CACHE_PREFIX, ModelFiles, resolve_model
 from gas.remedies import Remedy, Setting
 from gas.validation import unknown
@@ -85,14 +86,19 @@ def _any_model(name: str, known: Iterable[str]) -> KnownModel:
     return KnownModel(ModelFiles(id=source.location, revision=source.revision))
 
 
-def default_profile(registry: Registry, image: Image | None = None) -> tuple[str, str]:
+def default_profile(registry: Registry, image: Image | None = None, model: str | None = None) -> tuple[str, str]:
     """The name of the profile for who has chosen none, and why.
+
+    Where a `model` is chosen it is the profile that names it, else one whose options are for its kind of model; the
+    values that suit one kind are wrong for another.
 
     Of the profiles that have a rank it is the complete one of the highest; where none is complete, that of the lowest
     rank. With `image`, `(H, W, 3)` uint8 RGB, a complete profile that is made for such pictures comes first, and one
     that is made for others only comes last. The toolkit's own profiles and the user's are asked, and no third party's:
     to install a package must not change what a command means.
     """
+    if model is not None and (fitting := _for_model(registry, model)) is not None:
+        return fitting
     ranked = _ranked(registry)
     complete, problem = [], ""
     for profile in ranked:
@@ -121,13 +127,30 @@ def default_profile(registry: Registry, image: Image | None = None) -> tuple[str
     return chosen.name, f"default; {'what needs a model' if chosen.photographs else 'for photographs'}: {pull}"
 
 
+def _for_model(registry: Registry, model: str) -> tuple[str, str] | None:
+    """The profile for who has chosen a model alone, and why; None where no profile is for it."""
+    profiles = [profile for profile in _own(registry) if not profile.remote]
+    for profile in profiles:
+        if any(model in {files.id, files.model} for files in profile.models):
+            return profile.name, "default for the model that is named"
+    pipeline = pipeline_of(model)
+    for profile in profiles:
+        if pipeline in profile.pipelines:
+            return profile.name, f"default for a model of the kind {pipeline}"
+    return None
+
+
 def _ranked(registry: Registry) -> list[Profile]:
-    """The profiles that may be the default, the highest rank first; one that cannot be read is none."""
+    """The profiles that may be the default, the highest rank first."""
+    return [profile for profile in _own(registry) if profile.rank]
+
+
+def _own(registry: Registry) -> list[Profile]:
+    """The toolkit's own profiles and the user's, the highest rank first; one that cannot be read is left out."""
     found = []
     for name in sorted({entry.spec.name for entry in registry.own(PROFILES.plural)} | set(user_profiles())):
         with contextlib.suppress(GasError):
-            profile = registry.profile(name)
-            found += [profile] if profile.rank else []
+            found.append(registry.profile(name))
     return sorted(found, key=lambda profile: -profile.rank)
 
 

@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gas.backends.options import Layer
 from gas.backends.roles import CHOSEN, find_role
-from gas.errors import UsageError
+from gas.errors import ModelUnavailable, UsageError
 from gas.folders import config_folder
 from gas.remedies import Option, Remedy, Setting
-from gas.validation import explain, nearest, read_toml, refuse_secrets
+from gas.validation import explain, nearest, read_toml, refuse_secrets, shown
 
 if TYPE_CHECKING:
     from gas.backends.profiles import Profile
@@ -30,8 +30,12 @@ USER_FILE = "config.toml"
 _ADDRESSES = {"url", "host", "endpoint", "server"}
 
 
-DefaultProfile = Callable[[], tuple[str, str]]
-"""Gives the name of the profile for who has chosen none, and why: `gas.settings.catalogue.default_profile`."""
+DefaultProfile = Callable[[str | None], tuple[str, str]]
+"""Gives the name of the profile for who has chosen none, and why: `gas.settings.catalogue.default_profile`. It is told
+the model that was chosen, if one was."""
+
+THE_RECORD = "the record"
+"""The origin of what a run that is made again takes from its record."""
 
 
 class Values(BaseModel):
@@ -87,10 +91,24 @@ class Settings:
         if (named := sources[chooser].values.profile) is not None:
             chosen, self._profile_origin = named, sources[chooser].name("profile")
         elif default_profile is not None:
-            chosen, self._profile_origin = default_profile()
+            chosen, self._profile_origin = default_profile(
+                next((one.values.model for one in reversed(sources) if one.values.model is not None), None)
+            )
         else:
             raise UsageError("no profile is chosen", Remedy("name_profile", "name {one}", one=Setting("profile")))
-        self.profile = find_profile(chosen)
+        try:
+            self.profile = find_profile(chosen)
+        except UsageError as error:
+            if self._profile_origin != THE_RECORD:
+                raise
+            raise ModelUnavailable(
+                f"the record names the profile {shown(chosen)}, which is not known here",
+                Remedy(
+                    "strange_profile",
+                    "install the plugin that has it, or make the edit again with {profile}",
+                    profile=Setting("profile"),
+                ),
+            ) from error
         if sources[chooser].shared and chosen.endswith(".toml"):
             _refuse_addresses({"options": self.profile.options}, Path(chosen))
         from_profile = _Source(
@@ -134,9 +152,9 @@ class Settings:
         given = _check({k: v for k, v in flags.items() if v is not None}, str)
         sources = [_Source(lambda _: "default", _DEFAULTS, own=False), _Source(str, given)]
         if recorded is not None:
-            then = _check({k: v for k, v in recorded.items() if v is not None}, lambda _: "the record")
+            then = _check({k: v for k, v in recorded.items() if v is not None}, lambda _: THE_RECORD)
             then = then.model_copy(update={"options": _without_addresses(then.options)})
-            sources.insert(1, _Source(lambda _: "the record", then, shared=True, own=False))
+            sources.insert(1, _Source(lambda _: THE_RECORD, then, shared=True, own=False))
         return cls(sources, find_profile, default_profile)
 
     @classmethod

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from gas.masks import mask_box
+from gas.models.account import load_tokenizer
 from gas.models.pretrained import load_network, loading, model_folder
 from gas_grounders.clip_text import encode
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
@@ -88,9 +89,9 @@ class ClipSegNetwork:
         from transformers import AutoTokenizer, CLIPSegForImageSegmentation, ViTImageProcessorPil
 
         device = runtime.torch_device()
-        folder = model_folder(model, runtime, config="clipseg")
+        folder = model_folder(model, config="clipseg")
         with loading(model):
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            tokenizer = load_tokenizer(AutoTokenizer, folder, model)
             processor = ViTImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
         return cls(load_network(CLIPSegForImageSegmentation, folder, model, device), tokenizer, processor, device)
 

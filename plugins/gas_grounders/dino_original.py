@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from gas.errors import ModelUnavailable, UsageError
+from gas.models.account import load_tokenizer
 from gas.models.pretrained import loading, model_folder
 from gas.remedies import Install, Option, Remedy
 from gas_grounders.checkpoints import read_tensors
@@ -122,9 +123,9 @@ class OriginalDino:
         device = runtime.torch_device()
         tensors = _state(read_tensors(model), model)
         values = _architecture(architecture, tensors, model)
-        text = model_folder(text_encoder, runtime, config="bert", weights=False)
+        text = model_folder(text_encoder, config="bert", weights=False)
         with loading(text_encoder):
-            tokenizer = AutoTokenizer.from_pretrained(str(text), local_files_only=True)
+            tokenizer = load_tokenizer(AutoTokenizer, text, text_encoder)
             config = BertConfig.from_pretrained(str(text), local_files_only=True)
         with loading(model):
             network = _build(values, config, tokenizer)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gas.models.account import load_tokenizer
 from gas.models.pretrained import load_network, loading, model_folder
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ class TransformersDino:
         from transformers import AutoTokenizer, GroundingDinoForObjectDetection, GroundingDinoImageProcessorPil
 
         device = runtime.torch_device()
-        folder = model_folder(model, runtime, config="grounding-dino")
+        folder = model_folder(model, config="grounding-dino")
         with loading(model):
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            tokenizer = load_tokenizer(AutoTokenizer, folder, model)
             processor = GroundingDinoImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
         return cls(load_network(GroundingDinoForObjectDetection, folder, model, device), tokenizer, processor, device)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field, field_validator
 
+from gas.models.account import load_tokenizer
 from gas.models.pretrained import load_network, loading, model_folder
 from gas_grounders.clip_text import encode
 from gas_grounders.detector import Candidates, Detector, DetectorOptions, Query
@@ -72,9 +73,9 @@ class Owlv2Network:
         from transformers import AutoTokenizer, Owlv2ForObjectDetection, Owlv2ImageProcessorPil
 
         device = runtime.torch_device()
-        folder = model_folder(model, runtime, config="owlv2")
+        folder = model_folder(model, config="owlv2")
         with loading(model):
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            tokenizer = load_tokenizer(AutoTokenizer, folder, model)
             processor = Owlv2ImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
         return cls(load_network(Owlv2ForObjectDetection, folder, model, device), tokenizer, processor, device)
 

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from gas.errors import UsageError
+from gas.models.account import load_tokenizer
 from gas.models.pretrained import load_network, loading, model_folder
 from gas.remedies import Option, Remedy
 from gas_grounders.clip_text import encode
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 BEST = 300
 """How many boxes are looked at for a phrase, the best first: as many as ultralytics itself keeps (`max_det`)."""
+
+# A whole CLIP may stand for its half that reads words.
+_OTHER_HALF = ("vision_model.", "visual_projection.", "logit_scale")
 
 
 class YoloWorldOptions(DetectorOptions):
@@ -93,10 +97,10 @@ class YoloWorldNetwork:
         device = runtime.torch_device()
         network = load_yolo_world(model, device)
         # The published CLIP ViT-B/32 has its weights as .bin; transformers reads tensors only from it.
-        folder = model_folder(clip_model, runtime, config=("clip", "clip_text_model"), allow_pickle=True)
+        folder = model_folder(clip_model, config=("clip", "clip_text_model"), allow_pickle=True)
         with loading(clip_model):
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        text_encoder = load_network(CLIPTextModelWithProjection, folder, clip_model, device)
+            tokenizer = load_tokenizer(AutoTokenizer, folder, clip_model)
+        text_encoder = load_network(CLIPTextModelWithProjection, folder, clip_model, device, unused=_OTHER_HALF)
         return cls(network, text_encoder, tokenizer, device)
 
     def features(self, phrases: Sequence[str]) -> torch.Tensor:

@@ -62,7 +62,7 @@ def settings(registry: Registry, **flags: Any) -> Settings:
     return Settings.load(
         flags,
         find_profile=registry.profile,
-        default_profile=lambda: catalogue.default_profile(registry),
+        default_profile=lambda model: catalogue.default_profile(registry, model=model),
         written=setting_words,
     )
 

@@ -205,6 +205,7 @@ def test_a_description_without_weights_is_named(tmp_path: Path) -> None:
         ({"conv_gone.weight": torch.ones(2)}, "its base has no weight for 'conv_gone.weight'"),
         ({"conv_out.lora_A.weight": torch.ones(1, 8, 3, 3)}, "only one of two factors: 'conv_out.lora_A.weight'"),
         ({"conv_out.bias": torch.ones(7)}, "size mismatch for conv_out.bias"),
+        ({}, "has no weights"),
         ({"conv_out.lora_A.weight": torch.ones(1, 5), "conv_out.lora_B.weight": torch.ones(4, 1)}, "does not fit"),
     ],
 )

@@ -8,18 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import huggingface_hub
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from huggingface_hub import errors as hub
-from transformers import CLIPTextModel
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from gas.diffusion.load import load_backbone
+from gas.diffusion.loading import variants
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import InputRefused, ModelUnavailable, ResultRefused
+from gas.remedies import Option
 from gas.runtime import Runtime
 from gas.testing.tiny import build_tiny_stable_diffusion
 
@@ -245,6 +246,28 @@ def truncate(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
 
 
+def rewrite(file: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Path], None]:
+    """Replaces the tensors of a safetensors file."""
+
+    def damage(folder: Path) -> None:
+        tensors = change(load_file(folder / file))
+        save_file({key: value.contiguous() for key, value in tensors.items()}, folder / file, metadata={"format": "pt"})
+
+    return damage
+
+
+def add_words(folder: Path) -> None:
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<one>", "<two>"])
+    tokenizer.save_pretrained(folder)
+
+
+def without(part: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda tensors: {key: value for key, value in tensors.items() if part not in key}
+
+
+UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
+VAE = "vae/diffusion_pytorch_model.safetensors"
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no vae": (missing("vae"), "vae/config.json"),
     "no scheduler": (missing("scheduler"), "scheduler/scheduler_config.json"),
@@ -252,6 +275,35 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no weights": (missing("unet/diffusion_pytorch_model.safetensors"), "no weights in unet"),
     "cut weights": (truncate, "cannot be loaded"),
     "not JSON": (lambda folder: (folder / "vae" / "config.json").write_text("{"), "cannot be loaded"),
+    "index not JSON": (lambda folder: (folder / "model_index.json").write_text("{"), "model_index.json cannot be read"),
+    "index a list": (lambda folder: (folder / "model_index.json").write_text("[]"), "model_index.json holds no"),
+    "scheduler not JSON": (
+        lambda folder: (folder / "scheduler" / "scheduler_config.json").write_text("{"),
+        "scheduler_config.json cannot be read",
+    ),
+    "a layer of words missing": (
+        rewrite(TEXT, without("layers.1.")),
+        "16 of the weights of text_encoder are missing, such as encoder.layers.1",
+    ),
+    "a block missing": (rewrite(UNET, without("mid_block")), "of the weights of unet are missing, such as mid_block"),
+    "a picture's weight missing": (rewrite(VAE, without("quant_conv.bias")), "of the weights of vae are missing"),
+    "a layer too many": (
+        rewrite(TEXT, lambda old: {**old, "text_model.encoder.layers.7.mlp.fc1.bias": torch.zeros(3)}),
+        "no place for 1 weight of text_encoder, such as .*layers.7",
+    ),
+    "foreign prefix": (
+        rewrite(UNET, lambda old: {f"module.{key}": value for key, value in old.items()}),
+        r"'module\.[^']+' stands for '[^m]",
+    ),
+    "other shapes": (
+        rewrite(UNET, lambda old: {**old, "conv_in.bias": torch.zeros(3)}),
+        "conv_in.bias",
+    ),
+    "no words": (missing("tokenizer/tokenizer.json"), "tokenizer knows no words"),
+    "too many words": (
+        lambda folder: add_words(folder / "tokenizer"),
+        "tokens up to number 515, its text encoder 514",
+    ),
     "sdxl": (set_value("model_index.json", _class_name="StableDiffusionXLPipeline"), "XL"),
     "two encoders": (lambda folder: (folder / "text_encoder_2").mkdir(), "XL"),
     "other prediction": (set_value("scheduler/scheduler_config.json", prediction_type="sample"), "'sample'"),
@@ -281,6 +333,61 @@ def test_parts_that_do_not_belong_together_are_refused(folder: Path, tmp_path: P
     shutil.copytree(tmp_path / "other" / "text_encoder", folder / "text_encoder")
     with pytest.raises(ModelUnavailable, match="32 numbers, the text encoder gives 64"):
         StableDiffusion.from_folder(folder)
+
+
+def to_variant(folder: Path, *places: str) -> None:
+    for place in places:
+        for file in (folder / place).glob("*.safetensors"):
+            file.rename(file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
+
+
+def test_a_variant_is_read_part_by_part(folder: Path, model: StableDiffusion) -> None:
+    to_variant(folder, "unet")
+    found = StableDiffusion.from_folder(folder, variant="fp16")
+    ours, wanted = found.network.state_dict(), model.network.state_dict()
+    assert all(torch.equal(ours[key], wanted[key]) for key in wanted)
+
+
+@pytest.mark.parametrize("places", [("unet",), ("unet", "vae", "text_encoder")])
+def test_a_folder_with_a_variant_only_says_so(folder: Path, places: tuple[str, ...]) -> None:
+    to_variant(folder, *places)
+    with pytest.raises(ModelUnavailable, match="unet has weights of the variant fp16 only") as caught:
+        StableDiffusion.from_folder(folder)
+    assert caught.value.hint.parts["variant"] == Option({"variant": "fp16"})
+    with pytest.raises(ModelUnavailable, match="no weights of the variant 'fp8', but fp16"):
+        StableDiffusion.from_folder(folder, variant="fp8")
+
+
+def test_a_variant_that_no_part_has_is_refused(folder: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"no weights of the variant 'fp16'\n"):
+        StableDiffusion.from_folder(folder, variant="fp16")
+
+
+def test_shards_of_a_variant_are_known(tmp_path: Path) -> None:
+    for name in (
+        "model.safetensors",
+        "model.fp16-00001-of-00002.safetensors",
+        "model-00001-of-00002.non_ema.safetensors",
+    ):
+        (tmp_path / name).touch()
+    assert variants(tmp_path, ("model", "pytorch_model")) == {"", "fp16", "non_ema"}
+
+
+def test_old_names_of_weights_are_read(folder: Path, model: StableDiffusion) -> None:
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+
+    def rename(tensors: dict[str, Any]) -> dict[str, Any]:
+        for new, name in old.items():
+            tensors = {key.replace(new, name): value for key, value in tensors.items()}
+        return tensors
+
+    rewrite(VAE, rename)(folder)
+    rewrite(TEXT, lambda new: {**new, "text_model.embeddings.position_ids": torch.arange(77)[None]})(folder)
+    found = StableDiffusion.from_folder(folder)
+    assert all(
+        torch.equal(value, found.autoencoder.vae.state_dict()[key])
+        for key, value in model.autoencoder.vae.state_dict().items()
+    )
 
 
 def test_a_single_file_is_refused(tmp_path: Path) -> None:
@@ -318,62 +425,16 @@ def test_a_program_inside_pickled_weights_never_runs(folder: Path, tmp_path: Pat
     assert not (tmp_path / "marker").exists()
 
 
-def _http(kind: type[Exception], status: int) -> Exception:
-    response = httpx.Response(status, request=httpx.Request("GET", "https://example.org"))
-    return kind("no", response=response)  # type: ignore[call-arg]
-
-
-HUB_ERRORS: dict[str, tuple[Exception, str, str]] = {
-    "gated": (_http(hub.GatedRepoError, 403), "gated", "HF_TOKEN"),
-    "no such model": (_http(hub.RepositoryNotFoundError, 404), "no model 'some/model'", "check the name"),
-    "no such revision": (_http(hub.RevisionNotFoundError, 404), "no revision 'abc'", "@"),
-    "not reachable": (
-        hub.LocalEntryNotFoundError("no"),
-        "not in the cache and the hub cannot be reached",
-        "local folder",
-    ),
-    "server error": (_http(hub.HfHubHTTPError, 500), "cannot be downloaded", "try again"),
-    "disk": (OSError("No space left on device"), "No space left", "try again"),
-}
-
-
-@pytest.mark.parametrize("name", HUB_ERRORS)
-def test_the_hubs_refusals_are_explained(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    error, message, remedy = HUB_ERRORS[name]
-
-    def refuse(*args: Any, **kwargs: Any) -> str:
-        raise error
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    with pytest.raises(ModelUnavailable, match=message) as caught:
-        load_backbone("some/model@abc", Runtime(device="cpu"))
-    assert remedy in caught.value.remedy
-
-
-def test_offline_a_model_must_be_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_model_of_the_hub_is_read_from_its_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_sd: Path, model: StableDiffusion
+) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelUnavailable, match="not in the cache and downloads are switched off"):
-        load_backbone("some/model@abc", Runtime(device="cpu", offline=True))
-
-
-def test_only_the_files_that_are_needed_are_asked_for(monkeypatch: pytest.MonkeyPatch, tiny_sd: Path) -> None:
-    asked: dict[str, Any] = {}
-
-    def snapshot(name: str, **options: Any) -> str:
-        asked.update(options, name=name)
-        return str(tiny_sd)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    load_backbone("some/model@abc", Runtime(device="cpu", dtype="fp32"))
-    assert (asked["name"], asked["revision"], asked["local_files_only"]) == ("some/model", "abc", False)
-    files = ["unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin", "v1-5-pruned.ckpt"]
-    files += ["unet/diffusion_pytorch_model.fp16.safetensors", "tokenizer/vocab.json", "vae/config.json"]
-    kept = list(huggingface_hub.utils.filter_repo_objects(files, allow_patterns=asked["allow_patterns"]))
-    assert kept == ["unet/diffusion_pytorch_model.safetensors", "tokenizer/vocab.json", "vae/config.json"]
-    half = StableDiffusion.hub_files("fp16", allow_pickle=True)
-    kept = list(huggingface_hub.utils.filter_repo_objects(files, allow_patterns=half))
-    assert "unet/diffusion_pytorch_model.fp16.safetensors" in kept
-    assert "unet/diffusion_pytorch_model.safetensors" not in kept
+    with pytest.raises(ModelUnavailable, match="'some/model@abc' has not been downloaded") as caught:
+        load_backbone("some/model@abc", Runtime(device="cpu"))
+    assert "gas models pull some/model@abc" in caught.value.remedy
+    shutil.copytree(tiny_sd, tmp_path / "models--some--model" / "snapshots" / "abc")
+    found = load_backbone("some/model@abc", Runtime(device="cpu", dtype="fp32"))
+    assert torch.equal(found.network.conv_in.weight, model.network.conv_in.weight)
 
 
 def test_a_variants_file_names_are_used(folder: Path) -> None:

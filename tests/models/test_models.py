@@ -189,18 +189,31 @@ def test_only_what_is_needed_is_chosen() -> None:
 
 @pytest.mark.parametrize("name", ["sd15", "published"])
 def test_what_is_pulled_is_all_that_the_loader_asks_for(name: str) -> None:
-    """Offline the hub refuses a snapshot without a file that the loader's patterns take in."""
-    from gas.diffusion.stable_diffusion_layout import hub_files
+    """Every part of Stable Diffusion, in the variant where there is one."""
+    from gas.diffusion.loading import variants
+    from gas.diffusion.stable_diffusion_layout import WEIGHTS
 
     files = next(m for m in Registry.discover().profile(name).models if "diffusion" in m.id)
     more = ("tokenizer/merges.txt", "vae/config.json", "text_encoder/config.json", "safety_checker/config.json")
-    weights = ("vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors")
-    repository = [*SD, *more, *weights, *(name.replace(".safe", ".fp16.safe") for name in weights)]
+    weights = tuple(f"{place}/{stem}.safetensors" for place, stem in WEIGHTS.items())
+    half = [name.replace(".safe", ".fp16.safe") for name in weights if not name.startswith("vae")]
+    repository = [*SD, *more, *weights, *half]
     for variant in (None, "fp16"):
-        asked = hub_files(variant, False)
-        assert {n for n in repository if models.is_wanted(n, asked)} <= {
-            *downloads.needed(repository, files.files, variant)
-        }
+        got = set(downloads.needed(repository, files.files, variant))
+        assert {name for name in (*SD, *more) if name.endswith(".json") or name.startswith("tokenizer")} <= got
+        parts = {one.rpartition("/")[0]: one for one in got if one.endswith(".safetensors")}
+        assert parts.keys() == WEIGHTS.keys() and len(parts) == sum(one.endswith(".safetensors") for one in got)
+        assert ["fp16" in parts[place] for place in ("unet", "text_encoder", "vae")] == [bool(variant)] * 2 + [False]
+    assert variants(Path("nowhere"), ("a", "b")) == set()
+
+
+def test_pickles_come_only_when_asked_for_and_where_there_is_nothing_else() -> None:
+    old = ["config.json", "pytorch_model.bin", "training_args.bin", "vocab.json"]
+    assert "pytorch_model.bin" not in downloads.needed(old)
+    assert set(downloads.needed(old, allow_pickle=True)) == {"config.json", "pytorch_model.bin", "vocab.json"}
+    assert "pytorch_model.bin" not in downloads.needed([*old, "model.safetensors"], allow_pickle=True)
+    parts = ["model_index.json", "unet/diffusion_pytorch_model.bin", "unet/config.json"]
+    assert downloads.needed(parts) == [] and set(downloads.needed(parts, allow_pickle=True)) == set(parts)
 
 
 # From the hub
@@ -598,8 +611,7 @@ def test_what_was_pulled_is_enough_to_load_without_network(
     gas: Callable[..., Said], hub: FakeHub, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Each repository has what the real one has, as far as names go; the loaders look for files, not at weights."""
-    from gas import Runtime
-    from gas.diffusion.stable_diffusion_layout import check_layout, hub_files
+    from gas.diffusion.stable_diffusion_layout import check_layout
     from gas.models.hub import snapshot
     from gas.models.pretrained import model_folder
 
@@ -629,16 +641,15 @@ def test_what_was_pulled_is_enough_to_load_without_network(
     assert not {n for n in hub.bodies() if n.endswith((".bin", ".h5", ".onnx", ".md", ".ckpt"))}
     assert "got" not in gas("models", "pull", name).err
     hub.asked.clear()
-    for runtime in (Runtime(offline=True), Runtime()):
-        for files in profile.models:
-            source = resolve_model(files.model)
-            if files.url:
-                assert Path(source.location).read_bytes() == CHECKPOINT
-            elif "diffusion" in files.id:
-                check_layout(snapshot(source, hub_files(None, False), runtime.offline), "", files.id)
-            else:
-                kind = next(kind for part, kind in kinds.items() if part in files.id)
-                model_folder(files.model, runtime, config=kind, tokenizer=kind != "sam", weights=kind != "bert")
+    for files in profile.models:
+        source = resolve_model(files.model)
+        if files.url:
+            assert Path(source.location).read_bytes() == CHECKPOINT
+        elif "diffusion" in files.id:
+            check_layout(snapshot(source), "", files.id)
+        else:
+            kind = next(kind for part, kind in kinds.items() if part in files.id)
+            model_folder(files.model, config=kind, weights=kind != "bert")
     assert hub.asked == [], "a pinned model that is here is loaded without asking the hub"
     if name == "sd15":
         assert catalogue.default_profile(Registry.discover())[0] == "sd15"
@@ -701,14 +712,85 @@ def test_every_model_is_listed_offline(gas: Callable[..., Said], mine: Path, no_
 
 def test_pull_by_command(gas: Callable[..., Said], hub: FakeHub, mine: Path) -> None:
     told = gas("models", "pull", "mine", "--dry-run")
-    assert told.code == 0 and "MB to" in told.err and "MIT" in told.err and "got" not in told.err
-    assert not hub.bodies()
+    assert told.code == 0 and "1.5 GB to" in told.err and "MIT" in told.err and "got" not in told.err
+    assert hub.asked == [], "the profile says the size"
+    assert gas("models", "pull", "mine", "--dry-run", "--offline").err == told.err
+    assert gas("models", "pull", "mine", "--dry-run", "--offline", "--variant", "fp16").code == 2
     said = gas("models", "pull", "mine", "--json")
     (one,) = data(said)["models"]
     assert one["model"] == f"some/sd@{COMMIT}" and one["bytes"] == data(said)["bytes"] > 2000
     assert "got some/sd in" in said.err and "\x1b" not in said.err and "%" not in said.err
     assert "everything is here" in gas("models", "pull", "mine").err
     assert "there" in next(line for line in gas("models", "ls").out.splitlines() if "some/sd" in line)
+
+
+def test_models_are_removed_by_command(gas: Callable[..., Said], hub: FakeHub, mine: Path) -> None:
+    assert gas("models", "rm", "some/sd").code == 6, "nothing is here"
+    assert gas("models", "pull", "mine").code == 0
+    hub.repositories["other/net"] = {"config.json": b"{}", "model.safetensors": b"x" * 100}
+    assert gas("models", "pull", "other/net").code == 0
+    (one,) = data(gas("models", "rm", "mine", "--json"))
+    assert one["model"] == f"some/sd@{COMMIT}" and one["bytes"] > 2000
+    assert models.look(TINY).state == "missing"
+    assert models.look(ModelFiles(id="other/net")).state == "there", "another model stays"
+    assert gas("models", "rm", "other/net").code == 0 and models.look(ModelFiles(id="other/net")).state == "missing"
+    assert "nothing of it is here" in gas("models", "rm", "mine").err
+    assert gas("models", "rm", "package:gas_diorama/weights/sd").code == 2
+    assert gas("models", "rm").code == 2
+
+
+def test_a_mirror_is_named_by_hf_endpoint(hub: FakeHub, mine: Path, here: Path) -> None:
+    """huggingface_hub reads it when it is imported, so the command has a process of its own."""
+    import os
+    import subprocess
+
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(here / "hub"), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "gas_cli", "models", "pull", "mine"], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "unet/diffusion_pytorch_model.safetensors".rpartition("/")[2] in hub.bodies()
+    assert models.look(TINY).state == "there"
+
+
+def photograph(folder: Path) -> str:
+    import numpy as np
+    from PIL import Image as Pictures
+
+    Pictures.fromarray(np.random.default_rng(1).integers(0, 200, (64, 64, 3), dtype=np.uint8)).save(folder / "dog.png")
+    return str(folder / "dog.png")
+
+
+def an_edit(here: Path, *more: str) -> list[str]:
+    chosen = ["--planner", "rules", "--grounder", "none", "--box", "dog=10,10,40,40", "-o", str(here / "o.png")]
+    return ["edit", photograph(here), "change the dog into a cat", *chosen, *more]
+
+
+def test_an_edit_downloads_nothing_by_itself(gas: Callable[..., Said], hub: FakeHub, mine: Path, here: Path) -> None:
+    mine.write_text(mine.read_text() + f'[options.dds]\nmodel = "{TINY.model}"\n')
+    said = gas(*an_edit(here, "--profile", "mine"))
+    assert said.code == 6 and hub.asked == []
+    assert f"{TINY.model}, 1.5 GB, MIT, gated" in said.err
+    assert "gas models pull mine" in said.err and "--yes" in said.err
+    said = gas(*an_edit(here, "--profile", "mine", "--model", "other/net@main"))
+    assert said.code == 6 and "gas models pull other/net@main" in said.err and "of unknown size" in said.err
+    assert hub.asked == []
+
+
+def test_an_edit_downloads_what_was_agreed_to(gas: Callable[..., Said], hub: FakeHub, mine: Path, here: Path) -> None:
+    mine.write_text(mine.read_text() + f'[options.dds]\nmodel = "{TINY.model}"\n')
+    said = gas(*an_edit(here, "--profile", "mine", "--yes"))
+    assert models.look(TINY).state == "there"
+    assert said.err.index(f"{TINY.model}: ") < said.err.index("got some/sd in")
+    assert said.code == 6 and "not a Stable Diffusion model" in said.err, "the fake hub's has no weights"
+
+
+def test_what_is_agreed_to_is_still_not_downloaded_offline(
+    gas: Callable[..., Said], hub: FakeHub, mine: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine.write_text(mine.read_text() + f'[options.dds]\nmodel = "{TINY.model}"\n')
+    monkeypatch.setenv("GAS_OFFLINE", "1")
+    assert gas(*an_edit(here, "--profile", "mine", "--yes")).code == 2 and hub.asked == []
 
 
 def test_models_are_pulled_by_id_too(gas: Callable[..., Said], hub: FakeHub, mine: Path) -> None:

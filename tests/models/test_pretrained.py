@@ -1,4 +1,4 @@
-"""Where models of transformers come from: the hub's files and refusals, offline, safetensors first."""
+"""Where models of transformers come from: the hub's cache, never the hub itself; safetensors first."""
 
 from __future__ import annotations
 
@@ -7,108 +7,49 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import httpx
 import huggingface_hub
 import pytest
-from huggingface_hub import errors as hub
 
 from gas.errors import ModelUnavailable
 from gas.models.pretrained import load_network, model_folder
 from gas.process import own_process
-from gas.runtime import Runtime
 
 
-def _http(kind: Any, status: int) -> Exception:
-    response = httpx.Response(status, request=httpx.Request("GET", "https://example.com"))
-    return kind("no", response=response)
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of some/model@abc in the hub's cache."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--some--model" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "clip"}')
+    return folder
 
 
-REFUSALS = {
-    "gated": (_http(hub.GatedRepoError, 403), "gated", "gas models pull some/model@abc"),
-    "no such model": (_http(hub.RepositoryNotFoundError, 404), "no model 'some/model'", "check the name"),
-    "no such revision": (_http(hub.RevisionNotFoundError, 404), "no revision 'abc'", "@"),
-    "not reachable": (
-        hub.LocalEntryNotFoundError("no"),
-        "not in the cache and the hub cannot be reached",
-        "gas models pull some/model@abc",
-    ),
-    "server error": (_http(hub.HfHubHTTPError, 500), "cannot be downloaded", "try again"),
-    "disk": (OSError("No space left on device"), "No space left", "try again"),
-}
-
-
-@pytest.mark.parametrize("refusal", REFUSALS)
-def test_the_hubs_refusals_are_explained(refusal: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    error, message, remedy = REFUSALS[refusal]
-
+def test_a_model_that_is_not_here_is_not_fetched(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(*arguments: Any, **named: Any) -> str:
-        raise error
+        raise AssertionError("the hub was asked")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    with pytest.raises(ModelUnavailable) as raised:
-        model_folder("some/model@abc", Runtime(device="cpu"), config="owlv2")
-    assert message in raised.value.message and remedy in raised.value.remedy
-    assert raised.value.exit_code == 6
+    with pytest.raises(ModelUnavailable, match="'other/model@abc' has not been downloaded") as raised:
+        model_folder("other/model@abc", config="owlv2")
+    assert "gas models pull other/model@abc" in raised.value.remedy and raised.value.exit_code == 6
 
 
-class Hub:
-    """Stands for the hub: makes the files of a repository that are asked for."""
-
-    def __init__(self, folder: Path, files: dict[str, str]) -> None:
-        self.folder, self.files = folder, files
-        self.calls: list[dict[str, Any]] = []
-
-    def __call__(self, name: str, **named: Any) -> str:
-        from fnmatch import fnmatch
-
-        self.calls.append({"name": name, **named})
-        for file, text in self.files.items():
-            if any(fnmatch(file, pattern) for pattern in named["allow_patterns"]):
-                (self.folder / file).write_text(text)
-        return str(self.folder)
-
-
-FILES = {"config.json": '{"model_type": "clip"}', "vocab.json": "{}", "pytorch_model.bin": "", "README.md": ""}
-
-
-def test_only_what_is_needed_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = Hub(tmp_path, {**FILES, "model.safetensors": "", "model.onnx": "", "modeling_own.py": ""})
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fake)
-    model_folder("some/model@abc", Runtime(device="cpu"), config="clip", allow_pickle=True)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors", "vocab.json"]
-    assert len(fake.calls) == 1
-    assert fake.calls[0]["name"] == "some/model" and fake.calls[0]["revision"] == "abc"
-    assert fake.calls[0]["local_files_only"] is False
-
-
-def test_offline_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = Hub(tmp_path, {**FILES, "model.safetensors": ""})
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fake)
-    model_folder("some/model", Runtime(device="cpu", offline=True), config="clip")
-    assert fake.calls[0]["local_files_only"] is True
-
-
-def test_bin_weights_only_where_there_are_no_others_and_they_are_allowed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake = Hub(tmp_path, FILES)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fake)
+def test_bin_weights_only_where_there_are_no_others_and_they_are_allowed(cached: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"no weights \(model.safetensors\)"):
-        model_folder("some/model", Runtime(device="cpu"), config="clip")
-    model_folder("some/model", Runtime(device="cpu"), config=("owlv2", "clip"), allow_pickle=True)
-    assert (tmp_path / "pytorch_model.bin").exists()
+        model_folder("some/model@abc", config="clip")
+    (cached / "pytorch_model.bin").touch()
+    assert model_folder("some/model@abc", config=("owlv2", "clip"), allow_pickle=True) == cached
     with pytest.raises(ModelUnavailable, match="hide programs"):
-        model_folder("some/model", Runtime(device="cpu"), config="clip")
+        model_folder("some/model@abc", config="clip")
+    (cached / "model.safetensors").touch()
+    assert model_folder("some/model@abc", config="clip") == cached
 
 
-def test_settings_and_tokenizer_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = Hub(tmp_path, {**FILES, "model.safetensors": ""})
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fake)
-    model_folder("some/model", Runtime(device="cpu"), config="clip", weights=False)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "vocab.json"]
-    (tmp_path / "vocab.json").unlink()
-    model_folder("some/model", Runtime(device="cpu"), config="clip", weights=False, tokenizer=False)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json"]
+def test_settings_and_tokenizer_are_enough_where_no_weights_are_wanted(cached: Path) -> None:
+    assert model_folder("some/model@abc", config="clip", weights=False) == cached
+    with pytest.raises(ModelUnavailable, match="of the kind 'clip', not bert"):
+        model_folder("some/model@abc", config="bert", weights=False)
 
 
 class Loader:

@@ -82,7 +82,7 @@ def test_user_may(role: Role, tmp_path: Path) -> None:
         {},
         find_profile=lambda name: PROFILE,
         environ={"GAS_HOME": str(tmp_path / "home")},
-        default_profile=lambda: ("away", "default"),
+        default_profile=lambda model: ("away", "default"),
     )
     assert USES[role.name](Session(plain, fake_backends.registry()))
 

@@ -1,5 +1,6 @@
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -196,3 +197,43 @@ def test_an_embedded_record_that_unpacks_to_too_much_is_refused(tmp_path, monkey
     out = photo_write.write(source, tmp_path / "out.png", source.pixels, record="x" * 2000)
     with pytest.raises(InputRefused, match="its record is broken: too long"):
         read(out.path)
+
+
+BEYOND = {
+    "seed": ({"seed": 2**80}, "seed"),
+    "negative seed": ({"seed": -1}, "seed"),
+    "folder as a name": ({"input": {"name": ".."}}, "input.name: value error, not a plain file name"),
+    "path as a name": ({"input": {"name": "a/../../b"}}, "input.name"),
+    "drive as a name": ({"input": {"name": "c:b"}}, "input.name"),
+    "command as a name": ({"input": {"name": "a\x1b[2J.png"}}, "input.name"),
+    "no name": ({"input": {"name": ""}}, "input.name"),
+    "size": ({"input": {"size": [0, 64]}}, "input.size"),
+    "huge size": ({"input": {"size": [2**70, 64]}}, "input.size"),
+    "profile by path": ({"profile": "../mine.toml"}, "profile"),
+    "device": ({"device": "cpu; rm"}, "device"),
+    "format of numbers": ({"dtype": "FP32 "}, "dtype"),
+    "subtask": ({"regions": [{"subtask": -1}]}, "regions.0.subtask"),
+    "box": ({"regions": [{"box": [0, 0, 1e300, 4]}]}, "regions.0.box.2"),
+    "name of a backend": ({"editor": {"name": "d" * 300}}, "editor.name"),
+    "words": ({"asked": {"instruction": "x" * (2**20 + 1)}}, "asked.instruction"),
+    "warnings": ({"plan": {"warnings": ["x" * 30_000]}}, "plan.warnings.0"),
+    "tokens": ({"plan": {"provenance": {"reply_tokens": 2**70}}}, "plan.provenance.reply_tokens"),
+    "crop": ({"frame": {"crop": [0, 0, 2**62, 4]}}, "frame.crop.2"),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_every_field_of_a_strangers_record_is_bounded(source, name):
+    changes, where = BEYOND[name]
+
+    def changed(value, changes):
+        if isinstance(changes, dict):
+            return {**value, **{key: changed(value.get(key), inner) for key, inner in changes.items()}}
+        if isinstance(changes, list) and changes and isinstance(changes[0], dict):
+            return [changed(value[0], changes[0]), *value[1:]]
+        return changes
+
+    text = json.dumps(changed(json.loads(made(source).to_json()), changes))
+    with pytest.raises(InputRefused, match=re.escape(where)) as caught:
+        record.parse_record(text, "their.json")
+    assert caught.value.message.startswith("their.json: ") and len(caught.value.message) < 500

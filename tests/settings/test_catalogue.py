@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,3 +147,58 @@ def test_who_asks_for_nothing_gets_an_error_that_names_the_setting(home: Path, m
     monkeypatch.setattr(Registry, "own", lambda self, role: [])
     with pytest.raises(UsageError, match="no profile may be the default"):
         default()
+
+
+# --- a model alone
+
+
+def of_model(model: object) -> tuple[str, str]:
+    return default_profile(Registry(plugins="none"), model=str(model))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "theirs" / "unet").mkdir(parents=True)
+    return tmp_path / "theirs"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "profile"),
+    [("StableDiffusionPipeline", "sd15"), ("StableDiffusionInstructPix2PixPipeline", "instruct")],
+)
+def test_a_folder_gets_the_profile_of_its_kind(home: Path, folder: Path, pipeline: str, profile: str) -> None:
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+    assert of_model(folder) == (profile, f"default for a model of the kind {pipeline}")
+
+
+@pytest.mark.parametrize(
+    ("unet", "profile"),
+    [
+        ({"in_channels": 4}, "sd15"),
+        ({"in_channels": 8}, "instruct"),
+        ({"in_channels": 9}, None),
+        ({"in_channels": "4"}, None),
+        ({"in_channels": 4, "attention_type": "gated"}, None),
+        ([], None),
+    ],
+)
+def test_without_an_index_the_kind_is_told_by_the_unet(
+    home: Path, folder: Path, unet: object, profile: str | None
+) -> None:
+    (folder / "unet" / "config.json").write_text(json.dumps(unet))
+    assert of_model(folder)[0] == (profile or default()[0])
+
+
+def test_a_model_that_a_profile_names_gets_that_profile(home: Path) -> None:
+    why = "default for the model that is named"
+    assert of_model("timbrooks/instruct-pix2pix") == ("instruct", why)
+    assert of_model("package:gas_diorama/weights/sd") == ("diorama", why)
+    write(home, "mine", rank=90, models=[])
+    assert of_model("package:gas_diorama/weights/sd") == ("diorama", why)
+
+
+def test_a_kind_that_no_profile_is_for_changes_nothing(home: Path, folder: Path) -> None:
+    (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    assert of_model(folder) == default() == of_model("no/such") == of_model("../nowhere")
+    write(home, "flux", pipelines=["FluxPipeline"])
+    assert of_model(folder) == ("flux", "default for a model of the kind FluxPipeline")

@@ -17,7 +17,7 @@ PROFILES = {
 }
 
 
-def default() -> tuple[str, str]:
+def default(model: str | None) -> tuple[str, str]:
     return "diorama", "default"
 
 
@@ -67,7 +67,7 @@ def test_who_has_chosen_no_profile_gets_what_is_proposed_and_why(tmp_path: Path)
             find_profile=PROFILES.__getitem__,
             environ={**environ, **env},
             folder=tmp_path,
-            default_profile=lambda: ("sd15", "default, since it is here"),
+            default_profile=lambda model: ("sd15", "default, since it is here"),
         )
 
     settings = load({})
@@ -82,7 +82,7 @@ def test_who_has_chosen_no_profile_gets_what_is_proposed_and_why(tmp_path: Path)
     assert load({}).editor == "dds", "a file lies above a profile that nobody chose"
     (tmp_path / "gas.toml").write_text("profile = 'diorama'")
     assert load({}).profile.name == "diorama"
-    of = Settings.of({}, find_profile=PROFILES.__getitem__, default_profile=lambda: ("sd15", "why"))
+    of = Settings.of({}, find_profile=PROFILES.__getitem__, default_profile=lambda model: ("sd15", "why"))
     assert (of.profile.name, of.origin("profile")) == ("sd15", "why")
     with pytest.raises(UsageError, match="no profile is chosen"):
         Settings.of({}, find_profile=PROFILES.__getitem__)

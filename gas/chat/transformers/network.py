@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SUGGESTED = "Qwen/Qwen3-VL-2B-Instruct"
 """A small model that sees, under Apache-2.0."""
-_MORE_FILES = ("generation_config.json", "video_preprocessor_config.json", "chat_template*")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class VisionLanguageNetwork:
             ) from None
         from gas.models.pretrained import load_network, loading, model_folder
 
-        folder = model_folder(model, runtime, config=None, more=_MORE_FILES)
+        folder = model_folder(model, config=None)
         _check_kind(model, folder)
         try:
             with loading(model):

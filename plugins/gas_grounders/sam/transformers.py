@@ -45,7 +45,7 @@ class TransformersSam:
         from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
         device = runtime.torch_device()
-        folder = model_folder(model, runtime, config=KINDS, tokenizer=False)
+        folder = model_folder(model, config=KINDS)
         with loading(model):
             kind = AutoConfig.from_pretrained(str(folder), local_files_only=True).model_type
         if kind != "sam":

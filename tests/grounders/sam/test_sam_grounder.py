@@ -592,7 +592,7 @@ def test_other_kinds_of_folders_are_named(folder: Path, tmp_path: Path, picture:
 
 def test_offline_without_a_cache(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with pytest.raises(ModelUnavailable, match="not in the cache"):
+    with pytest.raises(ModelUnavailable, match="has not been downloaded"):
         _sam("owner/absent", Runtime(device="cpu", offline=True)).ground(GroundJob(picture, [Region("cat", BOX)]))
 
 

@@ -1,0 +1,45 @@
+"""What kind of model is in a folder, by its own settings: no network and no library is needed for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gas.errors import GasError
+from gas.models.cache import snapshot
+from gas.models.manifest import ModelFiles, resolve_model
+
+_BY_CHANNELS = {4: "StableDiffusionPipeline", 8: "StableDiffusionInstructPix2PixPipeline"}
+
+
+def pipeline_of(model: str) -> str | None:
+    """The pipeline of diffusers that the model `model` is for, such as "StableDiffusionPipeline".
+
+    That is what its `model_index.json` says; without one it is told by the UNet's settings. None for what is not here,
+    is no folder of diffusers, or cannot be read.
+    """
+    try:
+        source = resolve_model(model)
+    except GasError:
+        return None
+    files = ModelFiles(id=source.location, revision=source.revision)
+    folder = Path(source.location) if source.local else snapshot(files)
+    if folder is None:
+        return None
+    named = _settings(folder / "model_index.json").get("_class_name")
+    if isinstance(named, str) and named.isidentifier():
+        return named
+    unet = _settings(folder / "unet" / "config.json")
+    if unet.get("attention_type", "default") != "default":
+        return None
+    channels = unet.get("in_channels")
+    return _BY_CHANNELS.get(channels) if isinstance(channels, int) else None
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
