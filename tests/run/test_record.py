@@ -196,3 +196,11 @@ def test_an_embedded_record_that_unpacks_to_too_much_is_refused(tmp_path, monkey
     out = photo_write.write(source, tmp_path / "out.png", source.pixels, record="x" * 2000)
     with pytest.raises(InputRefused, match="its record is broken: too long"):
         read(out.path)
+
+
+def test_backends_that_were_used_can_be_asked_for_by_role() -> None:
+    from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
+
+    a, b, c = (record.Used(name=name) for name in "abc")
+    made = record.Record.model_construct(planner=None, grounders=(a, b), editor=c)
+    assert [made.used(role) for role in (PLANNERS, GROUNDERS, EDITORS)] == [(), (a, b), (c,)]
