@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gas.backends.roles import CHOSEN, EDITORS
 from gas.errors import UsageError
 from gas_cli.output import people, warn
 
@@ -115,7 +116,7 @@ def open_session(
     flags: Mapping[str, Any],
     options: Sequence[Option] = (),
     *,
-    role: str = "editors",
+    role: str = EDITORS.plural,
     recorded: Mapping[str, Any] | None = None,
     image: Image | None = None,
 ) -> Session:
@@ -128,7 +129,6 @@ def open_session(
     """
     from gas.backends import running
     from gas.backends.registry import Registry
-    from gas.backends.roles import CHOSEN
     from gas.folders import cache_folder
     from gas.run.session import Session
     from gas.settings.catalogue import default_profile
@@ -207,8 +207,6 @@ def options_for(editor: str, editors: Sequence[str], options: Sequence[Option]) 
 
 
 def _tables(options: Sequence[Option], settings: Settings, role: str) -> dict[str, dict[str, str]]:
-    from gas.backends.roles import CHOSEN
-
     chosen = {each.plural: each.names(settings) for each in CHOSEN}
     in_use = [name for names in chosen.values() for name in names]
     tables: dict[str, dict[str, str]] = {}

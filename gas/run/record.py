@@ -30,6 +30,7 @@ from gas.validation import explain, load_json
 from gas.version import __version__
 
 if TYPE_CHECKING:
+    from gas.backends.roles import Role
     from gas.picture.photo import Photo
     from gas.picture.photo_write import Written
     from gas.run.result import EditResult
@@ -248,6 +249,11 @@ class Record(_Value):
             if region.subtask is not None and region.subtask >= len(self.plan.subtasks):
                 raise ValueError(f"a region for subtask {region.subtask} of {len(self.plan.subtasks)}")
         return self
+
+    def used(self, role: Role) -> tuple[Used, ...]:
+        """The backends of `role` that were used, in their order; none where the run did without."""
+        value = getattr(self, role.setting)
+        return tuple(value) if role.several else () if value is None else (value,)
 
     def to_regions(self) -> tuple[Region, ...]:
         """The regions as they were used, marked as given, so that replay neither looks for nor grows them."""

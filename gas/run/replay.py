@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gas.backends.roles import EDITORS, GROUNDERS
+from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS
 from gas.backends.spec import OWN_DISTRIBUTION
 from gas.checkpoint import SUFFIX, load_record
 from gas.errors import InputRefused, ModelUnavailable, UsageError
@@ -48,12 +48,14 @@ def again(
             f"{photo.name} is not the picture that was edited, {record.input.name}: their pixels differ",
             Remedy("give_original", "give the original with {input}", input=Setting("input", python="photo")),
         )
-    options = {one.name: dict(one.options) for one in (record.editor, *record.grounders)}
+    # The plan and what was asked are in the record: no planner is chosen anew.
+    chosen = [(role, used) for role in CHOSEN if role is not PLANNERS and ((used := record.used(role)) or role.several)]
+    options = {one.name: dict(one.options) for _, used in chosen for one in used}
+    names = {role.setting: tuple(one.name for one in used) if role.several else used[0].name for role, used in chosen}
     session = open_session(
         {
             "profile": record.profile,
-            "grounders": tuple(one.name for one in record.grounders),
-            "editor": record.editor.name,
+            **names,
             "device": record.device,
             "dtype": record.dtype,
             "grounded": record.grounded,

@@ -358,7 +358,7 @@ class Session:
 
     def check_regions(self, plan: EditPlan, regions: Sequence[Region]) -> None:
         """UsageError (exit 2) for a subtask without a region, where the editor or a grounded run needs one of each."""
-        editor: Editor = self.backend("editors", self.settings.editor)
+        editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
         if not (editor.needs_regions or self.settings.grounded):
             return
         there = {region.subtask for region in regions if region.mask is not None or region.box is not None}

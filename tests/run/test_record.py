@@ -237,3 +237,11 @@ def test_every_field_of_a_strangers_record_is_bounded(source, name):
     with pytest.raises(InputRefused, match=re.escape(where)) as caught:
         record.parse_record(text, "their.json")
     assert caught.value.message.startswith("their.json: ") and len(caught.value.message) < 500
+
+
+def test_backends_that_were_used_can_be_asked_for_by_role() -> None:
+    from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
+
+    a, b, c = (record.Used(name=name) for name in "abc")
+    made = record.Record.model_construct(planner=None, grounders=(a, b), editor=c)
+    assert [made.used(role) for role in (PLANNERS, GROUNDERS, EDITORS)] == [(), (a, b), (c,)]
