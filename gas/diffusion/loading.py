@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,14 @@ def explained(name: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ModelUnavailable(f"{name} cannot be loaded: {first}", "download it again, or name another one") from error
+
+
+def pipeline_of(folder: Path) -> str:
+    """The pipeline that the index of a model's folder in diffusers' layout names; "" without one that can be read."""
+    try:
+        return str(json.loads((folder / "model_index.json").read_text("utf-8")).get("_class_name", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def has_safetensors(folder: Path, safe: str, pickle: str, name: str, allow_pickle: bool, *, place: str = "it") -> bool:

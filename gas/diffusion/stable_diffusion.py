@@ -20,7 +20,7 @@ from gas.diffusion.autoencoder import Autoencoder
 from gas.diffusion.backbone import Backbone, Conditioning, ModelKind
 from gas.diffusion.clip_text import ClipText
 from gas.diffusion.gligen import told_boxes
-from gas.diffusion.loading import explained, has_safetensors
+from gas.diffusion.loading import explained, has_safetensors, pipeline_of
 from gas.diffusion.parameterisation import Parameterisation
 from gas.diffusion.schedule import VPSchedule
 from gas.diffusion.stable_diffusion_layout import PICKLES, WEIGHTS, check_layout, check_parts, hub_files
@@ -77,8 +77,7 @@ class StableDiffusion(Backbone):
         folder, device = Path(folder), torch.device(device)
         name = name or str(folder)
         folder, adapters = find_base(folder)
-        index = folder / "model_index.json"
-        check_layout(folder, str(json.loads(index.read_text()).get("_class_name")) if index.exists() else "", name)
+        check_layout(folder, pipeline_of(folder), name)
         once = torch.promote_types(dtype, torch.float32)
 
         def part(network: Any, place: str, dtype: torch.dtype) -> Any:
