@@ -12,15 +12,13 @@ import torch
 
 from gas.diffusion.adapters import find_base
 from gas.diffusion.backbone import Backbone, ModelKind
-from gas.diffusion.loading import read_settings
+from gas.diffusion.loading import pipeline_of
 from gas.errors import ModelUnavailable
 from gas.models.hub import snapshot
 from gas.models.manifest import resolve_model
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
-
-INDEX = "model_index.json"
 
 
 @dataclass(frozen=True)
@@ -111,19 +109,13 @@ def family_of(folder: Path, name: str) -> Family:
             "give a folder in diffusers' layout (unet, vae, text_encoder, tokenizer, scheduler)",
         )
     base, _ = find_base(folder)
-    pipeline = _pipeline(base, name)
+    pipeline = pipeline_of(base, name)
     named = [family for family in FAMILIES if pipeline in family.pipelines]
     laid_out = [family for family in FAMILIES if all((base / one).is_dir() for one in family.folders)]
     for family in (*named, *laid_out):
         return family
     what = f"is a {pipeline}" if pipeline else "is not a model in diffusers' layout"
     raise ModelUnavailable(f"{name} {what}, which no family here reads", f"name a model of {_listed(FAMILIES)}")
-
-
-def _pipeline(folder: Path, name: str) -> str:
-    """The pipeline that the folder's index names; "" without an index."""
-    index = folder / INDEX
-    return str(read_settings(index, name).get("_class_name", "")) if index.exists() else ""
 
 
 def _listed(families: Sequence[Family]) -> str:

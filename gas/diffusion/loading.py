@@ -93,6 +93,13 @@ def read_settings(file: Path, name: str) -> dict[str, Any]:
     return settings
 
 
+def pipeline_of(folder: Path, name: str) -> str:
+    """The pipeline that the index of the model `name`, in diffusers' layout in `folder`, names; "" without an index.
+    ModelUnavailable (exit 6) when it cannot be read."""
+    index = folder / "model_index.json"
+    return str(read_settings(index, name).get("_class_name", "")) if index.exists() else ""
+
+
 def variants(folder: Path, stems: tuple[str, str]) -> set[str]:
     """The variants of the weights in `folder` whose names begin with one of `stems`: "fp16" of `model.fp16.safetensors`
     and `model-00001-of-00002.fp16.bin`; "" stands for plain files."""

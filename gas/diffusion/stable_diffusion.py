@@ -19,7 +19,7 @@ from gas.diffusion.autoencoder import Autoencoder
 from gas.diffusion.backbone import Backbone, Conditioning, ModelKind
 from gas.diffusion.clip_text import ClipText
 from gas.diffusion.gligen import told_boxes
-from gas.diffusion.loading import check_variant, explained, load_part, read_settings
+from gas.diffusion.loading import check_variant, explained, load_part, pipeline_of
 from gas.diffusion.parameterisation import Parameterisation
 from gas.diffusion.schedule import VPSchedule
 from gas.diffusion.stable_diffusion_layout import PICKLES, WEIGHTS, check_layout, check_parts
@@ -74,8 +74,7 @@ class StableDiffusion(Backbone):
         folder, device = Path(folder), torch.device(device)
         name = name or str(folder)
         folder, adapters = find_base(folder)
-        index = folder / "model_index.json"
-        check_layout(folder, str(read_settings(index, name).get("_class_name")) if index.exists() else "", name)
+        check_layout(folder, pipeline_of(folder, name), name)
         once = torch.promote_types(dtype, torch.float32)
 
         files = {place: (WEIGHTS[place], PICKLES[place]) for place in WEIGHTS}

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _HOME = {
+    "BackboneContract": "gas.testing.backbones",
     "EditorContract": "gas.testing.contracts",
     "FakeEditor": "gas.testing.fakes",
     "FakeGrounder": "gas.testing.fakes",
@@ -21,6 +22,7 @@ __all__ = [  # noqa: RUF022 - in the order of reading
     "PlannerContract",
     "GrounderContract",
     "EditorContract",
+    "BackboneContract",
     "FakePlanner",
     "FakeGrounder",
     "FakeEditor",
@@ -28,6 +30,7 @@ __all__ = [  # noqa: RUF022 - in the order of reading
 ]
 
 if TYPE_CHECKING:
+    from gas.testing.backbones import BackboneContract
     from gas.testing.contracts import EditorContract, GrounderContract, PlannerContract
     from gas.testing.fakes import FakeEditor, FakeGrounder, FakePlanner
     from gas.testing.gaussian import GaussianDenoiser

@@ -8,8 +8,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, PNDMScheduler
 
-from gas.diffusion.schedule import SNR_EDGES, VPSchedule
-from gas.testing.gaussian import stable_diffusion_schedule
+from gas.diffusion.schedule import SNR_EDGES, FlowSchedule, Schedule, VPSchedule, stable_diffusion_schedule, times
 
 SD15: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 CONFIGS = {
@@ -70,3 +69,89 @@ def test_snr_at_no_noise_and_at_no_signal() -> None:
     assert schedule.snr(1) == pytest.approx(1)
     assert schedule.snr(2) == 0
     assert [schedule.snr_bin(t) for t in range(3)] == [0, 1, 4]
+
+
+# --- time is a real number --------------------------------------------------------------------------------------------
+
+FLOW = FlowSchedule()
+
+
+def test_the_published_schedule_is_that_of_diffusers() -> None:
+    assert torch.equal(stable_diffusion_schedule().alphas_cumprod, DDPMScheduler(**SD15).alphas_cumprod)
+
+
+def test_a_whole_time_is_the_tables_own_bit_for_bit() -> None:
+    schedule = stable_diffusion_schedule()
+    kept = schedule.alphas_cumprod.view(-1, 1, 1, 1)
+    for t in (torch.arange(1000), torch.arange(1000.0), torch.arange(1000.0, dtype=torch.float64)):
+        alpha, sigma = schedule.coefficients(t)
+        assert torch.equal(alpha, kept.sqrt()) and torch.equal(sigma, (1 - kept).sqrt())
+    assert [schedule.snr(t) for t in (0, 500, 999)] == [float(kept[t] / (1 - kept[t].double())) for t in (0, 500, 999)]
+
+
+@pytest.mark.parametrize("t", [-1.0, -0.25, 0.5, 499.75, 998.5, 999.0])
+def test_between_whole_times_the_squares_are_interpolated(t: float) -> None:
+    schedule = stable_diffusion_schedule()
+    kept = torch.cat([torch.ones(1), schedule.alphas_cumprod]).double()
+    below = int(t + 1)
+    share = t + 1 - below
+    expected = kept[below] + (share * (kept[below + 1] - kept[below]) if share else 0)
+    assert schedule.alpha(t) ** 2 == pytest.approx(float(expected))
+    assert schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2 == pytest.approx(1)
+    alpha, _ = schedule.coefficients(torch.tensor([t]), torch.float64)
+    assert float(alpha) ** 2 == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "t"), [(stable_diffusion_schedule(), -1.01), (stable_diffusion_schedule(), 999.5)]
+)
+def test_times_beyond_the_table_are_refused(schedule: VPSchedule, t: float) -> None:
+    for ask in (schedule.alpha, schedule.sigma, schedule.snr):
+        with pytest.raises(ValueError, match="beyond the schedule"):
+            ask(t)
+
+
+@pytest.mark.parametrize("t", [-0.1, 1.1])
+def test_a_flow_goes_from_0_to_1(t: float) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        FLOW.alpha(t)
+
+
+def test_a_flow_is_a_straight_line() -> None:
+    t = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+    alpha, sigma = FLOW.coefficients(t, torch.float64)
+    assert torch.equal(sigma.flatten(), t) and torch.equal(alpha.flatten(), 1 - t)
+    z, eps = torch.randn(2, 3, 4, 2, 2, generator=torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(FLOW.add_noise(z, eps, t), z + t.view(3, 1, 1, 1) * (eps - z))
+    assert (FLOW.snr(0), FLOW.snr(0.5), FLOW.snr(1)) == (float("inf"), 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("t", "expected"), [(50, 0.184), (200, 0.364), (400, 0.538), (600, 0.696), (800, 0.836), (948, 0.916)]
+)
+def test_a_published_time_is_the_one_with_as_much_noise(t: int, expected: float) -> None:
+    assert FLOW.published(t) == pytest.approx(expected, abs=6e-4)
+    assert FLOW.snr(FLOW.published(t)) == pytest.approx(stable_diffusion_schedule().snr(t))
+    assert FLOW.snr_bin(FLOW.published(t) + 1e-6) == min(t // 200, 4)
+    assert stable_diffusion_schedule().published(t) == t, "a table's own"
+
+
+def test_a_table_has_no_times_beyond_its_end() -> None:
+    short = VPSchedule.from_config(CONFIGS["short"])
+    assert short.published(399) == 399
+    with pytest.raises(ValueError, match="beyond the model's 400 times"):
+        short.published(400)
+
+
+@pytest.mark.parametrize("schedule", [stable_diffusion_schedule(), FLOW], ids=["table", "flow"])
+def test_times_are_found_by_their_noise(schedule: Schedule) -> None:
+    for ratio in (1e4, 19.7, 1.0, 0.0383):
+        assert schedule.snr(schedule.at_snr(ratio)) == pytest.approx(ratio, rel=1e-5)
+    assert schedule.at_snr(0) == schedule.noisiest and schedule.at_snr(1e12) == pytest.approx(schedule.clean, abs=1e-5)
+
+
+def test_a_samplers_times_on_a_flow() -> None:
+    assert times(FLOW, 4) == (1.0, 0.75, 0.5, 0.25)
+    assert times(FLOW, 4, 0.5) == (0.5, 0.25)
+    assert times(FlowSchedule(shift=3.0), 2) == (1.0, 0.75), "3 s / (1 + 2 s)"
+    assert FLOW.share(0.3) == pytest.approx(0.3) and stable_diffusion_schedule().share(0.3) == 299

@@ -45,15 +45,15 @@ class AttentionSite:
 
 def unet_sites(unet: nn.Module, kind: SiteKind | None = None) -> tuple[AttentionSite, ...]:
     """The attention modules of a diffusers UNet2DConditionModel in the order in which they are computed; of one `kind`
-    only, if given. The contrastive loss compares self-attention in the up blocks, nine modules in Stable Diffusion 1.x
-    (CDS, sec. 4)."""
+    only, if given; GLIGEN's gated layers, which look at boxes, are not among them. The contrastive loss compares
+    self-attention in the up blocks, nine modules in Stable Diffusion 1.x (CDS, sec. 4)."""
     from diffusers.models.attention_processor import Attention
 
     found = []
     level = 0
     for prefix, block in _blocks(unet):
         for name, module in block.named_modules():
-            if isinstance(module, Attention):
+            if isinstance(module, Attention) and ".fuser." not in name:
                 own: SiteKind = "cross" if module.is_cross_attention else "self"
                 contrast = float(own == "self" and prefix.startswith("up_blocks") and name.endswith("attn1"))
                 found.append(AttentionSite(f"{prefix}.{name}", own, level, module, contrast))

@@ -22,10 +22,10 @@ from gas.diffusion.distill.draws import Draws
 from gas.diffusion.distill.features import capture_features, feature_grid
 from gas.diffusion.distill.loop import distill
 from gas.diffusion.distill.terms import STEP_SIZE, Contrast, Distilled, Method, Penalty, Problem, Term
-from gas.diffusion.schedule import stable_diffusion_schedule
+from gas.diffusion.schedule import FlowSchedule, stable_diffusion_schedule
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.diffusion.stepping import FORMAT
-from gas.errors import InputRefused, ModelUnavailable, OutOfResources, ResultRefused
+from gas.errors import InputRefused, ModelUnavailable, OutOfResources, ResultRefused, UsageError
 from gas.interfaces import Step, Watch
 from gas.testing.gaussian import GaussianDenoiser
 
@@ -75,6 +75,77 @@ def test_fixed_point_with_a_bank_and_the_other_schedules() -> None:
     for draws in ({"bank": 16}, {"order": "logit-normal"}, {"order": "descending"}, {"t_range": (300, 400)}):
         result = run(Term("b", "a"), method=Method(steps=1000, guidance_scale=2), **draws)
         torch.testing.assert_close(result.z, Z + 2 * (MEANS["b"] - MEANS["a"]), rtol=0, atol=1e-3)
+
+
+FLOW = FlowSchedule()
+FLOWS: dict[str, tuple[dict[str, Any], float]] = {
+    # How the model is made, and how far w carries: the number that it is told is the world's own affair.
+    "null": ({}, 2.0),
+    "told": ({"guidance": "told"}, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_fixed_point_on_a_rectified_flow(name: str) -> None:
+    kind, factor = FLOWS[name]
+    world = GaussianDenoiser(MEANS, 1.0, FLOW, "velocity", **kind)
+    method = Method(steps=1000, guidance_scale=2)
+    generator = torch.Generator().manual_seed(0)
+    draws = Draws(generator, SHAPE, 1000, FLOW, (FLOW.published(50), FLOW.published(948)))
+    (result,) = distill(world, [Problem(Z, (Term("b", "a"),), draws, generator)], method)
+    torch.testing.assert_close(result.z, Z + factor * (MEANS["b"] - MEANS["a"]), rtol=0, atol=1e-3)
+    assert set(world.calls) == {4 if name == "null" else 2} and set(world.told) == (set() if name == "null" else {2.0})
+
+
+def test_a_step_on_a_flow_has_its_pull_back_term() -> None:
+    """g = (1 - t) [ v(z_t, y) - v(z0_t, x) + (z - z0) ]: without z - z0 an edit on a flow runs away."""
+    world = GaussianDenoiser(MEANS, 1.0, FLOW, "velocity")
+    given = [(0.3, randn(1)), (0.6, randn(2))]
+    (result,) = distill(world, [Problem(Z, (Term("b", "a"),), given, torch.Generator())], Method(2, 1.0))
+    z = Z.clone()
+    for t, eps in given:
+        time = torch.tensor([t])
+        v = [
+            world.velocity(FLOW.add_noise(latent, eps, t), time, world.condition([prompt], SIZE))
+            for latent, prompt in ((z, "b"), (Z, "a"))
+        ]
+        z = z - STEP_SIZE * (1 - t) * (v[0] - v[1] + z - Z)
+    torch.testing.assert_close(result.z, z, rtol=0, atol=1e-6)
+    assert float((z - Z).abs().max()) > 1e-3
+
+
+def test_what_needs_a_null_row_is_refused_by_name() -> None:
+    world = GaussianDenoiser(MEANS, guidance="told")
+    for term, maps, what in ((Term("b", "a", penalty=Penalty()), False, "penalty"), (Term("b", "a"), True, "a map")):
+        with pytest.raises(ModelUnavailable, match=what) as caught:
+            distill(world, [problem(term)], Method(steps=1), maps=maps)
+        assert caught.value.exit_code == 6 and caught.value.remedy
+    assert not world.calls
+
+
+def test_a_model_that_knows_no_guidance_is_asked_for_none() -> None:
+    world = GaussianDenoiser(MEANS, guidance="none")
+    with pytest.raises(UsageError, match="knows no guidance"):
+        distill(world, [problem(Term("b", "a"))], Method(steps=1))
+    method = Method(steps=1000, guidance_scale=1)
+    (result,) = distill(world, [problem(Term("b", "a"), method=method)], method)
+    torch.testing.assert_close(result.z, Z + MEANS["b"] - MEANS["a"], rtol=0, atol=1e-3)
+
+
+def test_sites_count_by_their_weight(model: StableDiffusion, z: Tensor) -> None:
+    """Families with more sites give each less: nine ninths are one sum."""
+
+    def moved(weight: float) -> Tensor:
+        sites = tuple(replace(site, contrast=weight * site.contrast) for site in model.attention_sites())
+        method = Method(steps=1, guidance_scale=0)
+        made = problem(Term("b", "a", contrast=Contrast(100.0)), z=z, method=method)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(StableDiffusion, "attention_sites", lambda self, kind=None: sites)
+            return distill(model, [made], method)[0].z - made.z_source
+
+    whole, third = moved(1.0), moved(1 / 3)
+    assert float(whole.abs().max()) > 1e-4
+    torch.testing.assert_close(third, whole / 3, rtol=1e-3, atol=1e-6)
 
 
 def test_score_distillation_goes_to_the_target_itself() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.phases import Phases, State, clean, ddim, sample
-from gas.diffusion.schedule import times
+from gas.diffusion.schedule import FlowSchedule, Schedule, times
 from gas.diffusion.stepping import Stopped
 from gas.errors import InputRefused, OutOfResources, ResultRefused
 from gas.interfaces import Step, Watch
@@ -21,6 +21,7 @@ from gas.testing.gaussian import GaussianDenoiser, stable_diffusion_schedule
 
 SCHEDULE = stable_diffusion_schedule()
 CLEAN = SCHEDULE.clean
+FLOW = FlowSchedule()
 Z = torch.randn(1, 4, 6, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 EPS = torch.randn(1, 4, 6, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
@@ -236,23 +237,55 @@ def test_what_is_not_finite_is_refused_with_the_phase_and_the_step(value: float)
 # --- the loop ---------------------------------------------------------------------------------------------------------
 
 
-def gaussian(spread: float, **means: float) -> Predictor:
-    model = GaussianDenoiser({name: torch.full_like(Z, value) for name, value in means.items()}, spread)
-    return Predictor(model, (6, 5))
+def gaussian(spread: float, schedule: Schedule = SCHEDULE, **means: float) -> Predictor:
+    kind: Any = "epsilon" if schedule is SCHEDULE else "velocity"
+    worlds = {name: torch.full_like(Z, value) for name, value in means.items()}
+    return Predictor(GaussianDenoiser(worlds, spread, schedule, kind), (6, 5))
 
 
 def run(predictor: Predictor, prompt: str, z: Tensor, at: Sequence[int], watch: Watch = Watch(), **more: Any) -> Tensor:
     embedding = predictor.condition([prompt])
     made = phases(watch, len(at))
-    return sample(made, "sampling", SCHEDULE, z, at, lambda z, t, i: predictor.predict(z, t, embedding), **more)
+    step = lambda z, t, i: predictor.predict(z, t, embedding)  # noqa: E731
+    return sample(made, "sampling", predictor.schedule, z, at, step, **more)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 20])
-def test_a_world_of_one_picture_is_reached_exactly_in_any_number_of_steps(steps: int) -> None:
-    predictor = gaussian(0.0, a=2.5)
-    made = run(predictor, "a", EPS, times(SCHEDULE, steps))
+@pytest.mark.parametrize("schedule", [SCHEDULE, FLOW], ids=["noise", "velocity"])
+def test_a_world_of_one_picture_is_reached_exactly_in_any_number_of_steps(schedule: Schedule, steps: int) -> None:
+    predictor = gaussian(0.0, schedule, a=2.5)
+    made = run(predictor, "a", EPS, times(schedule, steps))
     torch.testing.assert_close(made, torch.full_like(Z, 2.5))
     assert predictor.rows == steps
+
+
+def test_a_flow_is_followed_from_where_all_is_noise() -> None:
+    """There the noise says nothing of the picture, and the velocity does."""
+    exact = 2.5 + 0.5 * EPS  # (z_t - alpha mean) / sqrt(alpha^2 spread^2 + sigma^2) does not change on the way
+    errors = [float((run(gaussian(0.5, FLOW, a=2.5), "a", EPS, times(FLOW, n)) - exact).abs().max()) for n in (20, 500)]
+    assert errors[1] < 0.02 and errors[1] < errors[0] / 10
+
+
+@pytest.mark.parametrize(("t", "s"), [(1.0, 0.9), (0.5, 0.02), (0.02, 0.0)])
+def test_a_step_on_a_flow_there_and_back_is_exact(t: float, s: float) -> None:
+    velocity = EPS - Z
+    z_t = FLOW.add_noise(Z, EPS, t)
+    torch.testing.assert_close(clean(FLOW, z_t, velocity, t), Z)
+    there = ddim(FLOW, z_t, velocity, t, s)
+    torch.testing.assert_close(there, z_t + (s - t) * velocity, msg="a step of Euler")
+    torch.testing.assert_close(ddim(FLOW, there, velocity, s, t), z_t)
+
+
+@pytest.mark.parametrize(("t", "s"), [(1.0, 0.9), (0.5, 0.02)])
+def test_fresh_noise_on_a_flow_leaves_as_much_noise(t: float, s: float) -> None:
+    """The latent's picture and the size of its noise are those of the time it is brought to."""
+    fresh = torch.randn(EPS.shape, generator=torch.Generator().manual_seed(3), dtype=EPS.dtype)
+    velocity, z_t = EPS - Z, FLOW.add_noise(Z, EPS, t)
+    torch.testing.assert_close(ddim(FLOW, z_t, velocity, t, s, fresh, eta=0.0), ddim(FLOW, z_t, velocity, t, s))
+    noise = (ddim(FLOW, z_t, velocity, t, s, fresh) - (1 - s) * Z) / s
+    kept = float((noise * EPS).sum() / EPS.square().sum())
+    added = (noise - (noise * EPS).sum() / EPS.square().sum() * EPS).norm() / fresh.norm()
+    assert 0 <= kept < 1 and float(added) == pytest.approx((1 - kept**2) ** 0.5, abs=0.03)
 
 
 def test_the_loop_follows_the_exact_path() -> None:
