@@ -69,6 +69,10 @@ def test_a_place_that_another_thing_has_goes_to_the_next() -> None:
     assert found == {0: LEFT, 1: RED}, "of the two that are left, the left one"
 
 
+def test_the_first_so_many_are_counted_from_the_left() -> None:
+    assert looked(Region("first cars", subtask=0, count=2)) == [(0, LEFT), (0, RED)]
+
+
 def test_the_others_are_all_but_the_one() -> None:
     found = looked(Region("a red car", subtask=0), Region("other cars", subtask=1, count="all"))
     assert found == [(0, RED), (1, LEFT), (1, RIGHT)]

@@ -44,7 +44,7 @@ def changed(source: Words, target: Words, carry: Words, context: Context, *, by:
     wanted = _as_qualities(target, by, owner, of_colour=whole is not None)
     if wanted is not None:
         return qualified(owner, wanted, carry, context)
-    if whole is not None or not is_phrase(target) or is_direction(target) or _is_amount(target):
+    if whole is not None or not is_phrase(target) or is_direction(target) or _is_no_thing(target):
         return None
     again = made_before(source, context) if is_pronoun(source) else ()
     if again:
@@ -96,8 +96,11 @@ def _as_qualities(target: Words, by: str, source: Words, *, of_colour: bool) -> 
     return rest if determiner in {"a", "an"} and colour else None
 
 
-def _is_amount(target: Words) -> bool:
-    return low(target)[-1] in {"degrees", "size", "colour", "color", "times"} or low(target)[0] in {"half", "most"}
+def _is_no_thing(target: Words) -> bool:
+    """Whether nothing can become what is wanted: "the colour of the other one", "half its size"."""
+    lower = low(target)
+    abstract = lex.ABSTRACT | {"colour", "color", "degree", "time"}
+    return phrase(target).head in abstract or lower[-1] in {"degrees", "size"} or lower[0] in {"half", "most"}
 
 
 def _only_size(item: Item) -> bool:

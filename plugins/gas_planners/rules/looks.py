@@ -249,6 +249,8 @@ def _reading(found: _Found, context: Context) -> Reading | None:
     thing, where = found.thing, "region"
     colours = _COLOURS.match(thing) if thing is not None else None
     if colours is not None:
+        if found.look.attribute == "effect":
+            return None  # softer light is no blurred picture
         thing = colours["thing"] or "everything"
     around = _AROUND.match(thing) if thing is not None else None
     if around is not None and found.spared is None:

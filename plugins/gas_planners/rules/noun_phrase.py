@@ -273,9 +273,8 @@ def phrase(words: Words) -> Phrase:
         rest, head = (*rest[:at], one.upper() if rest[at].isupper() else one, *rest[at + 1 :]), one
     plural, first = is_plural(head), rest[0].casefold()
     count: Count | None = 2 if determiner == "both" else lex.NUMBERS.get(determiner)
-    if (
-        first in {"other", "remaining"} and len(rest) > 2 and rest[1].casefold() in lex.NUMBERS
-    ):  # "the other two chairs"
+    which = first in lex.ORDINALS or first == "remaining"
+    if which and len(rest) > 2 and rest[1].casefold() in lex.NUMBERS:  # "the other two chairs"
         count, rest = lex.NUMBERS[rest[1].casefold()], (rest[0], *rest[2:])
     counted = first in lex.NUMBERS or is_vague(rest)
     several = plural and not counted and head not in lex.ONE_THING and determiner not in {"a", "an", "one"}

@@ -89,6 +89,7 @@ def test_two_parts_are_never_one_thing() -> None:
         ("make three of the cars blue", "cars", 3),
         ("make 20 cars blue", "cars", 20),
         ("make the other two cars blue", "other cars", 2),
+        ("make the first two cars blue", "first cars", 2),
         ("make one of the cars blue", "a car", None),
         ("make one of the two cars blue", "a car", None),
         ("make the car blue", "a car", None),

@@ -76,10 +76,10 @@ ING_NOUNS = word_set(
     " stocking greeting earrings"
 )
 ABSTRACT = word_set(
-    "style mood atmosphere lighting vibe theme season era setting location angle perspective viewpoint quality"
-    " resolution noise grain blur contrast brightness saturation exposure sharpness size height width length"
-    " position positions pose orientation direction ratio focus zoom composition framing crop weather ambience"
-    " aesthetic rest noise"
+    "following scheme palette touch hint tint style mood atmosphere lighting vibe theme season era setting"
+    " location angle perspective viewpoint quality resolution noise grain blur contrast brightness saturation"
+    " exposure sharpness size height width length position positions pose orientation direction ratio focus zoom"
+    " composition framing crop weather ambience aesthetic rest noise"
 )
 """What is no thing in a picture: nobody can point at it."""
 TEXTS = word_set(
