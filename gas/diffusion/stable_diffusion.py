@@ -19,7 +19,7 @@ from gas.diffusion.autoencoder import Autoencoder
 from gas.diffusion.backbone import Backbone, Conditioning, ModelKind
 from gas.diffusion.clip_text import ClipText
 from gas.diffusion.gligen import told_boxes
-from gas.diffusion.loading import check_variant, explained, load_part, pipeline_of
+from gas.diffusion.loading import check_variant, explained, load_part, pipeline_of, read_settings
 from gas.diffusion.parameterisation import Parameterisation
 from gas.diffusion.schedule import VPSchedule
 from gas.diffusion.stable_diffusion_layout import PICKLES, WEIGHTS, check_layout, check_parts
