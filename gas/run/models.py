@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gas.models.cache import look, source_of
-from gas.models.manifest import models_of
+from gas.models.manifest import ModelFiles, models_of
 from gas.settings.catalogue import KnownModel, chosen_models
 
 if TYPE_CHECKING:
@@ -24,9 +24,11 @@ def missing_models(session: Session, role: Role, names: Sequence[str]) -> list[K
     for name in names:
         options = session.settled(role.plural, name).options.model_dump(mode="json")
         some = bool(options.get("variant") or options.get("allow_pickle"))
-        for known in chosen_models(session.registry, list(dict.fromkeys(models_of(options).values()))):
-            if source_of(known.files) == "local":
-                continue
+        # A catalogue reads every profile, strangers' too: asked only for what a folder of this machine does not answer.
+        remote = [
+            model for model in dict.fromkeys(models_of(options).values()) if source_of(ModelFiles(id=model)) != "local"
+        ]
+        for known in chosen_models(session.registry, remote) if remote else ():
             state = look(known.files).state
             if state == "missing" or (state == "partly" and not some):
                 found[known.files.model] = known

@@ -131,7 +131,7 @@ class Used(_Value):
     name: Name
     options: Annotated[Mapping[Name, Public], Field(max_length=1000)] = {}
     distribution: Name | None = None
-    version: Name | None = None
+    version: Annotated[str, Field(max_length=200)] | None = None
 
 
 class Model(_Value):

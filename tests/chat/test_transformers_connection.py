@@ -214,5 +214,5 @@ def test_a_missing_package_is_named(knowing_model, monkeypatch):
 
 
 def test_offline_a_model_of_the_hub_is_not_fetched():
-    with pytest.raises(ModelUnavailable, match="not in the cache"):
+    with pytest.raises(ModelUnavailable, match="has not been downloaded"):
         connection(Path("Qwen/Qwen3-VL-2B-Instruct")).ask(QUESTION)

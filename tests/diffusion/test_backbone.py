@@ -145,13 +145,22 @@ def test_each_kind_of_a_model_is_loaded_apart(tiny_sd: Path, tmp_path: Path) -> 
         load_backbone(folder, runtime)
 
 
-@pytest.mark.parametrize("index", ["", "{", "[]", '{"_class_name": "CustomPipeline"}'])
-def test_the_layout_decides_where_the_index_says_nothing(index: str, tiny_sd: Path, tmp_path: Path) -> None:
+def test_the_layout_decides_where_the_index_names_no_pipeline_of_a_family(tiny_sd: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(tiny_sd, tmp_path / "sd"))
+    (folder / "model_index.json").write_text('{"_class_name": "CustomPipeline"}')
+    assert backbone_from_folder(folder).resolution == 128
+
+
+@pytest.mark.parametrize("index", ["", "{", "[]"])
+def test_an_index_that_cannot_be_read_is_named(index: str, tiny_sd: Path, tmp_path: Path) -> None:
     import shutil
 
     folder = Path(shutil.copytree(tiny_sd, tmp_path / "sd"))
     (folder / "model_index.json").write_text(index)
-    assert backbone_from_folder(folder).resolution == 128
+    with pytest.raises(ModelUnavailable, match=r"model_index\.json"):
+        backbone_from_folder(folder)
 
 
 # --- what a model does not have ---------------------------------------------------------------------------------------

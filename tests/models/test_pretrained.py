@@ -55,6 +55,8 @@ def test_settings_and_tokenizer_are_enough_where_no_weights_are_wanted(cached: P
 class Loader:
     """Stands for a class of transformers that warns while it loads, and notes the state of the process then."""
 
+    __name__ = "Loader"
+
     def __init__(self) -> None:
         self.seen: list[Any] = []
 

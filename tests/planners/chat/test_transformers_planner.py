@@ -72,7 +72,7 @@ def test_random_words_are_no_plan(tmp_path, runtime):
 def test_its_default_is_a_model_that_sees_and_is_small():
     made = Registry.discover().create("planners", "transformers", {}, Runtime(offline=True))
     assert made.options.model == "Qwen/Qwen3-VL-2B-Instruct"
-    with pytest.raises(ModelUnavailable, match="not in the cache"):
+    with pytest.raises(ModelUnavailable, match="has not been downloaded"):
         made.plan(asked())
 
 
