@@ -25,7 +25,8 @@ _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 class Tokens:
     """Which tokens of a caption speak for a phrase: all of it, and its main noun alone. Indices count from 0 = [CLS].
 
-    `unread` are the words that the vocabulary does not have, where the main noun is among them.
+    `unread` are the words that the vocabulary does not have, or that it spells behind another word, where the main
+    noun is among them.
     """
 
     all: tuple[int, ...]
@@ -80,14 +81,23 @@ def caption(phrases: Sequence[str], tokenizer: Any) -> Caption:
             for index, (first, last) in enumerate(encoded.offset_mapping)
             if start <= first < last <= end
         }
-        read = {index for index in places if encoded.input_ids[index] != unknown}
         nouns = [
             index for index, (first, last) in places.items() if any(a <= first and last <= b for a, b in _noun(phrase))
         ]
+        read = {index for index in places if encoded.input_ids[index] != unknown}
+        if _looks_like_another([places[index] for index in nouns]):
+            read -= set(nouns)
         unread = "" if read & set(nouns or places) else " ".join(phrase[a:b] for a, b in _noun(phrase)) or phrase
         found.append(Tokens(tuple(places), tuple(nouns) or tuple(places), unread))
         start = end + len(END)
     return Caption(text, tuple(phrases), tuple(found))
+
+
+def _looks_like_another(pieces: Sequence[tuple[int, int]]) -> bool:
+    """Whether a word of these pieces (first and last character) is a shorter word and then one letter after another:
+    the "car" of "car-p-e-t" is no car. A vocabulary that has a word keeps it whole or in syllables; one that is spelled
+    from its first letter on is like no other word, and its score says so."""
+    return len(pieces) > 2 and pieces[0][1] - pieces[0][0] > 1 and all(b - a == 1 for a, b in pieces[1:])
 
 
 def _length(phrases: Sequence[str], tokenizer: Any) -> int:

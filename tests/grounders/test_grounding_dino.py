@@ -156,6 +156,12 @@ def test_tokens_of_a_phrase_in_the_real_caption(
     assert not tokens.unread
 
 
+def test_a_word_spelled_behind_another_is_not_that_other(tokenizer: Any) -> None:
+    assert caption(["a dogfight"], tokenizer).tokens[0].unread == "dogfight"
+    assert not caption(["two dogs"], tokenizer).tokens[0].unread, "one letter is an ending"
+    assert not caption(["a zeppelin"], tokenizer).tokens[0].unread, "nothing of it is another word"
+
+
 def test_the_same_phrase_twice_has_places_of_its_own(tokenizer: Any) -> None:
     first, second = caption(["a box", "a box"], tokenizer).tokens
     assert not set(first.all) & set(second.all)
