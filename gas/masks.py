@@ -34,9 +34,6 @@ class Frame(Protocol):
     def cut_box(self, box: Box) -> Box: ...
 
 
-# --- checks -----------------------------------------------------------------------------------------------------------
-
-
 # --- boxes and masks --------------------------------------------------------------------------------------------------
 
 
@@ -144,24 +141,6 @@ def with_margin(region: Region) -> Region:
     return replace(region, mask=grow(mask, 0.0, at_least=max(MARGIN * math.sqrt(float((mask > 0).sum())), 1.0)))
 
 
-def shrink(mask: Mask, pixels: float) -> Mask:
-    """The mask without its outer `pixels`; at least its innermost pixels stay, so it never becomes empty.
-
-    Edges at the picture's border are not shrunk: there is nothing outside.
-    """
-    window = _around(mask)
-    if window is None or pixels <= 0:
-        return mask
-    if (mask > 0).all():
-        return mask
-    from scipy import ndimage
-
-    depth = ndimage.distance_transform_cdt(mask[window] > 0)
-    out = np.zeros_like(mask)
-    out[window] = np.where(depth > min(pixels, int(depth.max()) - 1), mask[window], 0)
-    return out
-
-
 def feather(mask: Mask, pixels: float, *, in_place: bool = False) -> Mask:
     """The mask with a soft edge that runs inward: 0 stays 0, so nothing outside the region is touched.
 
@@ -224,23 +203,6 @@ def any_set(masks: Iterable[Mask]) -> np.ndarray:
 def minus(mask: Mask, other: Mask) -> Mask:
     """The mask of what is in `mask` but not in `other`; may be empty."""
     return np.minimum(mask, 1 - other)
-
-
-def fill_holes(mask: Mask) -> Mask:
-    """The mask with holes that it encloses set to 1."""
-    from scipy import ndimage
-
-    holes = ndimage.binary_fill_holes(mask > 0) & (mask == 0)
-    return np.where(holes, np.float32(1), mask)
-
-
-# --- given by hand ----------------------------------------------------------------------------------------------------
-
-
-# --- run lengths ------------------------------------------------------------------------------------------------------
-
-
-# --- folders of masks -------------------------------------------------------------------------------------------------
 
 
 def _pixels(low: float, high: float, side: int) -> tuple[int, int]:

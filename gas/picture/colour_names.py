@@ -216,11 +216,6 @@ def nearest_names(name: str, count: int = 3) -> list[str]:
     return difflib.get_close_matches(name.lower(), colour_names(), n=count, cutoff=0.5)
 
 
-def name_of(lab: Array) -> str:
-    """The plain name of a colour `(3,)`: its family."""
-    return _family(np.asarray(lab, np.float32))
-
-
 def members(lab: Array, family: str) -> NDArray[np.bool_]:
     """Which of the colours `(..., 3)` the plain name `family` fits; several names may fit one colour."""
     lightness, c, h = lab[..., 0], chroma(lab), hue(lab)
@@ -238,7 +233,7 @@ def members(lab: Array, family: str) -> NDArray[np.bool_]:
     return out
 
 
-def _family(lab: Array) -> str:
+def family_of(lab: Array) -> str:
     """The one family of a colour: among those that it fits the one whose own colour is nearest."""
     fitting = [name for name in FAMILIES if bool(members(lab[None], name)[0])]
     return min(fitting or FAMILIES, key=lambda name: float(np.linalg.norm(lab - _centre(name))))
@@ -252,7 +247,7 @@ def _centre(family: str) -> Array:
 
 def _colour(name: str, lab: Array) -> Colour:
     plain = name.split(" ")[-1]
-    family = plain if plain in FAMILIES else _family(lab)
+    family = plain if plain in FAMILIES else family_of(lab)
     return Colour(name, (float(lab[0]), float(lab[1]), float(lab[2])), family)
 
 

@@ -86,11 +86,6 @@ class Frame:
         top, bottom = _at_least_one((box[1] - y0) * sy, (box[3] - y0) * sy, self.size[1])
         return left, top, right, bottom
 
-    def native_box(self, box: Box) -> Box:
-        """The native box of one in working pixels."""
-        (sx, sy), (x0, y0, _, _) = self.scale, self.crop
-        return box[0] / sx + x0, box[1] / sy + y0, box[2] / sx + x0, box[3] / sy + y0
-
     def native_mask(self, mask: Mask, within: Mask | None = None) -> Mask:
         """The native mask of a working one, nothing set outside the crop nor outside the native mask `within`.
 

@@ -43,7 +43,6 @@ def own_mask(
     if grow > 0:
         out = masks.grow(out, 0.0, at_least=grow)
     if out.any() and shrink > 0:
-        # Not as `masks.shrink`, which keeps at least something: here it is said when nothing is left.
         out = 1 - masks.grow(1 - out, 0.0, at_least=shrink)
     if not out.any():
         raise InputRefused("nothing is left of the mask", "take less away, or shrink it less")

@@ -8,8 +8,8 @@ from gas.picture.colour_names import (
     GREYS,
     colour_names,
     colours_in,
+    family_of,
     members,
-    name_of,
     named,
     nearest_names,
 )
@@ -95,7 +95,7 @@ def test_both_spellings_of_grey() -> None:
      (0.1, 0.005, 0, "black"), (0.5, 0.2, 265, "blue"), (0.7, 0.17, 55, "orange")],
 )  # fmt: skip
 def test_what_a_colour_is_called(lightness: float, c: float, h: float, name: str) -> None:
-    assert name_of(from_lch(lightness, c, float(h))) == name
+    assert family_of(from_lch(lightness, c, float(h))) == name
 
 
 def test_the_shipped_table_is_read_whole() -> None:
