@@ -24,8 +24,7 @@ class Role:
     * `base`: "module:Class" that each of them is a child of; None where specs name a file and not a class;
     * `chosen`: whether settings and profiles choose among them, and records say which was used;
     * `several`: whether several can be chosen, in an order;
-    * `takes_model`: whether the setting `model` is their option `model`;
-    * `stay_here`: one that sends nothing away, to be named instead of one that does ("": none is known).
+    * `takes_model`: whether the setting `model` is their option `model`.
     """
 
     name: str
@@ -35,7 +34,6 @@ class Role:
     chosen: bool = False
     several: bool = False
     takes_model: bool = False
-    stay_here: str = ""
 
     @property
     def setting(self) -> str:
@@ -56,9 +54,7 @@ class Role:
         return found
 
 
-PLANNERS = Role(
-    "planner", "planners", "gas_register_planners", "gas.interfaces:Planner", chosen=True, stay_here="rules"
-)
+PLANNERS = Role("planner", "planners", "gas_register_planners", "gas.interfaces:Planner", chosen=True)
 GROUNDERS = Role(
     "grounder", "grounders", "gas_register_grounders", "gas.interfaces:Grounder", chosen=True, several=True
 )

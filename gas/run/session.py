@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from gas import notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.errors import GasError, ObjectNotFound, PluginBroken, ResultRefused, UsageError
-from gas.interfaces import EditJob, GroundJob, Watch
+from gas.interfaces import Backend, EditJob, GroundJob, Watch
 from gas.process import loading_stops_when
 from gas.remedies import Given, Remedy, Setting
 from gas.run import answers
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gas.backends.options import Settled
     from gas.backends.registry import Registry
     from gas.backends.roles import Role
-    from gas.interfaces import Backend, Edited, Editor, Grounder, Planner
+    from gas.interfaces import Edited, Editor, Grounder, Planner
     from gas.settings.settings import Settings
     from gas.types import Image, Suggestions
 
@@ -118,7 +118,8 @@ class Session:
         with self.registry.calling(role.plural, name):
             remote = backend.remote
         if remote and name in role.names(self.settings) and not self.settings.said_by_user(role.setting):
-            here = {"here": Setting(role.name, role.stay_here)} if role.stay_here else {}
+            stays = self._first(role, lambda kind: kind.remote is Backend.remote)
+            here = {"here": Setting(role.name, stays)} if stays else {}
             raise UsageError(
                 f"{role.name} {name!r} sends the picture to another machine, and it was chosen by "
                 f"{self.settings.origin(role.setting)}, not by you",
@@ -298,6 +299,20 @@ class Session:
                 return grounder
         return None
 
+    def _first(self, role: Role, fits: Callable[[Any], bool]) -> str | None:
+        """The first of the toolkit's own backends of `role`, in the order of their registration, whose class `fits`,
+        as far as they can be loaded."""
+        for entry in self.registry.own(role.plural):
+            with contextlib.suppress(GasError):
+                if fits(self.registry.load(role.plural, entry.spec.name)):
+                    return entry.spec.name
+        return None
+
+    def _detector_first(self) -> Remedy:
+        detector = self._first(GROUNDERS, lambda kind: kind.detects)
+        chain = Setting("grounders", (detector or "NAME", *self.settings.grounders))
+        return Remedy("detector_first", "put a detector first, e.g. {grounders}", grounders=chain)
+
     def _that_suggest(self) -> list[str]:
         """The names of the planners that see pictures, as far as they can be loaded."""
         found = []
@@ -378,11 +393,7 @@ class Session:
             if region.box is None:
                 raise PluginBroken(
                     f"the grounders {', '.join(self.settings.grounders)} returned no place for {region.phrase!r}",
-                    Remedy(
-                        "detector_first",
-                        "put a detector first, e.g. {grounders}",
-                        grounders=Setting("grounders", ("grounding-dino", *self.settings.grounders)),
-                    ),
+                    self._detector_first(),
                 )
             region = replace(region, mask=box_mask(region.box, (image.shape[1], image.shape[0])))
         subtask = plan.subtasks[region.subtask or 0]

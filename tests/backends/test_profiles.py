@@ -119,7 +119,7 @@ def test_the_published_set_takes_boxes_and_a_planner_that_the_user_must_name() -
     assert profile.options["grounding-dino"]["always_best"] is True
     with pytest.raises(UsageError, match="chosen by profile published, not by you") as caught:
         Session.of(profile="published").planner()
-    assert 'planner="openai"' in caught.value.remedy and 'planner="rules"' in caught.value.remedy
+    assert 'planner="openai"' in caught.value.remedy and 'planner="auto"' in caught.value.remedy
     assert Session.of(profile="published", planner="openai").planner().remote
     assert not Session.of(profile="published", planner="rules").planner().remote
 
