@@ -24,7 +24,7 @@ _VERSION = 2
 
 
 def run_digest(**parts: Any) -> str:
-    """Hex digest of everything that must be the same for a run to be gone on with.
+    """Hex digest of everything that must be the same for a run to be resumed.
 
     Parts are bytes or plain JSON values.
     """

@@ -41,7 +41,7 @@ class _Value(BaseModel):
 
 
 class Subtask(_Value):
-    """One attribute of the request: what is there, what shall be there, and how freely.
+    """One attribute of the request: what is there, what should be there, and how freely.
 
     `source` is the phrase for what is in the picture (empty for an addition), `target` the phrase for what shall be
     there (empty for a removal). `anchor` is the thing that an addition is placed at, or that lies behind a removal.
@@ -124,7 +124,7 @@ class EditPlan(_Value):
     version: Literal[1] = PLAN_VERSION
     subtasks: tuple[Subtask, ...] = Field(min_length=1, max_length=MAX_SUBTASKS)
     source_prompt: Sentence = Field("", description="one sentence for the whole picture as it is")
-    target_prompt: Sentence = Field("", description="one sentence for the whole picture as it shall be")
+    target_prompt: Sentence = Field("", description="one sentence for the whole picture after the edit")
     preserve_shape: bool = Field(False, description="keep the outline of the whole picture")
     reasoning: str = Field("", max_length=20_000)
     warnings: tuple[Annotated[str, Field(max_length=20_000)], ...] = Field(

@@ -67,7 +67,7 @@ MaskFolder = Annotated[
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="a plan file instead of an instruction")]
 Caption = Annotated[str | None, typer.Option(help="what the picture shows, in one sentence")]
 Source = Annotated[str | None, typer.Option(help="whole prompt of the picture as it is (with --target)")]
-Target = Annotated[str | None, typer.Option(help="whole prompt of the picture as it shall be (with --source)")]
+Target = Annotated[str | None, typer.Option(help="whole prompt of the picture after the edit (with --source)")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON envelope on standard output")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing output")]
 Out = Annotated[

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def plan_table(plan: EditPlan) -> Table:
     """The subtasks of a plan, a row each."""
-    table = Table("", "do", "what is there", "what shall be there", "keep its shape", box=None, pad_edge=False)
+    table = Table("", "do", "what is there", "what should be there", "keep its shape", box=None, pad_edge=False)
     for number, subtask in enumerate(plan.subtasks, 1):
         where = f" ({subtask.anchor})" if subtask.anchor else ""
         table.add_row(

@@ -267,11 +267,11 @@ def _append(files: ModelFiles, stream: BinaryIO, report: Report) -> None:
         if error.code == 416:  # what is there is as long as the file, or longer; the checksum has the last word
             if files.sha256 is None:
                 stream.truncate(0)
-                raise ServiceUnavailable(f"{name} cannot be taken up where it ended", "run the command again") from None
+                raise ServiceUnavailable(f"the download of {name} cannot be resumed", "run the command again") from None
             return
         if error.code in {401, 403, 404, 410}:
             raise ModelUnavailable(
-                f"{name} cannot be had: {urlsplit(url).hostname} answers {error.code} {error.reason}",
+                f"{name} cannot be downloaded: {urlsplit(url).hostname} answers {error.code} {error.reason}",
                 "check `url` in the profile, or get the file from its authors",
             ) from None
         raise ServiceUnavailable(

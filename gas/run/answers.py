@@ -131,7 +131,7 @@ def _log(log: Any, fault: Fault) -> None:
 def _sequence(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{_kind(value)} is no plain value")
+    raise TypeError(f"{_kind(value)} is not a plain value")
 
 
 def _kind(value: Any) -> str:

@@ -83,7 +83,7 @@ def reserve_output(photo: Photo, path: Path | None = None, *, overwrite: bool = 
 def _new_name(photo: Photo, held: ExitStack) -> Path:
     """A name beside the photograph that neither a file nor a run has yet; reserved as long as `held`."""
     if photo.path is None:
-        raise UsageError("the picture was no file, so there is no name beside it", "name an output")
+        raise UsageError("the picture came from no file, so its output has no name", "name an output")
     remove_abandoned(photo.path.parent)
     for path in files.names_beside(photo.path, photo_write.default_suffix(photo, photo.path)):
         try:

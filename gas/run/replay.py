@@ -35,7 +35,7 @@ def again(
     resume: Path | None = None,
     allow_model: bool = False,
 ) -> PhotoJob:
-    """The job that a record tells of, for the same picture.
+    """The job that a record describes, for the same picture.
 
     `open_session` makes a session of flags (see `Values`); it may put the user's own above the record's,
     e.g. a model folder, of whose place a record says nothing. InputRefused (exit 3) when `photo` has other pixels.

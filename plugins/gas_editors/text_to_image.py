@@ -68,7 +68,7 @@ def refuse_same_prompts(model: Backbone, pairs: Iterable[tuple[str | None, str]]
         )
     raise ResultRefused(
         f"an edit of nothing: the prompts before and after are the same, {source[:60]!r}",
-        "say otherwise what shall be there",
+        "say otherwise what should be there",
     )
 
 

@@ -172,7 +172,7 @@ def test_prompts_of_a_subtask_alone(subtask: Subtask, prompts: tuple[str, str]) 
     EditPlan.model_validate(plan.model_dump())
 
 
-# --- watched, stopped, gone on with -----------------------------------------------------------------------------------
+# --- watched, stopped, resumed -----------------------------------------------------------------------------------
 
 
 def test_steps_are_counted_over_all_turns() -> None:

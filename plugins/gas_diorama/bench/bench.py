@@ -1,6 +1,6 @@
 """`gas bench diorama`: every editor on the same held-out scenes, plans, regions and seeds, against exact results.
 
-Results are kept one by one in OUT/results.jsonl, so that an interrupted run can be gone on with; pictures are beside
+Results are kept one by one in OUT/results.jsonl, so that an interrupted run can be resumed; pictures are beside
 them.
 """
 

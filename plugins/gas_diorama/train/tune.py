@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="which points are drawn")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--gamma", type=int, default=0, metavar="STEPS", help="look at the penalty for so many steps")
-    parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="folder; what is there is gone on with")
+    parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="folder; what is there is resumed")
     chosen = parser.parse_args(arguments)
     registry, runtime = Registry.discover(), Runtime()
     profile, some = registry.profile(chosen.profile), cases(chosen.cases, "validation")

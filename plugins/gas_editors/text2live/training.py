@@ -62,7 +62,7 @@ class Painted:
 class Training:
     """The layers of one picture `(1, 3, H, W)` under the `whole` sentences (before, after), lowest layer first.
 
-    All that is drawn is drawn from the seed and the step's number, so that a run that is gone on with gives the same
+    All that is drawn is drawn from the seed and the step's number, so that a run that is resumed gives the same
     bytes.
     """
 

@@ -191,7 +191,7 @@ def test_every_setting_of_null_text_counts(model: Any, source: Tensor, values: d
     assert not torch.equal(one, other)
 
 
-# --- kept and gone on with --------------------------------------------------------------------------------------------
+# --- kept and resumed --------------------------------------------------------------------------------------------
 
 
 def whole(model: StableDiffusion, z: Tensor, watch: Watch = Watch(), runtime: Runtime | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""Deterministic sampling, and phases of an edit: reported, stopped, kept, gone on with."""
+"""Deterministic sampling, and phases of an edit: reported, stopped, kept, resumed."""
 
 from __future__ import annotations
 
