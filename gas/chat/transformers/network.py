@@ -197,7 +197,9 @@ def _check_kind(model: str, folder: Path) -> None:
     try:
         kind = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError, RecursionError):
-        raise ModelUnavailable(f"{model} has no config.json that says whether it takes pictures", advice) from None
+        raise ModelUnavailable(
+            f"{model} has no readable config.json to say whether it takes pictures", advice
+        ) from None
     if kind not in SEEING:
         raise ModelUnavailable(
             f"{model} is of the kind {str(kind)[:60]!r}, which does not take pictures and write text", advice
