@@ -198,7 +198,7 @@ def _check_kind(model: str, folder: Path) -> None:
         kind = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError, RecursionError):
         raise ModelUnavailable(
-            f"{model} has no readable config.json to say whether it takes pictures", advice
+            f"{model} has no readable config.json, so nothing says that it sees", advice
         ) from None
     if kind not in SEEING:
         raise ModelUnavailable(
