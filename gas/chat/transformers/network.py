@@ -197,9 +197,7 @@ def _check_kind(model: str, folder: Path) -> None:
     try:
         kind = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError, RecursionError):
-        raise ModelUnavailable(
-            f"{model} has no readable config.json, so nothing says that it sees", advice
-        ) from None
+        raise ModelUnavailable(f"{model} has no readable config.json, so nothing says that it sees", advice) from None
     if kind not in SEEING:
         raise ModelUnavailable(
             f"{model} is of the kind {str(kind)[:60]!r}, which does not take pictures and write text", advice

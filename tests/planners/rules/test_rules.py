@@ -531,13 +531,12 @@ def test_no_sentence_passes_for_a_phrase() -> None:
     assert is_phrase(("the", "book", "the", "girl", "is", "reading"))
 
 
-def test_no_torch_and_quick() -> None:
+def test_no_torch() -> None:
     code = (
-        "import sys, time; t = time.process_time(); from gas_planners.rules.planner import RulesPlanner;"
+        "import sys; from gas_planners.rules.planner import RulesPlanner;"
         "from gas.interfaces import Options; from gas.runtime import Runtime; from gas.types import EditRequest;"
         "RulesPlanner(Options(), Runtime()).plan(EditRequest(None, 'change the dog into a cat'));"
-        "assert not {'torch', 'transformers', 'diffusers', 'numpy', 'PIL'} & set(sys.modules);"
-        "assert time.process_time() - t < 0.6, time.process_time() - t"
+        "assert not {'torch', 'transformers', 'diffusers', 'numpy', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
