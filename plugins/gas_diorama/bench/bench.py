@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 Picture = NDArray[np.uint8]
 REFERENCE = "ground-a-score"
-VERSION = 1
+VERSION = 2
 RESULTS, SUMMARY, SHEET, PICTURES = "results.jsonl", "bench.json", "sheet.png", "pictures"
 _SHOWN_PER_STRATUM = 3
 
@@ -390,6 +390,8 @@ class _Bench:
             done=tuple(verdict.done for verdict in verdicts),
             nearest=tuple(verdict.nearest for verdict in verdicts),
             ratio=tuple(round(verdict.ratio, 4) for verdict in verdicts),
+            right=tuple(verdict.right for verdict in verdicts),
+            miss=tuple(verdict.miss or "" for verdict in verdicts),
             raw_outside=_error(made.raw, judge.source if composed else self._round_trip(entrant, case), outside),
             pasted_outside=_error(made.finished, judge.source, outside),
             seconds=round(seconds, 3),
@@ -410,6 +412,8 @@ class _Bench:
             done=(False,) * count,
             nearest=(f"refused: {error.message}",) * count,
             ratio=(1.0,) * count,
+            right=(False,) * count,
+            miss=("refused",) * count,
             raw_outside=None,
             pasted_outside=None,
             seconds=None,
@@ -504,16 +508,15 @@ class _Bench:
             except ValueError:
                 continue
             fingerprint = values.pop("fingerprint")
-            result = Result.from_json(values)
-            key = (result.row, result.case, result.seed)
+            key = values["row"], values["case"], values["seed"]
             if key not in wanted:
                 continue
             if fingerprint != wanted[key]:
                 raise UsageError(
-                    f"{path}: {result.row!r} on {result.case} was run with other weights, options or cases than now",
+                    f"{path}: {key[0]!r} on {key[1]} was run with other weights, options or cases than now",
                     "name another folder: results of different runs are not mixed",
                 )
-            found[key] = result
+            found[key] = Result.from_json(values)
         return found
 
     def _keep(self, entrant: Entrant, result: Result, made: _Made | None) -> None:

@@ -21,7 +21,7 @@ from gas.interfaces import EditJob
 from gas.runtime import Runtime
 from gas_diorama.bench.judge import Judge
 from gas_diorama.world.cases import STRATA, Case, cases, plan_of
-from gas_diorama.world.world import Edit, Thing, name
+from gas_diorama.world.world import Edit, Thing
 
 SORTS = ("colour", "remove")
 
@@ -77,12 +77,11 @@ def run(editor: str, count: int, part: str = "test", profile: str = "diorama") -
             continue
         seconds = time.perf_counter() - started
         (verdict,) = judge.verdicts(output)
-        edit = case.edits[0]
-        target = "nothing" if edit.target is None else name(edit.target)
         change = np.abs(output.astype(int) - judge.source)[~judge.regions[0]]
         outside = int(change.max(initial=0))
-        right = verdict.nearest == target
-        found.append(Tried(case.name, case.stratum, sort, right, verdict.done, verdict.nearest, outside, seconds))
+        found.append(
+            Tried(case.name, case.stratum, sort, verdict.right, verdict.done, verdict.nearest, outside, seconds)
+        )
     return found
 
 
