@@ -58,7 +58,8 @@ class Judge:
         for edit, region, measured in zip(self.edits, self.regions, self._measured(output), strict=True):
             way = _distance(self.source, self.exact, region)
             ratio, still = _distance(output, self.exact, region) / way, _distance(output, self.source, region)
-            found.append(verdict(edit, _candidates(edit, measured), measured.get(ABSENT), still**2, ratio, way**2))
+            nothing, choice = measured.get(ABSENT), _candidates(edit, measured)
+            found.append(verdict(edit, choice, nothing=nothing, still=still**2, ratio=ratio, way=way**2))
         return found
 
     def distances(self, output: Picture) -> list[dict[str, float]]:

@@ -11,11 +11,11 @@ from gas_diorama.world.world import Edit, Thing, name
 HALF_WAY = 0.5
 ABSENT = "nothing"
 
-Miss = Literal["erased", "unchanged", "wrong kind", "wrong colour", "displaced", "blurred", "refused"]
+Miss = Literal["unchanged", "erased", "wrong kind", "wrong colour", "displaced", "blurred", "refused"]
 """Why a subtask is not done, the first of these that holds:
 
-* erased: a thing was to change, and the place without it is nearer to the output than every rendering;
-* unchanged: the nearest rendering is the source, or the source itself is nearer than every rendering;
+* unchanged: the source is nearer to the output than every rendering, or is the nearest rendering;
+* erased: a thing was to change, and the place without it is nearer than every rendering;
 * wrong kind: the nearest rendering is another kind, another ground or another sky;
 * wrong colour: it is the right kind in another colour;
 * displaced: it is the target, and the output comes nearer to it than half the way at another shift or scale;
@@ -56,13 +56,15 @@ def verdict(
     nearest = min(distances, key=distances.__getitem__)
     target = ABSENT if edit.target is None else name(edit.target)
     source = ABSENT if edit.source is None else name(edit.source)
-    right = nearest == target
+    right, best = nearest == target, distances[nearest]
     miss: Miss | None
     if right and ratio <= HALF_WAY:
         miss = None
-    elif edit.action == "change" and nothing is not None and nothing < distances[nearest]:
+    elif still < (best if nothing is None else min(best, nothing)):
+        miss = "unchanged"
+    elif edit.action == "change" and nothing is not None and nothing < best:
         miss = "erased"
-    elif nearest == source or (not right and still < distances[nearest]):
+    elif nearest == source:
         miss = "unchanged"
     elif not right:
         miss = "wrong colour" if _same_kind(edit, nearest) else "wrong kind"
