@@ -48,8 +48,13 @@ def edit_grounded(editor: Editor, job: EditJob, check: Check = _accept) -> Edite
     if editor.confines:
         edited = editor.edit(replace(job, grounded=True))
         check(job, edited)
-        return replace(edited, log={**edited.log, "confined_by": "editor"})
+        return replace(edited, log={"confined_by": "editor", **edited.log})
     return _Turns(editor, job, masks, check).run()
+
+
+def edit_in_turns(editor: Editor, job: EditJob) -> Edited:
+    """The same by turns, also for an editor that confines: for one that has them as an option."""
+    return _Turns(editor, replace(job, grounded=False), _masks(job), _accept).run()
 
 
 def single_plan(plan: EditPlan, index: int) -> EditPlan:
