@@ -27,7 +27,7 @@ WIDTH, HEIGHT = 96, 64
 BOX = Subtask(source="a red box", target="a blue ball", instruction="make the box a blue ball")
 GRASS = Subtask(source="grass", target="snow")
 PLAN = EditPlan(subtasks=(BOX, GRASS))
-LEFT, LOW = box_mask((8, 8, 40, 56), (WIDTH, HEIGHT)), box_mask((24, 40, 88, 64), (WIDTH, HEIGHT))
+LEFT, LOW = box_mask((8, 8, 40, 56), (WIDTH, HEIGHT)), box_mask((24, 40, 80, 64), (WIDTH, HEIGHT))
 OUTSIDE = np.maximum(LEFT, LOW) == 0
 
 
