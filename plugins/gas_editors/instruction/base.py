@@ -25,6 +25,7 @@ from gas_editors.instruction.confined import Confined
 from gas_editors.instruction.together import Together, not_finite
 from gas_editors.instruction.turn import Finished, Turn
 from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
+from gas_editors.structure import structured
 
 if TYPE_CHECKING:
     from gas.types import Image
@@ -135,7 +136,8 @@ class InstructionEditor(Editor):
             return edit_in_turns(self, job)
         refuse_foreign(model, job, options.accept_db)
         instructions = [instruction_of(subtask, options.wording) for subtask in job.plan.subtasks]
-        return self._together(job, instructions) if job.grounded else self._in_turns(job, instructions)
+        edited = self._together(job, instructions) if job.grounded else self._in_turns(job, instructions)
+        return structured(job, edited, options.keep_structure)
 
     def _together(self, job: EditJob, instructions: Sequence[str]) -> Edited:
         """The picture after one denoising of all instructions: `K + 2` rows a step."""
