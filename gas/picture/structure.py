@@ -1,18 +1,17 @@
 """The colour of an edit with the structure of the picture before it: shading, folds, texture and outline stay.
 
 An editor with a network draws a thing anew when it was only to change its colour or its material. Here the edit says
-what the surface looks like, and the source where it is and how the light falls on it.
+what colour the surface has, and the source where it is and how the light falls on it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gas.picture.colour_names import Colour, colours_in
 from gas.picture.guided import fit
-from gas.picture.mapping import mixed
 from gas.picture.oklab import Array, chroma, to_lab
 from gas.picture.recolour import GREY_CHROMA, recolour
 from gas.picture.selection.core import NOT_THERE
@@ -22,15 +21,11 @@ from gas.picture.selection.surface import surface_of, weighted_median
 if TYPE_CHECKING:
     from gas.types import Image, Mask
 
-Way = Literal["recolour", "affine"]
-"""How the source takes on the edit's look: "recolour" by the edit's median colour (`gas.picture.recolour`), "affine" by
-the affine function of OKLab that carries the source's surface nearest to the edit's."""
-
 CHANGED = 0.06
 """Distance in OKLab from which an edit has changed a pixel, and from which it has given a surface another colour."""
 
 
-def keep_structure(source: Image, edited: Image, mask: Mask, phrase: str, way: Way = "recolour") -> Image | None:
+def keep_structure(source: Image, edited: Image, mask: Mask, phrase: str) -> Image | None:
     """`edited` `(H, W, 3)` with the surface that is to change taken from `source` in the edit's colour.
 
     The surface is what is of the colour that `phrase` names ("a red cup") inside `mask` `(H, W)`; where it names none,
@@ -44,12 +39,9 @@ def keep_structure(source: Image, edited: Image, mask: Mask, phrase: str, way: W
     before, after = (_median(image, chosen.alpha) for image in (source, edited))
     if float(np.linalg.norm(after - before)) < CHANGED:
         return None
-    if way == "recolour":
-        lightness, a, b = (float(one) for one in after)
-        family = "grey" if float(chroma(after)) < GREY_CHROMA else "hued"
-        kept = recolour(source, chosen.alpha, chosen.surface, Colour("the edit's", (lightness, a, b), family), 1.0)
-    else:
-        kept = mixed(source, _carried(source, edited, chosen.alpha), chosen.alpha)
+    lightness, a, b = (float(one) for one in after)
+    colour = Colour("the edit's", (lightness, a, b), "grey" if float(chroma(after)) < GREY_CHROMA else "hued")
+    kept = recolour(source, chosen.alpha, chosen.surface, colour, towards=1.0)
     return np.where(inside[..., None] > 0, kept, edited)
 
 
@@ -70,16 +62,3 @@ def _median(image: Image, alpha: Mask) -> Array:
     small, weight = reduced(image, alpha)
     lab = to_lab(small)
     return np.array([weighted_median(lab[..., i], weight * (weight > 0.5)) for i in range(3)], np.float32)
-
-
-def _carried(source: Image, edited: Image, alpha: Mask) -> Image:
-    """The whole of `source` under the affine function of OKLab that carries what is selected nearest to `edited`."""
-    from gas.picture.oklab import from_lab
-
-    pixels = alpha > 0.5 if (alpha > 0.5).any() else alpha > 0
-    lab = to_lab(source)
-    x = np.concatenate([lab[pixels], np.ones((int(pixels.sum()), 1), np.float32)], 1)
-    # A flat surface has nothing to tell slopes from: the ridge holds them to those of a mere shift.
-    ridge = 1e-2 * len(x) * np.diag([1, 1, 1, 0]).astype(np.float32)
-    change = np.linalg.solve(x.T @ x + ridge, x.T @ (to_lab(edited)[pixels] - lab[pixels]))
-    return from_lab(lab + lab @ change[:3] + change[3])

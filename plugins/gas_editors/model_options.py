@@ -10,7 +10,6 @@ from gas.errors import InputRefused
 from gas.interfaces import Options
 from gas.picture.frame import work_frame
 from gas.remedies import Command, Remedy, Setting
-from gas_editors.structure import KeepStructure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,10 +30,10 @@ class ModelOptions(Options):
     accept_db: float | None = Field(
         None, description="refuse pictures whose VAE round trip is below so many dB; for models of a small world"
     )
-    keep_structure: KeepStructure = Field(
-        "off",
+    keep_structure: bool = Field(
+        False,
         description="where a subtask changes only a colour or a material: the edit gives the colour, the source all "
-        "else inside its region, by recolouring it or by an affine fit to the edit (ours)",
+        "else inside its region (ours)",
     )
 
 

@@ -115,11 +115,23 @@ BASELINES = (
 )
 """Editors that the papers compare with or build on, which have a plain and a grounded row each. GLIGEN is not among
 them: the diorama has no model for it."""
-_GROUNDED = tuple(_grounded(name) for name in ("sds", "dds", "cds", "instruct-pix2pix", *BASELINES))
+_TURNS = Row("instruct-pix2pix in turns", "instruct-pix2pix", {"confine": "turns"}, grounded=True)
+_BETTER = (
+    Row("auto", "auto", grounded=True),
+    Row("auto, found regions", "auto", grounded=True, found=True),
+    _grounded("instruct-pix2pix"),
+    Row("instruct-pix2pix structure kept", "instruct-pix2pix", {"keep_structure": True}, grounded=True),
+    _grounded("magicbrush"),
+    _grounded("zone"),
+    _TURNS,
+)
+"""Editors that make all subtasks in one denoising, or each by another editor; and what they were before, in turns."""
+_GROUNDED = tuple(_grounded(name) for name in ("sds", "dds", "cds", *BASELINES)) + _BETTER
 GROUPS: Mapping[str, tuple[Row, ...]] = {
     "optimised": _OPTIMISED,
     "instructions": _INSTRUCTIONS,
     "baselines": tuple(row for name in BASELINES for row in (_plain(name), _grounded(name))),
+    "better": _BETTER,
     "grounded": _GROUNDED,
 }
 """Rows that can be asked for together by one name. A row may be in several."""
@@ -232,8 +244,9 @@ def rows_of(profile: Profile, registry: Registry, editors: Sequence[str | Row] =
 
 
 def _can_run(profile: Profile, row: Row) -> bool:
+    told = profile.options.get(row.editor, {})
     if row.own or row.editor not in _ALWAYS:
-        return "model" in profile.options.get(row.editor, {})
+        return ("model" in told or "table" in told) and (bool(profile.grounders) or not row.found)
     return bool(profile.grounders) or not row.found
 
 
@@ -658,6 +671,9 @@ def _recipe(entrant: Entrant) -> dict[str, Any]:
     }
     if entrant.grounded:
         recipe["grounded"] = True
+    if helpers := entrant.session.helpers():
+        chain = {name: entrant.session.settled(EDITORS.plural, name).options for name in helpers}
+        recipe["helpers"] = {name: _with_weights(options) for name, options in chain.items()}
     if second := entrant.options.named_models().get("second_model"):
         recipe["second_weights"] = _weights(second)
     if entrant.own or entrant.found:
