@@ -234,6 +234,15 @@ class Editor(Backend[OptionsT, EditJob]):
     batches: ClassVar[bool] = False
     """Whether `edit_together` makes several edits in one batch, which takes less time than one after the other."""
 
+    find_editor: Callable[[str], Editor] | None = None
+    """Gives another registered editor by its name, with the options that the session settles for it: for an editor with
+    `helpers`. The session sets it; None outside one."""
+
+    @property
+    def helpers(self) -> tuple[str, ...]:
+        """The names of the registered editors that it hands subtasks to; their options are in the record too."""
+        return ()
+
     reshapes: ClassVar[bool] = True
     """Whether what it makes of a thing may have another shape: a found thing then gets room around it."""
 

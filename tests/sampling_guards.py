@@ -183,7 +183,7 @@ class SamplingGuards:
 
     def test_no_option_is_without_a_test(self, runtime: Runtime, weights: Path) -> None:
         fields = type(self.make(runtime, weights)).options_type.model_fields
-        models = {"model", "variant", "allow_pickle", "accept_db"}  # test_stable_diffusion, and above
+        models = {"model", "variant", "allow_pickle", "accept_db", "keep_structure"}  # test_stable_diffusion, and above
         assert fields.keys() == {*self.options} | models
         assert all(field.description for field in fields.values())
 

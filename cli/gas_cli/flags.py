@@ -154,7 +154,8 @@ def open_session(
     if recorded is None:
         warn(people(), environment_typos())
     if options:
-        given["options"] = _tables(options, settle(given), role)
+        settings = settle(given)
+        given["options"] = _tables(options, settings, role, Session(settings, registry).helpers)
     return Session(settle(given), registry)
 
 
@@ -206,7 +207,11 @@ def options_for(editor: str, editors: Sequence[str], options: Sequence[Option]) 
     return [option for option in options if option[0] in {None, editor} or option[0] not in editors]
 
 
-def _tables(options: Sequence[Option], settings: Settings, role: str) -> dict[str, dict[str, str]]:
+def _tables(
+    options: Sequence[Option], settings: Settings, role: str, helpers: Callable[[], Sequence[str]]
+) -> dict[str, dict[str, str]]:
+    """The options by backend; `helpers` are the editors that the chosen one hands subtasks to, asked where a name is
+    none of the chosen."""
     chosen = {each.plural: each.names(settings) for each in CHOSEN}
     in_use = [name for names in chosen.values() for name in names]
     tables: dict[str, dict[str, str]] = {}
@@ -218,7 +223,7 @@ def _tables(options: Sequence[Option], settings: Settings, role: str) -> dict[st
                     f"write -o BACKEND.{name}=…",
                 )
             backend = chosen[role][0]
-        elif backend not in in_use:
+        elif backend not in in_use and backend not in helpers():
             raise UsageError(f"-o {backend}.{name}: {backend!r} is not in use", f"in use: {', '.join(in_use)}")
         tables.setdefault(backend, {})[name] = value
     return tables

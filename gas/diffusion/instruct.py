@@ -17,39 +17,49 @@ from gas.diffusion.stepping import same_size
 from gas.errors import ModelUnavailable
 
 NULL_ROW, IMAGE_ROW, TEXT_ROW = 0, 1, 2
-"""Rows of a batch for one picture: told nothing, told the picture, told the picture and the instruction."""
+"""Rows of a batch for one picture: told nothing, told the picture, told the picture and the (first) instruction."""
 
 
 @dataclass(frozen=True)
 class InstructionNoise:
-    """The three predictions that guidance needs, each `(n, C, h, w)`: told nothing, the picture, the picture and the
-    instruction."""
+    """The predictions that guidance needs: told nothing and told the picture, each `(1, C, h, w)`, and told the picture
+    and an instruction `(K, C, h, w)`, a row for each of K."""
 
     null: Tensor
     image: Tensor
     text: Tensor
 
-    def guided(self, text_scale: float, image_scale: float) -> Tensor:
-        """`eps(0, 0) + s_I (eps(c_I, 0) - eps(0, 0)) + s_T (eps(c_I, c_T) - eps(c_I, 0))` (InstructPix2Pix, eq. 3)."""
-        return self.null + image_scale * (self.image - self.null) + text_scale * (self.text - self.image)
+    def added(self, shares: Tensor | None = None) -> Tensor:
+        """What the instruction adds, `eps(c_I, c_T) - eps(c_I, 0)`; of several the sum, each weighted by its `shares`
+        `(K, 1, h, w)`. `(1, C, h, w)`."""
+        each = self.text - self.image
+        return each if shares is None else (shares.to(each) * each).sum(0, keepdim=True)
+
+    def guided(self, text_scale: float, image_scale: float, shares: Tensor | None = None) -> Tensor:
+        """`eps(0, 0) + s_I (eps(c_I, 0) - eps(0, 0)) + s_T (eps(c_I, c_T) - eps(c_I, 0))` (InstructPix2Pix, eq. 3); of
+        several instructions the last difference is `added(shares)`."""
+        return self.null + image_scale * (self.image - self.null) + text_scale * self.added(shares)
 
 
 @torch.no_grad()
-def told_instruction(predictor: Predictor, picture: Tensor, instruction: str) -> Conditioning:
-    """What an instruction model is told, a row for each of NULL_ROW, IMAGE_ROW and TEXT_ROW.
+def told_instruction(predictor: Predictor, picture: Tensor, *instructions: str) -> Conditioning:
+    """What an instruction model is told, a row for each of NULL_ROW and IMAGE_ROW, and from TEXT_ROW on one for each
+    instruction.
 
     `picture` `(1, C, h, w)` is what it is told of the picture (`Backbone.picture_condition`); the first row has zeros
     in its place. Warns of words that do not fit.
     """
-    prompts = predictor.condition(["", instruction])[[0, 0, 1]]
-    return prompts.with_extra(beside=torch.cat([torch.zeros_like(picture), picture, picture]))
+    prompts = predictor.condition(["", *instructions])[[0, 0, *range(1, 1 + len(instructions))]]
+    beside = [torch.zeros_like(picture), *[picture] * (1 + len(instructions))]
+    return prompts.with_extra(beside=torch.cat(beside))
 
 
 @torch.no_grad()
 def predict_instruction(predictor: Predictor, z_t: Tensor, t: float, told: Conditioning) -> InstructionNoise:
-    """The three predictions for a noisy latent `z_t` `(1, C, h, w)` at time t, in one network call; `told` is from
+    """The predictions for a noisy latent `z_t` `(1, C, h, w)` at time t, in one network call; `told` is from
     `told_instruction`."""
-    return InstructionNoise(*predictor.predict(z_t, t, told).split(1))
+    null, image, text = predictor.predict(z_t, t, told).split((1, 1, len(told) - TEXT_ROW))
+    return InstructionNoise(null, image, text)
 
 
 class Sampler:
@@ -72,7 +82,7 @@ class Sampler:
         kind: Any = DPMSolverMultistepScheduler  # its methods are not typed
         self._scheduler = kind(num_train_timesteps=len(kept), trained_betas=betas.tolist(), prediction_type="epsilon")
         self._scheduler.set_timesteps(steps)
-        self.steps = steps
+        self.steps, self._clean = steps, schedule.clean
         self.times: tuple[int, ...] = tuple(int(t) for t in self._scheduler.timesteps)
         self.z = z
         self.done = 0
@@ -82,6 +92,11 @@ class Sampler:
     def t(self) -> int:
         """The time of the next step."""
         return self.times[self.done]
+
+    @property
+    def reached(self) -> float:
+        """The time that `z` has reached: that of the next step, the schedule's clean one after the last."""
+        return self.times[self.done] if self.done < self.steps else self._clean
 
     def step(self, eps: Tensor) -> None:
         """Makes the step that the predicted noise `(1, C, h, w)` asks for."""

@@ -235,7 +235,8 @@ class PhotoJob:
         return replace(watch, checkpoint=checkpoint, resume=resume)
 
     def _record(self, result: EditResult) -> Record:
-        settings, editor = self.session.settings, self._editor()
+        settings, editor, helpers = self.session.settings, self._editor(), self._helpers()
+        models = {model.id: model for one in (editor, *helpers) for model in _models(one.options)}.values()
         return records.make(
             self.photo,
             result,
@@ -244,9 +245,10 @@ class PhotoJob:
             planner=self.planner,
             grounders=self.grounders,
             editor=editor,
+            helpers=helpers,
             profile=settings.profile.name,
             profile_from=self.profile_from or settings.origin("profile"),
-            models=[*_models(editor.options), *(m for used in self.grounders for m in _models(used.options))],
+            models=[*models, *(m for used in self.grounders for m in _models(used.options))],
             seed=self.seed,
             device=settings.device,
             dtype=settings.dtype,
@@ -257,6 +259,9 @@ class PhotoJob:
 
     def _editor(self) -> Used:
         return used(self.session, EDITORS.plural, self.session.settings.editor)
+
+    def _helpers(self) -> tuple[Used, ...]:
+        return tuple(used(self.session, EDITORS.plural, name) for name in self.session.helpers())
 
     def _unfinished(self) -> EditResult:
         """The result of a run that has not begun, for the record inside its state file."""
@@ -280,7 +285,7 @@ class PhotoJob:
             pixels=self.pixels,
             plan=self.plan.model_dump(mode="json"),
             regions=[[r.phrase, r.subtask, _mask_hash(r)] for r in self.regions],
-            editor=self._editor().model_dump(mode="json"),
+            editor=[one.model_dump(mode="json") for one in (self._editor(), *self._helpers())],
             seed=self.seed,
             work=self.work,
             grounded=self.session.settings.grounded,

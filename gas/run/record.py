@@ -221,6 +221,8 @@ class Record(_Value):
     planner: Used | None = None
     grounders: Annotated[tuple[Used, ...], Field(max_length=100)] = ()
     editor: Used
+    helpers: Annotated[tuple[Used, ...], Field(max_length=100)] = ()
+    """The editors that the editor hands subtasks to."""
     profile: ProfileName | None = None
     profile_from: PublicText | None = None  # who chose it: a flag, a variable, a file, or why it is the default
     models: Annotated[tuple[Model, ...], Field(max_length=1000)] = ()
@@ -273,6 +275,7 @@ def make(
     planner: Used | None = None,
     grounders: Sequence[Used] = (),
     editor: Used,
+    helpers: Sequence[Used] = (),
     profile: str | None = None,
     profile_from: str | None = None,
     models: Iterable[Model] = (),
@@ -294,6 +297,7 @@ def make(
         planner=planner,
         grounders=tuple(grounders),
         editor=editor,
+        helpers=tuple(helpers),
         profile=profile,
         profile_from=profile_from,
         models=tuple(models),

@@ -51,6 +51,7 @@ def again(
     # The plan and what was asked are in the record: no planner is chosen anew.
     chosen = [(role, used) for role in CHOSEN if role is not PLANNERS and ((used := record.used(role)) or role.several)]
     options = {one.name: dict(one.options) for _, used in chosen for one in used}
+    options |= {one.name: dict(one.options) for one in record.helpers}
     names = {role.setting: tuple(one.name for one in used) if role.several else used[0].name for role, used in chosen}
     session = open_session(
         {
@@ -87,6 +88,7 @@ def _refuse_strange_models(session: Session, record: Record) -> None:
     """ModelUnavailable for a model that the record alone names and of which this machine knows nothing."""
     known = {one.files.id for one in known_models(session.registry, lambda name, error: None)}
     backends = [(EDITORS, record.editor.name), *((GROUNDERS, one.name) for one in record.grounders)]
+    backends += [(EDITORS, one.name) for one in record.helpers]
     for role, name in backends:
         settled = session.settled(role.plural, name)
         for option, model in models_of(settled.options.model_dump(mode="json")).items():
@@ -143,6 +145,8 @@ def drift(then: Record, now: Record) -> list[str]:
             out.append(f"model {model.id} has other files or another revision")
     if then.editor.options != now.editor.options:
         out.append("the editor's options differ")
+    if [(one.name, one.options) for one in then.helpers] != [(one.name, one.options) for one in now.helpers]:
+        out.append("the options of the editors that it hands subtasks to differ")
     return out + _plugin_drift(then.editor, now.editor)
 
 

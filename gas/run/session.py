@@ -284,8 +284,26 @@ class Session:
         Where a picture is handed to it, `use` is asked."""
         if (role, name) not in self._backends:
             layers = self.settings.option_layers(role, name)
-            self._backends[role, name] = self.registry.create(role, name, {}, self.runtime, below=layers)
+            made = self.registry.create(role, name, {}, self.runtime, below=layers)
+            if role == EDITORS.plural:
+                made.find_editor = self._helper
+            self._backends[role, name] = made
         return self._backends[role, name]
+
+    def helpers(self) -> tuple[str, ...]:
+        """The names of the editors that the session's editor hands subtasks to."""
+        return tuple(self.backend(EDITORS.plural, self.settings.editor).helpers)
+
+    def _helper(self, name: str) -> Editor:
+        """The editor `name`, for one that hands subtasks to it. UsageError (exit 2) for one that sends pictures away:
+        the user has not named it."""
+        editor: Editor = self.use(EDITORS, name)
+        if editor.remote:
+            raise UsageError(
+                f"editor {name!r} sends the picture to another machine, which only you may choose",
+                Remedy("name_editor", "name it yourself: {editor}", editor=Setting("editor", name)),
+            )
+        return editor
 
     def settled(self, role: str, name: str) -> Settled:
         """The options of a backend as this session settles them, with the origin of each value."""

@@ -1,14 +1,15 @@
 """Grounded runs: each subtask's edit confined to its own region (the future work of Ground-A-Score, arXiv 2403.13551).
 
 An editor that can confine its subtasks itself (`Editor.confines`) is asked to. With any other the subtasks are turns:
-each is an edit of its own, of which only what lies in its region is kept before the next one begins.
+each is an edit of its own, of which only what lies in its region is kept before the next one begins. `edit_in_parts`
+does the same with several editors, each of which has a part of the plan.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,16 @@ if TYPE_CHECKING:
 Check = Callable[[EditJob, Edited], None]
 
 
+@dataclass(frozen=True)
+class Part:
+    """The subtasks (by their indices) that one editor makes in one turn; `grounded`: the editor confines each to its
+    region itself. Several only for an editor that does."""
+
+    editor: Editor
+    subtasks: tuple[int, ...]
+    grounded: bool = False
+
+
 def _accept(job: EditJob, edited: Edited) -> None:
     pass
 
@@ -48,8 +59,31 @@ def edit_grounded(editor: Editor, job: EditJob, check: Check = _accept) -> Edite
     if editor.confines:
         edited = editor.edit(replace(job, grounded=True))
         check(job, edited)
-        return replace(edited, log={**edited.log, "confined_by": "editor"})
-    return _Turns(editor, job, masks, check).run()
+        return replace(edited, log={"confined_by": "editor", **edited.log})
+    return _Turns(_each(editor, job), job, masks, check).run()
+
+
+def edit_in_turns(editor: Editor, job: EditJob) -> Edited:
+    """The same by turns, also for an editor that confines: for one that has them as an option."""
+    return edit_in_parts(_each(editor, job), job)
+
+
+def edit_in_parts(parts: Sequence[Part], job: EditJob) -> Edited:
+    """The picture in which each of `parts`, which together hold every subtask once, has changed its own regions only:
+    in turns, the part with the largest region first. Errors as `edit_grounded`."""
+    return _Turns(parts, replace(job, grounded=False), _masks(job), _accept).run()
+
+
+def _each(editor: Editor, job: EditJob) -> list[Part]:
+    """A part for each subtask, all of one editor."""
+    return [Part(editor, (index,)) for index in range(len(job.plan.subtasks))]
+
+
+def part_of_plan(plan: EditPlan, subtasks: Sequence[int]) -> EditPlan:
+    """The plan of some of its subtasks: of one alone `single_plan`, of several with the plan's whole sentences."""
+    if len(subtasks) == 1:
+        return single_plan(plan, subtasks[0])
+    return plan.model_copy(update={"subtasks": tuple(plan.subtasks[index] for index in subtasks)})
 
 
 def single_plan(plan: EditPlan, index: int) -> EditPlan:
@@ -73,8 +107,8 @@ def single_plan(plan: EditPlan, index: int) -> EditPlan:
     )
 
 
-def turn_order(masks: list[Mask]) -> list[int]:
-    """The indices of the subtasks in the order of their turns: the largest region first, equal ones as in the plan."""
+def turn_order(masks: Sequence[Mask]) -> list[int]:
+    """The indices of the turns' masks in the order of the turns: the largest region first, equal ones as given."""
     sizes = [float(mask.sum(dtype=np.float64)) for mask in masks]
     return sorted(range(len(masks)), key=lambda index: (-sizes[index], index))
 
@@ -100,12 +134,13 @@ def _masks(job: EditJob) -> list[Mask]:
 
 
 class _Turns:
-    """One subtask after the other, each with an editor that knows nothing of the others."""
+    """One part after the other, each with an editor that knows nothing of the others."""
 
-    def __init__(self, editor: Editor, job: EditJob, masks: list[Mask], check: Check) -> None:
-        self.editor, self.job, self.check = editor, job, check
-        self.order = turn_order(masks)
-        self.masks = masks
+    def __init__(self, parts: Sequence[Part], job: EditJob, masks: list[Mask], check: Check) -> None:
+        self.job, self.check = job, check
+        unions = [union([masks[index] for index in part.subtasks]) for part in parts]
+        order = turn_order(unions)
+        self.parts, self.masks = [parts[turn] for turn in order], [unions[turn] for turn in order]
         self.so_far = Pasted.begun(job.image)
         self.steps = 0
         """The steps that each turn counts for; 0: not known yet."""
@@ -114,14 +149,14 @@ class _Turns:
         inner: Mapping[str, Any] = {}
         if (resume := self.job.watch.resume) is not None:
             with of_this_run():
-                self.so_far = Pasted.restored(under(resume, "grounded."), self.job.image, len(self.order))
+                self.so_far = Pasted.restored(under(resume, "grounded."), self.job.image, len(self.parts))
                 self.steps = int(resume["grounded.steps"])
             inner = under(resume, "turn.")
         stopped = False
-        while self.so_far.done < len(self.order) and not stopped:
+        while self.so_far.done < len(self.parts) and not stopped:
             stopped = self._turn(inner or None)
             inner = {}
-            if not stopped and self.so_far.done < len(self.order) and self.job.watch.checkpoint is not None:
+            if not stopped and self.so_far.done < len(self.parts) and self.job.watch.checkpoint is not None:
                 self.job.watch.checkpoint(self._state())
         image, mask = self.so_far.once()
         return Edited(image=image, mask=mask, stopped=stopped, log=self._log())
@@ -132,45 +167,54 @@ class _Turns:
     def _turn(self, resume: Mapping[str, Any] | None) -> bool:
         """Makes the next turn; whether it was told to stop, and so is not done."""
         so_far = self.so_far
-        index = self.order[so_far.done]
+        part = self.parts[so_far.done]
         made: list[int] = []
-        job = self._job(index, resume, made)
-        edited = self.editor.edit(job)
+        job = self._job(part, resume, made)
+        edited = part.editor.edit(job)
         self.check(job, edited)
         if edited.stopped and not made and resume is None:
             return True  # nothing is begun: what such an editor gives back is its input, gone through its model
-        alpha, before = self._alpha(index, edited), so_far.picture
+        alpha, before = self._alpha(edited), so_far.picture
         if not edited.stopped:
-            self._refuse_black(index, before, edited.image, alpha)
+            self._refuse_black(part, before, edited.image, alpha)
         # A turn that has changed nothing leaves what was there, and not what its model makes of that.
         image = edited.image if edited.stopped or not is_unchanged(before, edited, alpha) else before
-        notes = [f"subtask {index + 1} ({self._name(index)!r}): {note}" for note in edited.log.get("notes", ())]
-        log = {"subtask": index + 1, "seed": job.seed, "notes": notes, "log": dict(edited.log)}
+        who = self._name(part)
+        notes = [f"{who}: {note}" for note in edited.log.get("notes", ())]
+        if len(part.subtasks) > 1:
+            log: dict[str, Any] = {"subtasks": [index + 1 for index in part.subtasks]}
+        else:
+            log = {"subtask": part.subtasks[0] + 1}
+        log |= {"seed": job.seed, "notes": notes, "log": dict(edited.log)}
         so_far.paste(image, alpha, log, done=not edited.stopped)
         if not edited.stopped and (so_far.picture == before).all():
-            so_far.logs[-1]["notes"].append(f"subtask {index + 1} ({self._name(index)!r}) has changed nothing")
+            so_far.logs[-1]["notes"].append(f"{who} has changed nothing")
         return edited.stopped
 
-    def _job(self, index: int, resume: Mapping[str, Any] | None, made: list[int]) -> EditJob:
-        own = [region for region in self.job.regions if region.subtask == index]
-        if self.editor.finds_regions:  # the place is settled, as if the user had drawn it
+    def _job(self, part: Part, resume: Mapping[str, Any] | None, made: list[int]) -> EditJob:
+        place = {index: number for number, index in enumerate(part.subtasks)}
+        own = [replace(one, subtask=place[one.subtask]) for one in self.job.regions if one.subtask in place]
+        if part.editor.finds_regions:  # the place is settled, as if the user had drawn it
             own = [replace(region, given=True) for region in own]
         return replace(
             self.job,
             image=self.so_far.picture.copy(),
-            plan=single_plan(self.job.plan, index),
-            regions=tuple(replace(region, subtask=0) for region in own),
-            seed=self.job.seed + index,
+            plan=part_of_plan(self.job.plan, part.subtasks),
+            regions=tuple(own),
+            seed=self.job.seed + part.subtasks[0],
+            options=part.editor.options,
+            grounded=part.grounded,
             intermediate=self.so_far.done > 0,
-            watch=self._watch(index, resume, made),
+            watch=self._watch(part, resume, made),
         )
 
-    def _watch(self, index: int, resume: Mapping[str, Any] | None, made: list[int]) -> Watch:
+    def _watch(self, part: Part, resume: Mapping[str, Any] | None, made: list[int]) -> Watch:
         """What one turn reports to: its steps count on from those of the turns before. Each turn gets the share of the
         total that the first one announced; one that is longer or shorter is scaled to it."""
-        outer, turns = self.job.watch, len(self.order)
+        outer, turns = self.job.watch, len(self.parts)
         # What comes next in `so_far` must not change what a preview that is looked at later shows.
         picture, done = self.so_far.picture, self.so_far.done
+        mask, first = self.masks[done], part.subtasks[0] + 1
         last = done * self.steps
 
         def on_step(step: Step) -> None:
@@ -182,8 +226,8 @@ class _Turns:
                 return
             last = count
             show = step.preview
-            preview = None if show is None else lambda: blend(picture, show(), self.masks[index])
-            outer.on_step(Step(count, turns * self.steps, {"subtask": index + 1, **step.values}, preview))
+            preview = None if show is None else lambda: blend(picture, show(), mask)
+            outer.on_step(Step(count, turns * self.steps, {"subtask": first, **step.values}, preview))
 
         def checkpoint(state: Mapping[str, Any]) -> None:
             if outer.checkpoint is not None:
@@ -191,7 +235,7 @@ class _Turns:
 
         def save_map(name: str, values: Mask) -> None:
             if outer.save_map is not None:
-                outer.save_map(f"subtask-{index + 1}-{name}", values)
+                outer.save_map(f"subtask-{first}-{name}", values)
 
         return Watch(
             on_step=on_step,
@@ -201,29 +245,30 @@ class _Turns:
             save_map=save_map if outer.save_map is not None else None,
         )
 
-    def _alpha(self, index: int, edited: Edited) -> Mask:
-        """How much of a turn's edit is kept: its region, and never more than the editor itself would paste."""
-        alpha = self.masks[index]
+    def _alpha(self, edited: Edited) -> Mask:
+        """How much of the present turn's edit is kept: its region, and never more than the editor would paste."""
+        alpha = self.masks[self.so_far.done]
         return alpha if edited.mask is None else np.minimum(alpha, edited.mask)
 
-    def _refuse_black(self, index: int, before: Image, after: Image, alpha: Mask) -> None:
+    def _refuse_black(self, part: Part, before: Image, after: Image, alpha: Mask) -> None:
         inside = alpha > 0
         if inside.any() and not after[inside].any() and before[inside].any():
             raise ResultRefused(
-                f"subtask {index + 1} ({self._name(index)!r}): the edited part is all black",
+                f"{self._name(part)}: the edited part is all black",
                 OTHER_SEED,
             )
 
-    def _name(self, index: int) -> str:
-        subtask = self.job.plan.subtasks[index]
-        return subtask.target or subtask.source
+    def _name(self, part: Part) -> str:
+        subtasks = [(index + 1, self.job.plan.subtasks[index]) for index in part.subtasks]
+        named = ", ".join(f"{number} ({(one.target or one.source)!r})" for number, one in subtasks)
+        return f"subtask{'s' if len(subtasks) > 1 else ''} {named}"
 
     def _log(self) -> dict[str, Any]:
         turns = self.so_far.logs
         logs = [one["log"] for one in turns]
         log: dict[str, Any] = {
             "confined_by": "turns",
-            "order": [index + 1 for index in self.order],
+            "order": [index + 1 for part in self.parts for index in part.subtasks],
             "notes": [note for one in turns for note in one["notes"]],
             "turns": turns,
         }

@@ -9,6 +9,11 @@ from gas import BackendSpec, hookimpl
 def gas_register_editors() -> tuple[BackendSpec, ...]:
     return (
         BackendSpec(
+            "auto",
+            "gas_editors.choosing.auto:AutoEditor",
+            "each subtask by the editor that the profile names for its sort",
+        ),
+        BackendSpec(
             "retouch",
             "gas_editors.retouch.editor:RetouchEditor",
             "colour, tone, removal, blur: by arithmetic on the photograph's own pixels, without a model",

@@ -30,6 +30,11 @@ class ModelOptions(Options):
     accept_db: float | None = Field(
         None, description="refuse pictures whose VAE round trip is below so many dB; for models of a small world"
     )
+    keep_structure: bool = Field(
+        False,
+        description="where a subtask changes only a colour or a material: the edit gives the colour, the source all "
+        "else inside its region (ours)",
+    )
 
 
 def one_or_several(value: object) -> object:

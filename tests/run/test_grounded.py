@@ -442,7 +442,7 @@ def registered(name: str, model: Path, **values: Any) -> Any:
 
 
 def test_instruct_pix2pix_in_turns(models: dict[str, Path]) -> None:
-    editor = registered("instruct-pix2pix", models["ip2p"], steps=3)
+    editor = registered("instruct-pix2pix", models["ip2p"], steps=3, confine="turns")
     names, states = [], []
     watch = Watch(save_map=lambda name, _: names.append(name), checkpoint=lambda state: states.append(dict(state)))
     whole = edit_grounded(editor, job(editor, watch))
@@ -490,7 +490,10 @@ def test_zone_is_confined_to_what_was_found(models: dict[str, Path]) -> None:
     work = job(editor, plan=plan, regions=(Region("dog", mask=SMALL, subtask=0),))
     edited = edit_grounded(editor, work)
     assert edited.mask is not None and (edited.mask[SMALL == 0] == 0).all() and edited.mask.any()
-    assert edited.log["turns"][0]["log"]["turns"][0]["rough_share"] == pytest.approx(SMALL.mean())
+    assert edited.log["subtasks"][0]["rough_share"] == pytest.approx(SMALL.mean())
+    turns = edit_grounded(registered("zone", models["ip2p"], steps=1, confine="turns"), work)
+    assert turns.mask is not None and (turns.mask[SMALL == 0] == 0).all() and turns.mask.any()
+    assert turns.log["turns"][0]["log"]["turns"][0]["rough_share"] == pytest.approx(SMALL.mean())
 
 
 def test_ground_a_score_is_grounded_by_nature_and_says_so(models: dict[str, Path]) -> None:

@@ -13,6 +13,10 @@ from gas.diffusion.guidance import NoisePrediction
 from gas.diffusion.masks import weaken_overlaps
 from gas.diffusion.schedule import Schedule
 
+COVERED = 0.5
+"""Share of a cell that a region must cover to change it. A cell that it only grazes shows other things, which the edit
+would redraw; `latent_mask` has scaled thin regions up, so none is lost."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -98,6 +102,4 @@ class Targets:
         Avrahami et al. 2022); all of `z` when plain."""
         if (region := self.region) is None:
             return z
-        # A cell that a region only grazes shows other things, which the edit would redraw. latent_mask has scaled thin
-        # regions up, so none is lost.
-        return torch.where(region.to(z.device) >= 0.5, z, z_source)
+        return torch.where(region.to(z.device) >= COVERED, z, z_source)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 Picture = NDArray[np.uint8]
 REFERENCE = "ground-a-score"
-VERSION = 1
+VERSION = 2
 RESULTS, SUMMARY, SHEET, PICTURES = "results.jsonl", "bench.json", "sheet.png", "pictures"
 _SHOWN_PER_STRATUM = 3
 
@@ -115,11 +115,23 @@ BASELINES = (
 )
 """Editors that the papers compare with or build on, which have a plain and a grounded row each. GLIGEN is not among
 them: the diorama has no model for it."""
-_GROUNDED = tuple(_grounded(name) for name in ("sds", "dds", "cds", "instruct-pix2pix", *BASELINES))
+_TURNS = Row("instruct-pix2pix in turns", "instruct-pix2pix", {"confine": "turns"}, grounded=True)
+_BETTER = (
+    Row("auto", "auto", grounded=True),
+    Row("auto, found regions", "auto", grounded=True, found=True),
+    _grounded("instruct-pix2pix"),
+    Row("instruct-pix2pix structure kept", "instruct-pix2pix", {"keep_structure": True}, grounded=True),
+    _grounded("magicbrush"),
+    _grounded("zone"),
+    _TURNS,
+)
+"""Editors that make all subtasks in one denoising, or each by another editor; and what they were before, in turns."""
+_GROUNDED = tuple(_grounded(name) for name in ("sds", "dds", "cds", *BASELINES)) + _BETTER
 GROUPS: Mapping[str, tuple[Row, ...]] = {
     "optimised": _OPTIMISED,
     "instructions": _INSTRUCTIONS,
     "baselines": tuple(row for name in BASELINES for row in (_plain(name), _grounded(name))),
+    "better": _BETTER,
     "grounded": _GROUNDED,
 }
 """Rows that can be asked for together by one name. A row may be in several."""
@@ -232,8 +244,9 @@ def rows_of(profile: Profile, registry: Registry, editors: Sequence[str | Row] =
 
 
 def _can_run(profile: Profile, row: Row) -> bool:
+    told = profile.options.get(row.editor, {})
     if row.own or row.editor not in _ALWAYS:
-        return "model" in profile.options.get(row.editor, {})
+        return ("model" in told or "table" in told) and (bool(profile.grounders) or not row.found)
     return bool(profile.grounders) or not row.found
 
 
@@ -390,6 +403,8 @@ class _Bench:
             done=tuple(verdict.done for verdict in verdicts),
             nearest=tuple(verdict.nearest for verdict in verdicts),
             ratio=tuple(round(verdict.ratio, 4) for verdict in verdicts),
+            right=tuple(verdict.right for verdict in verdicts),
+            miss=tuple(verdict.miss or "" for verdict in verdicts),
             raw_outside=_error(made.raw, judge.source if composed else self._round_trip(entrant, case), outside),
             pasted_outside=_error(made.finished, judge.source, outside),
             seconds=round(seconds, 3),
@@ -410,6 +425,8 @@ class _Bench:
             done=(False,) * count,
             nearest=(f"refused: {error.message}",) * count,
             ratio=(1.0,) * count,
+            right=(False,) * count,
+            miss=("refused",) * count,
             raw_outside=None,
             pasted_outside=None,
             seconds=None,
@@ -504,16 +521,15 @@ class _Bench:
             except ValueError:
                 continue
             fingerprint = values.pop("fingerprint")
-            result = Result.from_json(values)
-            key = (result.row, result.case, result.seed)
+            key = values["row"], values["case"], values["seed"]
             if key not in wanted:
                 continue
             if fingerprint != wanted[key]:
                 raise UsageError(
-                    f"{path}: {result.row!r} on {result.case} was run with other weights, options or cases than now",
+                    f"{path}: {key[0]!r} on {key[1]} was run with other weights, options or cases than now",
                     "name another folder: results of different runs are not mixed",
                 )
-            found[key] = result
+            found[key] = Result.from_json(values)
         return found
 
     def _keep(self, entrant: Entrant, result: Result, made: _Made | None) -> None:
@@ -655,6 +671,9 @@ def _recipe(entrant: Entrant) -> dict[str, Any]:
     }
     if entrant.grounded:
         recipe["grounded"] = True
+    if helpers := entrant.session.helpers():
+        chain = {name: entrant.session.settled(EDITORS.plural, name).options for name in helpers}
+        recipe["helpers"] = {name: _with_weights(options) for name, options in chain.items()}
     if second := entrant.options.named_models().get("second_model"):
         recipe["second_weights"] = _weights(second)
     if entrant.own or entrant.found:

@@ -10,18 +10,20 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from gas.backends.registry import Registry
 from gas.errors import GasError
 from gas.interfaces import EditJob
+from gas.run.turns import edit_grounded
 from gas.runtime import Runtime
 from gas_diorama.bench.judge import Judge
 from gas_diorama.world.cases import STRATA, Case, cases, plan_of
-from gas_diorama.world.world import Edit, Thing, name
+from gas_diorama.world.world import Edit, Thing
 
 SORTS = ("colour", "remove")
 
@@ -58,31 +60,43 @@ def alone(count: int, part: str = "test") -> Iterator[tuple[str, Case]]:
                 yield sort, replace(case, name=label, edits=(edit,), plan=plan_of(case.scene, [edit]))
 
 
-def run(editor: str, count: int, part: str = "test", profile: str = "diorama") -> list[Tried]:
-    """Every edit tried once with the registered editor `editor`, its options as the profile has them.
+def run(
+    editor: str,
+    count: int,
+    part: str = "test",
+    profile: str = "diorama",
+    *,
+    options: Mapping[str, Any] | None = None,
+    grounded: bool = False,
+    sorts: Sequence[str] = SORTS,
+) -> list[Tried]:
+    """Every edit of these `sorts` tried once with the registered editor `editor`, its options as the profile has them
+    but for those in `options`; `grounded`: confined to its region.
 
     What the editor refuses is not right.
     """
     registry = Registry.discover()
     layers = [registry.profile(profile).layer(editor)]
-    made = registry.create("editors", editor, {}, Runtime(), below=layers)
+    made = registry.create("editors", editor, dict(options or {}), Runtime(), below=layers)
     found = []
     for sort, case in alone(count, part):
+        if sort not in sorts:
+            continue
         judge = Judge(case.scene, case.edits)
         started = time.perf_counter()
         try:
-            output = made.edit(EditJob(judge.source, case.plan, case.regions(), 0, made.options)).image
+            job = EditJob(judge.source, case.plan, case.regions(), 0, made.options)
+            output = (edit_grounded(made, job) if grounded else made.edit(job)).image
         except GasError as error:
             found.append(Tried(case.name, case.stratum, sort, False, False, f"refused: {error.message}", 0, 0.0))
             continue
         seconds = time.perf_counter() - started
         (verdict,) = judge.verdicts(output)
-        edit = case.edits[0]
-        target = "nothing" if edit.target is None else name(edit.target)
         change = np.abs(output.astype(int) - judge.source)[~judge.regions[0]]
         outside = int(change.max(initial=0))
-        right = verdict.nearest == target
-        found.append(Tried(case.name, case.stratum, sort, right, verdict.done, verdict.nearest, outside, seconds))
+        found.append(
+            Tried(case.name, case.stratum, sort, verdict.right, verdict.done, verdict.nearest, outside, seconds)
+        )
     return found
 
 
@@ -112,8 +126,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cases", type=int, default=400, help="edits of the strata to take them from")
     parser.add_argument("--part", default="test", choices=["test", "validation"])
     parser.add_argument("--misses", action="store_true")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the editor; repeatable")
+    parser.add_argument("--grounded", action="store_true", help="each edit confined to its region")
+    parser.add_argument("--sort", choices=SORTS, action="append", help="only these edits; repeatable")
     chosen = parser.parse_args(arguments)
-    tried = run(chosen.editor, chosen.cases, chosen.part)
+    options = dict(one.split("=", 1) for one in chosen.option)
+    sorts = chosen.sort or SORTS
+    tried = run(chosen.editor, chosen.cases, chosen.part, options=options, grounded=chosen.grounded, sorts=sorts)
     sys.stdout.write(table(tried) + "\n")
     if chosen.misses:
         for one in tried:

@@ -15,13 +15,14 @@ import argparse
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gas_diorama import folders
+from gas_diorama.bench.sprites import SCALES, SHIFTS, Array, Picture, sprites, windows
+from gas_diorama.bench.verdict import ABSENT, Verdict, verdict
 from gas_diorama.world.world import (
     COLOURS,
     GROUNDS,
@@ -39,46 +40,6 @@ from gas_diorama.world.world import (
     silhouette,
 )
 
-Array = NDArray[np.float32]
-Picture = NDArray[np.uint8]
-
-HALF_WAY = 0.5
-SHIFTS = tuple(itertools.product(range(-4, 5, 2), repeat=2))
-"""Rows and columns by which renderings are moved: up to 4 pixels, in steps below the thinnest thing's 3."""
-SCALES = (0.9, 1.0, 1.1)
-ABSENT = "nothing"
-_PAD = 16  # room around the picture, so that sprites may stand partly outside
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of one subtask.
-
-    `nearest` names the nearest rendering ("blue house", "snow", "night sky", "nothing"); `ratio` is |out - exact| over
-    |source - exact| inside the region: 0 = exact, 1 = as far as the source; `done` is (a) and (b) above.
-    """
-
-    done: bool
-    nearest: str
-    ratio: float
-
-
-@dataclass(frozen=True)
-class _Sprites:
-    """Every kind x colour x scale of a thing in one place, on a padded window of (h, w) pixels at no shift."""
-
-    names: list[str]  # one per kind x colour
-    layer: Picture  # (names, scales, h * w * 3): what the thing adds to a black picture
-    cover: Array  # (kinds, scales, h * w)
-    window: tuple[int, int, int, int]  # row, column, height, width in the padded picture
-    fixed: NDArray[
-        np.float64
-    ]  # (shifts, names, scales): the squared norm of what the rendering changes inside the region
-
-    def of_kind(self, per_kind: NDArray[Any]) -> NDArray[Any]:
-        """(shifts, kinds, scales) repeated to (shifts, names, scales)."""
-        return np.repeat(per_kind, len(COLOURS), axis=1)
-
 
 class Judge:
     """Judges outputs for one scene and its edits. The renderings are made at the first output and kept for the next."""
@@ -94,16 +55,20 @@ class Judge:
     def verdicts(self, output: Picture) -> list[Verdict]:
         """One verdict per edit, in their order, on `output`: uint8 (128, 128, 3). ValueError on another shape."""
         found = []
-        for edit, region, distances in zip(self.edits, self.regions, self.distances(output), strict=True):
-            nearest = min(distances, key=distances.__getitem__)
-            ratio = _distance(output, self.exact, region) / _distance(self.source, self.exact, region)
-            target = ABSENT if edit.target is None else name(edit.target)
-            found.append(Verdict(nearest == target and ratio <= HALF_WAY, nearest, ratio))
+        for edit, region, measured in zip(self.edits, self.regions, self._measured(output), strict=True):
+            way = _distance(self.source, self.exact, region)
+            ratio, still = _distance(output, self.exact, region) / way, _distance(output, self.source, region)
+            nothing, choice = measured.get(ABSENT), _candidates(edit, measured)
+            found.append(verdict(edit, choice, nothing=nothing, still=still**2, ratio=ratio, way=way**2))
         return found
 
     def distances(self, output: Picture) -> list[dict[str, float]]:
         """For each edit the squared distance inside its region from `output` to the nearest shift and scale of each
         rendering, by the rendering's name. ValueError on another shape."""
+        return [_candidates(edit, one) for edit, one in zip(self.edits, self._measured(output), strict=True)]
+
+    def _measured(self, output: Picture) -> list[dict[str, float]]:
+        """As `distances`, with the distance to the place without any thing for changes of things too."""
         if output.shape != self.source.shape or output.dtype != np.uint8:
             raise ValueError(f"the judge needs uint8 {self.source.shape}, not {output.dtype} {output.shape}")
         if self._measures is None:
@@ -132,22 +97,21 @@ class Judge:
         for other in others:
             if other not in farther:
                 front = front * (1 - silhouette(other))
-        sprites = _sprites(self.edited, thing, front, behind)
+        stock = sprites(self.edited, thing, front, behind)
 
         def measure(seen: Array) -> dict[str, float]:
             rest = (seen - base) * region[..., None]
             through = rest * front[..., None]
-            moved, hidden = _windows(through, sprites.window), _windows((through * behind).sum(-1), sprites.window)
-            names, scales = sprites.layer.shape[:2]
-            layer = moved @ sprites.layer.reshape(names * scales, -1).astype(np.float32).T
-            cover = hidden @ sprites.cover.reshape(-1, sprites.cover.shape[-1]).T
-            product = layer.reshape(-1, names, scales) - sprites.of_kind(
+            moved, hidden = windows(through, stock.window), windows((through * behind).sum(-1), stock.window)
+            names, scales = stock.layer.shape[:2]
+            layer = moved @ stock.layer.reshape(names * scales, -1).astype(np.float32).T
+            cover = hidden @ stock.cover.reshape(-1, stock.cover.shape[-1]).T
+            product = layer.reshape(-1, names, scales) - stock.of_kind(
                 cover.reshape(-1, len(KINDS), scales).astype(np.float64)
             )
             nothing = float((rest.astype(np.float64) ** 2).sum())
-            best = (nothing - 2 * product + sprites.fixed).min(axis=(0, 2))
-            distances = dict(zip(sprites.names, best.tolist(), strict=True))
-            return distances if edit.action == "change" else distances | {ABSENT: nothing}
+            best = (nothing - 2 * product + stock.fixed).min(axis=(0, 2))
+            return dict(zip(stock.names, best.tolist(), strict=True)) | {ABSENT: nothing}
 
         return measure
 
@@ -184,68 +148,17 @@ def wrong(scene: Scene, edits: Sequence[Edit], index: int) -> list[Picture]:
     ]
 
 
+def _candidates(edit: Edit, measured: dict[str, float]) -> dict[str, float]:
+    """What a verdict chooses from: that nothing is there only where something is added or removed."""
+    return {label: one for label, one in measured.items() if label != ABSENT or edit.action != "change"}
+
+
 def _with_backdrop(scene: Scene, part: str, name: str) -> Scene:
     return replace(scene, ground=name) if part == "ground" else replace(scene, sky=name)
 
 
 def _distance(a: Array | Picture, b: Array | Picture, region: NDArray[np.bool_]) -> float:
     return float(np.linalg.norm(a[region].astype(np.float64) - b[region].astype(np.float64)))
-
-
-def _sprites(scene: Scene, thing: Thing, front: Array, behind: Array) -> _Sprites:
-    """The sprites of every kind x colour x scale on `thing`'s base line, with that place's own tint.
-
-    Where a larger one would stand out of the picture it is drawn a pixel or three inside, and moved back.
-    """
-    sizes = [round(thing.size * scale) for scale in SCALES]
-    margin = max(sizes) // 2 + 3
-    window = _PAD + thing.y - max(sizes) - 3, _PAD + thing.x - margin, max(sizes) + 6, 2 * margin
-    empty = replace(scene, objects=())
-    backdrop = render(empty).astype(np.float32)
-
-    def place(picture: Array, dx: int, dy: int) -> Array:
-        padded = np.pad(picture, [(_PAD, _PAD), (_PAD, _PAD), *[(0, 0)] * (picture.ndim - 2)])
-        row, column, height, width = window
-        return padded[row - dy : row - dy + height, column - dx : column - dx + width]
-
-    layers, covers, names = [], [], []
-    for kind in KINDS:
-        drawn = []
-        for size in sizes:
-            half = size // 2
-            x, y = min(max(thing.x, half + 1), SIZE - size + half - 1), max(thing.y, size + 1)
-            drawn.append((replace(thing, kind=kind, size=size, x=x, y=y), thing.x - x, thing.y - y))
-        shapes = [silhouette(one) for one, _, _ in drawn]
-        covers.append(np.stack([place(c, dx, dy).ravel() for c, (_, dx, dy) in zip(shapes, drawn, strict=True)]))
-        for colour in COLOURS:
-            names.append(f"{colour} {kind}")
-            rows = []
-            for shape, (one, dx, dy) in zip(shapes, drawn, strict=True):
-                alone = render(replace(scene, objects=(replace(one, colour=colour),)))
-                rows.append(place(alone - backdrop * (1 - shape[..., None]), dx, dy).ravel())
-            layers.append(np.stack(rows))
-    layer = np.clip(np.rint(np.stack(layers)), 0, 255).astype(np.uint8)
-    cover = np.stack(covers)
-
-    pixels = layer.reshape(len(names), len(SCALES), -1, 3).astype(np.float32)
-    per_name = np.repeat(cover, len(COLOURS), axis=0)
-    weight = front**2
-    flat = len(names) * len(SCALES)
-    squared = _windows(weight, window) @ (pixels**2).sum(-1).reshape(flat, -1).T
-    crossed = _windows(weight[..., None] * behind, window) @ (pixels * per_name[..., None]).reshape(flat, -1).T
-    covered = _windows(weight * (behind**2).sum(-1), window) @ (per_name**2).reshape(flat, -1).T
-    fixed = (squared - 2 * crossed + covered).reshape(len(SHIFTS), len(names), len(SCALES)).astype(np.float64)
-    return _Sprites(names, layer, cover, window, fixed)
-
-
-def _windows(picture: Array, window: tuple[int, int, int, int]) -> Array:
-    """(shifts, h * w * channels): what lies under the window when the sprite in it is moved by each of SHIFTS."""
-    extra = max(abs(step) for shift in SHIFTS for step in shift)
-    pad = _PAD + extra
-    padded = np.pad(picture, [(pad, pad), (pad, pad), *[(0, 0)] * (picture.ndim - 2)])
-    row, column, height, width = window
-    row, column = row + extra, column + extra
-    return np.stack([padded[row + a : row + a + height, column + b : column + b + width].ravel() for a, b in SHIFTS])
 
 
 def _variants(backdrop: Array, rows: tuple[int, int]) -> Iterable[Array]:
@@ -283,9 +196,9 @@ def figures(
             soft = gaussian_filter(judge.exact.astype(np.float32), (blur, blur, 0))
             answers[f"exact, blurred by {blur} px"] = np.rint(soft).astype(np.uint8)
         for sort, output in answers.items():
-            for edit, verdict in zip(edits, judge.verdicts(output), strict=True):
+            for edit, one in zip(edits, judge.verdicts(output), strict=True):
                 part = "" if "blurred" not in sort else ", things" if edit.part == "thing" else ", backdrops"
-                passed.setdefault(sort + part, []).append(verdict.done)
+                passed.setdefault(sort + part, []).append(one.done)
         for index, edit in enumerate(edits):
             sort = "wrong colour" if edit.part == "thing" else "wrong ground or sky"
             for output in wrong(scene, edits, index):

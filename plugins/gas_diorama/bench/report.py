@@ -9,17 +9,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gas_diorama.bench.scores import ALL, COLUMNS, PICTURE_COLUMNS, Estimate, Summary
+from gas_diorama.bench.scores import ALL, COLUMNS, MISS_COLUMNS, PICTURE_COLUMNS, Estimate, Summary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Picture = NDArray[np.uint8]
 
-_DIGITS = {"subtasks_done": 0, "all_done": 0, "raw_outside": 2, "pasted_outside": 2, "seconds": 1, "network_rows": 0}
+_DIGITS = {
+    "subtasks_right": 0,
+    "subtasks_done": 0,
+    "all_done": 0,
+    "raw_outside": 2,
+    "pasted_outside": 2,
+    "seconds": 1,
+    "network_rows": 0,
+}
 _DIGITS |= {"ratio": 2, "clip_rows": 0, "generator_rows": 0}
 _SELDOM = {"clip_rows", "generator_rows", "clip_i", "clip_t", "clip_region"}
 _DIGITS |= {"l1": 4, "l2": 4, "clip_i": 3, "clip_t": 3, "clip_region": 3}
+_DIGITS |= dict.fromkeys(MISS_COLUMNS, 0)
+_BESIDE_MISSES = {name: COLUMNS[name] for name in ("subtasks_right", "subtasks_done")} | MISS_COLUMNS
 _BESIDE_SCORES = {"subtasks_done": COLUMNS["subtasks_done"], **PICTURE_COLUMNS}
 _BESIDE_SCORES |= {name: COLUMNS[name] for name in ("raw_outside", "pasted_outside", "seconds")}
 
@@ -39,14 +49,19 @@ def tables(
     summary: Summary, reference: str, actions: Summary | None = None, grounding: Summary | None = None
 ) -> RenderableType:
     """One table for each stratum, all cases first: each value with its 95 % interval, and the share of subtasks done
-    minus that of the row `reference`. After them the scores of finished pictures, of all cases and of each action in
-    `actions` (edits by a single instruction), where there are any: means alone, the intervals are in the JSON. Last,
-    from `grounding`, grounded rows beside their plain ones."""
+    minus that of the row `reference`. Then why subtasks are not done, and the scores of finished pictures, of all cases
+    and of each action in `actions` (edits by a single instruction), where there are any: means alone, the intervals are
+    in the JSON. Last, from `grounding`, grounded rows beside their plain ones."""
     from rich.console import Group
 
     found: list[Any] = []
     for stratum, rows in summary.items():
         found += [_table("all cases" if stratum == ALL else stratum, rows, COLUMNS, reference), ""]
+    if ALL in summary:
+        found += [
+            _table("what is not done, and why (% of subtasks)", summary[ALL], _BESIDE_MISSES, intervals=False),
+            "",
+        ]
     groups = {"finished pictures": summary.get(ALL, {})}
     groups |= {f"single instructions: {action}": rows for action, rows in (actions or {}).items()}
     for title, rows in groups.items():

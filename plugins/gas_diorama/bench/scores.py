@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gas_diorama.bench.verdict import MISSES
 from gas_diorama.world.cases import SINGLE
 
 Array = NDArray[np.float64]
@@ -20,7 +21,8 @@ ALL = "all"
 class Result:
     """What one editor (a row of the table) made of one case with one seed.
 
-    * done, nearest, ratio: the judge's verdicts, one for each subtask; `actions` are their actions.
+    * done, nearest, ratio, right, miss: the judge's verdicts, one for each subtask (`gas_diorama.bench.verdict`);
+      `actions` are their actions. Of what is done `miss` is "".
     * raw_outside: mean absolute difference, in levels of 255, between the editor's own output and the VAE round trip of
       the source, outside all regions; None where the regions cover the picture.
     * pasted_outside: the same between the picture after paste-back and the source itself.
@@ -38,6 +40,8 @@ class Result:
     done: tuple[bool, ...]
     nearest: tuple[str, ...]
     ratio: tuple[float, ...]
+    right: tuple[bool, ...]
+    miss: tuple[str, ...]
     raw_outside: float | None
     pasted_outside: float | None
     seconds: float | None
@@ -70,6 +74,7 @@ class Estimate:
 
 
 COLUMNS = {
+    "subtasks_right": "right (%)",
     "subtasks_done": "subtasks done (%)",
     "all_done": "all done (%)",
     "ratio": "mean ratio",
@@ -81,7 +86,11 @@ COLUMNS = {
     "generator_rows": "generator rows",
 }
 """Names in JSON and headings for people. Errors are in levels of 255, seconds and rows are for one edit. The ratio is
-the judge's |out - exact| / |source - exact| of a subtask in its region: 0 for the exact result, 1 for the source."""
+the judge's |out - exact| / |source - exact| of a subtask in its region: 0 for the exact result, 1 for the source. Right
+is what the nearest rendering says alone, whatever the ratio."""
+
+MISS_COLUMNS = {f"miss_{miss.replace(' ', '_')}": miss for miss in MISSES}
+"""Why subtasks are not done, each a share of all subtasks in per cent."""
 
 PICTURE_COLUMNS = {
     "l1": "L1",
@@ -97,6 +106,10 @@ def _parts(result: Result, column: str) -> tuple[float, float] | None:
     """Numerator and denominator of one result in a column; None where it has no value there."""
     if column == "subtasks_done":
         return 100.0 * sum(result.done), float(len(result.done))
+    if column == "subtasks_right":
+        return 100.0 * sum(result.right), float(len(result.right))
+    if column in MISS_COLUMNS:
+        return 100.0 * result.miss.count(MISS_COLUMNS[column]), float(len(result.miss))
     if column == "all_done":
         return 100.0 * all(result.done), 1.0
     if column == "ratio":
@@ -196,7 +209,7 @@ def _plain(row: str) -> str:
 
 
 def _summaries(groups: Mapping[str, Sequence[Result]], reference: Callable[[str], str]) -> Summary:
-    columns = (*COLUMNS, *PICTURE_COLUMNS)
+    columns = (*COLUMNS, *MISS_COLUMNS, *PICTURE_COLUMNS)
     summary: Summary = {}
     for group, inside in groups.items():
         if not inside:

@@ -19,6 +19,7 @@ class DioramaOptions(Options):
 
     editors: tuple[str, ...] = Field((), description="rows of the table, or groups of them, with commas; empty: all")
     edits: int | None = Field(None, ge=4, description="in the strata, and half as many singles; none: 40")
+    seeds: int | None = Field(None, ge=1, le=1000, description="how many for each edit: 0, 1, ...; none: 1, full: 3")
     full: bool = Field(False, description="100 edits and three seeds instead of 40 and one")
     resume: bool = Field(False, description="continue what is in the output folder")
     profile: str = Field("diorama", description="whose model and options are measured")
@@ -39,6 +40,7 @@ class DioramaSuite(Suite[DioramaOptions]):
             options.editors,
             out=job.out or FOLDER,
             full=options.full,
+            seeds=None if options.seeds is None else range(options.seeds),
             chosen=None if options.edits is None else benchmark_cases(options.edits),
             resume=options.resume,
             profile=options.profile,

@@ -22,7 +22,7 @@ from gas.interfaces import EditJob
 from gas.runtime import Runtime
 from gas_diorama.bench.bench import Row, run
 from gas_diorama.bench.scores import Result, estimate
-from gas_diorama.world.cases import Case, cases
+from gas_diorama.world.cases import Case, cases, single_cases
 from gas_diorama.world.world import render
 
 GRID: Mapping[str, Sequence[Any]] = {
@@ -33,6 +33,17 @@ GRID: Mapping[str, Sequence[Any]] = {
     "penalty_strength": (5.0, 10.0, 20.0),
 }
 """What is tried by default."""
+
+
+_SHOWN = {
+    "subtasks_right": 1,
+    "subtasks_done": 1,
+    "ratio": 3,
+    "all_done": 1,
+    "raw_outside": 2,
+    "network_rows": 0,
+}
+"""Columns of the table that is printed, with their digits."""
 
 
 def trials(grid: Mapping[str, Sequence[Any]], count: int, seed: int) -> list[dict[str, Any]]:
@@ -108,12 +119,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--trials", type=int, default=12, help="points of the grid to try")
     parser.add_argument("--cases", type=int, default=16, help="validation cases, a multiple of four")
     parser.add_argument("--seed", type=int, default=0, help="which points are drawn")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds of each edit: 0, 1, ...")
+    parser.add_argument("--singles", type=int, default=0, help="validation edits by a single instruction beside them")
+    parser.add_argument("--grounded", action="store_true", help="each subtask confined to its exact region")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--gamma", type=int, default=0, metavar="STEPS", help="look at the penalty for so many steps")
     parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="folder; what is there is resumed")
     chosen = parser.parse_args(arguments)
     registry, runtime = Registry.discover(), Runtime()
-    profile, some = registry.profile(chosen.profile), cases(chosen.cases, "validation")
+    profile = registry.profile(chosen.profile)
+    some = [*cases(chosen.cases, "validation"), *single_cases(chosen.singles, "validation")]
     if chosen.gamma:
         small = [case for case in some if case.stratum == "small"]
         for strength, mean, tenths in penalties(profile, registry, runtime, small, (1, 5, 20), chosen.gamma):
@@ -122,13 +137,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     grid = dict(chosen.vary or GRID)
     rows = {json.dumps(options): options for options in trials(grid, chosen.trials, chosen.seed)}
     report = run(
-        [Row(title, chosen.editor, options) for title, options in rows.items()],
+        [Row(title, chosen.editor, options, grounded=chosen.grounded) for title, options in rows.items()],
         out=chosen.out,
         resume=True,
         profile=profile,
         registry=registry,
         runtime=runtime,
         chosen=some,
+        seeds=range(chosen.seeds),
         batch=chosen.batch,
         progress=_say,
     )
@@ -136,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for title in best:
         own = [result for result in report.results if result.row == title]
         shown = []
-        for column, digits in {"subtasks_done": 1, "all_done": 1, "raw_outside": 2, "network_rows": 0}.items():
+        for column, digits in _SHOWN.items():
             found = estimate(own, column)
             shown.append(f"{column} {found.mean:.{digits}f}" if found else f"{column} -")
         strata = []

@@ -25,6 +25,7 @@ from gas.remedies import Option, Remedy
 from gas_editors.latent_masks import union_mask
 from gas_editors.maps import save_map
 from gas_editors.model_options import ModelOptions, refuse_foreign
+from gas_editors.structure import structured
 from gas_editors.text_to_image import TextToImageEditor, refuse_same_prompts
 
 PairDraws = Iterable[tuple[float, Tensor] | Draw]
@@ -168,7 +169,8 @@ class ScoreDistillationEditor(TextToImageEditor):
             if watch.save_map is not None:
                 log["maps_scale"] = _save_maps(job.watch, problem.terms, result, job.image.shape[:2])
             image, unedited = model.decode(result.z), model.decode(problem.z_source)
-            edited.append(Edited(image, self.paste_mask(job), result.stopped, log, unedited))
+            one = Edited(image, self.paste_mask(job), result.stopped, log, unedited)
+            edited.append(structured(job, one, self.options.keep_structure))
         return edited
 
     def time_weight(self, factor: float = 1.0) -> Callable[[float], float]:

@@ -1,9 +1,10 @@
-"""What editors by instruction share: a subtask's instruction, and the turns of a plan."""
+"""What editors by instruction share: a subtask's instruction, a plan's turns, and all of them in one denoising."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -17,10 +18,14 @@ from gas.diffusion.stepping import Stepping, Stopped, Work
 from gas.errors import ResultRefused, UsageError
 from gas.interfaces import Edited, EditJob, Editor
 from gas.picture.pasted import Pasted
-from gas.remedies import USE_FP32, Option, Remedy, Setting
+from gas.remedies import Option, Remedy, Setting
+from gas.run.turns import edit_in_turns
 from gas.types import Subtask
+from gas_editors.instruction.confined import Confined
+from gas_editors.instruction.together import Together, not_finite
 from gas_editors.instruction.turn import Finished, Turn
 from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
+from gas_editors.structure import structured
 
 if TYPE_CHECKING:
     from gas.types import Image
@@ -35,6 +40,17 @@ class InstructionOptions(ModelOptions):
     wording: Literal["request", "template"] = Field(
         "request",
         description="what the model is told: the plan's own instruction, or one made of phrases, 'turn A into B'",
+    )
+    confine: Literal["together", "turns"] = Field(
+        "together",
+        description="grounded: all instructions in one denoising, each in its region, or one after the other",
+    )
+    overlap: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="grounded, together: factor of the larger of two regions where they overlap (Ground-A-Score, "
+        "supplement 6.1)",
     )
 
 
@@ -53,9 +69,10 @@ def instruction_of(subtask: Subtask, wording: Literal["request", "template"] = "
 
 
 class InstructionEditor(Editor):
-    """Base of editors that carry out a plan's instructions one after the other."""
+    """Base of editors that carry out a plan's instructions: one after the other, or, grounded, all in one denoising."""
 
     options_type: ClassVar[type[InstructionOptions]] = InstructionOptions
+    confines = True
     options: Any
 
     @property
@@ -92,22 +109,74 @@ class InstructionEditor(Editor):
         return self.model.decode(self.model.encode(image))
 
     @abstractmethod
-    def start(self, job: EditJob, number: int, instruction: str, picture: Image) -> Turn:
-        """The turn that carries out the subtask `number` on `picture`, at its beginning."""
+    def start(
+        self,
+        job: EditJob,
+        numbers: Sequence[int],
+        instructions: Sequence[str],
+        picture: Image,
+        confined: Confined | None = None,
+    ) -> Turn:
+        """The turn that carries out the subtasks `numbers` on `picture`, at its beginning: one, or all of the plan
+        where each is `confined` to its region."""
 
     @abstractmethod
-    def finish(self, job: EditJob, number: int, turn: Turn, before: Image, stopped: bool) -> Finished:
+    def finish(self, job: EditJob, numbers: Sequence[int], turn: Turn, before: Image, stopped: bool) -> Finished:
         """What becomes of `before` by a turn that has made all its steps, or was `stopped` after one at least."""
 
     @torch.no_grad()
     def edit(self, job: EditJob) -> Edited:
-        """The picture after all turns.
+        """The picture after all turns; of a grounded job after one denoising of all instructions, each in its region.
 
         Its mask is None when a turn remakes the whole picture; else it is what the turns pasted, taken together, and
-        outside it the image is the last turn's own output."""
+        outside it the image is the last turn's own output. InputRefused (exit 3) for a grounded job with a subtask
+        that has no region."""
         options, model = self.options, self.model
+        if job.grounded and options.confine == "turns":
+            return edit_in_turns(self, job)
         refuse_foreign(model, job, options.accept_db)
         instructions = [instruction_of(subtask, options.wording) for subtask in job.plan.subtasks]
+        edited = self._together(job, instructions) if job.grounded else self._in_turns(job, instructions)
+        return structured(job, edited, options.keep_structure)
+
+    def _together(self, job: EditJob, instructions: Sequence[str]) -> Edited:
+        """The picture after one denoising of all instructions: `K + 2` rows a step."""
+        options, model = self.options, self.model
+        # The places are settled, as if the user had drawn them.
+        job = replace(job, regions=tuple(replace(region, given=True) for region in job.regions))
+        size = job.image.shape[0] // model.factor, job.image.shape[1] // model.factor
+        numbers = range(len(instructions))
+        turn = self.start(job, numbers, instructions, job.image, Confined.of(job, size, options.overlap))
+        stopped = False
+        try:
+            Stepping(job.watch, options.steps).run("instructions", options.steps, Together(turn))
+        except Stopped:
+            stopped = True
+        if not turn.done:
+            return Edited(job.image, stopped=stopped, log=self._log(instructions, 0, {}))
+        made = self.finish(job, numbers, turn, job.image, stopped)
+        log = self._log(instructions, turn.evaluations, {"steps": turn.done, **made.log})
+        return Edited(made.image, made.alpha, stopped, log, turn.unedited())
+
+    def _log(self, instructions: Sequence[str], evaluations: int, more: Mapping[str, Any]) -> dict[str, Any]:
+        """What every run says of itself: plain JSON values, `more` among them."""
+        options, model = self.options, self.model
+        cut = {text: words for text in instructions if (words := model.dropped_words(text))}
+        notes = [f"the instruction {text[:60]!r} is too long: the model does not see {cut[text]!r}" for text in cut]
+        return {
+            "model": options.model,
+            "guidance_scale": options.guidance_scale,
+            "image_guidance_scale": options.image_guidance_scale,
+            "evaluations": evaluations,
+            "instructions": list(instructions),
+            "prompts_cut": cut,
+            **more,
+            "notes": [*notes, *more.get("notes", ())],
+        }
+
+    def _in_turns(self, job: EditJob, instructions: Sequence[str]) -> Edited:
+        """The picture after one turn for each instruction, each on what the last one has made."""
+        options = self.options
         work = _Turns(self, job, instructions)
         total = len(instructions) * options.steps
         stopped = False
@@ -117,17 +186,8 @@ class InstructionEditor(Editor):
             stopped = True
         work.close()
         turns = work.so_far.logs
-        cut = {text: words for text in instructions if (words := model.dropped_words(text))}
-        notes = [f"the instruction {text[:60]!r} is too long: the model does not see {cut[text]!r}" for text in cut]
-        log = {
-            "model": options.model,
-            "guidance_scale": options.guidance_scale,
-            "image_guidance_scale": options.image_guidance_scale,
-            "evaluations": work.evaluations,
-            "turns": turns,
-            "prompts_cut": cut,
-            "notes": [*notes, *dict.fromkeys(note for one in turns for note in one.get("notes", ()))],
-        }
+        notes = list(dict.fromkeys(note for one in turns for note in one.get("notes", ())))
+        log = self._log(instructions, work.evaluations, {"turns": turns, "notes": notes})
         image, mask = work.so_far.once_raw()
         return Edited(image=image, mask=mask, stopped=stopped, log=log)
 
@@ -159,14 +219,14 @@ class _Turns(Work):
         if turn is None or not turn.done:
             return
         done = turn.done == self.steps
-        made = self.editor.finish(self.job, number, turn, self.so_far.picture, not done)
+        made = self.editor.finish(self.job, [number], turn, self.so_far.picture, not done)
         self.evaluations += turn.evaluations
-        log = {"instruction": turn.instruction, "steps": turn.done, **made.log}
+        log = {"instruction": self.instructions[number], "steps": turn.done, **made.log}
         self.so_far.paste(made.image, made.alpha, log, done=done)
 
     def _started(self) -> Turn:
         number = self.so_far.done
-        return self.editor.start(self.job, number, self.instructions[number], self.so_far.picture)
+        return self.editor.start(self.job, [number], [self.instructions[number]], self.so_far.picture)
 
     def state(self) -> dict[str, Any]:
         state = {"evaluations": self.evaluations, **prefixed("turns.", self.so_far.state())}
@@ -184,10 +244,7 @@ class _Turns(Work):
 
     def not_finite(self, what: str, name: str, i: int) -> ResultRefused:
         turn, step = divmod(i, self.steps)
-        where = f"turn {turn + 1}, step {step + 1} of {self.steps}"
-        if name == "prediction":
-            return ResultRefused(f"the network's prediction is not a finite number ({where})", USE_FP32)
-        return ResultRefused(f"the latent is not a finite number any more ({where})", "use a smaller guidance_scale")
+        return not_finite(name, f"turn {turn + 1}, step {step + 1} of {self.steps}")
 
     def values(self, renewed: bool) -> Mapping[str, float]:
         assert self.turn is not None

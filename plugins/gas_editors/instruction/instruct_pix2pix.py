@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gas.diffusion.attention.maps import AttentionMaps
@@ -11,6 +11,7 @@ from gas.diffusion.attention.sites import sites_near
 from gas.diffusion.instruct import TEXT_ROW
 from gas.interfaces import EditJob
 from gas_editors.instruction.base import InstructionEditor, InstructionOptions
+from gas_editors.instruction.confined import Confined
 from gas_editors.instruction.turn import Finished, Turn
 from gas_editors.maps import save_tokens
 
@@ -26,14 +27,22 @@ class InstructPix2PixOptions(InstructionOptions):
 
 
 class InstructPix2PixEditor(InstructionEditor):
-    """Carries out each subtask as an instruction, in turn: each turn works on the picture that the last one made.
+    """Carries out each subtask as an instruction, in turn: each turn works on the picture that the last one made. A
+    grounded run makes them all in one denoising, each in its region (`gas_editors.instruction.confined`).
 
     What it makes is pasted where the job's regions are, or everywhere when there are none.
     """
 
     options_type = InstructPix2PixOptions
 
-    def start(self, job: EditJob, number: int, instruction: str, picture: Image) -> Turn:
+    def start(
+        self,
+        job: EditJob,
+        numbers: Sequence[int],
+        instructions: Sequence[str],
+        picture: Image,
+        confined: Confined | None = None,
+    ) -> Turn:
         model = self.model
         maps = []
         if job.watch.save_map is not None:
@@ -41,13 +50,16 @@ class InstructPix2PixEditor(InstructionEditor):
             words = model.need_words("a map of attention")
             # A quarter of the latent's side, 16 x 16 cells at 512 pixels: where Stable Diffusion's words show best.
             sites = sites_near(model.need_sites("cross", "a map of attention"), size, (size[0] * size[1]) ** 0.5 / 4)
-            maps = [(sites, AttentionMaps(size, [TEXT_ROW], words.positions(instruction)))]
-        return Turn([model], picture, instruction, job.seed + number, self.options, maps=maps)
+            maps = [
+                (sites, AttentionMaps(size, [TEXT_ROW + row], words.positions(instruction)))
+                for row, instruction in enumerate(instructions)
+            ]
+        seed = job.seed + numbers[0]
+        return Turn([model], picture, instructions, seed, self.options, maps=maps, confined=confined)
 
-    def finish(self, job: EditJob, number: int, turn: Turn, before: Image, stopped: bool) -> Finished:
-        if not stopped:
-            for _, maps in turn.maps:
-                size = before.shape[:2]
-                words = self.model.need_words("a map of attention")
-                save_tokens(job.watch, words, turn.instruction, maps.mean()[0], size, f"{number + 1}-attention")
+    def finish(self, job: EditJob, numbers: Sequence[int], turn: Turn, before: Image, stopped: bool) -> Finished:
+        if not stopped and turn.maps:
+            words, size = self.model.need_words("a map of attention"), before.shape[:2]
+            for number, instruction, (_, maps) in zip(numbers, turn.instructions, turn.maps, strict=True):
+                save_tokens(job.watch, words, instruction, maps.mean()[0], size, f"{number + 1}-attention")
         return Finished(turn.decode(), None)

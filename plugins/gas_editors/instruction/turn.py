@@ -19,6 +19,7 @@ from gas.diffusion.instruct import InstructionNoise, Sampler, predict_instructio
 from gas.diffusion.predictor import Predictor
 from gas.diffusion.stepping import same_size
 from gas.errors import ModelUnavailable
+from gas_editors.instruction.confined import Confined
 
 if TYPE_CHECKING:
     from gas.types import Image, Mask
@@ -36,25 +37,27 @@ class Finished:
 
 
 class Turn:
-    """One instruction on one picture, from noise to the edited latent.
+    """One denoising of one picture, from noise to the edited latent: of one instruction for the whole picture, or of
+    several, each `confined` to its region, and then outside all regions the source's own latent after each step.
 
     The second of two `models` advances a latent of its own from the same noise, and after each step the first one's
-    becomes `(z + beta z_2) / (1 + beta)` (ZONE, eq. 5). Each of `maps` collects the attention of its sites of the
-    first model.
+    becomes `(z + beta z_2) / (1 + beta)` (ZONE, eq. 5); `beta` is a number, or one for each cell `(1, 1, h, w)`. Each
+    of `maps` collects the attention of its sites of the first model.
     """
 
     def __init__(
         self,
         models: Sequence[Backbone],
         image: Image,
-        instruction: str,
+        instructions: Sequence[str],
         seed: int,
         options: InstructionOptions,
-        beta: float = 0.0,
+        beta: float | Tensor = 0.0,
         maps: Sequence[tuple[Sequence[AttentionSite], AttentionMaps]] = (),
+        confined: Confined | None = None,
     ) -> None:
         self.models, self.options, self.beta, self.maps = tuple(models), options, beta, tuple(maps)
-        self.instruction = instruction
+        self.instructions, self.confined = tuple(instructions), confined
         pictures = [model.picture_condition(image) for model in models]
         first = pictures[0]
         if any(one.shape != first.shape for one in pictures):
@@ -65,11 +68,14 @@ class Turn:
             )
         self.predictors = [Predictor(model, (first.shape[2], first.shape[3])) for model in models]
         self.told = [
-            told_instruction(predictor, picture, instruction)
+            told_instruction(predictor, picture, *instructions)
             for predictor, picture in zip(self.predictors, pictures, strict=True)
         ]
         noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(seed)).to(first.device)
+        self._noise = noise
+        self._sources = [] if confined is None else [model.encode(image) for model in models]
         self.samplers = [Sampler(predictor.schedule, options.steps, noise) for predictor in self.predictors]
+        self._keep_outside()
         self.relevance = torch.zeros(first.shape[2:])
         self._added = torch.zeros_like(first)
         self._predicted = [torch.zeros_like(first) for _ in models]
@@ -87,11 +93,20 @@ class Turn:
     def latent(self) -> Tensor:
         """The edited latent `(1, C, h, w)` at the end, before it what is taken for it."""
         sampler = self.samplers[0]
-        return sampler.z if sampler.estimate is None or sampler.done == sampler.steps else sampler.estimate
+        if sampler.estimate is None or sampler.done == sampler.steps:
+            return sampler.z
+        if self.confined is None:
+            return sampler.estimate
+        return self.confined.blend(sampler.estimate, self._sources[0])
 
     def decode(self) -> Image:
         """The picture `(H, W, 3)` uint8 of `latent`."""
         return self.models[0].decode(self.latent)
+
+    def unedited(self) -> Image | None:
+        """What `decode` would give of a confined turn that changed nothing; None of one that remakes the whole
+        picture."""
+        return self.models[0].decode(self._sources[0]) if self._sources else None
 
     def preview(self) -> Callable[[], Image]:
         """What decodes the present `latent`, also when more steps have been made since."""
@@ -106,18 +121,32 @@ class Turn:
                 seen.enter_context(control_attention(sites, one))
             for predictor, sampler, told in zip(self.predictors, self.samplers, self.told, strict=True):
                 noises.append(predict_instruction(predictor, sampler.z, sampler.t, told))
-        self._added = noises[0].text - noises[0].image
+        shares = None if self.confined is None else self.confined.shares
+        self._added = noises[0].added(shares)
         self.relevance += self._added[0].abs().mean(0).float().cpu()
         scales = self.options.guidance_scale, self.options.image_guidance_scale
-        self._predicted = [noise.guided(*scales) for noise in noises]
+        self._predicted = [noise.guided(*scales, shares) for noise in noises]
         for sampler, eps in zip(self.samplers, self._predicted, strict=True):
             sampler.step(eps)
         for other in self.samplers[1:]:
             first = self.samplers[0]
-            first.z = (first.z + self.beta * other.z) / (1 + self.beta)
+            beta = self.beta.to(first.z) if isinstance(self.beta, Tensor) else self.beta
+            first.z = (first.z + beta * other.z) / (1 + beta)
+        self._keep_outside()
+
+    def _keep_outside(self) -> None:
+        """Outside the regions the source at the time that is reached, with the run's own noise on it."""
+        if self.confined is None:
+            return
+        for predictor, sampler, source in zip(self.predictors, self.samplers, self._sources, strict=True):
+            s = sampler.reached
+            clean = s == predictor.schedule.clean
+            sampler.z = self.confined.blend(
+                sampler.z, source if clean else predictor.schedule.add_noise(source, self._noise, s)
+            )
 
     def effect(self) -> float:
-        """The root mean square of what the instruction added to the predicted noise in the last step."""
+        """The root mean square of what the instructions added to the predicted noise in the last step."""
         return float(self._added.square().mean().sqrt())
 
     def numbers(self) -> Mapping[str, Tensor]:

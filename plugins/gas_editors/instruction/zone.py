@@ -26,13 +26,14 @@ from gas.types import Subtask
 from gas_editors.instruction import zone_mask as steps
 from gas_editors.instruction.actions import Decode, classifier
 from gas_editors.instruction.base import InstructionEditor, InstructionOptions
+from gas_editors.instruction.confined import Confined
 from gas_editors.instruction.turn import Finished, Turn
 from gas_editors.maps import save_map, save_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gas.types import Image
+    from gas.types import Image, Mask
 
 _PUBLISHED_SIDE = 512
 """Shorter side in pixels of the pictures that the published lengths were chosen on."""
@@ -135,34 +136,65 @@ class ZONEEditor(InstructionEditor):
     options_type = ZONEOptions
     finds_regions = True
 
-    def start(self, job: EditJob, number: int, instruction: str, picture: Image) -> Turn:
+    def start(
+        self,
+        job: EditJob,
+        numbers: Sequence[int],
+        instructions: Sequence[str],
+        picture: Image,
+        confined: Confined | None = None,
+    ) -> Turn:
         model, options = self.model, self.options
-        beta = self._beta(self._action(job.plan.subtasks[number], instruction))
+        betas = [
+            self._beta(self._action(job.plan.subtasks[number], instruction))
+            for number, instruction in zip(numbers, instructions, strict=True)
+        ]
         models = [model]
-        if options.second_model and beta and beta >= options.skip_below:
+        if options.second_model and any(betas):
             models.append(self._load(options.second_model))
         size = picture.shape[0] // model.factor, picture.shape[1] // model.factor
-        positions = model.need_words("ZONE").positions(instruction)
+        words = model.need_words("ZONE")
         rows = [NULL_ROW, IMAGE_ROW] if options.attention == "null" else [TEXT_ROW]
         sites = self._sites(model, size)
-        maps = [(sites, AttentionMaps(size, rows, [positions[0], positions[-1]]))]
+        maps = []
+        if confined is None:  # else the places are settled, and attention need not be asked for them
+            positions = words.positions(instructions[0])
+            maps.append((sites, AttentionMaps(size, rows, [positions[0], positions[-1]])))
         if job.watch.save_map is not None:
-            maps.append((sites, AttentionMaps(size, [TEXT_ROW], positions)))
-        return Turn(models, picture, instruction, job.seed + number, options, beta, maps)
+            maps += [
+                (sites, AttentionMaps(size, [TEXT_ROW + row], words.positions(instruction)))
+                for row, instruction in enumerate(instructions)
+            ]
+        beta = betas[0] if confined is None else confined.mean(betas)
+        return Turn(models, picture, instructions, job.seed + numbers[0], options, beta, maps, confined)
 
-    def finish(self, job: EditJob, number: int, turn: Turn, before: Image, stopped: bool) -> Finished:
-        options = self.options
+    def finish(self, job: EditJob, numbers: Sequence[int], turn: Turn, before: Image, stopped: bool) -> Finished:
         after = turn.decode()
-        if options.brightness != 1:
-            after = np.clip(np.rint(after.astype(np.float32) * options.brightness), 0, 255).astype(np.uint8)
-        action = self._action(job.plan.subtasks[number], turn.instruction)
-        log: dict[str, Any] = {"action": action, "beta": turn.beta if len(turn.models) > 1 else 0.0, "notes": []}
+        if self.options.brightness != 1:
+            after = np.clip(np.rint(after.astype(np.float32) * self.options.brightness), 0, 255).astype(np.uint8)
+        made = [self._pasted(job, number, row, turn, before, after, stopped) for row, number in enumerate(numbers)]
+        if turn.confined is None:
+            return Finished(after, *made[0])
+        logs = [log for _, log in made]
+        notes = list(dict.fromkeys(note for log in logs for note in log["notes"]))
+        alpha = np.maximum.reduce([alpha for alpha, _ in made])
+        return Finished(after, alpha, {"subtasks": logs, "notes": notes})
+
+    def _pasted(
+        self, job: EditJob, number: int, row: int, turn: Turn, before: Image, after: Image, stopped: bool
+    ) -> tuple[Mask, dict[str, Any]]:
+        """How strongly the turn's output `after` is pasted for the subtask `number`, whose instruction is the turn's
+        `row`th, `(H, W)`; and what there is to say about it."""
+        options, instruction = self.options, turn.instructions[row]
+        action = self._action(job.plan.subtasks[number], instruction)
+        beta = self._beta(action) if len(turn.models) > 1 else 0.0
+        log: dict[str, Any] = {"action": action, "beta": beta, "notes": []}
         place = self._place(job, number, turn, before)
         if stopped:
-            return Finished(after, place.rough.astype(np.float32), log)
+            return place.rough.astype(np.float32), log
         if not place.rough.any():
             raise ObjectNotFound(
-                f"nothing in the picture answers to {turn.instruction!r}: {place.found}",
+                f"nothing in the picture answers to {instruction!r}: {place.found}",
                 Remedy(
                     "draw_or_raise_threshold",
                     "name the thing differently, draw it ({regions}), or raise the threshold ({threshold})",
@@ -187,8 +219,8 @@ class ZONEEditor(InstructionEditor):
             "region_share": float(region.mean()),
             "pasted_share": float((alpha > 0).mean()),
         }
-        self._save_maps(job, number, turn, before, place.rough, segments, region, smoothed, alpha)
-        return Finished(after, alpha, log)
+        self._save_maps(job, number, row, turn, before, place.rough, segments, region, smoothed, alpha)
+        return alpha, log
 
     # --- what is asked ------------------------------------------------------------------------------------------------
 
@@ -206,7 +238,9 @@ class ZONEEditor(InstructionEditor):
         return judge.actions([instruction])[0]
 
     def _beta(self, action: str) -> float:
-        return self.options.beta_remove if action == "remove" else self.options.beta
+        """The weight of the second model; 0 for one that is too small for it to be run."""
+        beta = float(self.options.beta_remove if action == "remove" else self.options.beta)
+        return beta if beta >= self.options.skip_below else 0.0
 
     def _length(self, published: float, picture: Image) -> float:
         """A published length in pixels of `picture`."""
@@ -301,6 +335,7 @@ class ZONEEditor(InstructionEditor):
         self,
         job: EditJob,
         number: int,
+        row: int,
         turn: Turn,
         before: Image,
         rough: np.ndarray,
@@ -312,15 +347,14 @@ class ZONEEditor(InstructionEditor):
         watch, options, size = job.watch, self.options, before.shape[:2]
         if watch.save_map is None:
             return
-        what = f"{number + 1}"
-        save_tokens(
-            watch, self.model.need_words("ZONE"), turn.instruction, turn.maps[1][1].mean()[0], size, f"{what}-attention"
-        )
+        what, instruction = f"{number + 1}", turn.instructions[row]
+        maps = turn.maps[row if turn.confined is not None else 1][1]
+        save_tokens(watch, self.model.need_words("ZONE"), instruction, maps.mean()[0], size, f"{what}-attention")
         if options.map_model:
             from gas_editors.instruction.zone_maps import text_attention
 
-            words, maps = text_attention(self, options.map_model, before, turn.instruction, job.seed + number)
-            save_tokens(watch, words, turn.instruction, maps, size, f"{what}-text-to-image")
+            words, attention = text_attention(self, options.map_model, before, instruction, job.seed + number)
+            save_tokens(watch, words, instruction, attention, size, f"{what}-text-to-image")
         levels = np.zeros(size, np.float32)
         for shade, segment in enumerate(segments, 1):  # the largest come first, so that small ones lie on top
             levels[segment] = shade / len(segments)

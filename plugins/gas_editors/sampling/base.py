@@ -19,6 +19,7 @@ from gas.interfaces import Edited, EditJob
 from gas_editors.job_regions import NoiseWeights, whole_prompts
 from gas_editors.latent_masks import subtask_mask
 from gas_editors.model_options import ModelOptions, refuse_foreign
+from gas_editors.structure import structured
 from gas_editors.text_to_image import TextToImageEditor, refuse_same_prompts
 
 
@@ -94,7 +95,8 @@ class SamplingEditor(TextToImageEditor):
             "prompts_cut": cut,
             **measured,
         }
-        return Edited(model.decode(z), mask, stopped, log, unedited=model.decode(z_source))
+        edited = Edited(model.decode(z), mask, stopped, log, unedited=model.decode(z_source))
+        return structured(job, edited, self.options.keep_structure)
 
     def targets(self, job: EditJob, size: tuple[int, int]) -> Targets:
         """What is to be made of `job` on a latent of `size` (h, w): the whole sentences, or, when the job is grounded,

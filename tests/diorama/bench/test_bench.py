@@ -22,7 +22,7 @@ from gas.runtime import Runtime
 from gas.types import Region, Subtask
 from gas_diorama.bench import bench
 from gas_diorama.bench.report import tables
-from gas_diorama.bench.scores import Result, by_grounding, difference, estimate, summarise
+from gas_diorama.bench.scores import MISS_COLUMNS, Result, by_grounding, difference, estimate, summarise
 from gas_diorama.world.cases import SINGLE, STRATA, Case, benchmark_cases, cases, single_cases
 from gas_diorama.world.world import SMALL_AREA, apply, is_held_out, masks, render, split
 
@@ -232,7 +232,8 @@ def test_a_perfect_editor_has_all_done_and_a_lazy_one_nothing(run: Bench) -> Non
     report = run()
     value = {row: kinds["value"] for row, kinds in report.summary["all"].items()}
     assert value["perfect"]["subtasks_done"].mean == value["perfect"]["all_done"].mean == 100
-    assert value["nothing"]["subtasks_done"].mean == 0
+    assert value["nothing"]["subtasks_done"].mean == value["nothing"]["subtasks_right"].mean == 0
+    assert value["nothing"]["miss_unchanged"].mean == 100
     assert value["perfect"]["pasted_outside"].mean == 0
     assert all(result.seconds is not None and result.seconds >= 0 for result in report.results)
 
@@ -272,6 +273,7 @@ def test_an_edit_that_is_refused_is_not_done_and_spoils_no_other(run: Bench) -> 
         assert all(result.done) == (result.case != poisoned.name)
         if result.case == poisoned.name:
             assert result.raw_outside is None and "all black" in result.nearest[0]
+            assert set(result.miss) == {"refused"} and not any(result.right)
 
 
 def test_network_rows_are_counted_by_a_hook(model: Path) -> None:
@@ -435,6 +437,17 @@ def test_every_row_runs_on_a_network(model: Path, tmp_path: Path, four: list[Cas
     assert counted["no subtasks", "plain"] == 2 * 4
 
 
+def test_the_suite_runs_as_many_seeds_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gas.suites import SuiteJob
+    from gas_diorama.bench.suites import DioramaOptions, DioramaSuite
+
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(bench, "run", lambda editors, **given: asked.update(given))
+    for options, expected in (({"seeds": 3}, range(3)), ({}, None)):
+        DioramaSuite(DioramaOptions(**options), Runtime()).run(SuiteJob(Registry.discover()))
+        assert asked["seeds"] == expected
+
+
 def test_groups_name_rows(run: Bench, model: Path) -> None:
     registry = Registry.discover()
     registered = {spec.name for spec in registry.specs("editors")}
@@ -562,7 +575,9 @@ def test_another_editor_is_added_to_a_folder(run: Bench) -> None:
 
 def result(row: str, case: str, *done: bool, stratum: str = "plain", seed: int = 0, raw: float | None = 1.0) -> Result:
     n = len(done)
-    return Result(row, case, stratum, seed, ("change",) * n, done, ("snow",) * n, (0.1,) * n, raw, 0.0, 2.0, 10.0)
+    miss = tuple("" if one else "blurred" for one in done)
+    verdicts = done, ("snow",) * n, (0.1,) * n, done, miss
+    return Result(row, case, stratum, seed, ("change",) * n, *verdicts, raw, 0.0, 2.0, 10.0)
 
 
 def test_means_are_over_subtasks_and_cases() -> None:
@@ -572,6 +587,27 @@ def test_means_are_over_subtasks_and_cases() -> None:
     assert estimate([result("a", "1", True, raw=None)], "raw_outside") is None
     mixed = [result("a", "1", True, raw=None), result("a", "2", True, raw=3.0)]
     assert estimate(mixed, "raw_outside").mean == 3
+
+
+def test_right_and_why_not_done_are_shares_of_all_subtasks() -> None:
+    """Two of four are the target, one of them blurred; what was not done is told apart, and adds up."""
+    found = replace(
+        result("a", "1", True, False, False, False),
+        right=(True, True, False, False),
+        miss=("", "blurred", "wrong kind", "wrong kind"),
+    )
+    columns = ("subtasks_right", "subtasks_done", *MISS_COLUMNS)
+    shares = {column: estimate([found], column).mean for column in columns}
+    assert shares.pop("subtasks_right") == 50 and sum(shares.values()) == 100
+    assert {column: share for column, share in shares.items() if share} == {
+        "subtasks_done": 25,
+        "miss_blurred": 25,
+        "miss_wrong_kind": 50,
+    }
+    console = Console(width=250, file=StringIO())
+    console.print(tables(summarise([found], "a"), "a"))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "what is not done, and why" in text and "displaced" in text
 
 
 def test_intervals_hold_the_mean_and_shrink_with_more_cases() -> None:
@@ -603,7 +639,8 @@ def test_seeds_of_a_case_are_no_cases_of_their_own() -> None:
 def test_grounded_rows_are_compared_with_their_plain_ones() -> None:
     def several(row: str, case: str, ratio: float) -> Result:
         one = result(row, case, ratio < 0.5, stratum="several")
-        return replace(one, done=one.done * 2, actions=one.actions * 2, nearest=one.nearest * 2, ratio=(ratio, ratio))
+        twice = {name: getattr(one, name) * 2 for name in ("done", "actions", "nearest", "right", "miss")}
+        return replace(one, ratio=(ratio, ratio), **twice)
 
     results = [
         *(several("x", str(i), 0.8) for i in range(3)),

@@ -6,7 +6,8 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from gas_diorama.bench.judge import ABSENT, Judge, figures, wrong
+from gas_diorama.bench.judge import Judge, figures, wrong
+from gas_diorama.bench.verdict import ABSENT, MISSES
 from gas_diorama.world.cases import cases
 from gas_diorama.world.world import (
     COLOURS,
@@ -140,6 +141,43 @@ def test_added_and_removed_things_may_be_absent() -> None:
     assert only(removed.verdicts(removed.exact)).nearest == ABSENT
     assert only(removed.verdicts(removed.exact)).done
     assert only(removed.verdicts(removed.source)).nearest == "red car"
+
+
+def test_what_is_not_done_says_why(igloo: Judge) -> None:
+    """Each class on an output that is made for it; what is done has none."""
+    inside = igloo.regions[0][..., None]
+
+    def drawn(thing: Thing | None) -> np.ndarray:
+        things = (HOUSE,) if thing is None else (thing, HOUSE)
+        return render(replace(SCENE, objects=things))
+
+    noise = np.random.default_rng(0).normal(0, 130, igloo.exact.shape) * inside
+    answers = {
+        None: igloo.exact,
+        "unchanged": igloo.source,
+        "erased": drawn(None),
+        "wrong kind": drawn(replace(IGLOO, kind="tent")),
+        "wrong colour": drawn(replace(IGLOO, colour="purple")),
+        "displaced": drawn(replace(IGLOO, x=CAR.x + 4, y=CAR.y - 4, size=48)),
+        "blurred": np.clip(igloo.exact + noise, 0, 255).astype(np.uint8),
+    }
+    found = {miss: only(igloo.verdicts(output)) for miss, output in answers.items()}
+    assert {miss: one.miss for miss, one in found.items()} == {miss: miss for miss in answers}
+    assert {miss for miss, one in found.items() if one.right} == {None, "displaced", "blurred"}
+    assert {miss for miss, one in found.items() if one.done} == {None}
+    assert set(MISSES) - set(answers) == {"refused"}, "the judge never sees what an editor gave up"
+
+
+def test_classes_of_additions_removals_and_backdrops() -> None:
+    added = judge(Edit("add", "thing", None, Thing("ball", "yellow", 40, 60, 36)))
+    assert only(added.verdicts(added.source)).miss == "unchanged"
+    removed = judge(Edit("remove", "thing", CAR, None))
+    assert only(removed.verdicts(removed.source)).miss == "unchanged"
+    other = render(replace(SCENE, objects=(replace(CAR, kind="tent"), HOUSE)))
+    assert only(removed.verdicts(other)).miss == "wrong kind"
+    ground = judge(Edit("change", "ground", "grass", "snow"))
+    assert only(ground.verdicts(ground.source)).miss == "unchanged"
+    assert only(ground.verdicts(render(replace(SCENE, ground="water")))).miss == "wrong kind"
 
 
 def test_each_subtask_is_judged_alone() -> None:

@@ -27,7 +27,8 @@ def test_trials_are_points_of_the_grid_and_repeatable() -> None:
 
 def test_the_best_has_most_done_then_least_error_then_fewest_rows() -> None:
     def result(row: str, done: bool, raw: float, rows: float) -> Result:
-        return Result(row, "a", "plain", 0, ("change",), (done,), ("x",), (0.1,), raw, 0.0, 1.0, rows)
+        verdict = (done,), ("x",), (0.1,), (done,), ("",)
+        return Result(row, "a", "plain", 0, ("change",), *verdict, raw, 0.0, 1.0, rows)
 
     results = [
         result("undone", False, 0.0, 1),

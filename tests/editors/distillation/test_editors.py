@@ -141,6 +141,7 @@ ELSEWHERE = {
     "model": "test_the_model_has_to_be_named",
     "variant": "test_stable_diffusion",
     "allow_pickle": "test_stable_diffusion",
+    "keep_structure": "test_structure",
     "accept_db": "test_a_picture_from_another_world_is_refused",
     "convergence": "test_a_run_may_end_early",
     "rows_per_call": "test_less_memory_for_more_calls",
@@ -180,7 +181,7 @@ def test_no_option_is_without_a_test(name: str) -> None:
 @pytest.mark.parametrize("name", EDITORS)
 def test_presets_are_complete_and_paper_is_the_default(name: str) -> None:
     options_type = EDITORS[name].options_type
-    of_the_machine = {"model", "variant", "allow_pickle", "accept_db", "rows_per_call"}
+    of_the_machine = {"model", "variant", "allow_pickle", "accept_db", "keep_structure", "rows_per_call"}
     for preset, values in options_type.presets.items():
         assert set(values) == set(options_type.model_fields) - of_the_machine, preset
     assert options_type(**options_type.presets["paper"]) == options_type()

@@ -90,8 +90,9 @@ def test_every_option_changes_the_picture(option: str, value: Any, runtime: Runt
 
 def test_no_option_is_without_a_test() -> None:
     here = {"steps", "guidance_scale", "image_guidance_scale", "wording"}  # changed above
-    models = {"model", "variant", "allow_pickle", "accept_db"}  # test_stable_diffusion, and below
-    assert set(InstructPix2PixOptions.model_fields) == here | models
+    models = {"model", "variant", "allow_pickle", "accept_db", "keep_structure"}  # test_structure, and below
+    grounded = {"confine", "overlap"}  # test_confined
+    assert set(InstructPix2PixOptions.model_fields) == here | models | grounded
     for values in InstructPix2PixOptions.presets.values():
         assert set(values) == here
     assert InstructPix2PixOptions(**InstructPix2PixOptions.presets["paper"]) == InstructPix2PixOptions()

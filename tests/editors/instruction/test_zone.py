@@ -133,6 +133,9 @@ ELSEWHERE = {
     "min_area": "test_small_parts_are_not_edited",
     "least_effect": "test_an_instruction_without_effect_on_the_prediction_is_refused",
     "map_model": "test_maps_show_every_step",
+    "keep_structure": "test_structure",
+    "confine": "test_confined",
+    "overlap": "test_confined",
 }
 
 
@@ -206,8 +209,8 @@ def test_the_second_model_acts_as_its_weight_says(
 
 def test_the_latents_are_mixed_by_hand(runtime: Runtime, folder: Path, other: Path) -> None:
     edit = editor(runtime, folder, second_model=str(other))
-    turn = edit.start(job(edit, REMOVE), 0, "remove the box", sample_image(WIDTH, HEIGHT))
-    one = edit.start(job(edit), 0, "remove the box", sample_image(WIDTH, HEIGHT))
+    turn = edit.start(job(edit, REMOVE), [0], ["remove the box"], sample_image(WIDTH, HEIGHT))
+    one = edit.start(job(edit), [0], ["remove the box"], sample_image(WIDTH, HEIGHT))
     with torch.no_grad():
         turn.step()
         one.step()

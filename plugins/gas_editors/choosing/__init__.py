@@ -1,0 +1,1 @@
+"""Editors that hand each subtask to another."""

@@ -1,0 +1,125 @@
+"""The editor `auto`: each subtask by the editor that a table names for its sort, in one picture with one record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, field_validator
+
+from gas.errors import ModelUnavailable, UsageError
+from gas.interfaces import Edited, EditJob, Editor, Options
+from gas.masks import union
+from gas.remedies import Option, Remedy
+from gas.run.turns import Part, edit_in_parts, part_of_plan
+from gas_editors.choosing.sorts import SORTS, Sort, sort_of
+from gas_editors.job_regions import region_mask, subtask_regions
+
+if TYPE_CHECKING:
+    from gas.types import EditPlan, Image
+
+OTHERWISE = "otherwise"
+
+
+class AutoOptions(Options):
+    """The table. Each editor in it has its own options, as the settings say."""
+
+    table: Mapping[str, str] = Field(
+        {},
+        description=f"which editor makes which sort of subtask ({', '.join(SORTS)}); "
+        f"{OTHERWISE}: all that have no line, or that their own editor cannot make",
+    )
+
+    @field_validator("table")
+    @classmethod
+    def _of_known_sorts(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        if strange := sorted(value.keys() - {*SORTS, OTHERWISE}):
+            raise ValueError(f"{strange[0]!r} is no sort of subtask; sorts: {', '.join((*SORTS, OTHERWISE))}")
+        if "auto" in value.values():
+            raise ValueError("auto cannot hand a subtask to itself")
+        return value
+
+
+class AutoEditor(Editor[AutoOptions]):
+    """Hands each subtask to the editor of its sort.
+
+    Subtasks of one editor that confines them are made together, those of another one by one; what has the largest
+    region comes first, and the next part works on the picture that the last one has left. Outside all regions the
+    picture is the job's own, bit for bit.
+    """
+
+    options_type: ClassVar[type[AutoOptions]] = AutoOptions
+    needs_regions = True
+    edits_pictures = False
+    confines = True
+
+    @property
+    def helpers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.options.table.values()))
+
+    def resolution(self) -> int | None:
+        """That of the first editor of the table that has one; None where all work on the photograph's own pixels."""
+        return next((side for name in self.helpers if (side := self._helper(name).resolution()) is not None), None)
+
+    def multiple(self) -> int:
+        """A number that suits every editor of the table."""
+        return math.lcm(*(self._helper(name).multiple() for name in self.helpers)) if self.resolution() else 1
+
+    def check_plan(self, plan: EditPlan) -> None:
+        """UsageError (exit 2) for a table that says nothing of a subtask."""
+        if not self.options.table:
+            raise UsageError(
+                "auto has no table of editors",
+                Remedy("name_table", "use a profile that has one, or set {table}", table=Option({"table": None})),
+            )
+
+    def check(self, image: Image) -> None:
+        for name in self.helpers:
+            self._helper(name).check(image)
+
+    def coded(self, image: Image) -> Image | None:
+        """What the first editor of the table that has a model makes of it."""
+        return next((one for name in self.helpers if (one := self._helper(name).coded(image)) is not None), None)
+
+    def edit(self, job: EditJob) -> Edited:
+        """The picture with every subtask made; `log["chosen"]` says which sort each is and who made it. UsageError
+        (exit 2) for a sort without an editor; InputRefused (exit 3) for a subtask without a region; errors of the
+        editors."""
+        self.check_plan(job.plan)
+        chosen = [self._chosen(job, index) for index in range(len(job.plan.subtasks))]
+        parts: list[Part] = []
+        for name in dict.fromkeys(name for _, name in chosen):
+            editor = self._helper(name)
+            own = tuple(index for index, (_, other) in enumerate(chosen) if other == name)
+            if editor.confines:
+                parts.append(Part(editor, own, grounded=True))
+            else:
+                parts += [Part(editor, (index,)) for index in own]
+        edited = edit_in_parts(parts, job)
+        told = [{"subtask": index + 1, "sort": sort, "editor": name} for index, (sort, name) in enumerate(chosen)]
+        return Edited(edited.image, edited.mask, edited.stopped, {**edited.log, "chosen": told}, edited.unedited)
+
+    def _chosen(self, job: EditJob, index: int) -> tuple[Sort, str]:
+        """The sort of a subtask and the name of its editor."""
+        sort = sort_of(job.plan.subtasks[index], union([region_mask(one) for one in subtask_regions(job, index)]))
+        table, last = self.options.table, self.options.table.get(OTHERWISE)
+        name = table.get(sort, last)
+        if name is not None and name != last:
+            try:
+                self._helper(name).check_plan(part_of_plan(job.plan, [index]))
+            except ModelUnavailable:
+                if last is None:
+                    raise
+                name = last
+        if name is None:
+            raise UsageError(
+                f"auto's table has no editor for subtask {index + 1}, which is of the sort {sort!r}",
+                Remedy("name_table", "name one for it, or {otherwise} for all the rest", otherwise=OTHERWISE),
+            )
+        return sort, name
+
+    def _helper(self, name: str) -> Editor:
+        if self.find_editor is None:
+            raise UsageError("auto works in a session, which knows the other editors", "use Session.edit")
+        return self.find_editor(name)
