@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 from gas.backends.spec import GROUP, BrokenPlugin, Plugin
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 def find_plugins() -> tuple[list[Plugin], list[BrokenPlugin]]:
     """The installed plugins, sorted by distribution and name, and the entry points that are malformed."""
+    # What is installed is looked at anew, here and by `missing_packages` after it.
+    _requirements.cache_clear()
+    _is_installed.cache_clear()
     from importlib.metadata import distributions
 
     plugins: list[Plugin] = []
@@ -43,24 +47,36 @@ def missing_packages(distribution: str, extra: str) -> list[str]:
 
     Versions are not compared and nothing is imported, so that a listing stays quick; the import has the last word.
     """
-    from importlib.metadata import PackageNotFoundError, requires, version
-
     missing = []
-    try:
-        requirements = requires(distribution) or []
-    except PackageNotFoundError:
-        return []
-    for requirement in requirements:
+    for requirement in _requirements(distribution):
         wanted, _, marker = requirement.partition(";")
         if not re.fullmatch(rf"""\s*extra\s*==\s*['"]{re.escape(extra)}['"]\s*""", marker):
             continue
         name = re.match(r"[\w.-]+", wanted.strip())
-        if name is not None:
-            try:
-                version(name[0])
-            except PackageNotFoundError:
-                missing.append(name[0])
+        if name is not None and not _is_installed(name[0]):
+            missing.append(name[0])
     return missing
+
+
+@cache
+def _requirements(distribution: str) -> tuple[str, ...]:
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        return tuple(requires(distribution) or ())
+    except PackageNotFoundError:
+        return ()
+
+
+@cache
+def _is_installed(package: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def select(plugins: Iterable[Plugin], chosen: str | None) -> tuple[list[Plugin], list[BrokenPlugin]]:

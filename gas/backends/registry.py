@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from gas.backends import calling as guard
 from gas.backends.entry_points import find_plugins, missing_packages, select
 from gas.backends.probe import probe, read_module, read_plugin
-from gas.backends.roles import PROFILES, find_role
+from gas.backends.roles import PLURALS, PROFILES, find_role
 from gas.backends.spec import BackendSpec, BrokenPlugin, Contents, Plugin
-from gas.errors import PluginBroken, UsageError
+from gas.errors import GasError, PluginBroken, UsageError
 from gas.remedies import Remedy, install
 from gas.validation import unknown
 
@@ -178,7 +178,23 @@ class Registry:
         """
         from gas.backends.options import Layer, settle
 
-        return settle(name, self.load(role, name).options_type, [*below, Layer("given", values)])
+        layers = [
+            Layer(one.origin, self._own_values(role, name, one.values)) for one in [*below, Layer("given", values)]
+        ]
+        return settle(name, self.load(role, name).options_type, layers)
+
+    def _own_values(self, role: str, name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`values` without those that mean a namesake in another role: the planner `auto` has no table, the editor has."""
+        own = self.load(role, name).options_type
+        strange = [key for key in values if key not in own.model_fields and key != "preset"]
+        if not strange:
+            return values
+        theirs: set[str] = set()
+        for other in PLURALS:
+            if other != role and (other, name) in self._known and find_role(other).base is not None:
+                with contextlib.suppress(GasError):
+                    theirs |= self.load(other, name).options_type.model_fields.keys()
+        return {key: value for key, value in values.items() if key not in strange or key not in theirs}
 
     def create(
         self,

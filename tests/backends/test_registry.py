@@ -369,6 +369,15 @@ def test_bug_of_a_builtin_is_not_disguised(site: Path) -> None:
         raise UsageError("as it is")
 
 
+def test_options_of_a_namesake_in_another_role_are_left_to_it() -> None:
+    registry, values = Registry.discover(), {"table": {"otherwise": "dds"}, "look_seconds": 2}
+    assert registry.settle("planners", "auto", values).options.model_dump()["look_seconds"] == 2
+    assert registry.settle("editors", "auto", values).options.model_dump()["table"] == values["table"]
+    for role in ("planners", "editors"):
+        with pytest.raises(UsageError, match="auto has no option 'nonsense'"):
+            registry.settle(role, "auto", {"nonsense": 1})
+
+
 def test_missing_packages_of_an_extra(site: Path) -> None:
     metadata = (
         "Requires-Dist: numpy\nRequires-Dist: not-there (>=1); extra == 'gpu'\n"
