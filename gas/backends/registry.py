@@ -184,7 +184,7 @@ class Registry:
         return settle(name, self.load(role, name).options_type, layers)
 
     def _own_values(self, role: str, name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`values` without those that mean a namesake in another role: the planner `auto` has no table, the editor has."""
+        """`values` without those of a namesake in another role: the planner `auto` has no table, the editor has."""
         own = self.load(role, name).options_type
         strange = [key for key in values if key not in own.model_fields and key != "preset"]
         if not strange:
