@@ -36,7 +36,7 @@ from gas import files
 from gas.errors import InputRefused
 from gas.picture.colour import Space, level_range
 from gas.picture.decode import check_size, is_png, opened
-from gas.picture.metadata import read_exif
+from gas.picture.metadata.found import Metadata, read_metadata
 from gas.picture.pixels import stored, upright
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 2**30
 
-_TIFF_BITS, TIFF_XMP = 258, 700
+_TIFF_BITS = 258
 _TIFF_COMPRESSIONS = {"raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"}
 
 
@@ -66,7 +66,7 @@ class Photo:
     format: str
     name: str
     sha256: str
-    exif: bytes = b""
+    metadata: Metadata = field(default_factory=Metadata)
     dpi: tuple[float, float] | None = None
     encoding: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -112,7 +112,8 @@ def read(path: Path | str, *, even: bool = False) -> Photo:
             if _sixteen_bit_colour(picture):
                 notes.append(f"{path.name}: has 16 bits a channel, of which 8 are kept")
             picture.load()
-            return replace(_photo(picture, path.name, digest, notes), path=path.absolute())
+            metadata = read_metadata(stream, picture, notes)
+            return replace(_photo(picture, metadata, path.name, digest, notes), path=path.absolute())
 
 
 def of_pixels(pixels: Image, name: str = "array") -> Photo:
@@ -128,14 +129,13 @@ def of_pixels(pixels: Image, name: str = "array") -> Photo:
     return Photo(pixels, pixels, "RGB", None, None, "PNG", name, digest)
 
 
-def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) -> Photo:
+def _photo(picture: Pictures.Image, metadata: Metadata, name: str, digest: str, notes: list[str]) -> Photo:
     container = {"MPO": "JPEG", "DIB": "BMP"}.get(picture.format or "", picture.format or "")
-    orientation, exif = read_exif(picture, notes)
     encoding = _encoding(picture, container)
     dpi, icc = _dpi(picture), picture.info.get("icc_profile") or None
     found = stored(picture)
-    native, mode = upright(found.array(), orientation), found.mode
-    alpha = None if found.alpha is None else upright(found.alpha, orientation)
+    native, mode = upright(found.array(), metadata.orientation), found.mode
+    alpha = None if found.alpha is None else upright(found.alpha, metadata.orientation)
     levels = level_range(native, mode)
     if icc is not None:
         try:
@@ -154,7 +154,7 @@ def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) ->
         format=container,
         name=name,
         sha256=digest,
-        exif=exif,
+        metadata=metadata,
         dpi=dpi,
         encoding=encoding,
         warnings=tuple(notes),

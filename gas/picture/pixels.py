@@ -82,6 +82,15 @@ def upright(array: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
+def as_stored(array: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of an upright array as it is stored under an EXIF orientation: the way back of `upright`."""
+    if orientation in {3, 4, 7, 8}:
+        array = array[::-1]
+    if orientation in {2, 3, 6, 7}:
+        array = array[:, ::-1]
+    return array.swapaxes(0, 1) if orientation >= 5 else array
+
+
 def _plain(picture: Pictures.Image) -> Pictures.Image:
     """The picture without palette, bits and premultiplied alpha; a transparent colour becomes an alpha channel."""
     transparent = "transparency" in picture.info

@@ -15,7 +15,7 @@ import pictures
 import PIL
 import pytest
 from effort import at_most
-from PIL import ExifTags, ImageCms
+from PIL import ExifTags, ImageCms, ImageOps
 from PIL import Image as Pictures
 
 from gas.errors import GasError, InputRefused, ModelUnavailable, OutOfResources, UsageError
@@ -122,11 +122,15 @@ def test_pictures_are_read_and_written_upright_with_no_second_turn(tmp_path, ori
     out = tmp_path / f"out.{suffix}"
     photo_write.write(read, out, edit(read.pixels), MASK)
     with Pictures.open(out) as again:
-        assert again.size == (96, 64)
-        assert again.getexif().get(ExifTags.Base.Orientation, 1) == 1
         assert again.getexif()[ExifTags.Base.Artist] == "somebody"
-        # Any viewer's turn leaves it as it is.
-        assert again.getexif().get(ExifTags.Base.Orientation) is None
+        tag = again.getexif().get(ExifTags.Base.Orientation)
+        if orientation in turns:
+            # A JPEG file keeps its frame and with it its coefficients; any other is stored upright.
+            assert tag == {"jpg": orientation, "tif": None}.get(suffix, 1)
+        if suffix != "jpg":
+            assert again.size == (96, 64)
+        shown = np.asarray(ImageOps.exif_transpose(again))
+        assert np.abs(shown.astype(int) - edit(SCENE)).mean() <= 2
 
 
 def test_garbage_exif_is_dropped_and_said(tmp_path):
@@ -339,7 +343,8 @@ def test_the_position_is_dropped_unless_asked_for(tmp_path):
             assert found[ExifTags.Base.Make] == "Maker"
             assert found.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] == b"hello"
         assert photo_write.read_embedded(out) == "{}"
-        assert b"secret place" not in out.read_bytes()
+        # A maker's note may hold the place, too; in a TIFF file its offsets would break.
+        assert (b"secret place" in out.read_bytes()) == (gps and suffix != "tif")
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
@@ -364,7 +369,8 @@ def test_the_output_says_that_it_is_an_edit_and_holds_the_record(tmp_path, suffi
 def test_a_record_too_long_for_the_picture_is_left_out_and_that_is_known(tmp_path):
     read = photo.read(saved(tmp_path / "a.png", Pictures.fromarray(SCENE)))
     long = random.Random(0).randbytes(100_000).hex()
-    assert not photo_write.fits(long, "JPEG") and photo_write.fits(long, "PNG")
+    assert not photo_write.fits(long, photo_write.room(read, "JPEG"))
+    assert photo_write.fits(long, photo_write.room(read, "PNG"))
     written = photo_write.write(read, tmp_path / "out.jpg", SCENE, MASK, record=long)
     assert not written.embedded and photo_write.read_embedded(written.path) is None
     written = photo_write.write(read, tmp_path / "out.png", SCENE, MASK, record=long)
