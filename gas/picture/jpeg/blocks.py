@@ -52,6 +52,8 @@ def touched_mcus(layout: Layout, before: np.ndarray, after: np.ndarray) -> np.nd
     out = np.zeros((-(-height // high), len(starts)), bool)
     for row in range(len(out)):
         rows = np.s_[row * high : (row + 1) * high]
+        if np.array_equal(before[rows], after[rows]):  # many times faster than asking for each column
+            continue
         changed = (before[rows] != after[rows]).any(axis=(0, 2) if before.ndim == 3 else 0)
         out[row] = np.logical_or.reduceat(changed, starts)
     return out

@@ -1,7 +1,7 @@
 """A JPEG file edited without decoding the rest of it: the coefficients of blocks that are not touched stay.
 
-Where the package pyjpegio is missing, or a file is of a kind that it cannot write, jpegtran puts rectangles of new
-blocks in, where that is installed. Whatever is made is checked; NotExact says why nothing could be.
+Where the package pyjpegio is missing, or cannot write a file, jpegtran puts rectangles of new blocks in, if that is
+installed. Whatever is made is checked; NotExact says why nothing could be made.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from gas.memory import gigabytes, memory
 from gas.picture.jpeg import jpegtran
 from gas.picture.jpeg.blocks import apply_change, touched_mcus, whole_factors
 from gas.picture.jpeg.check import check_layout, untouched_digest
-from gas.picture.jpeg.coefficients import NotExact, coefficients, is_installed
+from gas.picture.jpeg.coefficients import NotExact, coefficients
+from gas.picture.jpeg.coefficients import is_installed as coefficients_installed
 from gas.picture.jpeg.markers import MAX_SCANS, SOI, BrokenJpeg, Layout, read_layout
 
 if TYPE_CHECKING:
     from gas.picture.jpeg.markers import Segment
 
 Method = Literal["coefficients", "jpegtran"]
+BYTES = 8
+"""Memory that a coefficient takes: in libjpeg, in an array, and while it is written."""
 _FRAMES = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive", 0xC9: "arithmetic", 0xCA: "arithmetic"}
 
 
@@ -47,11 +51,15 @@ def exact_jpeg(original: bytes, before: np.ndarray, after: np.ndarray, segments:
     except BrokenJpeg as error:
         raise NotExact(str(error)) from None
     _refuse(layout, before)
-    if is_installed():
-        return _by_coefficients(original, layout, before, after, segments)
-    if jpegtran.is_installed():
-        return _by_jpegtran(original, layout, before, after, segments)
-    raise NotExact("the package pyjpegio is not installed")
+    reasons = []
+    for is_installed, edited in ((coefficients_installed, _by_coefficients), (jpegtran.is_installed, _by_jpegtran)):
+        if not is_installed():
+            continue
+        try:
+            return edited(original, layout, before, after, segments)
+        except NotExact as error:
+            reasons.append(str(error))
+    raise NotExact("; ".join(reasons) or 'it needs pyjpegio: pip install "gas-edit[jpeg]"')
 
 
 def _refuse(layout: Layout, before: np.ndarray) -> None:
@@ -71,17 +79,26 @@ def _refuse(layout: Layout, before: np.ndarray) -> None:
         raise NotExact("its components are not those of its picture")
 
 
+def _refuse_too_large(layout: Layout) -> None:
+    across, down = layout.sampling
+    share = sum(c.across * c.down for c in layout.components) / (across * down)
+    needed, found = layout.size[0] * layout.size[1] * share * BYTES, memory()
+    if found is not None and needed > found.available:
+        raise NotExact(f"its coefficients need {gigabytes(needed)} of memory, {gigabytes(found.available)} are free")
+
+
 def _by_coefficients(
     original: bytes, layout: Layout, before: np.ndarray, after: np.ndarray, segments: Sequence[Segment]
 ) -> Exact:
+    _refuse_too_large(layout)
     with coefficients(original) as found:
-        kept = [array.shape for array in found.arrays]
-        if len(kept) != len(layout.components):
+        if len(found.arrays) != len(layout.components):
             raise NotExact("its components cannot be told apart")
         touched = touched_mcus(layout, before, after)
         digest = untouched_digest(found.arrays, layout, touched)
         apply_change(found.arrays, layout, found.colour, before, after, touched)
         made = found.encoded()
+    del found  # before the check reads them again
     return _checked(made, "coefficients", layout, touched, digest, segments)
 
 

@@ -26,17 +26,21 @@ _SAMPLINGS = {((1, 1), (1, 1)): 0, ((2, 1), (1, 1)): 1, ((2, 2), (1, 1)): 2}
 """Sampling factors of the first and the other components, and Pillow's number for what it can write."""
 
 
-@functools.cache
 def is_installed() -> bool:
     """Whether a jpegtran is there that can drop one picture into another."""
+    return bool(_program())
+
+
+@functools.cache
+def _program() -> str:
     program = shutil.which("jpegtran")
     if program is None:
-        return False
+        return ""
     try:
         done = subprocess.run([program, "-help"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return "-drop" in done.stdout + done.stderr
+        return ""
+    return program if "-drop" in done.stdout + done.stderr else ""
 
 
 def dropped(original: bytes, layout: Layout, after: np.ndarray, touched: np.ndarray) -> tuple[bytes, np.ndarray]:
@@ -72,7 +76,7 @@ def _dropped_once(data: bytes, layout: Layout, after: np.ndarray, rows: slice, c
         place = f"+{columns.start * wide}+{rows.start * high}"
         try:
             done = subprocess.run(
-                ["jpegtran", *how, "-drop", place, str(drop), str(source)],
+                [_program(), *how, "-drop", place, str(drop), str(source)],
                 capture_output=True,
                 timeout=SECONDS,
                 check=False,

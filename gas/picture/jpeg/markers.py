@@ -6,6 +6,7 @@ data is skipped, not decoded.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ ZIGZAG = (
     *(54, 47, 55, 62, 63),
 )
 """The place in its 8x8 block, row by row, of each coefficient in the order of the file."""
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 
 class BrokenJpeg(ValueError):
@@ -147,16 +149,10 @@ def _next_marker(data: bytes, at: int) -> tuple[int, int, int]:
 
 def _end_of_scan(data: bytes, at: int) -> int:
     """Where the entropy-coded data that begins at `at` ends: at the next marker that is no restart."""
-    while True:
-        at = data.find(b"\xff", at)
-        if at < 0 or at + 1 >= len(data):
-            raise BrokenJpeg("its last scan is cut off")
-        if data[at + 1] == 0 or 0xD0 <= data[at + 1] <= 0xD7:
-            at += 2
-        elif data[at + 1] == 0xFF:
-            at += 1
-        else:
-            return at
+    found = _MARKER.search(data, at)
+    if found is None:
+        raise BrokenJpeg("its last scan is cut off")
+    return found.start()
 
 
 def _read_tables(data: bytes) -> dict[int, tuple[int, ...]]:

@@ -21,6 +21,11 @@ MAX_EMBEDDED = {"PNG": 700_000, "WEBP": 700_000, "TIFF": 700_000, "JPEG": 48_000
 a JPEG segment of 64 KB, and elsewhere into the megabyte that readers of PNG accept."""
 XMP_HEAD, EXTENDED_HEAD = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 ICC_HEAD, MPF_HEAD = b"ICC_PROFILE\0", b"MPF\0"
+_OF_FURTHER_PICTURES = {
+    MPF_HEAD: "further pictures",
+    b"FPXR\0": "previews",
+    b"urn:iso:std:iso:ts:21496:-1\0": "gain map",
+}
 MAX_SEGMENT_XMP = 65_000
 
 
@@ -147,8 +152,8 @@ def _known(marker: int, data: bytes) -> tuple[bool, str]:
         return True, "extended XMP"
     if marker == APP1 and data.startswith((exifs.PREFIX, XMP_HEAD)):
         return True, ""
-    if marker == APP2 and data.startswith((ICC_HEAD, MPF_HEAD, b"FPXR\0")):
-        return True, {MPF_HEAD: "further pictures", b"FPXR\0": "previews"}.get(data[: data.find(b"\0") + 1], "")
+    if marker == APP2 and data.startswith((ICC_HEAD, *_OF_FURTHER_PICTURES)):
+        return True, _OF_FURTHER_PICTURES.get(data[: data.find(b"\0") + 1], "")
     if marker == APP11 and data.startswith(b"JP"):
         return True, "" if b"c2pa" in data[:128] else "segment APP11"
     if marker == APP13 and data.startswith(photoshop.SIGNATURE):

@@ -31,6 +31,9 @@ _PREVIEW_SPACES = {
     "http://ns.google.com/photos/1.0/image/": "second picture",
     "http://ns.google.com/photos/1.0/depthmap/": "depth map",
     "http://ns.google.com/photos/1.0/audio/": "sound",
+    "http://ns.google.com/photos/1.0/container/": "list of further pictures",
+    "http://ns.adobe.com/hdr-gain-map/1.0/": "gain map",
+    "http://ns.apple.com/HDRGainMap/1.0/": "gain map",
 }
 _MOTION = re.compile(r"^(MicroVideo|MotionPhoto)")
 _POSITION = re.compile(r"gps|latitude|longitude", re.IGNORECASE)
