@@ -12,7 +12,7 @@ from gas.picture.colour import to_pillow
 from gas.picture.jpeg.exact import spliced
 from gas.picture.jpeg.markers import read_layout
 from gas.picture.metadata.carried import Report, jpeg_segments, new_segments
-from gas.picture.metadata.exif import PREFIX
+from gas.picture.metadata.exif import PREFIX, as_read
 from gas.picture.metadata.found import TIFF_RESOURCES, TIFF_XMP
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def _tiff(photo: Photo, native: Native, made: Carried) -> dict[str, Any]:
     tags = Pictures.Exif()
     if made.exif:
         tags.load(PREFIX + made.exif)
+        for directory in (tags, *(tags.get_ifd(ifd) for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo))):
+            directory.update({tag: as_read(value) for tag, value in directory.items()})
     tags[TIFF_XMP] = made.xmp
     if made.resources:
         tags[TIFF_RESOURCES] = made.resources

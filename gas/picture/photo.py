@@ -36,7 +36,7 @@ from gas import files
 from gas.errors import InputRefused
 from gas.picture.colour import Space, level_range
 from gas.picture.decode import check_size, is_png, opened
-from gas.picture.metadata.found import Metadata, read_metadata
+from gas.picture.metadata.found import Metadata, orientation_of, read_metadata
 from gas.picture.pixels import stored, upright
 
 if TYPE_CHECKING:
@@ -111,8 +111,9 @@ def read(path: Path | str, *, even: bool = False) -> Photo:
                 notes.append(f"{path.name}: has several frames or pages; only the first is used")
             if _sixteen_bit_colour(picture):
                 notes.append(f"{path.name}: has 16 bits a channel, of which 8 are kept")
+            turned = picture.format == "TIFF" and orientation_of(picture) != 1
             picture.load()
-            metadata = read_metadata(stream, picture, notes)
+            metadata = replace(read_metadata(stream, picture, notes), turned=turned)
             return replace(_photo(picture, metadata, path.name, digest, notes), path=path.absolute())
 
 

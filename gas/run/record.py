@@ -398,6 +398,15 @@ def read_record(path: Path) -> Record:
     picture. Both are input like any other: InputRefused (exit 3) when there is none, or it is too long, broken, or of
     another version.
     """
+    found = find_record(path)
+    if found is None:
+        beside = sidecar(path).name
+        raise InputRefused(f"{path.name}: holds no record", f"gas writes one into its outputs and into {beside}")
+    return found
+
+
+def find_record(path: Path) -> Record | None:
+    """As `read_record`; None for a picture that holds no record and has none beside it."""
     from gas.picture import photo_write
 
     if path.suffix.lower() == ".json":
@@ -408,9 +417,7 @@ def read_record(path: Path) -> Record:
         if found.file is not None and found.file.sha256 == _hash_file(path):
             return found
     text = photo_write.read_embedded(path)
-    if text is None:
-        raise InputRefused(f"{path.name}: holds no record", f"gas writes one into its outputs and into {beside.name}")
-    return parse_record(text, path.name)
+    return None if text is None else parse_record(text, path.name)
 
 
 def parse_record(text: str, origin: str = "record") -> Record:

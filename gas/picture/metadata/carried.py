@@ -75,7 +75,9 @@ def carried(
     changed: list[str] = []
     left: list[str] = []
     warnings: list[str] = []
-    exif = _exif(metadata, container, gps, upright, kept, changed, left)
+    exif = _exif(metadata, container, gps, upright, kept, left)
+    if upright is not None and (metadata.turned or metadata.orientation != 1):
+        changed.append("orientation (the pixels are upright)")
     embedded = 0 < len(packed) <= room(metadata, container)
     in_packet = packed if embedded and container != "PNG" else ""
     packet = _xmp(metadata, in_packet, gps, upright is not None, kept, left)
@@ -216,7 +218,6 @@ def _exif(
     gps: bool,
     upright: tuple[int, int] | None,
     kept: list[str],
-    changed: list[str],
     left: list[str],
 ) -> bytes:
     if not metadata.exif:
@@ -230,7 +231,6 @@ def _exif(
             block.without_maker_note()
         if upright is not None:
             block.upright(upright)
-            changed += ["orientation (the pixels are upright)"] if metadata.orientation != 1 else []
         data = block.encoded()
         exifs.Exif(data)
     except exifs.BrokenExif as error:

@@ -7,6 +7,7 @@ section 2; tags: EXIF 2.32 (CIPA DC-008).
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 PREFIX = b"Exif\0\0"
 MAX_EXIF = 65_000
@@ -18,6 +19,12 @@ _WIDTH, _HEIGHT, _PIXEL_WIDTH, _PIXEL_HEIGHT = 0x0100, 0x0101, 0xA002, 0xA003
 _JPEG_OFFSET, _JPEG_LENGTH, _STRIP_OFFSETS, _STRIP_LENGTHS = 0x0201, 0x0202, 0x0111, 0x0117
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _MOST_ENTRIES = 1000
+
+
+def as_read(value: Any) -> Any:
+    """The value of a tag as Pillow read it, such that it writes the same bytes: it reads texts as Latin-1, whatever
+    they are, and writes ASCII."""
+    return value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value
 
 
 class BrokenExif(ValueError):

@@ -13,6 +13,7 @@ from gas.picture.jpeg.markers import BrokenJpeg, read_layout
 from gas.picture.metadata import exif as exifs
 from gas.picture.metadata import photoshop
 from gas.picture.metadata.credentials import found_claim
+from gas.picture.metadata.tiff import tag_bytes
 from gas.picture.metadata.xmp import MAX_XMP
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Metadata:
     `exif` is a block of TIFF data, `xmp` a packet, `resources` Photoshop's image resources with the IPTC data, `texts`
     and `colours` PNG chunks (kind, data), `comment` that of a JPEG file, `claim` content credentials. `segments` are
     the application segments of a JPEG file, (marker, data), in order. `others` names what is not carried.
-    `orientation` is 1..8.
+    `orientation` is 1..8: how the pixels lie; `turned` that Pillow has turned them while it read them.
     """
 
     orientation: int = 1
@@ -58,6 +59,7 @@ class Metadata:
     claim: bytes = b""
     segments: tuple[tuple[int, bytes], ...] = ()
     others: tuple[str, ...] = ()
+    turned: bool = False
 
 
 def read_metadata(stream: BinaryIO, picture: Pictures.Image, notes: list[str]) -> Metadata:
@@ -73,13 +75,11 @@ def read_metadata(stream: BinaryIO, picture: Pictures.Image, notes: list[str]) -
         return _of_jpeg(stream, picture, orientation, exif)
     claim = _claim(stream)
     if kind == "TIFF":
-        tags = getattr(picture, "tag_v2", {})
-        resources = _bytes(tags.get(TIFF_RESOURCES))
-        iptc = _bytes(tags.get(TIFF_IPTC))
+        resources, iptc = tag_bytes(stream, TIFF_RESOURCES), tag_bytes(stream, TIFF_IPTC)
         if iptc and not resources:
             head = b"8BIM" + photoshop.IPTC.to_bytes(2, "big") + b"\0\0" + len(iptc).to_bytes(4, "big")
             resources = head + iptc + bytes(len(iptc) % 2)
-        return Metadata(orientation, exif, _bytes(tags.get(TIFF_XMP)), resources, claim=claim)
+        return Metadata(orientation, exif, tag_bytes(stream, TIFF_XMP), resources, claim=claim)
     return Metadata(orientation, exif, _bytes(picture.info.get("xmp")), claim=claim)
 
 
@@ -124,10 +124,9 @@ def _exif(picture: Pictures.Image, notes: list[str]) -> tuple[int, bytes]:
 
 def _raw_exif(picture: Pictures.Image) -> bytes:
     data = _bytes(picture.info.get("exif"))
-    if not data and picture.format == "PNG":
-        # ImageMagick writes it as text.
-        found = picture.getexif()
-        data = found.tobytes() if len(found) else b""
+    if not data and "Raw profile type exif" in picture.info:
+        # ImageMagick writes it as text: a line with the name, one with the length, then hexadecimal digits.
+        data = bytes.fromhex("".join(str(picture.info["Raw profile type exif"]).split("\n")[3:]))
     return data.removeprefix(exifs.PREFIX)
 
 
@@ -135,9 +134,13 @@ def _tiff_exif(picture: Pictures.Image) -> bytes:
     """The tags of a TIFF file that describe the photograph, as a block of their own."""
     found, kept = picture.getexif(), Pictures.Exif()
     for tag in sorted(set(found) - _STRUCTURE):
-        kept[tag] = found[tag]
+        kept[tag] = exifs.as_read(found[tag])
     for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-        values = {tag: value for tag, value in found.get_ifd(ifd).items() if tag not in {exifs.MAKER_NOTE, 0xA005}}
+        values = {
+            tag: exifs.as_read(value)
+            for tag, value in found.get_ifd(ifd).items()
+            if tag not in {exifs.MAKER_NOTE, exifs.INTEROPERABILITY}
+        }
         if values:
             kept.get_ifd(ifd).update(values)
     if not len(kept) and not any(kept.get_ifd(ifd) for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)):
@@ -244,9 +247,4 @@ def _claim(stream: BinaryIO) -> bytes:
 def _bytes(value: object) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "replace")
-    if isinstance(value, tuple):  # numbers of a TIFF tag whose type says bytes
-        try:
-            return bytes(value)
-        except (ValueError, TypeError):
-            return b""
     return value if isinstance(value, bytes) else b""

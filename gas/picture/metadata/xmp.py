@@ -38,7 +38,6 @@ _PREVIEW_SPACES = {
 _MOTION = re.compile(r"^(MicroVideo|MotionPhoto)")
 _POSITION = re.compile(r"gps|latitude|longitude", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"\s+([^\s=/>]+)\s*=\s*(\"[^\"]*\"|'[^']*')")
-_SEPARATOR = "\n"  # between namespace and name: it stands in neither
 
 
 class BrokenXmp(ValueError):
@@ -72,7 +71,7 @@ def fresh_packet(packed: str = "") -> str:
 def edited_packet(packet: bytes, packed: str = "", *, gps: bool = False, upright: bool = False) -> Edited:
     """`packet` saying besides that it is an edit, without what shows the picture as it was, and unless `gps` without
     its position; without its orientation where the pixels are `upright`. BrokenXmp for one that is no XMP."""
-    text = _text(packet)
+    text = packet_text(packet)
     found = _Finder(text, gps, upright)
     if found.end is None:
         raise BrokenXmp("it holds no rdf:RDF")
@@ -82,7 +81,16 @@ def edited_packet(packet: bytes, packed: str = "", *, gps: bool = False, upright
         text = text[:begin] + new + text[end:]
     # What stands for growing in place is not needed in a file that is written anew.
     text = re.sub(r"\s{100,}(?=<\?xpacket end)", "\n", text)
+    try:
+        expat.ParserCreate(namespace_separator=" ").Parse(text, True)
+    except expat.ExpatError as error:
+        raise BrokenXmp(str(error)) from None
     return Edited(text.encode(), tuple(dict.fromkeys(found.left_out)))
+
+
+def positions(packet: bytes) -> bool:
+    """Whether a packet holds the position of what is on the picture. BrokenXmp for one that is no XMP."""
+    return "position" in _Finder(packet_text(packet), False, False).left_out
 
 
 def _description(prefix: str, about: str, packed: str, *, tool: bool = True) -> str:
@@ -97,8 +105,9 @@ def _description(prefix: str, about: str, packed: str, *, tool: bool = True) -> 
     )
 
 
-def _text(packet: bytes) -> str:
-    """The packet's text, whatever Unicode it is in, from its first mark to its last."""
+def packet_text(packet: bytes) -> str:
+    """The packet's text, whatever Unicode it is in, from its first mark to its last. BrokenXmp for one that is too long
+    or declares entities, which can be bombs."""
     if len(packet) > MAX_XMP:
         raise BrokenXmp(f"it is longer than {MAX_XMP} bytes")
     head = packet[:4]

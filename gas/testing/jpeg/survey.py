@@ -96,7 +96,7 @@ def _compared(kind: Kind, method: str, source: Path, out: Path, inside: np.ndarr
     rows, columns = -(-inside.shape[0] // high), -(-inside.shape[1] // wide)
     filled = np.zeros((rows * high, columns * wide), bool)
     filled[: inside.shape[0], : inside.shape[1]] = inside
-    mcus = filled.reshape(rows, high, columns, wide).any(axis=(1, 3))
+    mcus = np.asarray(filled.reshape(rows, high, columns, wide).any(axis=(1, 3)))
     if method == "jpegtran":
         groups, _ = ndimage.label(mcus, structure=np.ones((3, 3)))
         for box in ndimage.find_objects(groups):
