@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from PIL import ExifTags, PngImagePlugin
 from PIL import Image as Pictures
 
+from gas.picture import deep_write
 from gas.picture.colour import to_pillow
+from gas.picture.deep import MODE
 from gas.picture.jpeg.exact import spliced
 from gas.picture.jpeg.markers import read_layout
 from gas.picture.metadata.carried import Report, jpeg_segments, new_segments
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 def encode(stream: BinaryIO, container: str, photo: Photo, native: Native, made: Carried) -> Report:
     """Writes a file into `stream`, and says what became of the metadata."""
+    if native.mode == MODE:
+        _deep(stream, container, photo, native, made)
+        return made.report
     picture = to_pillow(native.pixels, native.mode)
     if photo.alpha is not None:
         picture.putalpha(Pictures.fromarray(photo.alpha))
@@ -35,9 +40,19 @@ def encode(stream: BinaryIO, container: str, photo: Photo, native: Native, made:
         options = {**_common(native, made), "quality": 95, "chroma": 444}
         pillow_heif.encode(picture.mode, picture.size, picture.tobytes(), stream, **options)
         return made.report
-    options = {"PNG": _png, "TIFF": _tiff, "WEBP": _webp, "BMP": _bmp}[container](photo, native, made)
+    options = {"PNG": _png, "TIFF": _tiff, "WEBP": _webp, "AVIF": _avif, "BMP": _bmp}[container](photo, native, made)
     picture.save(stream, container, **options)
     return made.report
+
+
+def _deep(stream: BinaryIO, container: str, photo: Photo, native: Native, made: Carried) -> None:
+    pixels = deep_write.with_alpha(native.pixels, photo.alpha)
+    if container == "PNG":
+        deep_write.write_png(stream, pixels, made.chunks, icc=native.icc, dpi=photo.dpi, exif=made.exif)
+    elif container == "TIFF":
+        deep_write.write_tiff(stream, pixels, _tiff(photo, native, made))
+    else:
+        deep_write.write_heif(stream, pixels, {**_common(native, made), "quality": 95, "chroma": 444})
 
 
 def _common(native: Native, made: Carried) -> dict[str, Any]:
@@ -103,6 +118,10 @@ def _tiff(photo: Photo, native: Native, made: Carried) -> dict[str, Any]:
 def _webp(photo: Photo, native: Native, made: Carried) -> dict[str, Any]:
     # `exact` keeps the colours under full transparency, which the encoder would otherwise drop.
     return {**_common(native, made), "lossless": True, "exact": True, "method": 2}
+
+
+def _avif(photo: Photo, native: Native, made: Carried) -> dict[str, Any]:
+    return {**_common(native, made), "quality": 95, "subsampling": "4:4:4"}
 
 
 def _bmp(photo: Photo, native: Native, made: Carried) -> dict[str, Any]:

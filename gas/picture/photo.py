@@ -36,15 +36,15 @@ from gas import files
 from gas.errors import InputRefused
 from gas.picture.colour import Space, level_range
 from gas.picture.decode import check_size, is_png, opened
+from gas.picture.deep import bit_depth, is_readable
 from gas.picture.metadata.found import Metadata, orientation_of, read_metadata
-from gas.picture.pixels import stored, upright
+from gas.picture.pixels import Stored, stored, stored_deep, upright
 
 if TYPE_CHECKING:
     from gas.types import Image
 
 MAX_BYTES = 2**30
 
-_TIFF_BITS = 258
 _TIFF_COMPRESSIONS = {"raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"}
 
 
@@ -87,7 +87,7 @@ class Photo:
 
 
 def read(path: Path | str, *, even: bool = False) -> Photo:
-    """The photograph in a file: PNG, JPEG, WebP, TIFF, BMP, GIF, and HEIF where pillow-heif is installed.
+    """The photograph in a file: PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, and HEIF where pillow-heif is installed.
 
     What is inside decides, not the name. Of several frames or pages the first is taken, with a warning. InputRefused
     (exit 3): not a regular file, empty, another format, broken or cut off, of more than 200 megapixels, or of many in
@@ -109,12 +109,21 @@ def read(path: Path | str, *, even: bool = False) -> Photo:
             notes: list[str] = []
             if getattr(picture, "is_animated", False):
                 notes.append(f"{path.name}: has several frames or pages; only the first is used")
-            if _sixteen_bit_colour(picture):
-                notes.append(f"{path.name}: has 16 bits a channel, of which 8 are kept")
+            depth, all_bits = bit_depth(picture), is_readable(picture)
+            if depth > 8 and not all_bits:
+                notes.append(f"{path.name}: has {depth} bits a channel, of which 8 are kept")
+            if depth > 10 and picture.format == "HEIF":
+                notes.append(f"{path.name}: has {depth} bits a channel; a HEIF file is written with 10")
             turned = picture.format == "TIFF" and orientation_of(picture) != 1
             picture.load()
             metadata = replace(read_metadata(stream, picture, notes), turned=turned)
-            return replace(_photo(picture, metadata, path.name, digest, notes), path=path.absolute())
+            if all_bits:
+                found = stored_deep(stream, picture, lambda: opened(stream, path.name, even=even))
+                if found.alpha is not None and picture.format != "HEIF":
+                    notes.append(f"{path.name}: of its transparency 8 bits are kept")
+            else:
+                found = stored(picture)
+            return replace(_photo(found, metadata, path.name, digest, notes), path=path.absolute())
 
 
 def of_pixels(pixels: Image, name: str = "array") -> Photo:
@@ -130,11 +139,11 @@ def of_pixels(pixels: Image, name: str = "array") -> Photo:
     return Photo(pixels, pixels, "RGB", None, None, "PNG", name, digest)
 
 
-def _photo(picture: Pictures.Image, metadata: Metadata, name: str, digest: str, notes: list[str]) -> Photo:
+def _photo(found: Stored, metadata: Metadata, name: str, digest: str, notes: list[str]) -> Photo:
+    picture = found.picture
     container = {"MPO": "JPEG", "DIB": "BMP"}.get(picture.format or "", picture.format or "")
     encoding = _encoding(picture, container)
     dpi, icc = _dpi(picture), picture.info.get("icc_profile") or None
-    found = stored(picture)
     native, mode = upright(found.array(), metadata.orientation), found.mode
     alpha = None if found.alpha is None else upright(found.alpha, metadata.orientation)
     levels = level_range(native, mode)
@@ -161,16 +170,6 @@ def _photo(picture: Pictures.Image, metadata: Metadata, name: str, digest: str, 
         warnings=tuple(notes),
         levels=levels,
     )
-
-
-def _sixteen_bit_colour(picture: Pictures.Image) -> bool:
-    """Whether a picture that is not decoded yet has more than 8 bits in each colour channel."""
-    if picture.mode not in {"RGB", "RGBA", "RGBX", "CMYK"}:
-        return False
-    if picture.format == "TIFF":
-        bits = getattr(picture, "tag_v2", {}).get(_TIFF_BITS, 8)
-        return max(bits if isinstance(bits, tuple) else (bits,)) > 8
-    return any(";16" in str(tile[-1]) for tile in getattr(picture, "tile", ()))
 
 
 def _dpi(picture: Pictures.Image) -> tuple[float, float] | None:

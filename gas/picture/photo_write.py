@@ -13,7 +13,7 @@ from gas import files
 from gas.errors import InputRefused, ModelUnavailable, OutOfResources, UsageError
 from gas.picture.blend import Difference
 from gas.picture.containers import LONGEST, OPAQUE, SUFFIXES, output_format
-from gas.picture.decode import opened
+from gas.picture.decode import has_avif, opened
 from gas.picture.encode import encode
 from gas.picture.jpeg.check import pixel_check
 from gas.picture.jpeg.coefficients import NotExact
@@ -99,6 +99,8 @@ def check(photo: Photo, path: Path) -> str:
             "at most on a side",
             "use .png",
         )
+    if container == "AVIF" and not has_avif():
+        raise UsageError(f"output {path.name!r}: AVIF needs Pillow 11.3 or newer, built with it", "use .png")
     if container == "HEIF" and find_spec("pillow_heif") is None:
         raise ModelUnavailable(f"output {path.name!r}: HEIF needs pillow-heif", install("gas-edit[heif]"))
     return container

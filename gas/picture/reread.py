@@ -14,8 +14,9 @@ from gas.picture.blend import Difference, Tally, is_same
 from gas.picture.colour import GREY_MODES, Space
 from gas.picture.containers import LOSSY
 from gas.picture.decode import is_png, opened
+from gas.picture.deep import MODE, is_readable
 from gas.picture.metadata.found import orientation_of
-from gas.picture.pixels import Stored, as_stored, stored
+from gas.picture.pixels import Stored, as_stored, stored, stored_deep
 
 if TYPE_CHECKING:
     from gas.picture.native import Native
@@ -51,12 +52,16 @@ def verify(
                 with opened(stream, name, even=True) as picture:
                     picture.verify()
             with opened(stream, name, even=True) as picture:
+                all_bits = native.mode == MODE and is_readable(picture)
                 picture.load()
                 if container != "BMP" and (picture.info.get("icc_profile") or None) != native.icc:
                     raise GasError(f"{name}: the colour profile was not written", _REPORT)
                 if orientation_of(picture) != orientation:
                     raise GasError(f"{name}: the orientation was not written", _REPORT)
-                found = stored(picture)
+                if all_bits:
+                    found = stored_deep(stream, picture, lambda: opened(stream, name, even=True))
+                else:
+                    found = stored(picture)
     except InputRefused as error:
         raise GasError(f"{name}: what was written cannot be read: {error.message}", _KEPT) from None
     meant = as_stored(native.pixels, orientation)
@@ -93,5 +98,5 @@ def _compare(
             also(rows, part)
         if outside is not None:
             tally.add(before[rows], part if as_seen is None else as_seen.to_srgb(part), outside[rows])
-    scaled = as_seen is None and native.mode in GREY_MODES
+    scaled = as_seen is None and native.mode in {*GREY_MODES, MODE}
     return tally.difference(255 / (photo.levels[1] - photo.levels[0]) if scaled else 1.0), exact

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gas.picture.metadata.found import Metadata
 
-MAX_EMBEDDED = {"PNG": 700_000, "WEBP": 700_000, "TIFF": 700_000, "JPEG": 48_000, "HEIF": 48_000, "BMP": 0}
+MAX_EMBEDDED = {"JPEG": 48_000, "HEIF": 48_000, "BMP": 0, **dict.fromkeys(("PNG", "WEBP", "TIFF", "AVIF"), 700_000)}
 """Longest record, compressed and in base64, that goes into a picture. With the rest of the XMP packet it must fit into
 a JPEG segment of 64 KB, and elsewhere into the megabyte that readers of PNG accept."""
 XMP_HEAD, EXTENDED_HEAD = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
