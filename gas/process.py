@@ -23,7 +23,7 @@ _one_at_a_time = threading.RLock()
 _counting = threading.Lock()
 _at_work = 0
 _should_stop: ContextVar[Callable[[], bool]] = ContextVar("should_stop", default=lambda: False)
-_descriptors = threading.Lock()
+_descriptors = threading.RLock()
 _owned = False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from gas import process
 from gas.errors import Interrupted
 from gas.process import check_loading, loading_models, loading_stops_when, random_states_kept
 from gas.runtime import Runtime
@@ -118,3 +120,13 @@ def test_another_threads_stop_is_not_asked() -> None:
         thread.start()
         thread.join()
     assert found == [1]
+
+
+@pytest.mark.timeout(20)
+def test_messages_may_be_hidden_within_a_part_in_which_they_are_hidden(capfd: pytest.CaptureFixture[str]) -> None:
+    with process.own_process(), process.native_messages_hidden():
+        with process.native_messages_hidden():
+            os.write(2, b"inner")
+        os.write(2, b"outer")
+    os.write(2, b"shown")
+    assert capfd.readouterr().err == "shown"

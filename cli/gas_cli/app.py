@@ -369,10 +369,12 @@ def replay(
 
 @app.command()
 def info(
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="a picture that gas wrote, or its record")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="a picture that gas wrote, its record, or any other picture")
+    ],
     as_json: f.Json = False,
 ) -> None:
-    """Show how a picture was made."""
+    """Show how a picture was made: the record of an edit, or what another's picture says of itself."""
     from gas_cli import stages
 
     stages.info(output, as_json=as_json)

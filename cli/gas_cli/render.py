@@ -63,6 +63,7 @@ def describe_record(record: Record, defaults: Mapping[str, Any], encoded: str = 
     native, size = record.frame.native, record.frame.size
     yield f"worked on {size[0]}x{size[1]} of {native[0]}x{native[1]} ({record.work})"
     yield from outside_lines(record, encoded)
+    yield from file_lines(record)
     if record.stopped:
         yield "stopped before its end"
     if record.left_out:
@@ -89,10 +90,28 @@ def outside_lines(record: Record, encoded: str = "") -> Iterator[str]:
     if file is None and encoded:
         what += f", before it became {encoded}; what was measured on the file is in the .gas.json file"
     elif file is not None and largest and not file.exact and not beyond:
-        what += "; PNG keeps them exactly"
+        kept = file.jpeg in {"coefficients", "jpegtran"}
+        what += ", in JPEG blocks that the edit touches" if kept else "; PNG keeps them exactly"
     yield f"{place}: {what}"
     if beyond:
         yield f"{editor} edited {_percent(beyond)} of the picture beyond the regions"
+
+
+def file_lines(record: Record) -> Iterator[str]:
+    """What became of the photograph's JPEG blocks and of its metadata."""
+    file = record.file
+    if file is None:
+        return
+    if file.jpeg == "re-encoded":
+        yield f"JPEG: all blocks are encoded anew, with the file's own tables: {file.jpeg_why}"
+    elif file.jpeg is not None:
+        how = "; a rectangle around each edit is encoded anew, by jpegtran" if file.jpeg == "jpegtran" else ""
+        yield f"JPEG: blocks that the edit does not touch hold the very coefficients that they held{how}"
+    if file.metadata is not None:
+        parts = (("kept", file.metadata.kept), ("changed", file.metadata.changed), ("left out", file.metadata.left_out))
+        said = "; ".join(f"{name}: {', '.join(words)}" for name, words in parts if words)
+        if said:
+            yield f"metadata {said}"
 
 
 def _percent(share: float) -> str:

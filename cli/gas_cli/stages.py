@@ -123,10 +123,13 @@ def ground(
 
 
 def info(output: Path, *, as_json: bool) -> None:
-    """Shows the record of an output."""
+    """Shows the record of an output, or what another's picture says of itself."""
     from gas.run import record as records
 
-    record = records.read_record(output)
+    record = records.find_record(output)
+    if record is None:
+        _others_picture(output, as_json=as_json)
+        return
     if as_json:
         print_json("info", record.model_dump(mode="json"))
         return
@@ -136,6 +139,18 @@ def info(output: Path, *, as_json: bool) -> None:
     encoded = next((container for container in LOSSY if output.suffix.lower() in SUFFIXES[container]), "")
     for line in describe_record(record, _defaults(record.editor.name), encoded):
         print_text(line)
+
+
+def _others_picture(path: Path, *, as_json: bool) -> None:
+    from gas.picture.metadata.facts import facts
+
+    found = facts(path)
+    if as_json:
+        print_json("info", {"record": None, "picture": [{"name": name, "value": value} for name, value in found]})
+        return
+    print_text(f"{path.name} holds no record of gas")
+    for name, value in found:
+        print_text(f"{name}: {value}")
 
 
 def _defaults(editor: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from PIL import Image as Pictures
 from PIL import ImageCms
 
 from gas.bands import bands
+from gas.picture.deep import MODE
 
 if TYPE_CHECKING:
     from gas.types import Image
@@ -25,7 +26,7 @@ class Space:
 
     def __init__(self, mode: str, icc: bytes | None, levels: tuple[float, float]) -> None:
         self.mode, self.levels = mode, levels
-        self.seen = "L" if mode in GREY_MODES else mode
+        self.seen = "L" if mode in GREY_MODES else "RGB" if mode == MODE else mode
         self._forth: ImageCms.ImageCmsTransform | None = None
         self._back: ImageCms.ImageCmsTransform | None = None
         if icc is None:
@@ -72,6 +73,8 @@ class Space:
         picture: Pictures.Image = Pictures.fromarray(np.ascontiguousarray(image))
         if self._back is not None:
             picture = _apply(picture, self._back)
+        if self.mode == MODE:
+            return np.asarray(picture, np.float64) * 257
         if self.mode in GREY_MODES:
             low, high = self.levels
             grey = np.asarray(picture.convert("L"), np.float64)
@@ -79,6 +82,8 @@ class Space:
         return np.asarray(picture if picture.mode == self.mode else picture.convert(self.mode), np.float64)
 
     def _seen(self, native: np.ndarray) -> np.ndarray:
+        if self.mode == MODE:
+            return to_eight_bits(native)
         if self.mode not in GREY_MODES:
             return native
         low, high = self.levels
@@ -98,6 +103,11 @@ def _apply(picture: Pictures.Image, transform: ImageCms.ImageCmsTransform) -> Pi
     return out
 
 
+def to_eight_bits(deep: np.ndarray) -> np.ndarray:
+    """uint8 of uint16, each the nearest of 0, 257, ... 65535."""
+    return ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
 def to_pillow(array: np.ndarray, mode: str) -> Pictures.Image:
     if mode in {"CMYK", "LAB", "YCbCr"}:
         return Pictures.frombytes(mode, (array.shape[1], array.shape[0]), np.ascontiguousarray(array).tobytes())
@@ -105,7 +115,7 @@ def to_pillow(array: np.ndarray, mode: str) -> Pictures.Image:
 
 
 def level_range(native: np.ndarray, mode: str) -> tuple[float, float]:
-    if mode == "I;16":
+    if mode in {"I;16", MODE}:
         return 0.0, 65535.0
     if mode not in {"I", "F"}:
         return 0.0, 255.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gas.errors import UsageError
+from gas.picture.deep import MODE
 
 SUFFIXES = {
     "PNG": (".png",),
@@ -13,20 +14,22 @@ SUFFIXES = {
     "TIFF": (".tif", ".tiff"),
     "BMP": (".bmp", ".dib"),
     "HEIF": (".heic", ".heif"),
+    "AVIF": (".avif",),
 }
 
 WRITABLE = {  # what a container can hold without loss of meaning; an A stands for alpha
-    "PNG": {"L", "LA", "I;16", "RGB", "RGBA"},
+    "PNG": {"L", "LA", "I;16", "RGB", "RGBA", MODE, MODE + "A"},
     "JPEG": {"L", "RGB", "CMYK"},
     "WEBP": {"RGB", "RGBA"},
-    "TIFF": {"L", "LA", "I;16", "I", "F", "RGB", "RGBA", "CMYK", "LAB", "YCbCr"},
+    "TIFF": {"L", "LA", "I;16", "I", "F", "RGB", "RGBA", "CMYK", "LAB", "YCbCr", MODE, MODE + "A"},
     "BMP": {"L", "RGB"},
-    "HEIF": {"L", "RGB", "RGBA"},
+    "HEIF": {"L", "RGB", "RGBA", MODE, MODE + "A"},
+    "AVIF": {"RGB", "RGBA"},
 }
 
-LOSSY = {"JPEG", "HEIF"}
+LOSSY = {"JPEG", "HEIF", "AVIF"}
 OPAQUE = {"JPEG", "BMP"}
-LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
+LONGEST = {"JPEG": 65_500, "AVIF": 65_536, "WEBP": 16_383}
 """Longest side that the encoders take. JPEG itself goes up to 65,535; libjpeg stops a little before."""
 
 

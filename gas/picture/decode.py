@@ -21,11 +21,13 @@ from PIL import (  # the plugins by name: Pillow would otherwise look for decode
     TiffImagePlugin,  # noqa: F401
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
+    features,
 )
 from PIL import Image as Pictures
 
 from gas.errors import GasError, InputRefused, OutOfResources
 from gas.memory import gigabytes, memory
+from gas.picture.deep import is_readable
 from gas.process import native_messages_hidden
 from gas.remedies import install
 
@@ -38,11 +40,15 @@ to 0.003 for RGB, and what does that fills a gigabyte from 400 kB."""
 WORTH_ASKING = 2**26
 _MEMORY = {"1": 5, "L": 5, "P": 8, "RGB": 7}
 """Bytes that a pixel takes while it is read: in Pillow, in `Photo.native` and in `Photo.pixels`."""
-_DECODERS = {"WEBP": 8, "HEIF": 8}
+_DEEP = 20
+"""The same where a channel has 16 bits."""
+_DECODERS = {"WEBP": 8, "HEIF": 8, "AVIF": 8}
 """Bytes a pixel that the decoder keeps for itself."""
 
 _OPENED_AS = ("JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_AVIF_HEAD = 2**16
 _NO_PHOTOGRAPH = (
     (b"%PDF", "PDF"),
     (b"%!PS", "PostScript"),
@@ -50,7 +56,7 @@ _NO_PHOTOGRAPH = (
     (b"<?xml", "XML"),
     (b"<!", "HTML"),
 )
-_GIVE = "give PNG, JPEG, WebP, TIFF, BMP, GIF or HEIF"
+_GIVE = "give PNG, JPEG, WebP, TIFF, BMP, GIF, HEIF or AVIF"
 
 
 @contextlib.contextmanager
@@ -94,7 +100,8 @@ def _check_ratio(size: tuple[int, int], length: int, name: str) -> None:
 
 def _check_memory(picture: Pictures.Image, name: str) -> None:
     """OutOfResources (exit 7) for a picture that does not fit into the memory that is free, before it is decoded."""
-    needed = picture.width * picture.height * (_MEMORY.get(picture.mode, 8) + _DECODERS.get(picture.format or "", 0))
+    held = _DEEP if is_readable(picture) else _MEMORY.get(picture.mode, 8)
+    needed = picture.width * picture.height * (held + _DECODERS.get(picture.format or "", 0))
     found = memory() if needed >= WORTH_ASKING else None
     if found is not None and needed > found.available:
         raise OutOfResources(
@@ -122,6 +129,8 @@ def is_png(stream: BinaryIO) -> bool:
 def _open(stream: BinaryIO, name: str) -> Pictures.Image:
     stream.seek(0)
     head = stream.read(64)
+    if head[4:8] == b"ftyp" and (head[8:12] in _AVIF_BRANDS or (b"avif" in head and head[8:12] in _HEIF_BRANDS)):
+        return _open_avif(stream, name)
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return _open_heif(stream, name)
     for magic, what in _NO_PHOTOGRAPH:
@@ -147,6 +156,29 @@ def _open_heif(stream: BinaryIO, name: str) -> Pictures.Image:
         raise InputRefused(f"{name}: is HEIF, which needs pillow-heif", install("gas-edit[heif]")) from None
     stream.seek(0)
     return pillow_heif.HeifImageFile(stream, "")
+
+
+def _open_avif(stream: BinaryIO, name: str) -> Pictures.Image:
+    if not has_avif():
+        raise InputRefused(f"{name}: is AVIF, which needs Pillow 11.3 or newer, built with it", "give PNG or JPEG")
+    from PIL import AvifImagePlugin
+
+    stream.seek(0)
+    found = AvifImagePlugin.AvifImageFile(stream, "")
+    stream.seek(0)
+    found.info["bit_depth"] = avif_depth(stream.read(_AVIF_HEAD))  # Pillow does not say it, and decodes all to 8 bits
+    return found
+
+
+def avif_depth(head: bytes) -> int:
+    """Bits a channel of an AVIF file, by its decoder configuration (AV1-ISOBMFF, 2.3.3); 8 where there is none."""
+    _, _, flags = head.partition(b"av1C")
+    return {0x40: 10, 0x60: 12}.get(flags[2] & 0x60, 8) if len(flags) > 2 else 8
+
+
+def has_avif() -> bool:
+    """Whether this Pillow reads and writes AVIF."""
+    return bool(features.check("avif")) if "avif" in features.modules else False
 
 
 @contextlib.contextmanager

@@ -36,15 +36,15 @@ from gas import files
 from gas.errors import InputRefused
 from gas.picture.colour import Space, level_range
 from gas.picture.decode import check_size, is_png, opened
-from gas.picture.metadata import read_exif
-from gas.picture.pixels import stored, upright
+from gas.picture.deep import bit_depth, is_readable
+from gas.picture.metadata.found import Metadata, orientation_of, read_metadata
+from gas.picture.pixels import Stored, stored, stored_deep, upright
 
 if TYPE_CHECKING:
     from gas.types import Image
 
 MAX_BYTES = 2**30
 
-_TIFF_BITS, TIFF_XMP = 258, 700
 _TIFF_COMPRESSIONS = {"raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"}
 
 
@@ -66,7 +66,7 @@ class Photo:
     format: str
     name: str
     sha256: str
-    exif: bytes = b""
+    metadata: Metadata = field(default_factory=Metadata)
     dpi: tuple[float, float] | None = None
     encoding: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Photo:
 
 
 def read(path: Path | str, *, even: bool = False) -> Photo:
-    """The photograph in a file: PNG, JPEG, WebP, TIFF, BMP, GIF, and HEIF where pillow-heif is installed.
+    """The photograph in a file: PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, and HEIF where pillow-heif is installed.
 
     What is inside decides, not the name. Of several frames or pages the first is taken, with a warning. InputRefused
     (exit 3): not a regular file, empty, another format, broken or cut off, of more than 200 megapixels, or of many in
@@ -109,10 +109,21 @@ def read(path: Path | str, *, even: bool = False) -> Photo:
             notes: list[str] = []
             if getattr(picture, "is_animated", False):
                 notes.append(f"{path.name}: has several frames or pages; only the first is used")
-            if _sixteen_bit_colour(picture):
-                notes.append(f"{path.name}: has 16 bits a channel, of which 8 are kept")
+            depth, all_bits = bit_depth(picture), is_readable(picture)
+            if depth > 8 and not all_bits:
+                notes.append(f"{path.name}: has {depth} bits a channel, of which 8 are kept")
+            if depth > 10 and picture.format == "HEIF":
+                notes.append(f"{path.name}: has {depth} bits a channel; a HEIF file is written with 10")
+            turned = picture.format == "TIFF" and orientation_of(picture) != 1
             picture.load()
-            return replace(_photo(picture, path.name, digest, notes), path=path.absolute())
+            metadata = replace(read_metadata(stream, picture, notes), turned=turned)
+            if all_bits:
+                found = stored_deep(stream, picture, lambda: opened(stream, path.name, even=even))
+                if found.alpha is not None and picture.format != "HEIF":
+                    notes.append(f"{path.name}: of its transparency 8 bits are kept")
+            else:
+                found = stored(picture)
+            return replace(_photo(found, metadata, path.name, digest, notes), path=path.absolute())
 
 
 def of_pixels(pixels: Image, name: str = "array") -> Photo:
@@ -128,14 +139,13 @@ def of_pixels(pixels: Image, name: str = "array") -> Photo:
     return Photo(pixels, pixels, "RGB", None, None, "PNG", name, digest)
 
 
-def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) -> Photo:
+def _photo(found: Stored, metadata: Metadata, name: str, digest: str, notes: list[str]) -> Photo:
+    picture = found.picture
     container = {"MPO": "JPEG", "DIB": "BMP"}.get(picture.format or "", picture.format or "")
-    orientation, exif = read_exif(picture, notes)
     encoding = _encoding(picture, container)
     dpi, icc = _dpi(picture), picture.info.get("icc_profile") or None
-    found = stored(picture)
-    native, mode = upright(found.array(), orientation), found.mode
-    alpha = None if found.alpha is None else upright(found.alpha, orientation)
+    native, mode = upright(found.array(), metadata.orientation), found.mode
+    alpha = None if found.alpha is None else upright(found.alpha, metadata.orientation)
     levels = level_range(native, mode)
     if icc is not None:
         try:
@@ -154,22 +164,12 @@ def _photo(picture: Pictures.Image, name: str, digest: str, notes: list[str]) ->
         format=container,
         name=name,
         sha256=digest,
-        exif=exif,
+        metadata=metadata,
         dpi=dpi,
         encoding=encoding,
         warnings=tuple(notes),
         levels=levels,
     )
-
-
-def _sixteen_bit_colour(picture: Pictures.Image) -> bool:
-    """Whether a picture that is not decoded yet has more than 8 bits in each colour channel."""
-    if picture.mode not in {"RGB", "RGBA", "RGBX", "CMYK"}:
-        return False
-    if picture.format == "TIFF":
-        bits = getattr(picture, "tag_v2", {}).get(_TIFF_BITS, 8)
-        return max(bits if isinstance(bits, tuple) else (bits,)) > 8
-    return any(";16" in str(tile[-1]) for tile in getattr(picture, "tile", ()))
 
 
 def _dpi(picture: Pictures.Image) -> tuple[float, float] | None:

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
-from PIL import ExifTags, PngImagePlugin
-from PIL import Image as Pictures
 
 from gas import files
 from gas.errors import InputRefused, ModelUnavailable, OutOfResources, UsageError
 from gas.picture.blend import Difference
-from gas.picture.colour import to_pillow
 from gas.picture.containers import LONGEST, OPAQUE, SUFFIXES, output_format
-from gas.picture.decode import opened
-from gas.picture.metadata import MAX_EMBEDDED, pack, packed_in_xmp, unpack, without_position, xmp_packet
-from gas.picture.native import edited_native
-from gas.picture.photo import TIFF_XMP, Photo
-from gas.picture.reread import verify
+from gas.picture.decode import has_avif, opened
+from gas.picture.encode import encode
+from gas.picture.jpeg.check import pixel_check
+from gas.picture.jpeg.coefficients import NotExact
+from gas.picture.jpeg.exact import exact_jpeg
+from gas.picture.metadata.carried import Carried, Report, carried, jpeg_segments
+from gas.picture.metadata.carried import room as metadata_room
+from gas.picture.metadata.found import TIFF_XMP
+from gas.picture.metadata.packed import pack, packed_in_xmp, unpack
+from gas.picture.native import Native, edited_native
+from gas.picture.photo import Photo
+from gas.picture.pixels import as_stored
+from gas.picture.reread import BandCheck, verify
 from gas.remedies import install
 
 if TYPE_CHECKING:
     from gas.types import Image, Mask
+
+
+JpegMethod = Literal["coefficients", "jpegtran", "re-encoded"]
+
+
+@dataclass(frozen=True)
+class JpegCoding:
+    """How a JPEG file was made of another.
+
+    "coefficients" and "jpegtran": blocks that the edit does not touch hold the very coefficients that they held before;
+    with jpegtran the blocks of a rectangle around the edit are new. "re-encoded": all are new; `why` says the reason.
+    """
+
+    method: JpegMethod
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,7 +53,8 @@ class Written:
 
     `outside` is the measured difference to the input where no change was asked for, in levels of 255 over all channels;
     `exact` says that the container is lossless and every pixel is as meant; `embedded` that the record is inside the
-    file.
+    file. `metadata` says what of the photograph's was kept, changed and left out; `jpeg` how a JPEG file was made of
+    one (None: not of one).
     """
 
     path: Path
@@ -43,6 +64,8 @@ class Written:
     exact: bool
     embedded: bool
     warnings: tuple[str, ...] = ()
+    metadata: Report = field(default_factory=Report)
+    jpeg: JpegCoding | None = None
 
 
 def default_suffix(photo: Photo, path: Path) -> str:
@@ -76,6 +99,8 @@ def check(photo: Photo, path: Path) -> str:
             "at most on a side",
             "use .png",
         )
+    if container == "AVIF" and not has_avif():
+        raise UsageError(f"output {path.name!r}: AVIF needs Pillow 11.3 or newer, built with it", "use .png")
     if container == "HEIF" and find_spec("pillow_heif") is None:
         raise ModelUnavailable(f"output {path.name!r}: HEIF needs pillow-heif", install("gas-edit[heif]"))
     return container
@@ -113,75 +138,113 @@ def write(
             raise ValueError(f"the mask is {one.shape}, the photograph {image.shape[:2]}")
     notes: list[str] = []
     native = edited_native(photo, image, mask, container, notes)
-    picture = _with_alpha(native.pixels, native.mode, photo.alpha)
-    embedded, options = _save_options(photo, container, native.icc, record, gps, notes)
-    with files.atomic(path, overwrite=overwrite) as stream:
-        try:
-            if container == "HEIF":
-                import pillow_heif
-
-                # Not by Pillow's registry of encoders, which belongs to the process.
-                pillow_heif.encode(picture.mode, picture.size, picture.tobytes(), stream, **options)
-            else:
-                picture.save(stream, container, **options)
-        except MemoryError:
-            raise OutOfResources(f"{path.name}: not enough memory to write it", "give a smaller picture") from None
-        del picture
-        stream.flush()
-        outside, exact = verify(Path(stream.name), path.name, native, photo, measured, container)
-    return Written(path, container, native.mode, outside, exact, embedded, tuple(notes))
-
-
-def _with_alpha(native: np.ndarray, mode: str, alpha: np.ndarray | None) -> Pictures.Image:
-    picture = to_pillow(native, mode)
-    if alpha is not None:
-        picture.putalpha(Pictures.fromarray(alpha))
-    return picture
-
-
-def _save_options(
-    photo: Photo, container: str, icc: bytes | None, record: str | None, gps: bool, notes: list[str]
-) -> tuple[bool, dict[str, Any]]:
-    packed = pack(record) if record else ""
-    embedded = bool(packed) and len(packed) <= MAX_EMBEDDED[container]
-    exif = photo.exif if gps else without_position(photo.exif)
-    options: dict[str, Any] = {}
     if container == "BMP":
         notes.append("BMP holds neither profile nor metadata: nothing in the file says that it is an edit")
-        return False, {"dpi": photo.dpi} if photo.dpi else {}
-    if icc:
-        options["icc_profile"] = icc
-    if exif:
-        options["exif"] = exif
-    if photo.dpi and container in {"PNG", "JPEG", "TIFF"}:
-        options["dpi"] = photo.dpi
-    if container == "PNG":
-        chunks = PngImagePlugin.PngInfo()
-        chunks.add_itxt("XML:com.adobe.xmp", xmp_packet())
-        if embedded:
-            chunks.add_itxt("gas", packed)
-        # Level 3 takes a third of the time of zlib's usual 6 and a tenth more space.
-        return embedded, {**options, "pnginfo": chunks, "compress_level": 3}
-    xmp = xmp_packet(packed if embedded else "").encode()
-    if container == "TIFF":
-        # Pillow takes either these or the directory of a TIFF file, so XMP goes in as a tag (XMP part 3, 3.3.2).
-        tags = Pictures.Exif()
-        if exif:
-            tags.load(exif)
-        tags[TIFF_XMP] = xmp
-        # libtiff cannot write the directories of camera data; Pillow's own writer can, but does not compress.
-        nested = any(tags.get_ifd(ifd) for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo))
-        compression = "raw" if nested else photo.encoding.get("compression", "tiff_adobe_deflate")
-        return embedded, {**options, "exif": tags, "compression": compression}
-    options["xmp"] = xmp
-    if container == "WEBP":
-        # `exact` keeps the colours under full transparency, which the encoder would otherwise drop.
-        return embedded, {**options, "lossless": True, "exact": True, "method": 2}
-    if container == "JPEG":
-        if photo.format == "JPEG" and photo.encoding.get("qtables"):
-            return embedded, {**options, **photo.encoding}
-        return embedded, {**options, "quality": 95, "subsampling": 0}
-    return embedded, {**options, "quality": 95, "chroma": 444}
+    target = _Target(photo, path, container, native, measured, pack(record) if record else "", gps)
+    with files.atomic(path, overwrite=overwrite) as stream:
+        jpeg = None
+        try:
+            if container == "JPEG" and photo.format == "JPEG":
+                try:
+                    done = _with_old_coefficients(target, stream)
+                    jpeg = JpegCoding(done.method)
+                except NotExact as error:
+                    jpeg = JpegCoding("re-encoded", str(error))
+                    stream.seek(0)
+                    stream.truncate()
+            if jpeg is None or jpeg.method == "re-encoded":
+                done = _encoded(target, stream)
+        except MemoryError:
+            raise OutOfResources(f"{path.name}: not enough memory to write it", "give a smaller picture") from None
+    report = _with_profile(done.report, photo, native, container)
+    return Written(
+        path,
+        container,
+        native.mode,
+        done.outside,
+        done.exact,
+        done.embedded,
+        (*notes, *report.warnings),
+        report,
+        jpeg,
+    )
+
+
+@dataclass(frozen=True)
+class _Target:
+    photo: Photo
+    path: Path
+    container: str
+    native: Native
+    measured: np.ndarray | None
+    packed: str
+    gps: bool
+
+    def carried(self, *, upright: bool) -> Carried:
+        size = self.photo.size if upright else None
+        return carried(self.photo.metadata, self.container, packed=self.packed, gps=self.gps, upright=size)
+
+    def verified(
+        self, stream: BinaryIO, *, orientation: int = 1, also: BandCheck | None = None
+    ) -> tuple[Difference, bool]:
+        stream.flush()
+        file = Path(stream.name)
+        photo, name = self.photo, self.path.name
+        return verify(file, name, self.native, photo, self.measured, self.container, orientation=orientation, also=also)
+
+
+@dataclass(frozen=True)
+class _Done:
+    report: Report
+    outside: Difference
+    exact: bool
+    embedded: bool
+    method: JpegMethod = "re-encoded"
+
+
+def _with_old_coefficients(target: _Target, stream: BinaryIO) -> _Done:
+    """A JPEG file in the frame that the photograph is stored in, its orientation kept. NotExact where that fails."""
+    photo, native, orientation = target.photo, target.native, target.photo.metadata.orientation
+    if native.mode != photo.mode or native.icc != photo.icc:
+        raise NotExact("the edit has colours that the file cannot hold")
+    if photo.path is None:
+        raise NotExact("the photograph was no file")
+    with files.open_regular(photo.path) as original:
+        if files.sha256(original) != photo.sha256:
+            raise NotExact("the file has changed since it was read")
+        data = original.read()
+    made = target.carried(upright=False)
+    segments, report = jpeg_segments(photo.metadata, made, native.icc)
+    before, after = as_stored(photo.native, orientation), as_stored(native.pixels, orientation)
+    exact = exact_jpeg(data, before, after, segments)
+    del data
+    stream.write(exact.data)
+    outside, same = target.verified(
+        stream, orientation=orientation, also=pixel_check(before, exact.layout, exact.touched)
+    )
+    return _Done(report, outside, same, made.embedded, exact.method)
+
+
+def _encoded(target: _Target, stream: BinaryIO) -> _Done:
+    made = target.carried(upright=True)
+    report = encode(stream, target.container, target.photo, target.native, made)
+    outside, same = target.verified(stream)
+    return _Done(report, outside, same, made.embedded)
+
+
+def _with_profile(report: Report, photo: Photo, native: Native, container: str) -> Report:
+    """The report with what is no block of metadata: the colour profile and the resolution."""
+    kept, left = list(report.kept), list(report.left_out)
+    if photo.icc is not None:
+        (kept if native.icc is not None and container != "BMP" else left).append("colour profile")
+    if photo.dpi is not None:
+        (kept if container in {"PNG", "JPEG", "TIFF", "BMP"} else left).append("resolution")
+    return replace(report, kept=tuple(kept), left_out=tuple(left))
+
+
+def room(photo: Photo, container: str) -> int:
+    """How long a packed record may be that goes into the file beside the photograph's own metadata."""
+    return metadata_room(photo.metadata, container)
 
 
 def read_embedded(path: Path) -> str | None:
@@ -203,6 +266,6 @@ def read_embedded(path: Path) -> str | None:
         raise InputRefused(f"{path.name}: its record is broken: {error}", "use the .gas.json file beside it") from None
 
 
-def fits(text: str, container: str) -> bool:
-    """Whether a record's text can be embedded in a picture of this format."""
-    return len(pack(text)) <= MAX_EMBEDDED[container]
+def fits(text: str, space: int) -> bool:
+    """Whether a record's text, packed, is no longer than `space` (see `room`)."""
+    return len(pack(text)) <= space

@@ -7,30 +7,37 @@ stands for transparency, is kept apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image as Pictures
 
 from gas.bands import bands
 from gas.errors import InputRefused
+from gas.picture import deep
 
-CHANNELS = {"RGB": (3,), "CMYK": (4,), "LAB": (3,), "YCbCr": (3,)}
+CHANNELS = {"RGB": (3,), "CMYK": (4,), "LAB": (3,), "YCbCr": (3,), deep.MODE: (3,)}
 """The last dimensions of native pixels; other modes have none."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
     """Decoded pixels in the order of the file, not yet upright: `bands` gives them in `mode`, `alpha` is `(H, W)` uint8
-    or None."""
+    or None. `deep` are the pixels of mode `gas.picture.deep.MODE`, of which `picture` has 8 bits."""
 
     mode: str
     alpha: np.ndarray | None
     picture: Pictures.Image
+    deep: np.ndarray | None = None
 
     def bands(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Rows and their pixels `(rows, W)` or `(rows, W, C)`, from the top."""
+        if self.deep is not None:
+            yield from ((rows, self.deep[rows]) for rows in bands(*self.deep.shape[:2]))
+            return
         # In small bands: a conversion as a whole needs three times the memory, and Pillow holds what is cropped against
         # its limit on pixels, which belongs to the process.
         width, height = self.picture.size
@@ -43,6 +50,8 @@ class Stored:
 
     def array(self) -> np.ndarray:
         """All pixels, `(H, W)` or `(H, W, C)`."""
+        if self.deep is not None:
+            return self.deep
         width, height = self.picture.size
         out: np.ndarray | None = None
         for rows, part in self.bands():
@@ -51,6 +60,14 @@ class Stored:
             out[rows] = part
         assert out is not None  # a picture has at least one row
         return out
+
+
+def stored_deep(
+    stream: BinaryIO, picture: Pictures.Image, again: Callable[[], AbstractContextManager[Pictures.Image]]
+) -> Stored:
+    """The pixels of a loaded picture of which all bits are readable (`gas.picture.deep`)."""
+    pixels, alpha = deep.read(stream, picture, again)
+    return Stored(deep.MODE, None if alpha is None or alpha.min() == 255 else alpha, picture, pixels)
 
 
 def stored(picture: Pictures.Image) -> Stored:
@@ -80,6 +97,15 @@ def upright(array: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in {3, 4, 7, 8}:
         array = array[::-1]
     return np.ascontiguousarray(array)
+
+
+def as_stored(array: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of an upright array as it is stored under an EXIF orientation: the way back of `upright`."""
+    if orientation in {3, 4, 7, 8}:
+        array = array[::-1]
+    if orientation in {2, 3, 6, 7}:
+        array = array[:, ::-1]
+    return array.swapaxes(0, 1) if orientation >= 5 else array
 
 
 def _plain(picture: Pictures.Image) -> Pictures.Image:

@@ -19,7 +19,7 @@ from gas import files, notes
 from gas.bands import bands
 from gas.errors import InputRefused
 from gas.picture.decode import opened
-from gas.picture.metadata import read_exif
+from gas.picture.metadata.found import orientation_of
 from gas.picture.pixels import stored, upright
 from gas.regions.check import check_mask, check_size
 from gas.remedies import Command, Remedy, Setting
@@ -75,7 +75,7 @@ def read_pixels(path: Path, size: Size | None = None) -> MaskPixels:
     """What is in a mask's file. InputRefused for one that cannot be read, or, known before it is decoded, of another
     size than `size`."""
     with files.open_regular(path) as stream, opened(stream, path.name, even=True) as picture:
-        orientation, _ = read_exif(picture, [])
+        orientation = orientation_of(picture)
         turned = picture.size if orientation < 5 else picture.size[::-1]
         if size is not None:
             check_size(turned, size, f"mask {path.name}")

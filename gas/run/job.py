@@ -215,7 +215,7 @@ class PhotoJob:
             result.image,
             result.mask,
             outside_of=result.asked,
-            record=records.embeddable(record, output_format(output.path)),
+            record=records.embeddable(record, photo_write.room(self.photo, output_format(output.path))),
             gps=gps,
             overwrite=output.overwrite,
         )

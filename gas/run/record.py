@@ -192,11 +192,23 @@ class Measured(_Value):
     inside: Annotated[tuple[float | None, ...], Field(max_length=MAX_SUBTASKS)] = ()
 
 
+Names = Annotated[tuple[Annotated[str, Field(max_length=500)], ...], Field(max_length=500)]
+
+
+class FileMetadata(_Value):
+    """What of the photograph's metadata is in the file as it was, changed, or not there."""
+
+    kept: Names = ()
+    changed: Names = ()
+    left_out: Names = ()
+
+
 class File(_Value):
     """The file that was written, only in the sidecar: its SHA-256, and what was measured when it was read again.
 
     The differences where no change was asked for; the share of the picture that the edit was pasted into, and the share
-    where it was although no change was asked for (None: an older version did not measure them).
+    where it was although no change was asked for (None: an older version did not measure them). What became of the
+    metadata; how a JPEG file was made of another (`gas.picture.photo_write.JpegCoding`), and why not in a better way.
     """
 
     name: FileName
@@ -207,6 +219,9 @@ class File(_Value):
     exact: bool
     edited: float | None = None
     beyond: float | None = None
+    metadata: FileMetadata | None = None
+    jpeg: Literal["coefficients", "jpegtran", "re-encoded"] | None = None
+    jpeg_why: str = Field("", max_length=500)
 
 
 class Record(_Value):
@@ -324,8 +339,8 @@ def make(
     )
 
 
-def embeddable(record: Record, container: str) -> str | None:
-    """The longest form of the record's text that fits into a picture of format `container`; None when none does.
+def embeddable(record: Record, space: int) -> str | None:
+    """The longest form of the record's text that fits, packed, into `space` (`photo_write.room`); None when none does.
 
     The log goes first, then the planner's own words; what is left out is named in `left_out`.
     """
@@ -338,7 +353,7 @@ def embeddable(record: Record, container: str) -> str | None:
     for changes in steps:
         left_out = tuple({"log": "log", "plan": "the planner's words"}[name] for name in changes)
         text = record.model_copy(update={**changes, "left_out": left_out}).to_json()
-        if photo_write.fits(text, container):
+        if photo_write.fits(text, space):
             return text
     return None
 
@@ -364,6 +379,11 @@ def write_sidecar(
         exact=written.exact,
         edited=result.edited_share,
         beyond=result.beyond_share,
+        metadata=FileMetadata(
+            kept=written.metadata.kept, changed=written.metadata.changed, left_out=written.metadata.left_out
+        ),
+        jpeg=written.jpeg.method if written.jpeg else None,
+        jpeg_why=written.jpeg.why[:500] if written.jpeg else "",
     )
     path = sidecar(written.path)
     whole = record.model_copy(update={"file": file})
@@ -378,6 +398,15 @@ def read_record(path: Path) -> Record:
     picture. Both are input like any other: InputRefused (exit 3) when there is none, or it is too long, broken, or of
     another version.
     """
+    found = find_record(path)
+    if found is None:
+        beside = sidecar(path).name
+        raise InputRefused(f"{path.name}: holds no record", f"gas writes one into its outputs and into {beside}")
+    return found
+
+
+def find_record(path: Path) -> Record | None:
+    """As `read_record`; None for a picture that holds no record and has none beside it."""
     from gas.picture import photo_write
 
     if path.suffix.lower() == ".json":
@@ -388,9 +417,7 @@ def read_record(path: Path) -> Record:
         if found.file is not None and found.file.sha256 == _hash_file(path):
             return found
     text = photo_write.read_embedded(path)
-    if text is None:
-        raise InputRefused(f"{path.name}: holds no record", f"gas writes one into its outputs and into {beside.name}")
-    return parse_record(text, path.name)
+    return None if text is None else parse_record(text, path.name)
 
 
 def parse_record(text: str, origin: str = "record") -> Record:

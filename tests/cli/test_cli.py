@@ -142,7 +142,7 @@ def test_split_o() -> None:
         (["edit", "dog.png", "dog -> tiger", *FAKE, "--grounded"], 2, ["no region is given for 'dog'", "--box 'dog="]),
         (["compare", "dog.png", "dog -> tiger", *FAKE[:4], "--editors", "nobody+grounded"], 2, ["'nobody'"]),
         (["ground", "dog.png", "dog -> tiger", *FAKE[:4], "--grounder", "none"], 2, ["--box 'dog="]),
-        (["info", "dog.png"], 3, ["dog.png"]),
+        (["info", "nothing.png"], 3, ["nothing.png"]),
         (["replay", "dog.png"], 3, ["dog.png"]),
         (["compare", "dog.png", "dog -> tiger", *FAKE[:4], "--editors", ""], 2, ["--editors"]),
         (["backends", "show", "nobody"], 2, ["nobody"]),

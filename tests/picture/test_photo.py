@@ -15,7 +15,7 @@ import pictures
 import PIL
 import pytest
 from effort import at_most
-from PIL import ExifTags, ImageCms
+from PIL import ExifTags, ImageCms, ImageOps
 from PIL import Image as Pictures
 
 from gas.errors import GasError, InputRefused, ModelUnavailable, OutOfResources, UsageError
@@ -122,11 +122,15 @@ def test_pictures_are_read_and_written_upright_with_no_second_turn(tmp_path, ori
     out = tmp_path / f"out.{suffix}"
     photo_write.write(read, out, edit(read.pixels), MASK)
     with Pictures.open(out) as again:
-        assert again.size == (96, 64)
-        assert again.getexif().get(ExifTags.Base.Orientation, 1) == 1
         assert again.getexif()[ExifTags.Base.Artist] == "somebody"
-        # Any viewer's turn leaves it as it is.
-        assert again.getexif().get(ExifTags.Base.Orientation) is None
+        tag = again.getexif().get(ExifTags.Base.Orientation)
+        if orientation in turns:
+            # A JPEG file keeps its frame and with it its coefficients; any other is stored upright.
+            assert tag == {"jpg": orientation, "tif": None}.get(suffix, 1)
+        if suffix != "jpg":
+            assert again.size == (96, 64)
+        shown = np.asarray(ImageOps.exif_transpose(again))
+        assert np.abs(shown.astype(int) - edit(SCENE)).mean() <= 2
 
 
 def test_garbage_exif_is_dropped_and_said(tmp_path):
@@ -339,7 +343,8 @@ def test_the_position_is_dropped_unless_asked_for(tmp_path):
             assert found[ExifTags.Base.Make] == "Maker"
             assert found.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] == b"hello"
         assert photo_write.read_embedded(out) == "{}"
-        assert b"secret place" not in out.read_bytes()
+        # A maker's note may hold the place, too; in a TIFF file its offsets would break.
+        assert (b"secret place" in out.read_bytes()) == (gps and suffix != "tif")
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
@@ -364,7 +369,8 @@ def test_the_output_says_that_it_is_an_edit_and_holds_the_record(tmp_path, suffi
 def test_a_record_too_long_for_the_picture_is_left_out_and_that_is_known(tmp_path):
     read = photo.read(saved(tmp_path / "a.png", Pictures.fromarray(SCENE)))
     long = random.Random(0).randbytes(100_000).hex()
-    assert not photo_write.fits(long, "JPEG") and photo_write.fits(long, "PNG")
+    assert not photo_write.fits(long, photo_write.room(read, "JPEG"))
+    assert photo_write.fits(long, photo_write.room(read, "PNG"))
     written = photo_write.write(read, tmp_path / "out.jpg", SCENE, MASK, record=long)
     assert not written.embedded and photo_write.read_embedded(written.path) is None
     written = photo_write.write(read, tmp_path / "out.png", SCENE, MASK, record=long)
@@ -533,12 +539,11 @@ def test_of_several_frames_the_first_is_taken_and_that_is_said(tmp_path):
         assert any("only the first" in note for note in read.warnings), suffix
 
 
-def test_sixteen_bit_colour_is_announced(tmp_path):
+def test_sixteen_bit_colour_is_seen_in_eight(tmp_path):
     rows = b"".join(b"\0" + struct.pack(">3H", 65535, 256 * 77, 0) * 4 for _ in range(3))
     (tmp_path / "a.png").write_bytes(pictures.png(4, 3, rows, depth=16))
     read = photo.read(tmp_path / "a.png")
-    assert tuple(read.pixels[0, 0]) == (255, 77, 0)
-    assert any("16 bits" in note for note in read.warnings)
+    assert tuple(read.pixels[0, 0]) == (255, 77, 0) and not read.warnings
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "bmp", "gif"])

@@ -44,9 +44,10 @@ print(json.dumps(peak() - before))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-@pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_an_edit_takes_19_bytes_a_pixel_above_its_editor(tmp_path: Path, suffix: str) -> None:
-    """Two regions, one of them most of the picture, soft and from a file: 1.9 GB for 108 megapixels."""
+@pytest.mark.parametrize(("suffix", "most"), [(".jpg", 25), (".png", 19)])
+def test_an_edit_takes_19_bytes_a_pixel_above_its_editor(tmp_path: Path, suffix: str, most: int) -> None:
+    """Two regions, one of them most of the picture, soft and from a file: 1.9 GB for 108 megapixels. JPEG whose
+    coefficients stay takes 6 more, with half of the colours' lines and columns."""
     for name, side in (("small", 40), ("large", 3000)):
         y, x = np.mgrid[:side, : side * 4 // 3]
         image = np.stack([x % 256, y % 256, (x + y) % 256], axis=-1).astype(np.uint8)
@@ -61,5 +62,4 @@ def test_an_edit_takes_19_bytes_a_pixel_above_its_editor(tmp_path: Path, suffix:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stderr
-    print(json.loads(done.stdout) / 12e6)
-    assert 8 * 3000 * 4000 < json.loads(done.stdout) < 19 * 3000 * 4000
+    assert 8 * 3000 * 4000 < json.loads(done.stdout) < most * 3000 * 4000

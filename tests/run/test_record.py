@@ -11,6 +11,7 @@ from gas.errors import InputRefused
 from gas.picture import photo, photo_write
 from gas.picture.containers import output_format
 from gas.picture.frame import to_working, work_frame
+from gas.picture.metadata.carried import MAX_EMBEDDED
 from gas.regions.check import check_region
 from gas.run import record
 from gas.run.result import EditResult
@@ -52,7 +53,7 @@ def made(source, **more):
 
 
 def written(source, made_record, path):
-    text = record.embeddable(made_record, output_format(path))
+    text = record.embeddable(made_record, MAX_EMBEDDED[output_format(path)])
     result = finished(source)
     return photo_write.write(source, path, result.image, result.mask, record=text)
 
@@ -138,17 +139,17 @@ def test_local_models_are_hashed(tmp_path):
 def test_a_long_record_loses_its_log_first_then_the_planners_words(source):
     long = random.Random(0).randbytes(80_000).hex()
     one = made(source, log={"noise": long})
-    text = record.embeddable(one, "JPEG")
+    text = record.embeddable(one, MAX_EMBEDDED["JPEG"])
     small = record.parse_record(text)
     assert small.left_out == ("log",) and small.log == {} and small.plan == one.plan
-    assert record.parse_record(record.embeddable(one, "PNG")) == one
+    assert record.parse_record(record.embeddable(one, MAX_EMBEDDED["PNG"])) == one
     wordy = one.model_copy(update={"plan": one.plan.model_copy(update={"provenance": Provenance(reply=long)})})
-    small = record.parse_record(record.embeddable(wordy, "JPEG"))
+    small = record.parse_record(record.embeddable(wordy, MAX_EMBEDDED["JPEG"]))
     assert small.plan.provenance.reply is None and small.plan.subtasks == one.plan.subtasks
     assert len(small.left_out) == 2
     huge = one.model_copy(update={"asked": record.Request(instruction=long)})
-    assert record.embeddable(huge, "JPEG") is None
-    assert record.embeddable(one, "BMP") is None
+    assert record.embeddable(huge, MAX_EMBEDDED["JPEG"]) is None
+    assert record.embeddable(one, MAX_EMBEDDED["BMP"]) is None
 
 
 def test_the_input_is_recognised_by_file_or_by_pixels(tmp_path, source):
@@ -188,9 +189,9 @@ def test_records_from_strangers_are_checked(tmp_path, source):
 
 
 def test_an_embedded_record_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
-    from gas.picture import metadata
+    from gas.picture.metadata import packed
 
-    monkeypatch.setattr(metadata, "MAX_RECORD", 1000)
+    monkeypatch.setattr(packed, "MAX_RECORD", 1000)
     read = photo_write.read_embedded
     Pictures.fromarray(scene()).save(tmp_path / "in.png")
     source = photo.read(tmp_path / "in.png")

@@ -1,0 +1,1 @@
+"""JPEG in, JPEG out: blocks that an edit does not touch keep their coefficients."""
