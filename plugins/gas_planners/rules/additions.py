@@ -133,7 +133,7 @@ _TOUCHING = {
 def _no_thing(words: Words) -> bool:
     """Whether the words name nothing that can be put somewhere: "a different colour", "contrast"."""
     head = phrase(words).head
-    return head in lex.ABSTRACT | {"colour", "color", "detail", "one"}
+    return head in lex.ABSTRACT | lex.SURFACES - {"paint"} | {"detail", "one", "makeover", "expression"}
 
 
 def is_new(item: Item) -> bool:
@@ -169,7 +169,7 @@ def given(owner: Words, thing: Words, context: Context) -> Reading | None:
     if not owner or not is_phrase(thing) or (lower[0] in {"any", "some"} and len(thing) < 2):
         return None
     rest = split_determiner(thing)[1]
-    if low(rest)[-1] in {"colour", "color", "shade", "tone", "paint"} and are_qualities(rest[:-1]):
+    if low(rest)[-1] in lex.SURFACES and are_qualities(rest[:-1]):
         return qualified(owner, rest[:-1], ("give",), context)
     if _no_thing(thing):
         return None

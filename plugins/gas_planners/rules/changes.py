@@ -30,7 +30,7 @@ from gas_planners.rules.noun_phrase import (
     split_determiner,
     with_quality,
 )
-from gas_planners.rules.qualities import are_qualities, is_adjective, is_shade, kinds, without_degree
+from gas_planners.rules.qualities import are_colours, are_qualities, is_adjective, is_shade, kinds, without_degree
 from gas_planners.rules.tokens import Words, is_literal, low
 
 REFUSED_QUALITIES = frozenset({"size"})
@@ -164,8 +164,9 @@ def qualified(
         return None
     if strict and is_adjective(low(source)[-1]) and not is_adjective(low(qualities)[0]) and len(qualities) > 1:
         return None  # "the evening sky blue" is no evening that is sky blue
-    if strict and low(qualities)[0] in lex.NOUNS_TOO and not is_pronoun(source) and not _is_plain(source):
-        return None  # "the fence wrought iron" may be no wrought fence of iron
+    doubtful = low(qualities)[0] in lex.NOUNS_TOO | lex.AFTER_SHAPES or not is_adjective(low(qualities)[0])
+    if strict and doubtful and not is_pronoun(source) and not _is_plain(source):
+        return None  # "the fence wrought iron" may be no wrought fence of iron, "the bag polka dotted" no bag polka
     carry = carry or ("make",)
     wanted = without_degree(qualities)
     again = made_before(source, context)
@@ -255,7 +256,11 @@ def changed_from(source: Words, old: Words, new: Words, carry: Words, context: C
         if parts is None or len(parts) != 1:
             return None
         determiner, rest = split_determiner(parts[0])
-        return qualified((determiner or "the", *with_quality(rest, old)), new, carry, context)
+        source = (determiner or "the", *with_quality(rest, old))
+        if kinds(old) <= kinds(new):
+            return qualified(source, new, carry, context)
+        items = (Item("change", phrase(source), phrase((source[0], *with_quality(rest, new))), quality=low(new)),)
+        return Reading(items, carry=carry)  # from hot to iced: what was so is so no more
     if low(old)[0] in {"a", "an"} and is_phrase(old) and is_phrase(new):
         return changed(old, new, carry, context, by="to")
     modifiers = (
@@ -281,7 +286,7 @@ def become(source: Words, target: Words, carry: Words, context: Context, *, stri
     lower = low(target)
     if not target:
         return None
-    if are_qualities(target):
+    if are_qualities(target) or are_colours(target):
         return qualified(source, target, carry, context, strict=strict)
     if lower == ("on", "fire"):
         return qualified(source, ("burning",), carry, context, strict=strict)

@@ -41,6 +41,7 @@ in [the] style of X => § in the style of X
 in X style => § in X style
 X style => @bare-style X
 Q look|vibe|mood|atmosphere => § with Q look
+as if|though X => § it look as if X
 as X => § it into X
 {_TURN} T into|to U => § into U
 {_TURN} the season|lighting|light|mood|atmosphere|weather to|into T => § into T

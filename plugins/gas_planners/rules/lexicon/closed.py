@@ -32,7 +32,7 @@ ORDINALS = word_set("first second third fourth fifth other last")
 PRONOUNS = word_set("it this that them they these those everything something anything nothing all everyone everybody")
 PEOPLE_PRONOUNS = word_set("him her he she")
 SPEAKERS = word_set("i me we us you he she they myself yourself")
-SOMEBODY = {"him": "man", "he": "man", "her": "woman", "she": "woman", "them": "people"}
+SOMEBODY = {"him": "man", "he": "man", "her": "woman", "she": "woman"}
 WHOLE = word_set("whole entire complete full")
 
 # --- small words ------------------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ THE_PICTURE = word_set("picture photo photograph image pic scene shot snapshot p
 # --- around a request -------------------------------------------------------------------------------------------------
 
 OPENERS = phrases(
-    "actually|additionally|after that|afterwards|also|alright|and|and then|as a next step|as for the rest|at the same"
+    "actually|only|additionally|after that|afterwards|also|alright|and|and then|as a next step|as for the rest|at the same"
     " time|basically|besides|but|"
     "can i|can we|can you|can u|could i|could u|could we|could you|could you maybe|dear|do you mind|do you think you"
     " could|feel free to|finally|firstly|furthermore|go ahead and|guys|hello|help me|help me to|hey|hey there|hi|hi"
@@ -113,7 +113,7 @@ CLOSERS = phrases(
     "altogether|as well|can you|cheers|completely|could you|entirely|everywhere|for me|for us|if possible|"
     "if you can|if you could|in the process|many thanks|now|ok|okay|please|pls|plz|somewhere|thank you|"
     "thank you so much|thank you very much|thanks|thanks a lot|thanks a million|thanks in advance|thanks so much|"
-    "thx|ty|too|will you|would you|would you mind|right now|asap|somehow|quickly|or so|i think|i guess|instead"
+    "thx|ty|too|will you|would you|would you mind|right now|asap|somehow|quickly|or so|i think|i guess|instead|lol|haha|hehe|xd"
 )
 GREETINGS = word_set(
     "hi hello hey dear there thanks thank you thx ty cheers please ok okay so very much good morning afternoon evening"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from gas.picture.colour_names import colour_names
 from gas_planners.rules.lexicon.closed import ORDINALS, POSITIONS, word_set
+from gas_planners.rules.lexicon.things import ANIMALS, GROUNDS
 
 COLOURS = word_set(
     "red orange yellow green blue purple violet pink brown black white grey gray silver gold golden beige turquoise"
@@ -13,46 +15,39 @@ COLOURS = word_set(
     " sepia off-white jet-black snow-white blonde blond auburn brunette ginger rosy silvery coppery translucent opaque"
     " see-through neon ombre pastel-coloured uncoloured colourless colorless two-tone two-toned multicolour multicolor"
 )
-_COLOUR_NOUNS = word_set(
-    "cream olive salmon lime rose peach plum mint coral aqua chocolate charcoal mustard rust sand rainbow neon lemon"
-    " wine cherry mahogany chestnut caramel slate pearl jade terracotta apricot mocha coffee berry blush pastel camel"
-    " eggplant aubergine raspberry tangerine cinnamon honey ash ebony champagne brick"
+_NO_PAINTS = word_set(
+    "leather velvet linen denim ice steel straw clay cement brass dusk twilight midnight desert dust earth swamp"
+    " forest ocean tea pale dark bland bruise blood royal apple pine"
 )
-PAINT_COLOURS = COLOURS | _COLOUR_NOUNS
-"""Colours after a verb of painting: there "mint" is no herb."""
+PAINT_COLOURS = (
+    COLOURS
+    | {name for name in colour_names() if " " not in name} - _NO_PAINTS
+    | word_set("rainbow neon pearl pastel ash champagne")
+)
+"""Colours where only a colour can stand, as after a verb of painting: there "mint" is no herb."""
 SHADES = word_set(
     "light dark bright pale deep vivid pastel neon hot royal dull soft rich electric midnight baby powder matte matt"
     " glossy metallic warm cool dusty muted burnt fluorescent shocking dirty racing jet pitch navy"
 )
 """Words before any colour that say which one."""
 SHADES_OF = {
-    colour: word_set(words)
+    colour: set(words.split())
     for colour, words in {
-        "green": "sage mint forest olive lime bottle apple moss sea emerald pea hunter kelly army jade pistachio grass"
-        " avocado leaf",
-        "blue": "sky ice steel cobalt egg cornflower slate denim ocean sea",
-        "red": "blood cherry wine brick ruby engine candy tomato rose",
-        "pink": "rose bubblegum salmon candy coral",
-        "yellow": "lemon canary mustard butter",
-        "white": "snow cream pearl ivory off",
-        "black": "coal ink",
-        "grey": "slate charcoal ash steel gunmetal dove silver stone",
-        "gray": "slate charcoal ash steel gunmetal dove silver stone",
-        "brown": "chocolate chestnut coffee",
-        "gold": "rose",
-        "orange": "blood tangerine",
-        "purple": "plum",
-        "egg": "duck robin's",
-        "iron": "wrought cast",
-        "steel": "stainless",
-        "leather": "faux",
-        "fur": "faux",
-        "glass": "stained frosted",
+        "green": "grass leaf sea pistachio", "blue": "sky sea ocean ice steel egg slate denim", "red": "brick engine candy ruby",
+        "white": "snow cream pearl ivory", "black": "coal ink", "grey": "ash steel gunmetal dove silver stone slate",
+        "brown": "chestnut coffee", "gold": "rose", "orange": "blood tangerine", "egg": "duck robin's",
+        "iron": "wrought cast", "steel": "stainless", "leather": "faux", "fur": "faux", "glass": "stained frosted",
         "engine": "fire",
     }.items()
-}
-"""Things that say which of a colour is meant: "sage green", "duck egg blue"."""
-_SUBSTANCES = word_set(
+}  # fmt: skip
+"""Things that say which of a colour is meant, those of the table of colours among them: "sage green", "duck egg blue"."""
+SHADES_OF["gray"] = SHADES_OF["grey"]
+_NO_SHADES = ANIMALS | GROUNDS | word_set("tree leaf water sun windows tea hospital highlighter")
+"""Things that are no shade of a colour when something stands before them: "the apple tree green"."""
+for _shade, _, _of in (name.partition(" ") for name in colour_names()):
+    if _of in COLOURS and _shade not in _NO_SHADES:
+        SHADES_OF.setdefault(_of, set()).add(_shade)
+SUBSTANCES = word_set(
     "gold silver bronze copper wood stone brick metal glass plastic marble paper leather concrete iron steel ice"
     " lego silk velvet crystal night nighttime daytime evening morning dawn dusk sunset sunrise orange porcelain denim"
     " cotton wool linen satin lace bamboo granite chrome brass clay cardboard rubber felt fur suede tweed corduroy"
@@ -60,7 +55,6 @@ _SUBSTANCES = word_set(
     " chocolate candy gingerbread cheese wax jelly cloth canvas fabric tile tiles mosaic quartz slate obsidian onyx"
     " winter summer autumn spring foil neon pixel ginger ebony oak pine mahogany teak terracotta ceramic"
 )
-SUBSTANCES = _SUBSTANCES
 """Qualities in "the ice wall", things in "turn it into ice"."""
 _CLASSES = {
     "sky": "clear cloudy cloudless sunny overcast stormy starry sunset sunrise night nighttime daytime evening morning"
