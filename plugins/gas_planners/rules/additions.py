@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from gas_planners.rules import lexicon as lex
 from gas_planners.rules.changes import extended, is_position, qualified
@@ -169,9 +170,11 @@ def given(owner: Words, thing: Words, context: Context) -> Reading | None:
     if not owner or not is_phrase(thing) or (lower[0] in {"any", "some"} and len(thing) < 2):
         return None
     rest = split_determiner(thing)[1]
+    coat = ("coat", "of") in pairwise(low(rest))
+    rest = rest[low(rest).index("of") + 1 :] if coat else rest  # "a fresh coat of white paint"
     if low(rest)[-1] in lex.SURFACES and are_qualities(rest[:-1]):
         return qualified(owner, rest[:-1], ("give",), context)
-    if _no_thing(thing):
+    if coat or _no_thing(thing):
         return None
     again = made_before(owner, context)
     if again and all(is_new(context.items[i]) for i in again):

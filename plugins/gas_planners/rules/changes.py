@@ -100,7 +100,8 @@ def _is_no_thing(target: Words) -> bool:
     """Whether nothing can become what is wanted: "the colour of the other one", "half its size"."""
     lower = low(target)
     abstract = lex.ABSTRACT | {"colour", "color", "degree", "time"}
-    return phrase(target).head in abstract or lower[-1] in {"degrees", "size"} or lower[0] in {"half", "most"}
+    acts = lower[0] in lex.ACTS and len(lower) > 1  # "the sign to say hello"
+    return acts or phrase(target).head in abstract or lower[-1] in {"degrees", "size"} or lower[0] in {"half", "most"}
 
 
 def _only_size(item: Item) -> bool:
@@ -165,7 +166,7 @@ def qualified(
     if strict and is_adjective(low(source)[-1]) and not is_adjective(low(qualities)[0]) and len(qualities) > 1:
         return None  # "the evening sky blue" is no evening that is sky blue
     doubtful = low(qualities)[0] in lex.NOUNS_TOO | lex.AFTER_SHAPES or not is_adjective(low(qualities)[0])
-    if strict and doubtful and not is_pronoun(source) and not _is_plain(source):
+    if strict and doubtful and not is_pronoun(source) and not is_plain(source):
         return None  # "the fence wrought iron" may be no wrought fence of iron, "the bag polka dotted" no bag polka
     carry = carry or ("make",)
     wanted = without_degree(qualities)
@@ -174,7 +175,7 @@ def qualified(
         return rewritten(again, context, lambda item: _once_more(item, wanted), carry)
     whole = colour_of(source)
     parts = things(source if whole is None else whole, context)
-    if parts is None or any(is_vague(part) for part in parts) or (strict and not all(map(_is_plain, parts[:-1]))):
+    if parts is None or any(is_vague(part) for part in parts) or (strict and not all(map(is_plain, parts[:-1]))):
         return None
     items: list[Item] = []
     for part in parts:
@@ -185,6 +186,10 @@ def qualified(
         new = Phrase(with_quality(_without_clause(_of_itself(old.words), wanted), wanted), old.countable)
         items += [Item("change", old, new, quality=low(wanted))] * number
     note = (*guessed(source, context), *not_the_new_one(source, context))
+    if strict and kinds(wanted) == {"colour"} and len(parts) == 1 and not is_plain(parts[0]):
+        owner, word = parts[0][-2:]
+        if owner in items[0].source.words[:1] and len(parts[0]) == 3:  # type: ignore[union-attr]
+            note += (f"{f'{owner} {word}'!r} was read as one thing, not {word!r} as a shade",)
     return noted(Reading(tuple(items), carry=carry), note)
 
 
@@ -205,7 +210,7 @@ def _once_more(item: Item, qualities: Words) -> Item | None:
     return replace(item, target=target, quality=quality, warnings=(*item.warnings, *note))
 
 
-def _is_plain(words: Words) -> bool:
+def is_plain(words: Words) -> bool:
     """Whether a phrase surely ends with its own noun: no word stands before that which may be the noun itself."""
     rest = low(split_determiner(words)[1])
     head = head_index(rest)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gas_planners.rules import lexicon as lex
 from gas_planners.rules.additions import addition, given, in_place_of_the_last, is_new, removal
-from gas_planners.rules.changes import become, changed, changed_from, extended, is_position, qualified
+from gas_planners.rules.changes import become, changed, changed_from, extended, is_plain, is_position, qualified
 from gas_planners.rules.items import TOPIC, Item, Reading, is_pronoun, made_before, named, noted, rewritten, things
 from gas_planners.rules.noun_phrase import (
     coordinates,
@@ -38,6 +38,8 @@ def _made(c: Clause, source: Words, target: Words) -> Reading | None:
         return become(source, target, c.carry("make"), c.context, strict=True)
     begins = low(source)[0] in lex.DETERMINERS | lex.QUANTIFIERS and not is_adjective(before)
     begins = begins and not {"to", "with", "for", "from"} & set(low(source))  # "the cat to a lynx"
+    if (before in lex.ACTS or c.verb in {"let", "have"}) and not is_plain(source):
+        return None  # "let the man ride a horse"
     new = lower[0] in lex.DETERMINERS or _is_bare_target(before, target)
     return changed(source, target, c.carry("make"), c.context) if begins and new else None
 

@@ -116,6 +116,7 @@ TELLING = word_set(
     " visited went live lives bought saw adore adores found miss misses look looks"
 )
 """Words of a remark, which asks for nothing: "my grandma loves lilies"."""
+UNSURE = phrases("not sure|i am not sure|i do not know|do not know|idk")
 ASKING = NEGATIONS | MODALS | word_set("want wants wanted need needs prefer prefers wish too please supposed rather")
 """Words that no remark has."""
 ONE_DETERMINER = {(word,) for word in DETERMINERS}
