@@ -188,7 +188,7 @@ def qualified(
     note = (*guessed(source, context), *not_the_new_one(source, context))
     if strict and kinds(wanted) == {"colour"} and len(parts) == 1 and not is_plain(parts[0]):
         owner, word = parts[0][-2:]
-        if owner in items[0].source.words[:1] and len(parts[0]) == 3:  # type: ignore[union-attr]
+        if len(parts[0]) == 3 and owner.isalpha() and owner.casefold() not in lex.ORDINALS | lex.POSITIONS:
             note += (f"{f'{owner} {word}'!r} was read as one thing, not {word!r} as a shade",)
     return noted(Reading(tuple(items), carry=carry), note)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gas_planners.rules import lexicon as lex
 from gas_planners.rules.additions import addition, given, in_place_of_the_last, is_new, removal
-from gas_planners.rules.changes import become, changed, changed_from, extended, is_plain, is_position, qualified
+from gas_planners.rules.changes import become, changed, changed_from, colour_of, extended, is_plain, is_position, qualified
 from gas_planners.rules.items import TOPIC, Item, Reading, is_pronoun, made_before, named, noted, rewritten, things
 from gas_planners.rules.noun_phrase import (
     coordinates,
@@ -163,7 +163,13 @@ def _put(c: Clause, words: Words, verb: Words) -> Reading | None:
 
 def _wanted(c: Clause, words: Words) -> Reading | None:
     there = low(words)[0] in lex.DEFINITE | {"it", "them", "all", "both"}
-    return None if there else addition(words, ("add",), c.context)
+    if there or not is_phrase(words):
+        return None if there else addition(words, ("add",), c.context)
+    found = phrase(words)
+    if found.head in lex.SKY | lex.GROUNDS and are_qualities(found.words[:-1]):  # "I want green grass"
+        note = f"read as a change of the {found.head} that is there"
+        return noted(changed(("the", found.head), words, (), c.context, by="into"), (note,))
+    return addition(words, ("add",), c.context)
 
 
 def _remove(c: Clause, words: Words, place: Words = ()) -> Reading | None:
@@ -220,7 +226,7 @@ def _nothing(c: Clause) -> Reading:
 
 def _topic(c: Clause, words: Words) -> Reading | None:
     """see the cat? something to be spoken of."""
-    known = named(words, c.context)
+    known = named(colour_of(words) or words, c.context)
     return Reading((Item(TOPIC, source=phrase(known)),), cost=1.0) if is_phrase(known) else None
 
 

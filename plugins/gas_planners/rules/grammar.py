@@ -110,6 +110,8 @@ _SIMPLER: dict[Words, Words] = {
     ("the", "following", ","): (),
     ("with", "no"): ("without",),
     ("one", "more"): ("another",),
+    ("only",): (),
+    ("just",): (),
     **{(word,): (",", "keep") for word in ("keeping", "preserving", "maintaining", "retaining")},
 }
 

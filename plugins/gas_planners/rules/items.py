@@ -136,7 +136,7 @@ def _is_named(words: Words) -> bool:
         return False
     whole = len(found.words) == 1 and found.head in lex.THE_PICTURE
     nowhere = all(word in lex.POSITIONS - {"background", "foreground"} for word in low(found.words))
-    unnamed = low(words)[-1] in {"one", "ones", "others"} or found.head in lex.ABSTRACT
+    unnamed = low(words)[-1] in lex.ORDINALS | {"one", "ones", "others"} or found.head in lex.ABSTRACT
     return is_phrase(words) and not (whole or nowhere or unnamed)
 
 

@@ -21,12 +21,15 @@ DEFINITE = word_set("the this that these those") | POSSESSIVE
 DETERMINERS = INDEFINITE | DEFINITE
 QUANTIFIERS = word_set("both all")
 EVERY = word_set("all every each any")
-_SMALL = "two three four five six seven eight nine ten eleven twelve"
+_SMALL = (
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
+    " nineteen twenty"
+)
 NUMBERS = {word: n for n, word in enumerate(_SMALL.split(), 2)} | {str(n): n for n in range(2, 100)}
 ONE_EACH = 8
 """Up to this many things get a subtask each when their exact number is said: "the two cats"."""
-VAGUE_ALONE = word_set("some several many few most half dozen various multiple numerous")
-VAGUE = VAGUE_ALONE | word_set("couple lot lots number dozens plenty")
+VAGUE_ALONE = word_set("some several many few most half dozen various multiple numerous hundred thousand")
+VAGUE = VAGUE_ALONE | word_set("couple lot lots number dozens hundreds thousands plenty part parts")
 """Amounts of which nobody knows which things they are; the second ones before "of"."""
 ORDINALS = word_set("first second third fourth fifth other last")
 PRONOUNS = word_set("it this that them they these those everything something anything nothing all everyone everybody")
@@ -86,12 +89,12 @@ THE_PICTURE = word_set("picture photo photograph image pic scene shot snapshot p
 # --- around a request -------------------------------------------------------------------------------------------------
 
 OPENERS = phrases(
-    "actually|only|additionally|after that|afterwards|also|alright|and|and then|as a next step|as for the rest|at the same"
+    "actually|additionally|after that|afterwards|also|alright|and|and then|as a next step|as for the rest|at the same"
     " time|basically|besides|but|can i|can we|can you|could i|could we|could you|dear|do you mind|do you think you could|"
     "feel free to|finally|firstly|furthermore|go ahead and|guys|hello|help me|help me to|hey|hey there|hi|hi there|"
-    "i feel that|i guess|i just want to|i just need you to|i think|i think that|i was wondering if you could|"
+    "i feel that|i guess|i think|i think that|i was wondering if you could|"
     "i would love it if you could|if possible|if you can|if you could|if you do not mind|in addition|in that case|"
-    "in this picture|is it possible to|it would be great if you could|it would be nice if you could|just|kindly|lastly|"
+    "in this picture|is it possible to|it would be great if you could|it would be nice if you could|kindly|lastly|"
     "let us|let's|make sure to|maybe|meanwhile|moreover|next|now|ok|okay|perhaps|please|possibly|quickly|really|"
     "secondly|shall we|simply|sir|so|so that|step|the task is to|then|thirdly|try to|try and|we should|well|"
     "while you are at it|will you|would it be possible to|would you|would you be able to|would you kindly|"
