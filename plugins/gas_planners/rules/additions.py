@@ -167,7 +167,12 @@ def given(owner: Words, thing: Words, context: Context) -> Reading | None:
     lower = low(thing)
     if lower[:1] == ("no",) or lower[:2] == ("not", "any"):
         return removal(thing[1:] if lower[0] == "no" else thing[2:], context, owner)
-    if not owner or low(owner)[0] in lex.ACTS or not is_phrase(thing) or (lower[0] in {"any", "some"} and len(thing) < 2):
+    if (
+        not owner
+        or low(owner)[0] in lex.ACTS
+        or not is_phrase(thing)
+        or (lower[0] in {"any", "some"} and len(thing) < 2)
+    ):
         return None
     rest = split_determiner(thing)[1]
     coat = ("coat", "of") in pairwise(low(rest))

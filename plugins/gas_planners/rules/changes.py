@@ -41,7 +41,10 @@ def changed(source: Words, target: Words, carry: Words, context: Context, *, by:
     """The items of "A into B". `by` is the word between the two, or "" for none."""
     whole = colour_of(source)
     owner = whole or source
-    wanted = _as_qualities(target, by, owner, of_colour=whole is not None)
+    colour = whole is not None or (by == "to" and carry == ("change",) and low(target)[-1] in lex.COLOURS)
+    wanted = _as_qualities(target, by, owner, of_colour=colour)
+    if wanted is not None and by in {"with", "for"} and low(target)[-1] == "one" and is_phrase(source):
+        wanted, target = None, ("a", *wanted, *_noun(phrase(source).words))
     if wanted is not None:
         return qualified(owner, wanted, carry, context)
     if whole is not None or not is_phrase(target) or is_direction(target) or _is_no_thing(target):
@@ -102,6 +105,13 @@ def _is_no_thing(target: Words) -> bool:
     abstract = lex.ABSTRACT | {"colour", "color", "degree", "time"}
     acts = lower[0] in lex.ACTS and len(lower) > 1  # "the sign to say hello"
     return acts or phrase(target).head in abstract or lower[-1] in {"degrees", "size"} or lower[0] in {"half", "most"}
+
+
+def _noun(words: Words) -> Words:
+    """The noun without its qualities: of the ugly kitchen chair that becomes a leather one, "kitchen chair"."""
+    head = head_index(words)
+    first = next(i for i, word in enumerate(words) if not is_adjective(word) or i == head)
+    return words[first : head + 1]
 
 
 def _only_size(item: Item) -> bool:
@@ -256,6 +266,7 @@ def changed_from(source: Words, old: Words, new: Words, carry: Words, context: C
     times = lex.SKY_TIMES
     if low(source)[-1:] == ("sky",) and low(old)[-1] in times and low(new)[-1] in times:
         old, new = (times[low(old)[-1]],), (times[low(new)[-1]],)
+    new = _as_qualities(new, "", whole, of_colour=True) or new  # "to a deep red"
     if are_qualities(old) and are_qualities(new):
         parts = things(whole, context)
         if parts is None or len(parts) != 1:
@@ -291,7 +302,7 @@ def become(source: Words, target: Words, carry: Words, context: Context, *, stri
     lower = low(target)
     if not target:
         return None
-    if are_qualities(target) or are_colours(target):
+    if are_qualities(target) or is_colour_of(source, target):
         return qualified(source, target, carry, context, strict=strict)
     if lower == ("on", "fire"):
         return qualified(source, ("burning",), carry, context, strict=strict)
@@ -309,6 +320,13 @@ def become(source: Words, target: Words, carry: Words, context: Context, *, stri
     animals = lower[-1] in lex.ANIMALS and is_phrase(source) and phrase(source).head in lex.ANIMALS
     thing = lower[0] in lex.DETERMINERS or is_plural(lower[-1]) or lower[-1] in lex.MASS or is_name(target) or animals
     return changed(source, target, carry, context) if thing else None
+
+
+def is_colour_of(source: Words, target: Words) -> bool:
+    """Whether a thing can only get the colour that is named: snow that becomes sand does not."""
+    grounds = lex.MASS | lex.GROUNDS
+    both = low(target)[-1] in grounds and is_phrase(source) and phrase(source).head in grounds
+    return are_colours(target) and not both
 
 
 def _with_more(source: Words, more: Words, carry: Words, context: Context) -> Reading | None:

@@ -7,7 +7,17 @@ from dataclasses import replace
 
 from gas_planners.rules import lexicon as lex
 from gas_planners.rules.additions import addition, given, in_place_of_the_last, is_new, removal
-from gas_planners.rules.changes import become, changed, changed_from, colour_of, extended, is_plain, is_position, qualified
+from gas_planners.rules.changes import (
+    become,
+    changed,
+    changed_from,
+    colour_of,
+    extended,
+    is_colour_of,
+    is_plain,
+    is_position,
+    qualified,
+)
 from gas_planners.rules.items import TOPIC, Item, Reading, is_pronoun, made_before, named, noted, rewritten, things
 from gas_planners.rules.noun_phrase import (
     coordinates,
@@ -18,7 +28,7 @@ from gas_planners.rules.noun_phrase import (
     split_determiner,
     with_quality,
 )
-from gas_planners.rules.qualities import are_colours, are_qualities, is_adjective, is_pure_adjective
+from gas_planners.rules.qualities import are_qualities, is_adjective, is_pure_adjective
 from gas_planners.rules.rewriting import Clause, Form
 from gas_planners.rules.tokens import Words, low
 
@@ -34,7 +44,12 @@ def _change(c: Clause, source: Words, target: Words, by: str) -> Reading | None:
 def _made(c: Clause, source: Words, target: Words) -> Reading | None:
     """make/turn A B without a word between: the plate a wooden board, the house blue, the grass snow."""
     lower, before = low(target), low(source)[-1]
-    if are_qualities(target) or are_colours(target) or is_pronoun(source) or (len(target) == 1 and lower[0] in lex.DOING):
+    if (
+        are_qualities(target)
+        or is_colour_of(source, target)
+        or is_pronoun(source)
+        or (len(target) == 1 and lower[0] in lex.DOING)
+    ):
         return become(source, target, c.carry("make"), c.context, strict=True)
     begins = low(source)[0] in lex.DETERMINERS | lex.QUANTIFIERS and not is_adjective(before)
     begins = begins and not {"to", "with", "for", "from"} & set(low(source))  # "the cat to a lynx"
@@ -231,12 +246,9 @@ def _topic(c: Clause, words: Words) -> Reading | None:
 
 
 def _told(c: Clause, subject: Words, told: Words) -> Reading | None:
-    """the car is red: something to be spoken of; a complaint ("is too dark") is quoted. A negation is not read."""
-    if any(word in lex.NEGATIONS | {"supposed", "meant"} for word in low(told)):
+    """the car is red: something to be spoken of. A complaint ("is too dark") or a negation is not read."""
+    if any(word in lex.NEGATIONS | {"too", "supposed", "meant"} for word in low(told)):
         return None
-    if low(told)[0] == "too":
-        topic = _topic(c, subject) if are_qualities(told[1:]) else None
-        return topic and replace(topic, notes=(f"not read as a request: {' '.join(c.own)!r}",))
     if low(told)[0] in lex.PRAISE:
         return _topic(c, subject)
     return _topic(c, ("the", *with_quality(split_determiner(subject)[1], told))) if are_qualities(told) else None

@@ -94,6 +94,9 @@ def read_request(text: str) -> Request:
         )
     state = _State()
     for sentence in found.sentences:
+        if low(sentence) in _LISTING and sentence is not found.sentences[-1]:  # "Remove:", and a list below it
+            state = replace(state, carry=sentence[:1])
+            continue
         state = _read_sentence(spared(simplified(sentence)), state, found)
     items = tuple(item for item in state.items if item.action != TOPIC)
     if not items:
@@ -106,10 +109,13 @@ def read_request(text: str) -> Request:
     return Request(tuple(_without_ordinals(items)), notes, prompt.weights)
 
 
+_LISTING = {(verb, *end) for verb in lex.VERBS for end in ((), (",",))}
 _SIMPLER: dict[Words, Words] = {
     ("the", "following", ","): (),
     ("with", "no"): ("without",),
     ("one", "more"): ("another",),
+    ("in", "place", "of"): ("instead", "of"),
+    ("rather", "than"): ("instead", "of"),
     ("only",): (),
     ("just",): (),
     **{(word,): (",", "keep") for word in ("keeping", "preserving", "maintaining", "retaining")},

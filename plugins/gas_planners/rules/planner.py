@@ -141,7 +141,7 @@ def _attribute(item: Item) -> Attribute | None:
         return None
     if item.source.head != item.target.head:
         return "kind"
-    if item.quality and are_colours(item.quality):
+    if item.quality and are_colours(item.quality) and item.quality[-1] not in lex.SUBSTANCES | lex.MASS:
         return "colour"
     changed = _changing(item.source, item.target)
     found = {word: kinds((word,)) for word in changed}

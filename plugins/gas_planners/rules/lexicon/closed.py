@@ -99,7 +99,8 @@ OPENERS = phrases(
     "secondly|shall we|simply|sir|so|so that|step|the task is to|then|thirdly|try to|try and|we should|well|"
     "while you are at it|will you|would it be possible to|would you|would you be able to|would you kindly|"
     "would you mind|yes|yeah|you can|you could|you must|you should|your task is to|as a start|do me a favor and|"
-    "would love to|would like to|for starters|to start|to begin with|for now|here is the thing|i was wondering if it is"
+    "is there any way you can|is there any way you could|any chance you can|any chance you could|"
+    "yo|oh|um|uh|uhm|hmm|ah|would love to|would like to|for starters|to start|to begin with|for now|here is the thing|i was wondering if it is"
     " possible to|is there a way to|is there any way to"
 )
 CLOSERS = phrases(

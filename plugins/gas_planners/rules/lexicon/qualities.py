@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gas.picture.colour_names import colour_names
+from gas.picture.survey import surveyed_colours
 from gas_planners.rules.lexicon.closed import ORDINALS, POSITIONS, word_set
 from gas_planners.rules.lexicon.things import ANIMALS, GROUNDS
 
@@ -17,11 +17,12 @@ COLOURS = word_set(
 )
 _NO_PAINTS = word_set(
     "leather velvet linen denim ice steel straw clay cement brass dusk twilight midnight desert dust earth swamp"
-    " forest ocean tea pale dark bland bruise blood royal apple pine"
+    " forest ocean tea pale dark bland bruise blood royal apple pine sky grass sea water tree leaf mud dirt stone snow"
+    " wood barney poo poop shit puke vomit snot booger bile diarrhea"
 )
 PAINT_COLOURS = (
     COLOURS
-    | {name for name in colour_names() if " " not in name} - _NO_PAINTS
+    | {name for name in surveyed_colours() if " " not in name} - _NO_PAINTS
     | word_set("rainbow neon pearl pastel ash champagne")
 )
 """Colours where only a colour can stand, as after a verb of painting: there "mint" is no herb."""
@@ -44,7 +45,7 @@ SHADES_OF = {
 SHADES_OF["gray"] = SHADES_OF["grey"]
 _NO_SHADES = ANIMALS | GROUNDS | word_set("tree leaf water sun windows tea hospital highlighter")
 """Things that are no shade of a colour when something stands before them: "the apple tree green"."""
-for _shade, _, _of in (name.partition(" ") for name in colour_names()):
+for _shade, _, _of in (name.partition(" ") for name in surveyed_colours()):
     if _of in COLOURS and _shade not in _NO_SHADES:
         SHADES_OF.setdefault(_of, set()).add(_shade)
 SUBSTANCES = word_set(

@@ -67,9 +67,7 @@ INTO_STATE = {
 }  # fmt: skip
 DOING = {
     verb: _gerund(verb)
-    for verb in word_set(
-        "smile laugh cry sleep glow burn bloom frown wink shine sparkle float blush melt yawn scream"
-    )
+    for verb in word_set("smile laugh cry sleep glow burn bloom frown wink shine sparkle float blush melt yawn scream")
 }
 """What somebody is made to do, and how he is then."""
 POSES = {"lie": "lying"} | {
