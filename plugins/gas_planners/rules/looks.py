@@ -163,7 +163,8 @@ _BY_VERB = re.compile(
 )
 _BY_MEASURE = re.compile(
     rf"^(?:(?:give|make) (?P<owner>.+?) )?(?:(?P<before>{_A}) )?(?:(?P<raise>{_RAISE})|(?P<lower>{_LOWER})"
-    rf"|(?P<more>more|higher)|(?P<less>less|lower))(?: more| some| a bit of| a touch of)?(?: the)? (?:{_alternatives(list(_MORE_OF))})"
+    rf"|(?P<more>more|higher)|(?P<less>less|lower))(?: more| some| a bit of| a touch of)?(?: the)?"
+    rf" (?:{_alternatives(list(_MORE_OF))})"
     rf"(?: (?:of|in|on|for|to) (?P<thing>.+?))?{_END}",
     re.IGNORECASE,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 
 def word_set(text: str) -> frozenset[str]:
     """The words of `text`."""
@@ -9,8 +11,10 @@ def word_set(text: str) -> frozenset[str]:
 
 
 def phrases(text: str) -> list[tuple[str, ...]]:
-    """The phrases between "|" as tuples of words, longest first: "in front of" is looked for before "in"."""
-    return sorted((tuple(phrase.split()) for phrase in text.split("|")), key=len, reverse=True)
+    """The phrases between "|" as tuples of words, longest first: "in front of" is looked for before "in". "can/could
+    you" are two."""
+    each = [product(*(word.split("/") for word in phrase.split())) for phrase in text.split("|")]
+    return sorted({words for some in each for words in some}, key=lambda words: (-len(words), words))
 
 
 # --- determiners, numbers, pronouns -----------------------------------------------------------------------------------
@@ -88,31 +92,29 @@ THE_PICTURE = word_set("picture photo photograph image pic scene shot snapshot p
 
 # --- around a request -------------------------------------------------------------------------------------------------
 
+INTERJECTIONS = "hi|hello|hey|yo|oh|um|uh|uhm|hmm|ah|ok|okay|yes|yeah|please|well|dear|guys"
 OPENERS = phrases(
-    "actually|additionally|after that|afterwards|also|alright|and|and then|as a next step|as for the rest|at the same"
-    " time|basically|besides|but|can i|can we|can you|could i|could we|could you|dear|do you mind|do you think you could|"
-    "feel free to|finally|firstly|furthermore|go ahead and|guys|hello|help me|help me to|hey|hey there|hi|hi there|"
-    "i feel that|i guess|i think|i think that|i was wondering if you could|"
-    "i would love it if you could|if possible|if you can|if you could|if you do not mind|in addition|in that case|"
-    "in this picture|is it possible to|it would be great if you could|it would be nice if you could|kindly|lastly|"
-    "let us|let's|make sure to|maybe|meanwhile|moreover|next|now|ok|okay|perhaps|please|possibly|quickly|really|"
-    "secondly|shall we|simply|sir|so|so that|step|the task is to|then|thirdly|try to|try and|we should|well|"
-    "while you are at it|will you|would it be possible to|would you|would you be able to|would you kindly|"
-    "would you mind|yes|yeah|you can|you could|you must|you should|your task is to|as a start|do me a favor and|"
-    "is there any way you can|is there any way you could|any chance you can|any chance you could|"
-    "yo|oh|um|uh|uhm|hmm|ah|would love to|would like to|for starters|to start|to begin with|for now|here is the thing|i was wondering if it is"
-    " possible to|is there a way to|is there any way to"
+    f"{INTERJECTIONS}|actually|additionally|after that|afterwards|also|alright|and|and then|as a next step|"
+    "as for the rest|at the same time|basically|besides|but|can/could i/we/you|could you maybe|will/would you|would you kindly/mind|"
+    "would you be able to|do you mind|do you think you could|feel free to|finally|firstly|furthermore|go ahead and|"
+    "help me|help me to|hi/hey there|i feel that|i guess|i think|i think that|i was wondering if you could|"
+    "i was wondering if it is possible to|i would love it if you could|if possible|if you can/could|if you do not mind|"
+    "in addition|in that case|in this picture|is it possible to|would it be possible to|is there a/any way to|"
+    "is there any way you can/could|any chance you can/could|it would be great/nice if you could|kindly|lastly|let us|"
+    "let's|make sure to|maybe|meanwhile|moreover|next|now|perhaps|possibly|quickly|really|secondly|shall we|simply|sir|"
+    "so|so that|step|the/your task is to|then|thirdly|try to/and|we should|while you are at it|"
+    "you can/could/must/should|as a start|do me a favor and|would love/like to|for starters|to start|to begin with|for now|here is the thing"
 )
 CLOSERS = phrases(
-    "altogether|as well|can you|cheers|completely|could you|entirely|everywhere|for me|for us|if possible|if you can|"
-    "if you could|in the process|many thanks|now|ok|okay|please|somewhere|thank you|thank you so much|thank you very"
-    " much|thanks|thanks a lot|thanks a million|thanks in advance|thanks so much|thx|ty|too|will you|would you|"
-    "would you mind|right now|asap|somehow|quickly|or so|i think|i guess|instead|lol|haha|hehe|xd"
+    "altogether|as well|can/could/will/would you|cheers|completely|entirely|everywhere|for me/us|if possible|"
+    "if you can/could|in the process|many thanks|now|ok|okay|please|somewhere|thank you|thank you so/very much|thanks|"
+    "thanks a lot/million|thanks in advance|thanks so much|thx|ty|too|would you mind|right now|asap|somehow|quickly|or so|"
+    "i think/guess|instead|lol|haha|hehe|xd"
 )
-GREETINGS = word_set(
-    "hi hello hey dear there thanks thank you thx ty cheers please ok okay so very much good morning afternoon evening"
-    " day all everyone team guys quick one question again well great nice awesome cool perfect wow yes yeah a lot many"
-    " in advance greetings yo sup bye regards best kind oh um uh hmm lol haha just to be clear i mean for everything"
+GREETINGS = word_set(INTERJECTIONS.replace("|", " ")) | word_set(
+    "there thanks thank you thx ty cheers so very much good morning afternoon evening day all everyone team quick one"
+    " question again great nice awesome cool perfect wow a lot many in advance greetings sup bye regards best kind lol"
+    " haha just to be clear i mean for everything"
 )
 TELLERS = SPEAKERS | word_set("this it these those here there that")
 TELLING = word_set(

@@ -34,41 +34,42 @@ SHADES = word_set(
 SHADES_OF = {
     colour: set(words.split())
     for colour, words in {
-        "green": "grass leaf sea pistachio", "blue": "sky sea ocean ice steel egg slate denim", "red": "brick engine candy ruby",
+        "green": "grass leaf sea pistachio", "blue": "sky sea ocean ice steel egg slate denim",
+        "red": "brick engine candy ruby",
         "white": "snow cream pearl ivory", "black": "coal ink", "grey": "ash steel gunmetal dove silver stone slate",
         "brown": "chestnut coffee", "gold": "rose", "orange": "blood tangerine", "egg": "duck robin's",
         "iron": "wrought cast", "steel": "stainless", "leather": "faux", "fur": "faux", "glass": "stained frosted",
         "engine": "fire",
     }.items()
 }  # fmt: skip
-"""Things that say which of a colour is meant, those of the table of colours among them: "sage green", "duck egg blue"."""
+"""Things that say which of a colour is meant, as in "sage green"; those of the table of colours are added below."""
 SHADES_OF["gray"] = SHADES_OF["grey"]
 _NO_SHADES = ANIMALS | GROUNDS | word_set("tree leaf water sun windows tea hospital highlighter")
 """Things that are no shade of a colour when something stands before them: "the apple tree green"."""
 for _shade, _, _of in (name.partition(" ") for name in surveyed_colours()):
     if _of in COLOURS and _shade not in _NO_SHADES:
         SHADES_OF.setdefault(_of, set()).add(_shade)
-SUBSTANCES = word_set(
-    "gold silver bronze copper wood stone brick metal glass plastic marble paper leather concrete iron steel ice"
-    " lego silk velvet crystal night nighttime daytime evening morning dawn dusk sunset sunrise orange porcelain denim"
-    " cotton wool linen satin lace bamboo granite chrome brass clay cardboard rubber felt fur suede tweed corduroy"
-    " straw wicker rattan jade ivory amber ruby emerald sapphire pearl diamond lead tin titanium aluminium aluminum"
-    " chocolate candy gingerbread cheese wax jelly cloth canvas fabric tile tiles mosaic quartz slate obsidian onyx"
-    " winter summer autumn spring foil neon pixel ginger ebony oak pine mahogany teak terracotta ceramic"
+MATERIALS = word_set(
+    "leather velvet linen denim ice steel straw clay brass pine stone wood slate brick iron fur glass metal plastic"
+    " marble paper concrete lego silk crystal porcelain cotton wool satin lace bamboo granite chrome cardboard"
+    " rubber felt suede tweed corduroy wicker rattan jade diamond tin titanium aluminium aluminum canvas mosaic"
+    " quartz obsidian foil ebony oak mahogany teak terracotta ceramic gravel asphalt walnut cedar maple birch"
+    " cherrywood rosewood driftwood plywood latex vinyl polyester nylon fleece cashmere"
+)
+SUBSTANCES = MATERIALS | word_set(
+    "orange silver gold ivory bronze copper amber emerald ruby sapphire ginger neon dusk pearl candy night"
+    " nighttime daytime evening morning dawn sunset sunrise lead chocolate gingerbread cheese wax jelly cloth fabric"
+    " tile tiles onyx winter summer autumn spring pixel"
 )
 """Qualities in "the ice wall", things in "turn it into ice"."""
 _CLASSES = {
     "sky": "clear cloudy cloudless sunny overcast stormy starry sunset sunrise night nighttime daytime evening morning"
     " dawn dusk rainy snowy foggy misty hazy moonlit windy thundery starlit smoky calm rough choppy wavy turbulent",
-    "material": "wooden wood stone brick metal metallic glass plastic golden marble paper leather concrete iron"
-    " steel ice lego woollen woolen velvet silk ceramic crystal knitted chrome brass porcelain bamboo denim cotton"
-    " wool linen satin lace granite clay cardboard rubber felt suede tweed corduroy straw wicker rattan tin"
-    " titanium aluminium aluminum earthen silken waxen tiled mosaic thatched slate mahogany oak pine teak ebony"
-    " diamond jade terracotta crocheted woven quilted upholstered canvas cobbled cobblestone paved grassy sandy"
-    " gravel asphalt stained-glass walnut cedar maple birch cherrywood rosewood driftwood plywood carbon-fibre"
-    " stainless chrome-plated gold-plated gilded gilt silver-plated stainless-steel papier-mâché cast-iron fur"
-    " faux-fur furry fluffy carpeted glassy crystalline foil latex vinyl polyester nylon fleece cashmere obsidian"
-    " quartz",
+    "material": " ".join(MATERIALS)
+    + " golden metallic stainless wooden woollen woolen knitted earthen silken waxen tiled thatched crocheted woven"
+    " quilted upholstered cobbled cobblestone paved grassy sandy stained-glass carbon-fibre chrome-plated"
+    " gold-plated gilded gilt silver-plated stainless-steel papier-mâché cast-iron faux-fur furry fluffy carpeted"
+    " glassy crystalline",
     "age": "old young older younger new newer ancient modern antique vintage aged futuristic medieval baby elderly"
     " retro old-fashioned contemporary teenage adult middle-aged weathered worn worn-out youthful wrinkled"
     " prehistoric victorian baroque gothic rustic art-deco steampunk",
@@ -132,16 +133,12 @@ BEFORE_COLOUR = (
     | POSITIONS
 )
 
-NOUNS_TOO = word_set(
-    "light glass orange gold silver wood stone brick metal ice night evening sunset iron steel square rose old tan"
-    " giant baby leather paper marble dark oval round flat copper bronze plastic concrete morning dawn dusk daytime"
-    " sunrise nighttime chrome velvet silk satin lace denim cotton wool linen clay rubber felt straw bamboo"
-    " porcelain crystal granite cardboard canvas brass tin diamond jade amber ivory emerald ruby sapphire lavender"
-    " violet gravel asphalt mosaic foil fur latex vinyl oak pine walnut cedar maple birch adult antique convertible"
-    " alien mutant spiral fleece slate terracotta mirror sepia ginger lilac cobalt turquoise lego pastel plaid"
-    " tweed corduroy suede tartan camouflage tile fresh teak ebony mahogany quartz obsidian calm cold heavy cool"
-    " real steampunk individual brunette blonde blond"
-) - word_set("old dark flat fresh calm cold cool real heavy round oval adult plaid")
+NOUNS_TOO = MATERIALS | word_set(
+    "orange violet silver gold turquoise lavender tan ivory bronze copper lilac amber emerald ruby sapphire cobalt"
+    " sepia blonde blond brunette ginger dusk pastel light baby rose night nighttime daytime evening morning dawn"
+    " sunset sunrise tile antique steampunk giant square spiral tartan camouflage convertible alien mutant mirror"
+    " individual"
+)
 """Qualities that are things as well: "the orange", "the light"."""
 QUALITY_ENDINGS = (
     "-coloured", "-colored", "-shaped", "-like", "-style", "-styled", "-themed", "-patterned", "-covered", "-looking",

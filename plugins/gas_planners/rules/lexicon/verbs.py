@@ -33,14 +33,14 @@ def _gerund(verb: str) -> str:
 
 GERUNDS = {_gerund(verb): verb for verb in VERBS}
 """ "would you mind painting …" """
-PARTICIPLES = {
-    "changed": "change", "turned": "turn", "transformed": "transform", "converted": "convert", "replaced": "replace",
-    "swapped": "swap", "substituted": "substitute", "exchanged": "exchange", "switched": "switch", "painted": "paint",
-    "coloured": "colour", "colored": "color", "recoloured": "recolour", "recolored": "recolor", "dyed": "dye",
-    "made": "make", "removed": "remove", "deleted": "delete", "erased": "erase", "hidden": "hide", "covered": "cover",
-    "filled": "fill", "morphed": "morph", "added": "add", "placed": "place", "inserted": "insert",
-    "repainted": "repaint",
-}  # fmt: skip
+PARTICIPLES = {"made": "make", "hidden": "hide", "dyed": "dye"} | {
+    f"{verb.removesuffix('e')}{verb[-1] if verb in _DOUBLED else ''}ed": verb
+    for verb in word_set(
+        "change turn transform convert replace swap substitute exchange switch paint repaint colour color recolour"
+        " recolor remove delete erase cover fill morph add place insert"
+    )
+}
+""" "painted" → "paint", for "have the bench painted" and the like."""
 SIZING = word_set("resize scale enlarge shrink stretch magnify double halve widen lengthen shorten grow thicken zoom")
 MOVING = word_set(
     "move shift rotate flip mirror tilt align centre center straighten raise lower reposition drag slide relocate"
