@@ -44,7 +44,7 @@ def changed(source: Words, target: Words, carry: Words, context: Context, *, by:
     colour = whole is not None or (by == "to" and carry == ("change",) and low(target)[-1] in lex.COLOURS)
     wanted = _as_qualities(target, by, owner, of_colour=colour)
     if wanted is not None and by in {"with", "for"} and low(target)[-1] == "one" and is_phrase(source):
-        wanted, target = None, ("a", *wanted, *_noun(phrase(source).words))
+        target, wanted = ("a", *wanted, *_noun(phrase(source).words)), None
     if wanted is not None:
         return qualified(owner, wanted, carry, context)
     if whole is not None or not is_phrase(target) or is_direction(target) or _is_no_thing(target):

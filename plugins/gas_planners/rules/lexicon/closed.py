@@ -95,7 +95,8 @@ THE_PICTURE = word_set("picture photo photograph image pic scene shot snapshot p
 INTERJECTIONS = "hi|hello|hey|yo|oh|um|uh|uhm|hmm|ah|ok|okay|yes|yeah|please|well|dear|guys"
 OPENERS = phrases(
     f"{INTERJECTIONS}|actually|additionally|after that|afterwards|also|alright|and|and then|as a next step|"
-    "as for the rest|at the same time|basically|besides|but|can/could i/we/you|could you maybe|will/would you|would you kindly/mind|"
+    "as for the rest|at the same time|basically|besides|but|can/could i/we/you|could you maybe|will/would you|"
+    "would you kindly/mind|"
     "would you be able to|do you mind|do you think you could|feel free to|finally|firstly|furthermore|go ahead and|"
     "help me|help me to|hi/hey there|i feel that|i guess|i think|i think that|i was wondering if you could|"
     "i was wondering if it is possible to|i would love it if you could|if possible|if you can/could|if you do not mind|"
@@ -103,12 +104,14 @@ OPENERS = phrases(
     "is there any way you can/could|any chance you can/could|it would be great/nice if you could|kindly|lastly|let us|"
     "let's|make sure to|maybe|meanwhile|moreover|next|now|perhaps|possibly|quickly|really|secondly|shall we|simply|sir|"
     "so|so that|step|the/your task is to|then|thirdly|try to/and|we should|while you are at it|"
-    "you can/could/must/should|as a start|do me a favor and|would love/like to|for starters|to start|to begin with|for now|here is the thing"
+    "you can/could/must/should|as a start|do me a favor and|would love/like to|for starters|to start|to begin with|"
+    "for now|here is the thing"
 )
 CLOSERS = phrases(
     "altogether|as well|can/could/will/would you|cheers|completely|entirely|everywhere|for me/us|if possible|"
     "if you can/could|in the process|many thanks|now|ok|okay|please|somewhere|thank you|thank you so/very much|thanks|"
-    "thanks a lot/million|thanks in advance|thanks so much|thx|ty|too|would you mind|right now|asap|somehow|quickly|or so|"
+    "thanks a lot/million|thanks in advance|thanks so much|thx|ty|too|would you mind|right now|asap|somehow|quickly|"
+    "or so|"
     "i think/guess|instead|lol|haha|hehe|xd"
 )
 GREETINGS = word_set(INTERJECTIONS.replace("|", " ")) | word_set(
