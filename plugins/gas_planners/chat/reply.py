@@ -311,7 +311,7 @@ def _to_plan(reply: PlanReply, reading: Reading) -> EditPlan:
     )
 
 
-_NUMBERS = {word: n for n, word in enumerate("two three four five six seven eight nine ten".split(), 2)} | {"both": 2}
+_NUMBERS = {"both": 2, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
 
 
 def _count(text: str, where: str, reading: Reading) -> Count | None:
