@@ -14,7 +14,10 @@ from typing import Any
 MAX_SHOWN = 300
 _MAX_DEPTH = 8
 _MAX_PARTS = 3
-_HOLDERS = ("error", "errors", "message", "detail", "details", "msg", "error_description", "reason", "title")
+_HOLDERS = (
+    *("error", "errors", "message", "detail", "details", "msg", "error_message", "errorMessage", "error_description"),
+    *("reason", "title", "text", "description"),
+)
 
 _PICTURE = re.compile(r"image|picture|vision|visual|multi-?modal|mmproj|content part", re.IGNORECASE)
 _NOT_TAKEN = re.compile(
@@ -61,11 +64,11 @@ def message_of(body: Any) -> str:
     """What an error's `body` says, on one line of printable characters; empty when it says nothing in words.
 
     `body` is JSON in Python's values, or text: `{"error": ...}`, `[{"error": ...}]`, `{"detail": [{"loc", "msg"}]}`,
-    `{"message": {...}}`, JSON within a string, plain text, HTML (of which its title is told).
+    `{"message": {...}}`, JSON within a string, plain text, HTML (of which the title or first heading is told).
     """
     text = _found(body, _MAX_DEPTH)
     if re.search(r"<(?:!doctype\s+html|html|head|body)\b", text[:2000], re.IGNORECASE):
-        title = re.search(r"<title>\s*([^<]{1,100}?)\s*</title>", text[:10_000], re.IGNORECASE)
+        title = re.search(r"<(?:title|h1)[^<>]{0,200}>\s*([^<]{1,100}?)\s*</", text[:10_000], re.IGNORECASE)
         return f'an HTML page, "{_line(title[1])}"' if title else "an HTML page"
     line = _line(text)
     return line[:MAX_SHOWN] if re.search(r"\w", line[:MAX_SHOWN]) else ""

@@ -11,12 +11,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gas.picture.oklab import Array, chroma, from_lab, from_lch, hue, to_lab
+from gas.picture.survey import surveyed_colours
 from gas.plan.phrases import words
 
 GREY_SATURATION = 0.06
@@ -115,11 +115,7 @@ def _table() -> dict[str, str]:
     from PIL import ImageColor
 
     table = {name: value for name, value in ImageColor.colormap.items() if isinstance(value, str)}
-    text = files("gas.picture").joinpath("xkcd_colours.txt").read_text(encoding="utf-8")
-    for line in text.splitlines():
-        if not line.startswith("# "):
-            value, name = line.split(" ", 1)
-            table[name] = value
+    table |= surveyed_colours()
     table.update(_BY_HAND)
     for name in [name for name in table if "grey" in name]:
         table.setdefault(name.replace("grey", "gray"), table[name])

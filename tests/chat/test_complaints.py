@@ -33,6 +33,9 @@ SHAPES = {
     "lines": ("no\nsuch\x1b[31m thing", "no such [31m thing"),
     "HTML": ("<html><head><title>502 Bad Gateway</title></head></html>", 'an HTML page, "502 Bad Gateway"'),
     "HTML without a title": ("<!DOCTYPE html><html></html>", "an HTML page"),
+    "HTML with a heading": ("<html><body><h1 class='x'>Bad Gateway</h1></body></html>", 'an HTML page, "Bad Gateway"'),
+    "a text in a message": ({"message": {"text": "no such thing"}}, "no such thing"),
+    "a gateway": ({"error_message": "no such thing"}, "no such thing"),
     "HTML in JSON": ({"error": "<html><title>x</title></html>"}, "an HTML page"),
     "long": ({"error": "x" * 5000}, "x" * 300),
 }

@@ -311,11 +311,16 @@ def _to_plan(reply: PlanReply, reading: Reading) -> EditPlan:
     )
 
 
+_NUMBERS = {"both": 2, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
+
+
 def _count(text: str, where: str, reading: Reading) -> Count | None:
     """How many things a reply means: "all", a number, None for one."""
-    said = text.strip().strip(".").casefold()
+    said = text.strip().strip(".").casefold().removesuffix(".0")
     if said in {"all", "every", "each"}:
         return "all"
+    if said in _NUMBERS:
+        return _NUMBERS[said]
     if said.isdecimal() and len(said) <= 2:
         return int(said) if int(said) > 1 else None
     if said not in {"", "one", "none", "null", "a", "an"}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from gas_planners.rules import lexicon as lex
 from gas_planners.rules.changes import extended, is_position, qualified
@@ -133,7 +134,7 @@ _TOUCHING = {
 def _no_thing(words: Words) -> bool:
     """Whether the words name nothing that can be put somewhere: "a different colour", "contrast"."""
     head = phrase(words).head
-    return head in lex.ABSTRACT | {"colour", "color", "detail", "one"}
+    return head in lex.ABSTRACT | lex.SURFACES - {"paint"} | {"detail", "one", "makeover", "expression"}
 
 
 def is_new(item: Item) -> bool:
@@ -166,12 +167,19 @@ def given(owner: Words, thing: Words, context: Context) -> Reading | None:
     lower = low(thing)
     if lower[:1] == ("no",) or lower[:2] == ("not", "any"):
         return removal(thing[1:] if lower[0] == "no" else thing[2:], context, owner)
-    if not owner or not is_phrase(thing) or (lower[0] in {"any", "some"} and len(thing) < 2):
+    if (
+        not owner
+        or low(owner)[0] in lex.ACTS
+        or not is_phrase(thing)
+        or (lower[0] in {"any", "some"} and len(thing) < 2)
+    ):
         return None
     rest = split_determiner(thing)[1]
-    if low(rest)[-1] in {"colour", "color", "shade", "tone", "paint"} and are_qualities(rest[:-1]):
+    coat = ("coat", "of") in pairwise(low(rest))
+    rest = rest[low(rest).index("of") + 1 :] if coat else rest  # "a fresh coat of white paint"
+    if low(rest)[-1] in lex.SURFACES and are_qualities(rest[:-1]):
         return qualified(owner, rest[:-1], ("give",), context)
-    if _no_thing(thing):
+    if coat or _no_thing(thing):
         return None
     again = made_before(owner, context)
     if again and all(is_new(context.items[i]) for i in again):

@@ -30,7 +30,7 @@ from gas_planners.rules.noun_phrase import (
     split_determiner,
     with_quality,
 )
-from gas_planners.rules.qualities import are_qualities, is_adjective, is_shade, kinds, without_degree
+from gas_planners.rules.qualities import are_colours, are_qualities, is_adjective, is_shade, kinds, without_degree
 from gas_planners.rules.tokens import Words, is_literal, low
 
 REFUSED_QUALITIES = frozenset({"size"})
@@ -41,7 +41,10 @@ def changed(source: Words, target: Words, carry: Words, context: Context, *, by:
     """The items of "A into B". `by` is the word between the two, or "" for none."""
     whole = colour_of(source)
     owner = whole or source
-    wanted = _as_qualities(target, by, owner, of_colour=whole is not None)
+    colour = whole is not None or (by == "to" and carry == ("change",) and low(target)[-1] in lex.COLOURS)
+    wanted = _as_qualities(target, by, owner, of_colour=colour)
+    if wanted is not None and by in {"with", "for"} and low(target)[-1] == "one" and is_phrase(source):
+        target, wanted = ("a", *wanted, *_noun(phrase(source).words)), None
     if wanted is not None:
         return qualified(owner, wanted, carry, context)
     if whole is not None or not is_phrase(target) or is_direction(target) or _is_no_thing(target):
@@ -100,7 +103,15 @@ def _is_no_thing(target: Words) -> bool:
     """Whether nothing can become what is wanted: "the colour of the other one", "half its size"."""
     lower = low(target)
     abstract = lex.ABSTRACT | {"colour", "color", "degree", "time"}
-    return phrase(target).head in abstract or lower[-1] in {"degrees", "size"} or lower[0] in {"half", "most"}
+    acts = lower[0] in lex.ACTS and len(lower) > 1  # "the sign to say hello"
+    return acts or phrase(target).head in abstract or lower[-1] in {"degrees", "size"} or lower[0] in {"half", "most"}
+
+
+def _noun(words: Words) -> Words:
+    """The noun without its qualities: of the ugly kitchen chair that becomes a leather one, "kitchen chair"."""
+    head = head_index(words)
+    first = next(i for i, word in enumerate(words) if not is_adjective(word) or i == head)
+    return words[first : head + 1]
 
 
 def _only_size(item: Item) -> bool:
@@ -164,8 +175,9 @@ def qualified(
         return None
     if strict and is_adjective(low(source)[-1]) and not is_adjective(low(qualities)[0]) and len(qualities) > 1:
         return None  # "the evening sky blue" is no evening that is sky blue
-    if strict and low(qualities)[0] in lex.NOUNS_TOO and not is_pronoun(source) and not _is_plain(source):
-        return None  # "the fence wrought iron" may be no wrought fence of iron
+    doubtful = low(qualities)[0] in lex.NOUNS_TOO | lex.AFTER_SHAPES or not is_adjective(low(qualities)[0])
+    if strict and doubtful and not is_pronoun(source) and not is_plain(source):
+        return None  # "the fence wrought iron" may be no wrought fence of iron, "the bag polka dotted" no bag polka
     carry = carry or ("make",)
     wanted = without_degree(qualities)
     again = made_before(source, context)
@@ -173,7 +185,7 @@ def qualified(
         return rewritten(again, context, lambda item: _once_more(item, wanted), carry)
     whole = colour_of(source)
     parts = things(source if whole is None else whole, context)
-    if parts is None or any(is_vague(part) for part in parts) or (strict and not all(map(_is_plain, parts[:-1]))):
+    if parts is None or any(is_vague(part) for part in parts) or (strict and not all(map(is_plain, parts[:-1]))):
         return None
     items: list[Item] = []
     for part in parts:
@@ -184,6 +196,10 @@ def qualified(
         new = Phrase(with_quality(_without_clause(_of_itself(old.words), wanted), wanted), old.countable)
         items += [Item("change", old, new, quality=low(wanted))] * number
     note = (*guessed(source, context), *not_the_new_one(source, context))
+    if strict and kinds(wanted) == {"colour"} and len(parts) == 1 and not is_plain(parts[0]):
+        owner, word = parts[0][-2:]
+        if len(parts[0]) == 3 and owner.isalpha() and owner.casefold() not in lex.ORDINALS | lex.POSITIONS:
+            note += (f"{f'{owner} {word}'!r} was read as one thing, not {word!r} as a shade",)
     return noted(Reading(tuple(items), carry=carry), note)
 
 
@@ -204,7 +220,7 @@ def _once_more(item: Item, qualities: Words) -> Item | None:
     return replace(item, target=target, quality=quality, warnings=(*item.warnings, *note))
 
 
-def _is_plain(words: Words) -> bool:
+def is_plain(words: Words) -> bool:
     """Whether a phrase surely ends with its own noun: no word stands before that which may be the noun itself."""
     rest = low(split_determiner(words)[1])
     head = head_index(rest)
@@ -250,12 +266,17 @@ def changed_from(source: Words, old: Words, new: Words, carry: Words, context: C
     times = lex.SKY_TIMES
     if low(source)[-1:] == ("sky",) and low(old)[-1] in times and low(new)[-1] in times:
         old, new = (times[low(old)[-1]],), (times[low(new)[-1]],)
+    new = _as_qualities(new, "", whole, of_colour=True) or new  # "to a deep red"
     if are_qualities(old) and are_qualities(new):
         parts = things(whole, context)
         if parts is None or len(parts) != 1:
             return None
         determiner, rest = split_determiner(parts[0])
-        return qualified((determiner or "the", *with_quality(rest, old)), new, carry, context)
+        source = (determiner or "the", *with_quality(rest, old))
+        if kinds(old) <= kinds(new):
+            return qualified(source, new, carry, context)
+        items = (Item("change", phrase(source), phrase((source[0], *with_quality(rest, new))), quality=low(new)),)
+        return Reading(items, carry=carry)  # from hot to iced: what was so is so no more
     if low(old)[0] in {"a", "an"} and is_phrase(old) and is_phrase(new):
         return changed(old, new, carry, context, by="to")
     modifiers = (
@@ -281,7 +302,7 @@ def become(source: Words, target: Words, carry: Words, context: Context, *, stri
     lower = low(target)
     if not target:
         return None
-    if are_qualities(target):
+    if are_qualities(target) or is_colour_of(source, target):
         return qualified(source, target, carry, context, strict=strict)
     if lower == ("on", "fire"):
         return qualified(source, ("burning",), carry, context, strict=strict)
@@ -299,6 +320,13 @@ def become(source: Words, target: Words, carry: Words, context: Context, *, stri
     animals = lower[-1] in lex.ANIMALS and is_phrase(source) and phrase(source).head in lex.ANIMALS
     thing = lower[0] in lex.DETERMINERS or is_plural(lower[-1]) or lower[-1] in lex.MASS or is_name(target) or animals
     return changed(source, target, carry, context) if thing else None
+
+
+def is_colour_of(source: Words, target: Words) -> bool:
+    """Whether a thing can only get the colour that is named: snow that becomes sand does not."""
+    grounds = lex.MASS | lex.GROUNDS
+    both = low(target)[-1] in grounds and is_phrase(source) and phrase(source).head in grounds
+    return are_colours(target) and not both
 
 
 def _with_more(source: Words, more: Words, carry: Words, context: Context) -> Reading | None:

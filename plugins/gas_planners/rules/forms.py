@@ -7,7 +7,17 @@ from dataclasses import replace
 
 from gas_planners.rules import lexicon as lex
 from gas_planners.rules.additions import addition, given, in_place_of_the_last, is_new, removal
-from gas_planners.rules.changes import become, changed, changed_from, extended, is_position, qualified
+from gas_planners.rules.changes import (
+    become,
+    changed,
+    changed_from,
+    colour_of,
+    extended,
+    is_colour_of,
+    is_plain,
+    is_position,
+    qualified,
+)
 from gas_planners.rules.items import TOPIC, Item, Reading, is_pronoun, made_before, named, noted, rewritten, things
 from gas_planners.rules.noun_phrase import (
     coordinates,
@@ -34,10 +44,17 @@ def _change(c: Clause, source: Words, target: Words, by: str) -> Reading | None:
 def _made(c: Clause, source: Words, target: Words) -> Reading | None:
     """make/turn A B without a word between: the plate a wooden board, the house blue, the grass snow."""
     lower, before = low(target), low(source)[-1]
-    if are_qualities(target) or is_pronoun(source) or (len(target) == 1 and lower[0] in lex.DOING):
+    if (
+        are_qualities(target)
+        or is_colour_of(source, target)
+        or is_pronoun(source)
+        or (len(target) == 1 and lower[0] in lex.DOING)
+    ):
         return become(source, target, c.carry("make"), c.context, strict=True)
     begins = low(source)[0] in lex.DETERMINERS | lex.QUANTIFIERS and not is_adjective(before)
     begins = begins and not {"to", "with", "for", "from"} & set(low(source))  # "the cat to a lynx"
+    if (before in lex.ACTS or c.verb in {"let", "have"}) and not is_plain(source):
+        return None  # "let the man ride a horse"
     new = lower[0] in lex.DETERMINERS or _is_bare_target(before, target)
     return changed(source, target, c.carry("make"), c.context) if begins and new else None
 
@@ -161,7 +178,13 @@ def _put(c: Clause, words: Words, verb: Words) -> Reading | None:
 
 def _wanted(c: Clause, words: Words) -> Reading | None:
     there = low(words)[0] in lex.DEFINITE | {"it", "them", "all", "both"}
-    return None if there else addition(words, ("add",), c.context)
+    if there or not is_phrase(words):
+        return None if there else addition(words, ("add",), c.context)
+    found = phrase(words)
+    if found.head in lex.SKY | lex.GROUNDS and are_qualities(found.words[:-1]):  # "I want green grass"
+        note = f"read as a change of the {found.head} that is there"
+        return noted(changed(("the", found.head), words, (), c.context, by="into"), (note,))
+    return addition(words, ("add",), c.context)
 
 
 def _remove(c: Clause, words: Words, place: Words = ()) -> Reading | None:
@@ -218,7 +241,7 @@ def _nothing(c: Clause) -> Reading:
 
 def _topic(c: Clause, words: Words) -> Reading | None:
     """see the cat? something to be spoken of."""
-    known = named(words, c.context)
+    known = named(colour_of(words) or words, c.context)
     return Reading((Item(TOPIC, source=phrase(known)),), cost=1.0) if is_phrase(known) else None
 
 
@@ -235,7 +258,7 @@ def _keep(c: Clause, words: Words, verb: Words) -> Reading | None:
     """keep B, leave B as it is: nothing to do, nothing outside the regions changes; "keep the shape" is heeded."""
     rest = low(words)
     states = {"as", "alone", "unchanged", "untouched", "same", "is", "intact"}
-    if low(verb) == ("leave",) and not states & set(rest):
+    if low(verb) == ("leave",) and not states & set(rest) and not (is_phrase(words) and rest[0] in lex.DEFINITE):
         return None
     if not {"shape", "outline", "form", "pose", "silhouette", "shapes", "outlines"} & set(rest):
         return Reading(())

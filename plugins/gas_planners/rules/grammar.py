@@ -94,6 +94,9 @@ def read_request(text: str) -> Request:
         )
     state = _State()
     for sentence in found.sentences:
+        if low(sentence) in _LISTING and sentence is not found.sentences[-1]:  # "Remove:", and a list below it
+            state = replace(state, carry=sentence[:1])
+            continue
         state = _read_sentence(spared(simplified(sentence)), state, found)
     items = tuple(item for item in state.items if item.action != TOPIC)
     if not items:
@@ -106,9 +109,15 @@ def read_request(text: str) -> Request:
     return Request(tuple(_without_ordinals(items)), notes, prompt.weights)
 
 
+_LISTING = {(verb, *end) for verb in lex.VERBS for end in ((), (",",))}
 _SIMPLER: dict[Words, Words] = {
     ("the", "following", ","): (),
     ("with", "no"): ("without",),
+    ("one", "more"): ("another",),
+    ("in", "place", "of"): ("instead", "of"),
+    ("rather", "than"): ("instead", "of"),
+    ("only",): (),
+    ("just",): (),
     **{(word,): (",", "keep") for word in ("keeping", "preserving", "maintaining", "retaining")},
 }
 
@@ -277,7 +286,11 @@ def chatter(words: Words) -> bool | None:
     polite = lex.GREETINGS | lex.PRAISE | lex.THE_PICTURE | {","}
     if all(word in polite for word in (lower[:-1] if signed else lower)) or lower in {("love", "it"), ("love", "this")}:
         return True
+    if lower[0] in {"hi", "hey", "hello", "dear"} and len(lower) <= 3:  # "dear editor"
+        return True
     lower = low(without_openers(words)) or lower
+    if any(lower[: len(start)] == start for start in lex.UNSURE):
+        return False
     orders = any(
         word in lex.VERBS.keys() | lex.GERUNDS.keys() | lex.OTHER_VERBS and lower[i + 1 : i + 2] in lex.ONE_DETERMINER
         for i, word in enumerate(lower)
@@ -298,7 +311,7 @@ def _without_ordinals(items: tuple[Item, ...]) -> list[Item]:
     bare = [low(_bare(item.source)) if item.source is not None else None for item in items]
     out = []
     for i, item in enumerate(items):
-        if item.source is not None and bare.count(bare[i]) > 1:
+        if item.source is not None and bare.count(bare[i]) > 1 and item.source.count is None:
             target = item.target
             if item.quality and target is not None:
                 target = replace(target, words=tuple(w for w in target.words if w.casefold() not in lex.ORDINALS))

@@ -135,7 +135,9 @@ def _is_named(words: Words) -> bool:
     if low(words)[0] == "every" and low(found.words)[0] in lex.ORDINALS:  # "every second tile"
         return False
     whole = len(found.words) == 1 and found.head in lex.THE_PICTURE
-    return is_phrase(words) and low(words)[-1] not in {"one", "ones"} and found.head not in lex.ABSTRACT and not whole
+    nowhere = all(word in lex.POSITIONS - {"background", "foreground"} for word in low(found.words))
+    unnamed = low(words)[-1] in lex.ORDINALS | {"one", "ones", "others"} or found.head in lex.ABSTRACT
+    return is_phrase(words) and not (whole or nowhere or unnamed)
 
 
 def named(words: Words, context: Context) -> Words:
@@ -155,8 +157,8 @@ def named(words: Words, context: Context) -> Words:
     inner = low(rest)
     if lower[0] in lex.DEFINITE and lower[1] == "one":  # "the one on the left"
         return ("the", noun, *words[2:])
-    if inner and inner[0] in lex.ORDINALS and inner[1:] in {(), ("one",), ("ones",)}:  # "the other one"
-        return ("the", rest[0], noun)
+    if inner == ("others",) or (inner and inner[0] in lex.ORDINALS and inner[1:] in {(), ("one",), ("ones",)}):
+        return ("the", "other" if inner == ("others",) else rest[0], noun)  # "the other one"
     if inner[-1:] in {("one",), ("ones",)} and len(rest) > 1 and lower[0] in lex.DEFINITE:  # "the small one"
         qualities = rest[:-1]
         return ("the", *qualities, noun) if are_qualities(qualities) or len(qualities) == 1 else words

@@ -32,10 +32,10 @@ _MUCH = (
 )
 _A = rf"(?:{_LITTLE}|{_MUCH})"
 _LOOKS: dict[str, tuple[str, Attribute]] = {
-    "brighter": ("brighter|lighter", "tone"),
-    "darker": ("darker|dimmer", "tone"),
-    "warmer": ("warmer", "tone"),
-    "cooler": ("cooler|colder", "tone"),
+    "brighter": ("brighter|lighter|more bright|less dark|less dim", "tone"),
+    "darker": ("darker|dimmer|more dark|less bright", "tone"),
+    "warmer": ("warmer|more warm|less cool|less cold", "tone"),
+    "cooler": ("cooler|colder|less warm", "tone"),
     "more saturated": (
         "more saturated|more vivid|more vibrant|more intense|more colou?rful|vivider|saturated|vivid|vibrant", "tone"
     ),
@@ -48,7 +48,7 @@ _LOOKS: dict[str, tuple[str, Attribute]] = {
     ),
     "sepia": ("sepia|sepia-toned|sepia toned", "tone"),
     "blurred": ("more blurred|blurred|blurry|blurrier|out of focus|softer", "effect"),
-    "sharper": ("sharper|crisper|more sharp|sharpened", "effect"),
+    "sharper": ("sharper|crisper|more sharp|sharpened|less blurry|less blurred", "effect"),
     "pixelated": ("more pixelated|pixell?ated|pixell?i[sz]ed", "effect"),
 }  # fmt: skip
 _VERBS = {
@@ -163,7 +163,8 @@ _BY_VERB = re.compile(
 )
 _BY_MEASURE = re.compile(
     rf"^(?:(?:give|make) (?P<owner>.+?) )?(?:(?P<before>{_A}) )?(?:(?P<raise>{_RAISE})|(?P<lower>{_LOWER})"
-    rf"|(?P<more>more|higher)|(?P<less>less|lower))(?: more)?(?: the)? (?:{_alternatives(list(_MORE_OF))})"
+    rf"|(?P<more>more|higher)|(?P<less>less|lower))(?: more| some| a bit of| a touch of)?(?: the)?"
+    rf" (?:{_alternatives(list(_MORE_OF))})"
     rf"(?: (?:of|in|on|for|to) (?P<thing>.+?))?{_END}",
     re.IGNORECASE,
 )

@@ -163,6 +163,8 @@ def _is_open(word: str) -> bool:
 
 def _open_letter(lower: Words, i: int, last: str, after: str) -> str:
     word = lower[i]
+    if is_literal(word) and last == "n":
+        return "l"  # the words "for sale"
     if word in lex.NUMBERS:
         return "#"
     if is_degree(word) and word not in lex.ADJECTIVES and word != "little":

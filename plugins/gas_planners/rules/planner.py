@@ -16,7 +16,7 @@ from gas_planners.rules.grammar import Request, read_request
 from gas_planners.rules.items import Item
 from gas_planners.rules.noun_phrase import Phrase
 from gas_planners.rules.prompt_syntax import Prompt, without_syntax
-from gas_planners.rules.qualities import is_degree, kinds
+from gas_planners.rules.qualities import are_colours, is_degree, kinds
 from gas_planners.rules.refusals import EXAMPLES
 from gas_planners.rules.sentences import in_caption, sure, without_caption
 
@@ -141,6 +141,8 @@ def _attribute(item: Item) -> Attribute | None:
         return None
     if item.source.head != item.target.head:
         return "kind"
+    if item.quality and are_colours(item.quality) and item.quality[-1] not in lex.SUBSTANCES | lex.MASS:
+        return "colour"
     changed = _changing(item.source, item.target)
     found = {word: kinds((word,)) for word in changed}
     colours = [word for word, kind in found.items() if "colour" in kind]

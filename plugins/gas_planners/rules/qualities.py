@@ -27,7 +27,7 @@ def is_pure_adjective(word: str) -> bool:
 def _positive(word: str) -> str:
     """ "dark" of "darker", "big" of "biggest", "shiny" of "shinier"; the word itself where there is no such."""
     for ending in ("er", "est"):
-        if word.endswith(ending):
+        if word.endswith(ending) and word not in lex.MASS:  # "litter" is not more lit
             stem = word[: -len(ending)]
             for candidate in (stem, f"{stem}e", stem[:-1] if stem[-1:] == stem[-2:-1] else stem, f"{stem[:-1]}y"):
                 if candidate in lex.ADJECTIVES and len(candidate) > 1:

@@ -2,7 +2,7 @@
 
 A rule stands on a line, `pattern => words` or `pattern => @form arguments`. In a pattern a word stands for itself,
 `a|b` for one of several, `[a|b]` for one of them or nothing, `<a|b>` for one of them that is called W, `{kind}` for a
-verb of that kind, called V, and a capital for a place:
+verb of that kind (or of one of several), called V, and a capital for a place:
 
 * A a thing or a pronoun, D one that is there already ("the dog", "it"), N a new one ("a dog"), B any phrase;
 * Q qualities, C a colour, P a preposition of place, T and U times of day, seasons and weather;
@@ -103,7 +103,7 @@ def _firsts(pattern: tuple[str, ...]) -> set[str]:
     if first.startswith("["):
         return set(first[1:-1].split("|")) | _firsts(pattern[1:])
     if first.startswith("{"):
-        return {verb for verb, kind in lex.VERBS.items() if kind == first[1:-1]}
+        return {verb for verb, kind in lex.VERBS.items() if kind in _alternatives(first)}
     return {""} if first in _FITS else _alternatives(first)
 
 
@@ -162,12 +162,12 @@ def _fitting(
 
 
 def _is_word(part: str, word: str) -> bool:
-    return lex.VERBS.get(word) == part[1:-1] if part[0] == "{" else word in _alternatives(part)
+    return (lex.VERBS.get(word) if part[0] == "{" else word) in _alternatives(part)
 
 
 @cache
 def _alternatives(part: str) -> set[str]:
-    return set((part[1:-1] if part[0] in "[<" else part).split("|"))
+    return set((part[1:-1] if part[0] in "[<{" else part).split("|"))
 
 
 def _plain(word: str) -> Words:

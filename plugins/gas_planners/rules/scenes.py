@@ -12,7 +12,7 @@ from gas_planners.rules.rewriting import Clause, Form
 from gas_planners.rules.tokens import Words, low
 
 _SKY = Phrase(("sky",), countable=True)
-_BETWEEN = lex.word_set("to into be look like it it's is start a an at should must")
+_BETWEEN = lex.word_set("to into be look like it is start a an at should must")
 
 
 def weather(words: Words, context: Context) -> Reading | None:

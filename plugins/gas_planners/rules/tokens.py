@@ -45,7 +45,15 @@ _JOINED = (  # longest first; each becomes one "and"
     ("in", "addition", "to"),
 )
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe0f\ufeff]")  # zero width, direction
-_MISTYPED = {"teh": "the", "hte": "the", "adn": "and", "nad": "and"}
+_SHORT = {
+    "teh": "the", "hte": "the", "adn": "and", "nad": "and", "u": "you", "ur": "your", "pls": "please", "plz": "please",
+    "wanna": "want to", "gonna": "going to", "gimme": "give me", "cuz": "because", "w/o": "without", "im": "i am",
+    "can't": "can not", "cannot": "can not", "won't": "will not", "wont": "will not", "lets": "let's",
+    **{f"{one}'s": f"{one} is" for one in ("it", "that", "there", "here", "he", "she", "what", "where", "how")},
+    **{f"{one}nt": f"{one} not" for one in ("do", "does", "did", "is", "are", "should", "would", "could", "must")},
+}  # fmt: skip
+"""Short and wrong spellings that stand for other words."""
+_ENDINGS = {"n't": "not", "'d": "would", "'ll": "will", "'ve": "have", "'re": "are", "'m": "am"}
 _BREAKS = frozenset(";.!?\n")
 _LITERAL = '"'
 SYMBOL = "\x00"
@@ -106,11 +114,22 @@ def read_text(request: str) -> Text:
         elif kind == "abbreviation":
             put(token)
         elif kind == "word":
-            token = _MISTYPED.get(token, token.replace("’", "'"))
-            put(token if token.endswith("s'") else token.rstrip("'"))
+            for word in _written_out(token.replace("’", "'")):
+                put(word)
     unread: list[str] = []
     sentences = [without_picture(_joined(_without_symbols(words, unread))) for words in found]
     return Text(typed, tuple(sentence for sentence in sentences if sentence), tuple(unread))
+
+
+def _written_out(word: str) -> list[str]:
+    """ "do", "not" for "don't"; the word itself where it is not short for others."""
+    short = _SHORT.get(word.casefold())
+    if short is not None:
+        return short.split(" ")
+    for ending, full in _ENDINGS.items():
+        if word.casefold().endswith(ending) and len(word) > len(ending):
+            return [word[: -len(ending)], full]
+    return [word if word.endswith("s'") else word.rstrip("'")]
 
 
 def _is_number(words: list[str]) -> bool:
@@ -133,7 +152,7 @@ def _quoted(match: re.Match[str]) -> list[str]:
     lower = low(tuple(words))
     plain = lower[1:] if lower[:1] and lower[0] in {"a", "an", "the"} else lower
     free = plain and not any(
-        w in lex.CLOSED or w in lex.ADJECTIVES or w in lex.VERBS or w in lex.GONE or w.endswith("'s") for w in plain
+        w in lex.CLOSED or w in lex.ADJECTIVES or w in lex.VERBS or w in lex.GONE or "'" in w for w in plain
     )
     if free and not re.search(r"[^\w\s'’-]", re.sub(_ABBREVIATION, "", inner)):
         return list(words)

@@ -32,7 +32,7 @@ def test_the_rules_name_every_field_of_the_schema():
 
 def test_the_built_in_examples_keep_the_rules():
     examples = read_examples(BUILT_IN)
-    flags, actions, places = set(), set(), set()
+    flags, actions, places, counts = set(), set(), set(), set()
     for example in examples:
         plan = read_plan_reply(example.reply.model_dump_json())
         assert plan.warnings == ()  # each phrase is in its sentence, and nothing is too long
@@ -40,10 +40,12 @@ def test_the_built_in_examples_keep_the_rules():
         for subtask in plan.subtasks:
             flags.add(subtask.preserve_shape)
             actions.add(subtask.action)
+            counts.add(subtask.count)
             places.add((subtask.attribute, subtask.where, subtask.strength))
             assert max(len(subtask.source.split()), len(subtask.target.split())) <= 12
         assert len(clip_pieces(plan.target_prompt)) <= CLIP_PIECES
         assert example.reply.reasoning
+    assert counts == {None, "all"}
     assert flags == {True, False} and actions == {"change", "add", "remove"}
     assert {("colour", "region", 1.0), ("tone", "region", 0.5), ("tone", "outside", 1.0)} <= places
 

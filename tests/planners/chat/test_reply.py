@@ -471,7 +471,10 @@ def test_nothing_that_reads_replies_executes_text(package):
 
 @pytest.mark.parametrize(
     ("said", "count"),
-    [("one", None), ("all", "all"), ("Each", "all"), ("3", 3), (3, 3), ("1", None), (None, None), ("", None)],
+    [
+        *(("one", None), ("all", "all"), ("Each", "all"), ("3", 3), (3, 3), ("1", None), (None, None), ("", None)),
+        *(("Two", 2), ("both", 2), (2.0, 2)),
+    ],
 )
 def test_how_many_things_are_meant(said: object, count: object) -> None:
     plan = read_plan_reply(json.dumps(reply(subtask(count=said))))

@@ -70,7 +70,7 @@ def test_emoji_around_a_request_are_named_and_in_it_are_refused() -> None:
         ("change the U.S. flag into a cat", "a U.S. flag", "a cat"),
         ('change the "U.S. flag" into a cat', "a U.S. flag", "a cat"),
         ("change Mr. Bean's car into a tank", "Mr. Bean's car", "a tank"),
-        ("replace the text 'Joe's Bar' with 'Ann's Café'", 'a text "Joe\'s Bar"', '"Ann\'s Café"'),
+        ("replace the text 'Joe's Bar' with 'Ann's Café'", 'text "Joe\'s Bar"', '"Ann\'s Café"'),
         ("change “the dog” into “a tiger”", "a dog", "a tiger"),
         ('change the text on the sign to "OPEN"', "text on the sign", '"OPEN"'),
         ("turn the mat into a “go away” mat", "a mat", 'a "go away" mat'),

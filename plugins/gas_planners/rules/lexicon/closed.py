@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 
 def word_set(text: str) -> frozenset[str]:
     """The words of `text`."""
@@ -9,8 +11,10 @@ def word_set(text: str) -> frozenset[str]:
 
 
 def phrases(text: str) -> list[tuple[str, ...]]:
-    """The phrases between "|" as tuples of words, longest first: "in front of" is looked for before "in"."""
-    return sorted((tuple(phrase.split()) for phrase in text.split("|")), key=len, reverse=True)
+    """The phrases between "|" as tuples of words, longest first: "in front of" is looked for before "in". "can/could
+    you" are two."""
+    each = [product(*(word.split("/") for word in phrase.split())) for phrase in text.split("|")]
+    return sorted({words for some in each for words in some}, key=lambda words: (-len(words), words))
 
 
 # --- determiners, numbers, pronouns -----------------------------------------------------------------------------------
@@ -21,18 +25,21 @@ DEFINITE = word_set("the this that these those") | POSSESSIVE
 DETERMINERS = INDEFINITE | DEFINITE
 QUANTIFIERS = word_set("both all")
 EVERY = word_set("all every each any")
-_SMALL = "two three four five six seven eight nine ten eleven twelve"
+_SMALL = (
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
+    " nineteen twenty"
+)
 NUMBERS = {word: n for n, word in enumerate(_SMALL.split(), 2)} | {str(n): n for n in range(2, 100)}
 ONE_EACH = 8
 """Up to this many things get a subtask each when their exact number is said: "the two cats"."""
-VAGUE_ALONE = word_set("some several many few most half dozen various multiple numerous")
-VAGUE = VAGUE_ALONE | word_set("couple lot lots number dozens plenty")
+VAGUE_ALONE = word_set("some several many few most half dozen various multiple numerous hundred thousand")
+VAGUE = VAGUE_ALONE | word_set("couple lot lots number dozens hundreds thousands plenty part parts")
 """Amounts of which nobody knows which things they are; the second ones before "of"."""
 ORDINALS = word_set("first second third fourth fifth other last")
 PRONOUNS = word_set("it this that them they these those everything something anything nothing all everyone everybody")
 PEOPLE_PRONOUNS = word_set("him her he she")
 SPEAKERS = word_set("i me we us you he she they myself yourself")
-SOMEBODY = {"him": "man", "he": "man", "her": "woman", "she": "woman", "them": "people"}
+SOMEBODY = {"him": "man", "he": "man", "her": "woman", "she": "woman"}
 WHOLE = word_set("whole entire complete full")
 
 # --- small words ------------------------------------------------------------------------------------------------------
@@ -55,11 +62,8 @@ FINITE = FORMS_OF_BE | word_set(
     "has have had does do did stands sits lies hangs looks wears holds flies runs leans faces sleeps rides carries"
     " walks grows shows says reads eats plays swims belongs comes goes made wore held stood sat lay hung"
 )
-MODALS = word_set("should must shall ought could would will might may can cannot")
-NEGATIONS = word_set(
-    "not no never without nor none neither don't dont doesn't doesnt didn't isn't aren't wasn't won't can't cannot"
-    " shouldn't shouldnt mustn't wouldn't couldn't isnt arent nobody nothing"
-)
+MODALS = word_set("should must shall ought could would will might may can")
+NEGATIONS = word_set("not no never without nor none neither nobody nothing")
 DEGREES = word_set(
     "very more less most slightly really much bit little lot quite extremely super completely totally fully far even"
     " all rather somewhat so way"
@@ -71,9 +75,8 @@ NOT_IN_PHRASES = (
     FORMS_OF_BE | MODALS | NEGATIONS | SPEAKERS | (PEOPLE_PRONOUNS - {"her"}) | RELATIVES
     | word_set(
         "or -> fewer into then please instead except because so if when while whereas than as but why what how"
-        " again also just only too it's that's there's they're he's she's who's i'm i'd i'll we'd you're let's via"
-        " per versus vs same different something anything everything nothing everyone everybody it they them these"
-        " those whether where what's where's how's here's does do did has have had"
+        " again also just only too let's via per versus vs same different something anything everything nothing"
+        " everyone everybody it they them these those whether where does do did has have had"
     )
 )  # fmt: skip
 """Words that no plain noun phrase holds; relative clauses may."""
@@ -89,44 +92,40 @@ THE_PICTURE = word_set("picture photo photograph image pic scene shot snapshot p
 
 # --- around a request -------------------------------------------------------------------------------------------------
 
+INTERJECTIONS = "hi|hello|hey|yo|oh|um|uh|uhm|hmm|ah|ok|okay|yes|yeah|please|well|dear|guys"
 OPENERS = phrases(
-    "actually|additionally|after that|afterwards|also|alright|and|and then|as a next step|as for the rest|at the same"
-    " time|basically|besides|but|"
-    "can i|can we|can you|can u|could i|could u|could we|could you|could you maybe|dear|do you mind|do you think you"
-    " could|feel free to|finally|firstly|furthermore|go ahead and|guys|hello|help me|help me to|hey|hey there|hi|hi"
-    " there|"
-    "i feel that|i guess|i just want to|i just need you to|i need to|i need you to|i think|i think that|i think you"
-    " should|i want to|i want you to|i was wondering if you could|i wish to|i would like to|i would like you to|i would"
-    " love to|i'd like to|i'd like you to|i'd love to|i'd love you to|i'd love it if you could|if possible|if you"
-    " can|if you could|if you don't mind|in addition|in that case|in this picture|is it possible to|it would be great"
-    " if you could|it would be nice if you could|just|kindly|lastly|let us|let's|lets|make sure to|maybe|meanwhile|"
-    "moreover|next|now|ok|okay|perhaps|please|please just|pls|plz|possibly|quickly|really|secondly|shall we|simply|sir|"
-    "so|so that|step|the task is to|then|thirdly|try to|try and|u can|we need to|we should|we want to|we would like to|"
-    "we'd like to|well|while you're at it|will you|would it be possible to|would you|would you be able to|would you"
-    " kindly|would you mind|would you please|yes|yeah|you can|you could|you must|you should|your task is to|as a start|"
-    "can you do me a favor and|do me a favor and|would love to|would like to|"
-    "for starters|to start|to begin with|for now|here's the thing|so here's the thing|"
-    "i was wondering if it's possible to|"
-    "i was wondering if it is possible to|is there a way to|is there any way to"
+    f"{INTERJECTIONS}|actually|additionally|after that|afterwards|also|alright|and|and then|as a next step|"
+    "as for the rest|at the same time|basically|besides|but|can/could i/we/you|could you maybe|will/would you|"
+    "would you kindly/mind|"
+    "would you be able to|do you mind|do you think you could|feel free to|finally|firstly|furthermore|go ahead and|"
+    "help me|help me to|hi/hey there|i feel that|i guess|i think|i think that|i was wondering if you could|"
+    "i was wondering if it is possible to|i would love it if you could|if possible|if you can/could|if you do not mind|"
+    "in addition|in that case|in this picture|is it possible to|would it be possible to|is there a/any way to|"
+    "is there any way you can/could|any chance you can/could|it would be great/nice if you could|kindly|lastly|let us|"
+    "let's|make sure to|maybe|meanwhile|moreover|next|now|perhaps|possibly|quickly|really|secondly|shall we|simply|sir|"
+    "so|so that|step|the/your task is to|then|thirdly|try to/and|we should|while you are at it|"
+    "you can/could/must/should|as a start|do me a favor and|would love/like to|for starters|to start|to begin with|"
+    "for now|here is the thing"
 )
 CLOSERS = phrases(
-    "altogether|as well|can you|cheers|completely|could you|entirely|everywhere|for me|for us|if possible|"
-    "if you can|if you could|in the process|many thanks|now|ok|okay|please|pls|plz|somewhere|thank you|"
-    "thank you so much|thank you very much|thanks|thanks a lot|thanks a million|thanks in advance|thanks so much|"
-    "thx|ty|too|will you|would you|would you mind|right now|asap|somehow|quickly|or so|i think|i guess|instead"
+    "altogether|as well|can/could/will/would you|cheers|completely|entirely|everywhere|for me/us|if possible|"
+    "if you can/could|in the process|many thanks|now|ok|okay|please|somewhere|thank you|thank you so/very much|thanks|"
+    "thanks a lot/million|thanks in advance|thanks so much|thx|ty|too|would you mind|right now|asap|somehow|quickly|"
+    "or so|"
+    "i think/guess|instead|lol|haha|hehe|xd"
 )
-GREETINGS = word_set(
-    "hi hello hey dear there thanks thank you thx ty cheers please ok okay so very much good morning afternoon evening"
-    " day all everyone team guys quick one question again well great nice awesome cool perfect wow yes yeah a lot many"
-    " in advance greetings yo sup bye regards best kind oh um uh hmm lol haha just to be clear i mean for everything"
+GREETINGS = word_set(INTERJECTIONS.replace("|", " ")) | word_set(
+    "there thanks thank you thx ty cheers so very much good morning afternoon evening day all everyone team quick one"
+    " question again great nice awesome cool perfect wow a lot many in advance greetings sup bye regards best kind lol"
+    " haha just to be clear i mean for everything"
 )
-TELLERS = SPEAKERS | word_set("this it these those here there that i'm i've we're we've it's that's here's he's she's")
+TELLERS = SPEAKERS | word_set("this it these those here there that")
 TELLING = word_set(
     "is are was were am love loves like likes took take takes shot made got have had has think hope know enjoy enjoyed"
-    " visited went live lives bought saw adore adores found miss misses look looks i'm i've we're we've it's that's"
-    " here's he's she's"
+    " visited went live lives bought saw adore adores found miss misses look looks"
 )
 """Words of a remark, which asks for nothing: "my grandma loves lilies"."""
+UNSURE = phrases("not sure|i am not sure|i do not know|do not know|idk")
 ASKING = NEGATIONS | MODALS | word_set("want wants wanted need needs prefer prefers wish too please supposed rather")
 """Words that no remark has."""
 ONE_DETERMINER = {(word,) for word in DETERMINERS}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from gas.picture.survey import surveyed_colours
 from gas_planners.rules.lexicon.closed import ORDINALS, POSITIONS, word_set
+from gas_planners.rules.lexicon.things import ANIMALS, GROUNDS
 
 COLOURS = word_set(
     "red orange yellow green blue purple violet pink brown black white grey gray silver gold golden beige turquoise"
@@ -13,67 +15,61 @@ COLOURS = word_set(
     " sepia off-white jet-black snow-white blonde blond auburn brunette ginger rosy silvery coppery translucent opaque"
     " see-through neon ombre pastel-coloured uncoloured colourless colorless two-tone two-toned multicolour multicolor"
 )
-_COLOUR_NOUNS = word_set(
-    "cream olive salmon lime rose peach plum mint coral aqua chocolate charcoal mustard rust sand rainbow neon lemon"
-    " wine cherry mahogany chestnut caramel slate pearl jade terracotta apricot mocha coffee berry blush pastel camel"
-    " eggplant aubergine raspberry tangerine cinnamon honey ash ebony champagne brick"
+_NO_PAINTS = word_set(
+    "leather velvet linen denim ice steel straw clay cement brass dusk twilight midnight desert dust earth swamp"
+    " forest ocean tea pale dark bland bruise blood royal apple pine sky grass sea water tree leaf mud dirt stone snow"
+    " wood barney poo poop shit puke vomit snot booger bile diarrhea"
 )
-PAINT_COLOURS = COLOURS | _COLOUR_NOUNS
-"""Colours after a verb of painting: there "mint" is no herb."""
+PAINT_COLOURS = (
+    COLOURS
+    | {name for name in surveyed_colours() if " " not in name} - _NO_PAINTS
+    | word_set("rainbow neon pearl pastel ash champagne")
+)
+"""Colours where only a colour can stand, as after a verb of painting: there "mint" is no herb."""
 SHADES = word_set(
     "light dark bright pale deep vivid pastel neon hot royal dull soft rich electric midnight baby powder matte matt"
     " glossy metallic warm cool dusty muted burnt fluorescent shocking dirty racing jet pitch navy"
 )
 """Words before any colour that say which one."""
 SHADES_OF = {
-    colour: word_set(words)
+    colour: set(words.split())
     for colour, words in {
-        "green": "sage mint forest olive lime bottle apple moss sea emerald pea hunter kelly army jade pistachio grass"
-        " avocado leaf",
-        "blue": "sky ice steel cobalt egg cornflower slate denim ocean sea",
-        "red": "blood cherry wine brick ruby engine candy tomato rose",
-        "pink": "rose bubblegum salmon candy coral",
-        "yellow": "lemon canary mustard butter",
-        "white": "snow cream pearl ivory off",
-        "black": "coal ink",
-        "grey": "slate charcoal ash steel gunmetal dove silver stone",
-        "gray": "slate charcoal ash steel gunmetal dove silver stone",
-        "brown": "chocolate chestnut coffee",
-        "gold": "rose",
-        "orange": "blood tangerine",
-        "purple": "plum",
-        "egg": "duck robin's",
-        "iron": "wrought cast",
-        "steel": "stainless",
-        "leather": "faux",
-        "fur": "faux",
-        "glass": "stained frosted",
+        "green": "grass leaf sea pistachio", "blue": "sky sea ocean ice steel egg slate denim",
+        "red": "brick engine candy ruby",
+        "white": "snow cream pearl ivory", "black": "coal ink", "grey": "ash steel gunmetal dove silver stone slate",
+        "brown": "chestnut coffee", "gold": "rose", "orange": "blood tangerine", "egg": "duck robin's",
+        "iron": "wrought cast", "steel": "stainless", "leather": "faux", "fur": "faux", "glass": "stained frosted",
         "engine": "fire",
     }.items()
-}
-"""Things that say which of a colour is meant: "sage green", "duck egg blue"."""
-_SUBSTANCES = word_set(
-    "gold silver bronze copper wood stone brick metal glass plastic marble paper leather concrete iron steel ice"
-    " lego silk velvet crystal night nighttime daytime evening morning dawn dusk sunset sunrise orange porcelain denim"
-    " cotton wool linen satin lace bamboo granite chrome brass clay cardboard rubber felt fur suede tweed corduroy"
-    " straw wicker rattan jade ivory amber ruby emerald sapphire pearl diamond lead tin titanium aluminium aluminum"
-    " chocolate candy gingerbread cheese wax jelly cloth canvas fabric tile tiles mosaic quartz slate obsidian onyx"
-    " winter summer autumn spring foil neon pixel ginger ebony oak pine mahogany teak terracotta ceramic"
+}  # fmt: skip
+"""Things that say which of a colour is meant, as in "sage green"; those of the table of colours are added below."""
+SHADES_OF["gray"] = SHADES_OF["grey"]
+_NO_SHADES = ANIMALS | GROUNDS | word_set("tree leaf water sun windows tea hospital highlighter")
+"""Things that are no shade of a colour when something stands before them: "the apple tree green"."""
+for _shade, _, _of in (name.partition(" ") for name in surveyed_colours()):
+    if _of in COLOURS and _shade not in _NO_SHADES:
+        SHADES_OF.setdefault(_of, set()).add(_shade)
+MATERIALS = word_set(
+    "leather velvet linen denim ice steel straw clay brass pine stone wood slate brick iron fur glass metal plastic"
+    " marble paper concrete lego silk crystal porcelain cotton wool satin lace bamboo granite chrome cardboard"
+    " rubber felt suede tweed corduroy wicker rattan jade diamond tin titanium aluminium aluminum canvas mosaic"
+    " quartz obsidian foil ebony oak mahogany teak terracotta ceramic gravel asphalt walnut cedar maple birch"
+    " cherrywood rosewood driftwood plywood latex vinyl polyester nylon fleece cashmere"
 )
-SUBSTANCES = _SUBSTANCES
+SUBSTANCES = MATERIALS | word_set(
+    "orange silver gold ivory bronze copper amber emerald ruby sapphire ginger neon dusk pearl candy night"
+    " nighttime daytime evening morning dawn sunset sunrise lead chocolate gingerbread cheese wax jelly cloth fabric"
+    " tile tiles onyx winter summer autumn spring pixel"
+)
 """Qualities in "the ice wall", things in "turn it into ice"."""
 _CLASSES = {
     "sky": "clear cloudy cloudless sunny overcast stormy starry sunset sunrise night nighttime daytime evening morning"
     " dawn dusk rainy snowy foggy misty hazy moonlit windy thundery starlit smoky calm rough choppy wavy turbulent",
-    "material": "wooden wood stone brick metal metallic glass plastic golden marble paper leather concrete iron"
-    " steel ice lego woollen woolen velvet silk ceramic crystal knitted chrome brass porcelain bamboo denim cotton"
-    " wool linen satin lace granite clay cardboard rubber felt suede tweed corduroy straw wicker rattan tin"
-    " titanium aluminium aluminum earthen silken waxen tiled mosaic thatched slate mahogany oak pine teak ebony"
-    " diamond jade terracotta crocheted woven quilted upholstered canvas cobbled cobblestone paved grassy sandy"
-    " gravel asphalt stained-glass walnut cedar maple birch cherrywood rosewood driftwood plywood carbon-fibre"
-    " stainless chrome-plated gold-plated gilded gilt silver-plated stainless-steel papier-mâché cast-iron fur"
-    " faux-fur furry fluffy carpeted glassy crystalline foil latex vinyl polyester nylon fleece cashmere obsidian"
-    " quartz",
+    "material": " ".join(MATERIALS)
+    + " golden metallic stainless wooden woollen woolen knitted earthen silken waxen tiled thatched crocheted woven"
+    " quilted upholstered cobbled cobblestone paved grassy sandy stained-glass carbon-fibre chrome-plated"
+    " gold-plated gilded gilt silver-plated stainless-steel papier-mâché cast-iron faux-fur furry fluffy carpeted"
+    " glassy crystalline",
     "age": "old young older younger new newer ancient modern antique vintage aged futuristic medieval baby elderly"
     " retro old-fashioned contemporary teenage adult middle-aged weathered worn worn-out youthful wrinkled"
     " prehistoric victorian baroque gothic rustic art-deco steampunk",
@@ -137,16 +133,12 @@ BEFORE_COLOUR = (
     | POSITIONS
 )
 
-NOUNS_TOO = word_set(
-    "light glass orange gold silver wood stone brick metal ice night evening sunset iron steel square rose old tan"
-    " giant baby leather paper marble dark oval round flat copper bronze plastic concrete morning dawn dusk daytime"
-    " sunrise nighttime chrome velvet silk satin lace denim cotton wool linen clay rubber felt straw bamboo"
-    " porcelain crystal granite cardboard canvas brass tin diamond jade amber ivory emerald ruby sapphire lavender"
-    " violet gravel asphalt mosaic foil fur latex vinyl oak pine walnut cedar maple birch adult antique convertible"
-    " alien mutant spiral fleece slate terracotta mirror sepia ginger lilac cobalt turquoise lego pastel plaid"
-    " tweed corduroy suede tartan camouflage tile fresh teak ebony mahogany quartz obsidian calm cold heavy cool"
-    " real steampunk individual brunette blonde blond"
-) - word_set("old dark flat fresh calm cold cool real heavy round oval adult plaid")
+NOUNS_TOO = MATERIALS | word_set(
+    "orange violet silver gold turquoise lavender tan ivory bronze copper lilac amber emerald ruby sapphire cobalt"
+    " sepia blonde blond brunette ginger dusk pastel light baby rose night nighttime daytime evening morning dawn"
+    " sunset sunrise tile antique steampunk giant square spiral tartan camouflage convertible alien mutant mirror"
+    " individual"
+)
 """Qualities that are things as well: "the orange", "the light"."""
 QUALITY_ENDINGS = (
     "-coloured", "-colored", "-shaped", "-like", "-style", "-styled", "-themed", "-patterned", "-covered", "-looking",

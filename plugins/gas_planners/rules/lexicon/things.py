@@ -79,9 +79,12 @@ ABSTRACT = word_set(
     "following scheme palette touch hint tint style mood atmosphere lighting vibe theme season era setting"
     " location angle perspective viewpoint quality resolution noise grain blur contrast brightness saturation"
     " exposure sharpness size height width length position positions pose orientation direction ratio focus zoom"
-    " composition framing crop weather ambience aesthetic rest noise"
+    " composition framing crop weather ambience aesthetic rest noise warmth depth drama clarity vibrance vibrancy"
+    " emotion energy"
 )
 """What is no thing in a picture: nobody can point at it."""
+SURFACES = word_set("colour color shade tone paint finish texture surface coating")
+"""What a thing has one of: to give it another is to change it."""
 TEXTS = word_set(
     "text word words letters lettering sign label number caption title logo writing inscription slogan headline"
 )
@@ -103,6 +106,10 @@ BEFORE_NOUNS = word_set(
     " milk juice ceiling number license licence stop rail fishing baking running sleeping washing sewing watering"
     " hockey ski garbage rubbish christmas-tree desk desktop"
 )
+AFTER_SHAPES = word_set(
+    "dotted striped printed patterned coloured colored painted plated coated covered shaped themed lined trimmed dyed"
+)
+"""Qualities that often have a thing before them: "polka dotted"."""
 AFTER_NOUNS = word_set(
     "glass stone paper tile tiles brick foil ice fur wood leather metal iron steel canvas mosaic rubber felt oak pine"
     " light blonde brunette"
