@@ -141,7 +141,7 @@ ELSEWHERE = {
     "model": "test_the_model_has_to_be_named",
     "variant": "test_stable_diffusion",
     "allow_pickle": "test_stable_diffusion",
-    "keep_structure": "test_structure",
+    "keep_structure": "test_structure_option",
     "accept_db": "test_a_picture_from_another_world_is_refused",
     "convergence": "test_a_run_may_end_early",
     "rows_per_call": "test_less_memory_for_more_calls",
