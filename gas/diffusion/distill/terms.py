@@ -89,6 +89,9 @@ class Problem:
 class Method:
     """How all problems of a batch are run.
 
+    * source_guidance: guidance of the source side; None: as `guidance_scale`. A term with equal prompts has one guidance
+      on both sides whatever this says, since it must not move.
+    * momentum: mu of v <- mu v + g, z <- z - eta v; 0: plain gradient descent.
     * sequential: each term makes a step of its own with its own (t, eps), as Ground-A-Score's reference code does;
       otherwise one aggregated step with one shared (t, eps).
     * separate_contrast: predictions for the contrastive loss are computed in rows of their own, again as reference
@@ -101,6 +104,8 @@ class Method:
     steps: int = 200
     guidance_scale: float = 7.5
     step_size: float = STEP_SIZE
+    source_guidance: float | None = None
+    momentum: float = 0.0
     sequential: bool = False
     separate_contrast: bool = False
     latent_dtype: torch.dtype | None = None

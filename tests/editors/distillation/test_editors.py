@@ -110,15 +110,17 @@ LOOP: dict[str, Any] = {
     "t_schedule": "descending",
     "alpha_exp": 1,
     "sigma_exp": 1,
+    "momentum": 0.9,
     "bank": 1,
 }
+DELTA: dict[str, Any] = {**LOOP, "source_guidance": 1}
 CONTRAST: dict[str, Any] = {"patches": 9, "patch_sizes": "1", "temperature": 0.5, "nce_query": "target"}
 CHANGES: dict[str, dict[str, Any]] = {
     "sds": {**LOOP, "mask": "union"},
-    "dds": {**LOOP, "mask": "union"},
-    "cds": {**LOOP, **CONTRAST, "mask": "union", "w_dds": 2, "w_cut": 30, "latents": "network"},
+    "dds": {**DELTA, "mask": "union"},
+    "cds": {**DELTA, **CONTRAST, "mask": "union", "w_dds": 2, "w_cut": 30, "latents": "network"},
     "ground-a-score": {
-        **LOOP,
+        **DELTA,
         **CONTRAST,
         "mask": "none",
         "overlap": 0.9,
@@ -134,6 +136,10 @@ CHANGES: dict[str, dict[str, Any]] = {
         "w_cut": 30,
         "cut_prompt": "full",
         "sequential": True,
+        "halo": -1,
+        "window_kept": "50,51",
+        "window_backdrop": "50,51",
+        "window_free": "50,51",
     },
 }
 # What makes no difference to the latent of two steps, with the test that shows what it does.
@@ -153,6 +159,7 @@ ELSEWHERE = {
 # A bank shows from its second step on; a small region's feature maps have too few places for the patches to matter.
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     **{(name, "bank"): {"steps": 2} for name in EDITORS},
+    **{(name, "momentum"): {"steps": 2} for name in EDITORS},
     ("ground-a-score", "patches"): {"cut": "all"},
     ("ground-a-score", "patch_sizes"): {"cut": "all"},
 }
