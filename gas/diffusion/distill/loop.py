@@ -277,12 +277,7 @@ class _Distillation(Work):
             there = noise.eps[p : p + 1]  # SDS: the noise itself (DDS, eq. 2)
         else:
             null = source.eps[p, NULL] if self.null else None
-            own = (
-                scale
-                if self.method.source_guidance is None or term.source == term.target
-                else self.method.source_guidance
-            )
-            there = NoisePrediction(null, source.eps[p, term.source]).guided(own)  # DDS, eq. 3
+            there = NoisePrediction(null, source.eps[p, term.source]).guided(self.method.guidance_of_source(term))
         g = mask * (here.guided(scale) - there)
         gamma = g.new_ones(())
         if here.uncond is not None and (term.penalty is not None or self.maps is not None):

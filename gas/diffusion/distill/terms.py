@@ -89,8 +89,7 @@ class Problem:
 class Method:
     """How all problems of a batch are run.
 
-    * source_guidance: guidance of the source side; None: as `guidance_scale`. A term with equal prompts has one guidance
-      on both sides whatever this says, since it must not move.
+    * source_guidance: guidance of the source side (DDS, eq. 3, has one for both); None: as `guidance_scale`.
     * momentum: mu of v <- mu v + g, z <- z - eta v; 0: plain gradient descent.
     * sequential: each term makes a step of its own with its own (t, eps), as Ground-A-Score's reference code does;
       otherwise one aggregated step with one shared (t, eps).
@@ -111,6 +110,12 @@ class Method:
     latent_dtype: torch.dtype | None = None
     rows_per_call: int | None = None
     convergence: Convergence | None = None
+
+    def guidance_of_source(self, term: Term) -> float:
+        """The guidance of a term's source side. Equal prompts have that of the target's, or they would move."""
+        if self.source_guidance is None or term.source == term.target:
+            return self.guidance_scale
+        return self.source_guidance
 
     def draws_needed(self, terms: int) -> int:
         """How many (t, eps) pairs a problem of so many terms uses."""
