@@ -552,6 +552,7 @@ CASES: dict[str, tuple[Method, dict[str, Any]]] = {
     "aggregate": (Method(steps=40), {}),
     "sequential": (Method(steps=40, sequential=True), {}),
     "bank": (Method(steps=40), {"bank": 5}),
+    "momentum": (Method(steps=40, momentum=0.5), {}),
     "convergence": (Method(steps=40, convergence=Convergence(0.02, window=10, earliest=20)), {}),
     "network": (Method(steps=28), {"bank": 3}),
 }
