@@ -92,6 +92,12 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
             extra="diffusion",
         ),
         BackendSpec(
+            "flow-edit",
+            "gas_editors.sampling.flow_edit:FlowEditEditor",
+            "FlowEdit: straight to the edited picture along the difference of two velocities, without an inversion",
+            extra="diffusion",
+        ),
+        BackendSpec(
             "diffedit",
             "gas_editors.sampling.diffedit:DiffEditEditor",
             "DiffEdit: a mask from what two sentences disagree about, and an edit of the inverted picture in it",

@@ -54,6 +54,12 @@ def subtask_regions(job: EditJob, index: int) -> list[Region]:
     return regions
 
 
+def is_backdrop(mask: np.ndarray) -> bool:
+    """Whether a mask `(H, W)` spans the picture from its left edge to its right one: a ground, a sky, a wall."""
+    inside = mask > 0
+    return bool(inside[:, 0].any() and inside[:, -1].any())
+
+
 def region_mask(region: Region) -> np.ndarray:
     """The region's mask `(H, W)`. InputRefused when it has none."""
     if region.mask is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from gas.diffusion.masks import latent_mask
@@ -10,6 +12,17 @@ from gas.errors import InputRefused
 from gas.interfaces import EditJob
 from gas.remedies import GIVE_REGIONS
 from gas_editors.job_regions import region_mask, subtask_regions
+
+
+def with_halo(mask: np.ndarray, cells: float, size: tuple[int, int]) -> np.ndarray:
+    """A mask `(H, W)` grown by `cells` of a latent of `size` (h, w) on every side, corners included; below 0 shrunk,
+    but never at the picture's border, and as it was where nothing would be left."""
+    radius = round(abs(cells) * min(mask.shape[0] / size[0], mask.shape[1] / size[1]))
+    if not radius:
+        return mask
+    change = ndimage.maximum_filter if cells > 0 else ndimage.minimum_filter
+    made = change(mask, 2 * radius + 1, mode="nearest")
+    return made if made.any() else mask
 
 
 def union_mask(job: EditJob, size: tuple[int, int]) -> Tensor:

@@ -107,7 +107,7 @@ class _Distillation(Work):
         self.schedule = backbone.schedule_for(size)
         self.null = backbone.guidance == "null"
         if not self.null:
-            _refuse_what_needs_a_null_row(backbone, problems, maps)
+            _refuse_what_needs_a_null_row(backbone, problems, method, maps)
         self.z_source = torch.cat([problem.z_source for problem in problems]).detach().to(self.device)
         if self.z_source.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"latents are kept in fp32, not in {self.z_source.dtype}")
@@ -122,6 +122,7 @@ class _Distillation(Work):
         self.bank: dict[tuple[int, int], _Half] = {}
         # What changes from step to step:
         self.z = self.z_source.clone()
+        self.velocity = torch.zeros_like(self.z)
         self.draws = self._draws_after(0)
         self.gammas: list[Tensor] = []
         self.updates: list[Tensor] = []
@@ -147,6 +148,8 @@ class _Distillation(Work):
                 for number in turn[p]:
                     part, gammas[p, number] = self._gradient(p, number, draw, noise, source, target)
                     g[p] += part
+            if self.method.momentum:
+                g = self.velocity = self.method.momentum * self.velocity + g
             self.z = self.z - self.method.step_size * g
             if self.method.latent_dtype is not None:
                 self.z = self.z.to(self.method.latent_dtype).to(g.dtype)
@@ -274,7 +277,7 @@ class _Distillation(Work):
             there = noise.eps[p : p + 1]  # SDS: the noise itself (DDS, eq. 2)
         else:
             null = source.eps[p, NULL] if self.null else None
-            there = NoisePrediction(null, source.eps[p, term.source]).guided(scale)  # DDS, eq. 3
+            there = NoisePrediction(null, source.eps[p, term.source]).guided(self.method.guidance_of_source(term))
         g = mask * (here.guided(scale) - there)
         gamma = g.new_ones(())
         if here.uncond is not None and (term.penalty is not None or self.maps is not None):
@@ -294,6 +297,8 @@ class _Distillation(Work):
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"z": self.z, "rows": self.network.rows, "calls": self.network.calls}
+        if self.method.momentum:
+            state["velocity"] = self.velocity
         state |= {f"generator.{p}": problem.generator.get_state() for p, problem in enumerate(self.problems)}
         if self.updates:
             state |= {"gammas": torch.stack(self.gammas), "updates": torch.stack(self.updates)}
@@ -305,6 +310,8 @@ class _Distillation(Work):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.z = same_size(state["z"], self.z)
+        if self.method.momentum:
+            self.velocity = same_size(state["velocity"], self.velocity)
         # The log of a resumed run is that of one that was not stopped.
         self.network.rows, self.network.calls = int(state["rows"]), int(state["calls"])
         for p, problem in enumerate(self.problems):
@@ -403,7 +410,10 @@ def _shared_size(problems: Sequence[Problem]) -> tuple[int, int]:
     return shape[2], shape[3]
 
 
-def _refuse_what_needs_a_null_row(backbone: Backbone, problems: Sequence[Problem], maps: bool) -> None:
+def _refuse_what_needs_a_null_row(backbone: Backbone, problems: Sequence[Problem], method: Method, maps: bool) -> None:
+    if method.source_guidance is not None:
+        remedy = Remedy("no_source_guidance", "leave {option} out", option=Option({"source_guidance": None}))
+        backbone.need_null_row("a guidance of the source side of its own", remedy)
     if any(term.penalty is not None for problem in problems for term in problem.terms):
         remedy = Remedy("no_penalty", "set {penalty}", penalty=Option({"penalty": False}))
         backbone.need_null_row("the null-text penalty", remedy)

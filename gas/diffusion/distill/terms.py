@@ -89,6 +89,8 @@ class Problem:
 class Method:
     """How all problems of a batch are run.
 
+    * source_guidance: guidance of the source side (DDS, eq. 3, has one for both); None: as `guidance_scale`.
+    * momentum: mu of v <- mu v + g, z <- z - eta v; 0: plain gradient descent.
     * sequential: each term makes a step of its own with its own (t, eps), as Ground-A-Score's reference code does;
       otherwise one aggregated step with one shared (t, eps).
     * separate_contrast: predictions for the contrastive loss are computed in rows of their own, again as reference
@@ -101,11 +103,19 @@ class Method:
     steps: int = 200
     guidance_scale: float = 7.5
     step_size: float = STEP_SIZE
+    source_guidance: float | None = None
+    momentum: float = 0.0
     sequential: bool = False
     separate_contrast: bool = False
     latent_dtype: torch.dtype | None = None
     rows_per_call: int | None = None
     convergence: Convergence | None = None
+
+    def guidance_of_source(self, term: Term) -> float:
+        """The guidance of a term's source side. Equal prompts have that of the target's, or they would move."""
+        if self.source_guidance is None or term.source == term.target:
+            return self.guidance_scale
+        return self.source_guidance
 
     def draws_needed(self, terms: int) -> int:
         """How many (t, eps) pairs a problem of so many terms uses."""

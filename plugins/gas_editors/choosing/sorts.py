@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
+from gas_editors.job_regions import is_backdrop
 from gas_editors.retouch.asked import Affected, Recolour, Toned, asked
 
 if TYPE_CHECKING:
@@ -33,5 +34,4 @@ def sort_of(subtask: Subtask, mask: Mask) -> Sort:
             return "tone"
         if isinstance(what, Affected):
             return "effect"
-    inside = mask > 0
-    return "backdrop" if bool(inside[:, 0].any() and inside[:, -1].any()) else "kind"
+    return "backdrop" if is_backdrop(mask) else "kind"

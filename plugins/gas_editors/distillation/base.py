@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -51,6 +52,7 @@ class ScoreDistillationOptions(ModelOptions):
     t_schedule: TOrder = Field("uniform", description="how t is drawn: uniform (papers), logit-normal, or descending")
     alpha_exp: float = Field(0.0, ge=-10, le=10, description="w(t) = alpha^a sigma^b: a (notebook: 0)")
     sigma_exp: float = Field(0.0, ge=-10, le=10, description="w(t) = alpha^a sigma^b: b (notebook: 0)")
+    momentum: float = Field(0.0, ge=0, lt=1, description="mu of v <- mu v + g, z <- z - eta v; the papers have none: 0")
     bank: int = Field(
         0,
         ge=0,
@@ -81,10 +83,23 @@ LOOP: dict[str, Any] = {
     "t_schedule": "uniform",
     "alpha_exp": 0.0,
     "sigma_exp": 0.0,
+    "momentum": 0.0,
     "bank": 0,
     "convergence": 0.0,
 }
 """The papers' values of everything above that is a matter of method."""
+
+
+class DeltaOptions(ScoreDistillationOptions):
+    """Settings of a method that subtracts what is predicted for the source."""
+
+    source_guidance: float | None = Field(
+        None, ge=0, le=100, description="guidance of the source side; none: as guidance_scale (papers)"
+    )
+
+
+DELTA: dict[str, Any] = {**LOOP, "source_guidance": None}
+"""The papers' values of these."""
 
 
 class WholePictureOptions(ScoreDistillationOptions):
@@ -117,6 +132,7 @@ class ScoreDistillationEditor(TextToImageEditor):
             steps=options.steps,
             guidance_scale=options.guidance_scale,
             step_size=0.1 * 2000 / (size[0] * size[1]) if options.official_hw_scaling else options.step_size,
+            momentum=options.momentum,
             rows_per_call=options.rows_per_call,
             convergence=Convergence(options.convergence) if options.convergence else None,
         )
@@ -183,6 +199,13 @@ class ScoreDistillationEditor(TextToImageEditor):
         z = model.encode(job.image)
         refuse_foreign(model, job, self.options.accept_db, z)
         return z
+
+
+class DeltaEditor(ScoreDistillationEditor):
+    """Base of those with `DeltaOptions`."""
+
+    def method(self, size: tuple[int, int]) -> Method:
+        return replace(super().method(size), source_guidance=self.options.source_guidance)
 
 
 def time_range(schedule: Schedule, published: tuple[int, int]) -> tuple[float, float]:

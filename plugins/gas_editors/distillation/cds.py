@@ -10,14 +10,14 @@ from pydantic import Field
 
 from gas.diffusion.distill.terms import Method, Term
 from gas.interfaces import EditJob
-from gas_editors.distillation.base import LOOP, ScoreDistillationEditor, WholePictureOptions, whole_picture_mask
+from gas_editors.distillation.base import DELTA, DeltaEditor, DeltaOptions, WholePictureOptions, whole_picture_mask
 from gas_editors.distillation.contrast import CONTRAST, ContrastOptions, contrast
 from gas_editors.job_regions import whole_prompts
 
-_PAPER = {**LOOP, **CONTRAST, "steps": 200, "mask": "none", "w_dds": 1.0, "w_cut": 3.0, "latents": "fp32"}
+_PAPER = {**DELTA, **CONTRAST, "steps": 200, "mask": "none", "w_dds": 1.0, "w_cut": 3.0, "latents": "fp32"}
 
 
-class CDSOptions(WholePictureOptions, ContrastOptions):
+class CDSOptions(WholePictureOptions, DeltaOptions, ContrastOptions):
     w_dds: float = Field(1.0, ge=0, le=100, description="weight of the DDS part")
     w_cut: float = Field(
         3.0, ge=0, le=1000, description="weight of the contrastive loss (in CDS's own run.py the flag has no effect)"
@@ -33,7 +33,7 @@ class CDSOptions(WholePictureOptions, ContrastOptions):
     }
 
 
-class CDSEditor(ScoreDistillationEditor):
+class CDSEditor(DeltaEditor):
     """`z <- z - eta g_DDS - 0.1 w_cut grad_z L_cut` on the self-attention features of the up blocks (CDS, eq. 8 and
     9)."""
 

@@ -7,19 +7,19 @@ from typing import Any, ClassVar
 
 from gas.diffusion.distill.terms import Term
 from gas.interfaces import EditJob
-from gas_editors.distillation.base import LOOP, ScoreDistillationEditor, WholePictureOptions, whole_picture_mask
+from gas_editors.distillation.base import DELTA, DeltaEditor, DeltaOptions, WholePictureOptions, whole_picture_mask
 from gas_editors.job_regions import whole_prompts
 
 
-class DDSOptions(WholePictureOptions):
+class DDSOptions(WholePictureOptions, DeltaOptions):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {**LOOP, "steps": 200, "mask": "none"},
-        "official-code": {**LOOP, "steps": 200, "mask": "none", "official_hw_scaling": True},
-        "fast": {**LOOP, "steps": 200, "mask": "none", "bank": 64},
+        "paper": {**DELTA, "steps": 200, "mask": "none"},
+        "official-code": {**DELTA, "steps": 200, "mask": "none", "official_hw_scaling": True},
+        "fast": {**DELTA, "steps": 200, "mask": "none", "bank": 64},
     }
 
 
-class DDSEditor(ScoreDistillationEditor):
+class DDSEditor(DeltaEditor):
     """`g = eps_w(z_t, y) - eps_w(z0_t, x)`, same t and eps on both sides (DDS, eq. 3)."""
 
     options_type = DDSOptions

@@ -3,27 +3,29 @@ between them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from gas.diffusion.distill.terms import Contrast, Method, Penalty, Term
 from gas.diffusion.masks import Cells, bounding_cells, box_cells, box_mask, latent_mask, weaken_overlaps
 from gas.errors import InputRefused, UsageError
 from gas.interfaces import Edited, EditJob
+from gas.masks import union
 from gas.remedies import Given, Option, Remedy, Setting
 from gas.types import Region
-from gas_editors.distillation.base import LOOP, PairDraws, ScoreDistillationEditor, ScoreDistillationOptions
+from gas_editors.distillation.base import DELTA, DeltaEditor, DeltaOptions, PairDraws, time_range
 from gas_editors.distillation.contrast import CONTRAST, ContrastOptions, contrast
-from gas_editors.job_regions import NoiseWeights, region_mask, subtask_regions, whole_prompts
+from gas_editors.job_regions import NoiseWeights, is_backdrop, region_mask, subtask_regions, whole_prompts
+from gas_editors.latent_masks import with_halo
 
 _PAPER = {
-    **LOOP,
+    **DELTA,
     **CONTRAST,
     "steps": 500,
     "mask": "region",
@@ -41,10 +43,23 @@ _PAPER = {
     "w_cut": 1.0,
     "cut_prompt": "own",
     "sequential": False,
+    "halo": 0.0,
+    "window_kept": None,
+    "window_backdrop": None,
+    "window_free": None,
 }
 
 
-class GroundAScoreOptions(ScoreDistillationOptions, ContrastOptions):
+def _in_order(value: tuple[int, int] | None) -> tuple[int, int] | None:
+    if value is not None and not 0 <= value[0] <= value[1]:
+        raise ValueError("two times are needed, the smaller one first, neither below 0")
+    return value
+
+
+Window = Annotated[tuple[int, int] | None, AfterValidator(_in_order)]
+
+
+class GroundAScoreOptions(DeltaOptions, ContrastOptions):
     """Settings of Ground-A-Score. Where paper and reference code differ: docs/methods.md."""
 
     steps: int = Field(500, ge=1, le=100_000, description="optimisation steps (paper, supplement 6.1)")
@@ -99,6 +114,21 @@ class GroundAScoreOptions(ScoreDistillationOptions, ContrastOptions):
         description="each term a step with its own (t, eps) as in the code, not one sum as in the paper",
     )
 
+    halo: float = Field(
+        0.0,
+        ge=-8,
+        le=8,
+        description="mask=region: latent cells by which a subtask's mask is grown; below 0: shrunk, as far as anything "
+        "is left of it (paper: 0)",
+    )
+    window_kept: Window = Field(
+        None, description="first and last t at which a subtask acts that keeps its shape; none: all of t_range (paper)"
+    )
+    window_backdrop: Window = Field(
+        None, description="the same for one whose regions span the picture from its left edge to its right one"
+    )
+    window_free: Window = Field(None, description="the same for any other")
+
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": _PAPER,
         "official-code": {
@@ -123,7 +153,7 @@ class _Place:
     share: float
 
 
-class GroundAScoreEditor(ScoreDistillationEditor):
+class GroundAScoreEditor(DeltaEditor):
     """`g = sum_k gamma_k m_k g_k + beta_t m_union g_full` (eq. 10), and the contrastive loss where the shape is kept.
 
     The overlap rule weakens the larger of two overlapping regions. Regions of equal size weaken neither, so two
@@ -184,7 +214,7 @@ class GroundAScoreEditor(ScoreDistillationEditor):
         if self.options.mask == "none":
             return _Place(torch.ones(1, 1, *size), ((0, 0, size[1], size[0]),), 1.0)
         if self.options.mask == "region":
-            masks = [latent_mask(region_mask(region), size) for region in regions]
+            masks = [latent_mask(with_halo(region_mask(region), self.options.halo, size), size) for region in regions]
             boxes = tuple(bounding_cells(mask) for mask in masks)
         else:
             boxes = tuple(box_cells(_box(region), (height, width), size) for region in regions)
@@ -211,13 +241,28 @@ class GroundAScoreEditor(ScoreDistillationEditor):
                     target,
                     source,
                     mask,
-                    self.time_weight(subtask.strength),
+                    self._windowed(job, index),
                     penalty if options.penalty and place.share < options.penalty_area else None,
                     self._contrast(job, place.boxes, step_size) if kept else None,
                     name=f"subtask {index + 1}",
                 )
             )
         return terms
+
+    def _windowed(self, job: EditJob, index: int) -> Callable[[float], float]:
+        """A subtask's weight as a function of t: 0 outside the window of its kind."""
+        subtask, options = job.plan.subtasks[index], self.options
+        weight = self.time_weight(subtask.strength)
+        if subtask.preserve_shape:
+            window = options.window_kept
+        elif is_backdrop(union([region_mask(region) for region in subtask_regions(job, index)])):
+            window = options.window_backdrop
+        else:
+            window = options.window_free
+        if window is None:
+            return weight
+        first, last = time_range(self.model.schedule, window)
+        return lambda t: weight(t) if first <= t <= last else 0.0
 
     def _full_term(self, job: EditJob, places: Sequence[_Place], step_size: float) -> Term:
         options, plan = self.options, job.plan

@@ -123,6 +123,13 @@ def test_what_needs_a_null_row_is_refused_by_name() -> None:
     assert not world.calls
 
 
+def test_a_guidance_of_the_source_side_needs_a_null_row() -> None:
+    seen = GaussianDenoiser(MEANS)
+    seen.guidance = "told"
+    with pytest.raises(ModelUnavailable, match="a guidance of the source side"):
+        distill(seen, [problem(Term("b", "a"))], Method(steps=1, source_guidance=1.5))
+
+
 def test_a_model_that_knows_no_guidance_is_asked_for_none() -> None:
     world = GaussianDenoiser(MEANS, guidance="none")
     with pytest.raises(UsageError, match="knows no guidance"):
@@ -171,6 +178,39 @@ def test_one_step_is_the_written_out_sum() -> None:
 
     g = 2 * LEFT * (guided("b") - guided("a")) + beta * (1 - LEFT) * (guided("d") - guided("c"))
     torch.testing.assert_close(result.z, Z - STEP_SIZE * g, rtol=1e-5, atol=1e-6)
+
+
+def test_the_source_side_may_have_a_guidance_of_its_own() -> None:
+    """One step written out; equal prompts, which nothing may move, keep one guidance on both sides."""
+    method = Method(steps=1, guidance_scale=3, source_guidance=1.5, step_size=0.1)
+    (t, eps), schedule, seen = (500, randn(7)), stable_diffusion_schedule(), GaussianDenoiser(MEANS)
+
+    def predicted(prompt: str, w: float) -> Tensor:
+        z_t = schedule.add_noise(Z, eps, t)
+        null, own = (seen.epsilon(z_t, torch.tensor([t]), seen.condition([one], SIZE)) for one in ("", prompt))
+        return null + w * (own - null)
+
+    def moved(*terms: Term) -> Tensor:
+        solved = Problem(Z, terms, [(t, eps)], torch.Generator())
+        return distill(seen, [solved], method)[0].z - Z
+
+    expected = -0.1 * (predicted("b", 3) - predicted("a", 1.5))
+    torch.testing.assert_close(moved(Term("b", "a")), expected, rtol=1e-4, atol=1e-6)
+    assert torch.equal(moved(Term("a", "a", LEFT), Term("b", "a", 1 - LEFT))[..., :3], torch.zeros_like(Z)[..., :3])
+
+
+def test_momentum_is_the_heavy_ball() -> None:
+    """Two steps with one draw written out; a run that is interrupted between them has the same bits."""
+    draws = [(500, randn(7)), (300, randn(8))]
+
+    def latents(steps: int, momentum: float) -> Tensor:
+        method = Method(steps=steps, guidance_scale=1, step_size=0.1, momentum=momentum)
+        return distill(GaussianDenoiser(MEANS), [Problem(Z, (Term("b", "a"),), draws, torch.Generator())], method)[0].z
+
+    one, two, plain = latents(1, 0.5), latents(2, 0.5), latents(2, 0)
+    assert torch.equal(one, latents(1, 0))
+    # In this world the gradient is the same for every z but for its pull, which both second steps share.
+    torch.testing.assert_close(two - plain, 0.5 * (one - Z), rtol=1e-4, atol=1e-5)
 
 
 def test_step_size_is_the_published_one_and_independent_of_resolution() -> None:
@@ -512,6 +552,7 @@ CASES: dict[str, tuple[Method, dict[str, Any]]] = {
     "aggregate": (Method(steps=40), {}),
     "sequential": (Method(steps=40, sequential=True), {}),
     "bank": (Method(steps=40), {"bank": 5}),
+    "momentum": (Method(steps=40, momentum=0.5), {}),
     "convergence": (Method(steps=40, convergence=Convergence(0.02, window=10, earliest=20)), {}),
     "network": (Method(steps=28), {"bank": 3}),
 }

@@ -110,15 +110,17 @@ LOOP: dict[str, Any] = {
     "t_schedule": "descending",
     "alpha_exp": 1,
     "sigma_exp": 1,
+    "momentum": 0.9,
     "bank": 1,
 }
+DELTA: dict[str, Any] = {**LOOP, "source_guidance": 1}
 CONTRAST: dict[str, Any] = {"patches": 9, "patch_sizes": "1", "temperature": 0.5, "nce_query": "target"}
 CHANGES: dict[str, dict[str, Any]] = {
     "sds": {**LOOP, "mask": "union"},
-    "dds": {**LOOP, "mask": "union"},
-    "cds": {**LOOP, **CONTRAST, "mask": "union", "w_dds": 2, "w_cut": 30, "latents": "network"},
+    "dds": {**DELTA, "mask": "union"},
+    "cds": {**DELTA, **CONTRAST, "mask": "union", "w_dds": 2, "w_cut": 30, "latents": "network"},
     "ground-a-score": {
-        **LOOP,
+        **DELTA,
         **CONTRAST,
         "mask": "none",
         "overlap": 0.9,
@@ -134,6 +136,9 @@ CHANGES: dict[str, dict[str, Any]] = {
         "w_cut": 30,
         "cut_prompt": "full",
         "sequential": True,
+        "halo": -1,
+        "window_kept": "50,51",
+        "window_backdrop": "50,51",
     },
 }
 # What makes no difference to the latent of two steps, with the test that shows what it does.
@@ -141,11 +146,12 @@ ELSEWHERE = {
     "model": "test_the_model_has_to_be_named",
     "variant": "test_stable_diffusion",
     "allow_pickle": "test_stable_diffusion",
-    "keep_structure": "test_structure",
+    "keep_structure": "test_structure_option",
     "accept_db": "test_a_picture_from_another_world_is_refused",
     "convergence": "test_a_run_may_end_early",
     "rows_per_call": "test_less_memory_for_more_calls",
     "separate_contrast": "test_reference_code_spends_more_rows",
+    "window_free": "test_each_kind_of_subtask_has_a_window_of_its_own",
     "overlap_mode": "test_overlap_under_several_smaller_regions",
 }
 
@@ -153,6 +159,7 @@ ELSEWHERE = {
 # A bank shows from its second step on; a small region's feature maps have too few places for the patches to matter.
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     **{(name, "bank"): {"steps": 2} for name in EDITORS},
+    **{(name, "momentum"): {"steps": 2} for name in EDITORS},
     ("ground-a-score", "patches"): {"cut": "all"},
     ("ground-a-score", "patch_sizes"): {"cut": "all"},
 }
@@ -186,6 +193,34 @@ def test_presets_are_complete_and_paper_is_the_default(name: str) -> None:
         assert set(values) == set(options_type.model_fields) - of_the_machine, preset
     assert options_type(**options_type.presets["paper"]) == options_type()
     assert {"paper", "official-code"} <= set(options_type.presets)
+
+
+def test_each_kind_of_subtask_has_a_window_of_its_own(runtime: Runtime, tiny_sd: Path) -> None:
+    """What keeps its shape, what spans the picture, and the rest; the whole prompt has none."""
+    windows = {"window_kept": "100,200", "window_backdrop": "300,400", "window_free": "500,600"}
+    edit = editor(GroundAScoreEditor, runtime, tiny_sd, **windows)
+    kept = PLAN.subtasks[0].model_copy(update={"preserve_shape": True})
+    free = kept.model_copy(update={"preserve_shape": False})
+    backdrop = PLAN.subtasks[1].model_copy(update={"preserve_shape": False})
+    plan = PLAN.model_copy(update={"subtasks": (kept, backdrop, free)})
+    found = terms(edit, job(edit, plan, (region(0, SMALL), region(1, LARGE), region(2, SMALL))))
+    acting = [[t for t in (150, 350, 550) if term.weight_at(t)] for term in found]
+    assert acting == [[150], [350], [550], [150, 350, 550]]
+    ends = [found[0].weight_at(t) > 0 for t in (99, 100, 200, 201)]
+    assert ends == [False, True, True, False]
+    with pytest.raises(ValueError, match="smaller one first"):
+        GroundAScoreOptions(window_free=(600, 500))
+
+
+def test_a_halo_grows_and_shrinks_masks_but_never_to_nothing(runtime: Runtime, tiny_sd: Path) -> None:
+    cells = {}
+    for halo in (-2, -1, 0, 1):
+        edit = editor(GroundAScoreEditor, runtime, tiny_sd, halo=halo)
+        small, large, _ = terms(edit)
+        assert small.mask is not None and large.mask is not None
+        cells[halo] = int((small.mask > 0).sum())
+        assert bool((large.mask > 0)[..., -1, :].all()), "the picture's border is no edge"
+    assert cells == {-2: 9, -1: 1, 0: 9, 1: 25}
 
 
 @pytest.mark.parametrize("name", EDITORS)

@@ -133,7 +133,7 @@ ELSEWHERE = {
     "min_area": "test_small_parts_are_not_edited",
     "least_effect": "test_an_instruction_without_effect_on_the_prediction_is_refused",
     "map_model": "test_maps_show_every_step",
-    "keep_structure": "test_structure",
+    "keep_structure": "test_structure_option",
     "confine": "test_confined",
     "overlap": "test_confined",
 }
