@@ -385,8 +385,6 @@ def with_quality(words: Words, qualities: Words) -> Words:
     changing = kinds(qualities)
     before = lower[owner:head]
     kept = [words[owner + i] for i in range(len(before)) if not _goes(before, i, changing)]
-    while kept and kept[0].casefold() in {"and", ","}:
-        kept.pop(0)
     at = 0
     if "colour" in changing:
         while at < len(kept) and (kept[at].casefold() in lex.BEFORE_COLOUR or kept[at].casefold().endswith("est")):
