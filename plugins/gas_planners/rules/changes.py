@@ -33,7 +33,7 @@ from gas_planners.rules.noun_phrase import (
 from gas_planners.rules.qualities import are_colours, are_qualities, is_adjective, is_shade, kinds, without_degree
 from gas_planners.rules.tokens import Words, is_literal, low
 
-REFUSED_QUALITIES = frozenset({"size"})
+REFUSED_QUALITIES = frozenset({"size", "build"})
 """Classes that cannot be asked for: an edit in place makes nothing larger or smaller."""
 
 
@@ -173,7 +173,8 @@ def qualified(
         return None
     if strict and is_adjective(low(source)[-1]) and not is_adjective(low(qualities)[0]) and len(qualities) > 1:
         return None  # "the evening sky blue" is no evening that is sky blue
-    doubtful = low(qualities)[0] in lex.NOUNS_TOO | lex.AFTER_SHAPES or not is_adjective(low(qualities)[0])
+    first = low(qualities)[0]
+    doubtful = first in lex.NOUNS_TOO | lex.AFTER_SHAPES or not (is_adjective(first) or is_shade(low(qualities), 0))
     if strict and doubtful and not is_pronoun(source) and not is_plain(source):
         return None  # "the fence wrought iron" may be no wrought fence of iron, "the bag polka dotted" no bag polka
     carry = carry or ("make",)

@@ -147,6 +147,7 @@ A needs N => @given A N
 statements
 there is|are X => @topic X
 A is|are X => @told A X
+A looks|look|seems|seem X => @told A X seems
 {{into|swap|make}} A -> X => A -> X
 A -> X => @change A X ->
 in [a|the] C => make it C
@@ -215,6 +216,7 @@ A into B => @bare A B
 A to [be] B => @bare A B
 A into|to [be] Q => @bare A Q
 A C => @bare-colour A C
+D Q => @bare-quality D Q
 """
 
 _KNOWN = {**forms.FORMS, **scenes.FORMS}

@@ -40,7 +40,8 @@ _LOOKS: dict[str, tuple[str, Attribute]] = {
         "more saturated|more vivid|more vibrant|more intense|more colou?rful|vivider|saturated|vivid|vibrant", "tone"
     ),
     "less saturated": (
-        "less saturated|less vivid|less vibrant|less colou?rful|duller|more muted|muted|desaturated", "tone"
+        "less saturated|less vivid|less vibrant|less colou?rful|less intense|duller|more muted|muted|desaturated",
+        "tone",
     ),
     "faded": ("faded|more faded|washed out|washed-out", "tone"),
     "black and white": (

@@ -146,7 +146,8 @@ def _quoted(match: re.Match[str]) -> list[str]:
     lower = low(tuple(words))
     plain = lower[1:] if lower[:1] and lower[0] in {"a", "an", "the"} else lower
     free = plain and not any(
-        w in lex.CLOSED or w in lex.ADJECTIVES or w in lex.VERBS or w in lex.GONE or "'" in w for w in plain
+        w in lex.CLOSED or (w in lex.ADJECTIVES and plain is lower) or w in lex.VERBS or w in lex.GONE or "'" in w
+        for w in plain
     )
     if free and not re.search(r"[^\w\s'’-]", re.sub(_ABBREVIATION, "", inner)):
         return list(words)
