@@ -44,8 +44,8 @@ def _change(c: Clause, source: Words, target: Words, by: str) -> Reading | None:
 def _made(c: Clause, source: Words, target: Words) -> Reading | None:
     """make/turn A B without a word between: the plate a wooden board, the house blue, the grass snow."""
     lower, before = low(target), low(source)[-1]
-    if lex.ACTS & {*low(source)[2:]} and not is_plain(source):
-        return None  # "let the man ride a horse", "make the coat look brand new"
+    if before in lex.FORMS_OF_BE or (lex.ACTS & {*low(source)[2:]} and not is_plain(source)):
+        return None  # "let the man ride a horse", "the van which is | white black"
     quality = are_qualities(target) or is_colour_of(source, target) or (len(target) == 1 and lower[0] in lex.DOING)
     if quality or is_pronoun(source):
         return become(source, target, c.carry("make"), c.context, strict=True)
@@ -275,6 +275,7 @@ FORMS: Mapping[str, Form] = {
     "from": lambda c, source, old, new: changed_from(source, old, new, c.carry(), c.context),
     "quality": _quality, "become": _become, "material": _material, "cover": _cover, "state": _state, "dress": _dress,
     "not-so": _not_so, "bare": _bare, "bare-colour": _bare_colour, "bare-quality": _bare_quality,
-    "rather": _rather, "add": _add, "put": _put, "wanted": _wanted, "remove": _remove, "clear": _clear, "given": _given, "give": _give, "fill": _fill,
+    "rather": _rather, "add": _add, "put": _put, "wanted": _wanted,
+    "remove": _remove, "clear": _clear, "given": _given, "give": _give, "fill": _fill,
     "in-its-place": _in_its_place, "nothing": _nothing, "topic": _topic, "told": _told, "keep": _keep,
 }  # fmt: skip

@@ -206,6 +206,7 @@ def test_the_whole_picture(text: str, target: str) -> None:
         ("my hair looks flat, make it curly", one("hair", "curly hair")),
         ('change "the old bridge" into a new one', one("an old bridge", "a new bridge")),
         ("make the coat look brand new", one("a coat", "a brand new coat")),
+        ("make the van which is white black", one("a van which is white", "a black van")),
         ("whiten the teeth", one("teeth", "whiter teeth")),
         ("make sure there are no people", [("remove", "people", "")]),
         ("get rid of the litter", [("remove", "litter", "")]),
