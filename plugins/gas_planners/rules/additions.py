@@ -45,7 +45,8 @@ def removal(rest: Words, context: Context, place: Words = ()) -> Reading | None:
         if not is_phrase(where) or is_pronoun(where):
             return None
         anchor = phrase(where)
-    parts = things(rest, context)
+    hung = anchor is not None and not is_pronoun(rest) and is_the_picture(rest, context)  # "the picture from the wall"
+    parts = [rest] if hung else things(rest, context)
     if parts is None or (is_pronoun(rest) and not meant(rest, context)):
         return None
     if is_pronoun(rest) and made_before(rest, context):

@@ -33,7 +33,7 @@ from gas_planners.rules.noun_phrase import (
 from gas_planners.rules.qualities import are_colours, are_qualities, is_adjective, is_shade, kinds, without_degree
 from gas_planners.rules.tokens import Words, is_literal, low
 
-REFUSED_QUALITIES = frozenset({"size"})
+REFUSED_QUALITIES = frozenset({"size", "build"})
 """Classes that cannot be asked for: an edit in place makes nothing larger or smaller."""
 
 
@@ -84,8 +84,6 @@ def _as_qualities(target: Words, by: str, source: Words, *, of_colour: bool) -> 
             len(target) == 1 and lower[0] in lex.SUBSTANCES and by and not of_colour and low(source)[-1] != "sky"
         )
         return None if substance or by == "instead" else target
-    if low(target)[0] == "something" and are_qualities(target[1:]):
-        return target[1:]
     determiner, rest = split_determiner(target)
     lower = low(rest)
     if lower[-1:] in {("one",), ("ones",)} and len(rest) > 1:
@@ -175,7 +173,8 @@ def qualified(
         return None
     if strict and is_adjective(low(source)[-1]) and not is_adjective(low(qualities)[0]) and len(qualities) > 1:
         return None  # "the evening sky blue" is no evening that is sky blue
-    doubtful = low(qualities)[0] in lex.NOUNS_TOO | lex.AFTER_SHAPES or not is_adjective(low(qualities)[0])
+    first = low(qualities)[0]
+    doubtful = first in lex.NOUNS_TOO | lex.AFTER_SHAPES or not (is_adjective(first) or is_shade(low(qualities), 0))
     if strict and doubtful and not is_pronoun(source) and not is_plain(source):
         return None  # "the fence wrought iron" may be no wrought fence of iron, "the bag polka dotted" no bag polka
     carry = carry or ("make",)
@@ -263,9 +262,6 @@ def colour_of(source: Words) -> Words | None:
 def changed_from(source: Words, old: Words, new: Words, carry: Words, context: Context) -> Reading | None:
     """change (the colour of) A from red to green; turn A from one thing into another."""
     whole = colour_of(source) or source
-    times = lex.SKY_TIMES
-    if low(source)[-1:] == ("sky",) and low(old)[-1] in times and low(new)[-1] in times:
-        old, new = (times[low(old)[-1]],), (times[low(new)[-1]],)
     new = _as_qualities(new, "", whole, of_colour=True) or new  # "to a deep red"
     if are_qualities(old) and are_qualities(new):
         parts = things(whole, context)
@@ -277,8 +273,6 @@ def changed_from(source: Words, old: Words, new: Words, carry: Words, context: C
             return qualified(source, new, carry, context)
         items = (Item("change", phrase(source), phrase((source[0], *with_quality(rest, new))), quality=low(new)),)
         return Reading(items, carry=carry)  # from hot to iced: what was so is so no more
-    if low(old)[0] in {"a", "an"} and is_phrase(old) and is_phrase(new):
-        return changed(old, new, carry, context, by="to")
     modifiers = (
         len(old) == len(new) == 1 and old[0].islower() and new[0].islower() and is_phrase(old) and is_phrase(new)
     )
@@ -310,8 +304,6 @@ def become(source: Words, target: Words, carry: Words, context: Context, *, stri
         return qualified(source, (lex.DOING[lower[0]],), carry, context, strict=strict)
     if lower[:1] == ("in",) and are_qualities(target[1:]) and kinds(target[1:]) & {"colour", "material", "surface"}:
         return qualified(source, target[1:], carry, context, strict=strict)
-    if lower[:2] == ("out", "of"):
-        target, lower = ("made", *target[1:]), ("made", *lower[1:])
     dressed = lower[:1] == ("in",) and phrase(target[1:]).head in lex.CLOTHING if len(target) > 1 else False
     if (lower[0] in _STATES and len(target) > 2) or dressed:
         return _with_more(source, target, carry, context)

@@ -44,17 +44,15 @@ def _change(c: Clause, source: Words, target: Words, by: str) -> Reading | None:
 def _made(c: Clause, source: Words, target: Words) -> Reading | None:
     """make/turn A B without a word between: the plate a wooden board, the house blue, the grass snow."""
     lower, before = low(target), low(source)[-1]
-    if (
-        are_qualities(target)
-        or is_colour_of(source, target)
-        or is_pronoun(source)
-        or (len(target) == 1 and lower[0] in lex.DOING)
-    ):
+    if before in lex.FORMS_OF_BE or (lex.ACTS & {*low(source)[2:]} and not is_plain(source)):
+        return None  # "let the man ride a horse", "the van which is | white black"
+    quality = are_qualities(target) or is_colour_of(source, target) or (len(target) == 1 and lower[0] in lex.DOING)
+    if quality or is_pronoun(source):
         return become(source, target, c.carry("make"), c.context, strict=True)
     begins = low(source)[0] in lex.DETERMINERS | lex.QUANTIFIERS and not is_adjective(before)
     begins = begins and not {"to", "with", "for", "from"} & set(low(source))  # "the cat to a lynx"
-    if (before in lex.ACTS or c.verb in {"let", "have"}) and not is_plain(source):
-        return None  # "let the man ride a horse"
+    if c.verb in {"let", "have"} and not is_plain(source):
+        return None
     new = lower[0] in lex.DETERMINERS or _is_bare_target(before, target)
     return changed(source, target, c.carry("make"), c.context) if begins and new else None
 
@@ -147,6 +145,11 @@ def _bare(c: Clause, source: Words, target: Words) -> Reading | None:
 def _bare_colour(c: Clause, source: Words, colour: Words) -> Reading | None:
     """the left car blue."""
     return _quality(c, source, colour, "strict") if _begins(source) else None
+
+
+def _bare_quality(c: Clause, source: Words, quality: Words) -> Reading | None:
+    """the lake frozen; but "my hair looks flat" asks for nothing."""
+    return _bare_colour(c, source, quality) if is_plain(source) else None
 
 
 def _begins(source: Words) -> bool:
@@ -245,11 +248,11 @@ def _topic(c: Clause, words: Words) -> Reading | None:
     return Reading((Item(TOPIC, source=phrase(known)),), cost=1.0) if is_phrase(known) else None
 
 
-def _told(c: Clause, subject: Words, told: Words) -> Reading | None:
+def _told(c: Clause, subject: Words, told: Words, seems: str = "") -> Reading | None:
     """the car is red: something to be spoken of. A complaint ("is too dark") or a negation is not read."""
     if any(word in lex.NEGATIONS | {"too", "supposed", "meant"} for word in low(told)):
         return None
-    if low(told)[0] in lex.PRAISE:
+    if low(told)[0] in lex.PRAISE or (seems and are_qualities(told)):
         return _topic(c, subject)
     return _topic(c, ("the", *with_quality(split_determiner(subject)[1], told))) if are_qualities(told) else None
 
@@ -271,7 +274,8 @@ FORMS: Mapping[str, Form] = {
     "change": _change, "made": _made, "swap": _swap, "substitute": _substitute, "exchange": _exchange,
     "from": lambda c, source, old, new: changed_from(source, old, new, c.carry(), c.context),
     "quality": _quality, "become": _become, "material": _material, "cover": _cover, "state": _state, "dress": _dress,
-    "not-so": _not_so, "bare": _bare, "bare-colour": _bare_colour, "rather": _rather, "add": _add, "put": _put,
-    "wanted": _wanted, "remove": _remove, "clear": _clear, "given": _given, "give": _give, "fill": _fill,
+    "not-so": _not_so, "bare": _bare, "bare-colour": _bare_colour, "bare-quality": _bare_quality,
+    "rather": _rather, "add": _add, "put": _put, "wanted": _wanted,
+    "remove": _remove, "clear": _clear, "given": _given, "give": _give, "fill": _fill,
     "in-its-place": _in_its_place, "nothing": _nothing, "topic": _topic, "told": _told, "keep": _keep,
 }  # fmt: skip

@@ -20,7 +20,7 @@ from gas_planners.rules.items import TOPIC, Context, Item, Reading
 from gas_planners.rules.looks import spared
 from gas_planners.rules.noun_phrase import Phrase
 from gas_planners.rules.prompt_syntax import without_syntax
-from gas_planners.rules.qualities import are_qualities, is_adjective
+from gas_planners.rules.qualities import are_qualities
 from gas_planners.rules.refusals import EXAMPLES, reason
 from gas_planners.rules.tokens import (
     Piece,
@@ -111,15 +111,19 @@ def read_request(text: str) -> Request:
 
 _LISTING = {(verb, *end) for verb in lex.VERBS for end in ((), (",",))}
 _SIMPLER: dict[Words, Words] = {
-    ("the", "following", ","): (),
-    ("with", "no"): ("without",),
-    ("one", "more"): ("another",),
-    ("in", "place", "of"): ("instead", "of"),
-    ("rather", "than"): ("instead", "of"),
-    ("only",): (),
-    ("just",): (),
-    **{(word,): (",", "keep") for word in ("keeping", "preserving", "maintaining", "retaining")},
+    tuple(said.split()): tuple(plain.split())
+    for said_so, plain in {
+        "the following ,|only|just": "",
+        "with no": "without",
+        "one more": "another",
+        "in place of|rather than": "instead of",
+        "as well as|along with|together with|in addition to|plus": "and",
+        "with the exception of|except for|but for|apart from|aside from|other than|save for|but not": "except",
+        "keeping|preserving|maintaining|retaining": ", keep",
+    }.items()
+    for said in said_so.split("|")
 }
+"""Words that others say more plainly."""
 
 
 def simplified(words: Words) -> Words:
@@ -234,8 +238,6 @@ def _readings(words: Words, state: _State, text: Text) -> Iterable[tuple[Reading
     own = read_clause(words, context)
     if own is not None:
         cost = own.cost
-        if low(words)[0] in lex.POSSESSIVE:
-            cost += _strangeness(words, state)
         if "to" in low(words) and state.carried in {"add", "remove", "give"} and low(words)[0] not in lex.VERBS:
             cost += 1.0  # "a spoon to the table" after "add a cup": no change of a spoon
         yield replace(own, cost=cost), False
@@ -259,8 +261,6 @@ def _strangeness(words: Words, state: _State) -> float:
         return 2.0 if carried in {"add", "remove", "give"} or any(w in lex.CONJUNCTIONS for w in lower) else 0.0
     if carried not in {"add", "remove", "give"}:
         return 0.0
-    if carried == "add" and lower[0] in lex.DEFINITE:
-        return 2.0
     held = {"with", "wearing", "holding", "of", "between"}
     attached = max((i for i, word in enumerate(before) if word in held), default=None)
     if attached is not None and attached + 1 < len(before) and not any(w in {"on", "in", "to", "next"} for w in lower):
@@ -268,8 +268,6 @@ def _strangeness(words: Words, state: _State) -> float:
             return 2.0
         if before[attached + 1] in lex.INDEFINITE and lower[0] in lex.INDEFINITE:
             return 2.0
-    if before and is_adjective(before[-1]):
-        return 2.0
     if before and lower[0] not in lex.DETERMINERS and frozenset((before[-1], lower[0])) in lex.PAIRS:
         return 2.0
     return 0.0

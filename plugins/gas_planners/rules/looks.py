@@ -40,7 +40,8 @@ _LOOKS: dict[str, tuple[str, Attribute]] = {
         "more saturated|more vivid|more vibrant|more intense|more colou?rful|vivider|saturated|vivid|vibrant", "tone"
     ),
     "less saturated": (
-        "less saturated|less vivid|less vibrant|less colou?rful|duller|more muted|muted|desaturated", "tone"
+        "less saturated|less vivid|less vibrant|less colou?rful|less intense|duller|more muted|muted|desaturated",
+        "tone",
     ),
     "faded": ("faded|more faded|washed out|washed-out", "tone"),
     "black and white": (
@@ -68,10 +69,6 @@ _RAISE = "increase|raise|boost|add|enhance|strengthen|bump up|turn up|up"
 _LOWER = "decrease|reduce|lower|cut|weaken|turn down"
 _NOT_OF_THE_PICTURE = {"blurred", "sharper", "pixelated"}
 """Looks that a bare adjective without any verb does not ask the whole picture for: "sharper" alone is no request."""
-_EXCEPT = (
-    ("with", "the", "exception", "of"), ("except", "for"), ("but", "for"), ("apart", "from"), ("aside", "from"),
-    ("other", "than"), ("save", "for"), ("but", "not"),
-)  # fmt: skip
 _ALL = {"everything", "all", "picture", "photo", "photograph", "image", "scene", "rest"}
 
 
@@ -103,21 +100,9 @@ class Look:
 
 
 def spared(words: Words) -> Words:
-    """The words of a sentence with every way to say "all but that" as "except": "but for", "keep that in colour"."""
+    """The words of a sentence with "all but that" and "keep that in colour" as "except"."""
     lower = low(words)
-    out: list[str] = []
-    i = 0
-    while i < len(words):
-        marker = next((m for m in _EXCEPT if lower[i : i + len(m)] == m), None)
-        if marker is not None and i:
-            out.append("except")
-            i += len(marker)
-        elif lower[i] == "but" and i and lower[i - 1] in _ALL:
-            out.append("except")
-            i += 1
-        else:
-            out.append(words[i])
-            i += 1
+    out = ["except" if w == "but" and i and lower[i - 1] in _ALL else words[i] for i, w in enumerate(lower)]
     return _kept_in_colour(tuple(w for i, w in enumerate(out) if not (w == "," and out[i + 1 : i + 2] == ["except"])))
 
 

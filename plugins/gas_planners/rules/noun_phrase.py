@@ -165,6 +165,8 @@ def _open_letter(lower: Words, i: int, last: str, after: str) -> str:
     word = lower[i]
     if is_literal(word) and last == "n":
         return "l"  # the words "for sale"
+    if word == "full" and after == "of" and last == "n":
+        return "v"  # a plate full of cookies
     if word in lex.NUMBERS:
         return "#"
     if is_degree(word) and word not in lex.ADJECTIVES and word != "little":
@@ -308,12 +310,15 @@ def how_many(words: Words) -> tuple[int, Words]:
     return number, (*article, *rest[:at], one.upper() if rest[at].isupper() else one, *rest[at + 1 :])
 
 
+_FRACTIONS = {"third", "quarter", "fifth"}
+
+
 def is_vague(words: Words) -> bool:
     """Whether nobody knows which things are meant: "some of the apples", "a few trees", "half of the tulips"."""
     determiner, rest = split_determiner(words)
     lower = low(rest)
     many = lower[:1] and (lower[0] in lex.VAGUE_ALONE or (lower[0] in lex.VAGUE and lower[1:2] == ("of",)))
-    return bool(many) or determiner == "some"
+    return bool(many) or determiner == "some" or (lower[0] in _FRACTIONS and lower[1:2] == ("of",))
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
@@ -385,8 +390,6 @@ def with_quality(words: Words, qualities: Words) -> Words:
     changing = kinds(qualities)
     before = lower[owner:head]
     kept = [words[owner + i] for i in range(len(before)) if not _goes(before, i, changing)]
-    while kept and kept[0].casefold() in {"and", ","}:
-        kept.pop(0)
     at = 0
     if "colour" in changing:
         while at < len(kept) and (kept[at].casefold() in lex.BEFORE_COLOUR or kept[at].casefold().endswith("est")):

@@ -38,12 +38,6 @@ _TOKEN = re.compile(
     rf"|(?P<amount>{_AMOUNT})|(?P<word>{_WORD})|(?P<mark>{_MARK})|(?P<symbol>[^\w\s,;.!?:&+()]+)",
     re.IGNORECASE,
 )
-_JOINED = (  # longest first; each becomes one "and"
-    ("as", "well", "as"),
-    ("along", "with"),
-    ("together", "with"),
-    ("in", "addition", "to"),
-)
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe0f\ufeff]")  # zero width, direction
 _SHORT = {
     "teh": "the", "hte": "the", "adn": "and", "nad": "and", "u": "you", "ur": "your", "pls": "please", "plz": "please",
@@ -117,7 +111,7 @@ def read_text(request: str) -> Text:
             for word in _written_out(token.replace("’", "'")):
                 put(word)
     unread: list[str] = []
-    sentences = [without_picture(_joined(_without_symbols(words, unread))) for words in found]
+    sentences = [without_picture(_without_symbols(words, unread)) for words in found]
     return Text(typed, tuple(sentence for sentence in sentences if sentence), tuple(unread))
 
 
@@ -152,7 +146,8 @@ def _quoted(match: re.Match[str]) -> list[str]:
     lower = low(tuple(words))
     plain = lower[1:] if lower[:1] and lower[0] in {"a", "an", "the"} else lower
     free = plain and not any(
-        w in lex.CLOSED or w in lex.ADJECTIVES or w in lex.VERBS or w in lex.GONE or "'" in w for w in plain
+        w in lex.CLOSED or (w in lex.ADJECTIVES and plain is lower) or w in lex.VERBS or w in lex.GONE or "'" in w
+        for w in plain
     )
     if free and not re.search(r"[^\w\s'’-]", re.sub(_ABBREVIATION, "", inner)):
         return list(words)
@@ -171,22 +166,6 @@ def _without_symbols(words: list[str], unread: list[str]) -> Words:
             unread.append(word[1:])
         else:
             out.append(word)
-    return tuple(out)
-
-
-def _joined(words: Words) -> Words:
-    out: list[str] = []
-    lower = low(words)
-    i = 0
-    while i < len(words):
-        for phrase in _JOINED:
-            if lower[i : i + len(phrase)] == phrase:
-                out.append("and")
-                i += len(phrase)
-                break
-        else:
-            out.append("and" if lower[i] == "plus" else words[i])
-            i += 1
     return tuple(out)
 
 

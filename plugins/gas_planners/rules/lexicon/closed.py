@@ -66,7 +66,7 @@ MODALS = word_set("should must shall ought could would will might may can")
 NEGATIONS = word_set("not no never without nor none neither nobody nothing")
 DEGREES = word_set(
     "very more less most slightly really much bit little lot quite extremely super completely totally fully far even"
-    " all rather somewhat so way"
+    " all rather somewhat so way brand"
 )
 """Words that go before a quality and say how much of it."""
 PARTICLES = word_set("out up down away off together apart")
@@ -92,7 +92,7 @@ THE_PICTURE = word_set("picture photo photograph image pic scene shot snapshot p
 
 # --- around a request -------------------------------------------------------------------------------------------------
 
-INTERJECTIONS = "hi|hello|hey|yo|oh|um|uh|uhm|hmm|ah|ok|okay|yes|yeah|please|well|dear|guys"
+INTERJECTIONS = "lol|haha|hi|hello|hey|yo|oh|um|uh|uhm|hmm|ah|ok|okay|yes|yeah|please|well|dear|guys"
 OPENERS = phrases(
     f"{INTERJECTIONS}|actually|additionally|after that|afterwards|also|alright|and|and then|as a next step|"
     "as for the rest|at the same time|basically|besides|but|can/could i/we/you|could you maybe|will/would you|"
@@ -104,7 +104,8 @@ OPENERS = phrases(
     "is there any way you can/could|any chance you can/could|it would be great/nice if you could|kindly|lastly|let us|"
     "let's|make sure to|maybe|meanwhile|moreover|next|now|perhaps|possibly|quickly|really|secondly|shall we|simply|sir|"
     "so|so that|step|the/your task is to|then|thirdly|try to/and|we should|while you are at it|"
-    "you can/could/must/should|as a start|do me a favor and|would love/like to|for starters|to start|to begin with|"
+    "you can/could/must/should|as a start|do me a favor/favour and|would love/like to|for starters|to start|"
+    "to begin with|"
     "for now|here is the thing"
 )
 CLOSERS = phrases(
@@ -116,7 +117,8 @@ CLOSERS = phrases(
 )
 GREETINGS = word_set(INTERJECTIONS.replace("|", " ")) | word_set(
     "there thanks thank you thx ty cheers so very much good morning afternoon evening day all everyone team quick one"
-    " question again great nice awesome cool perfect wow a lot many in advance greetings sup bye regards best kind lol"
+    " question again great nice awesome cool perfect wow a lot many in advance greetings sup looks bye regards best"
+    " kind lol"
     " haha just to be clear i mean for everything"
 )
 TELLERS = SPEAKERS | word_set("this it these those here there that")
@@ -125,7 +127,7 @@ TELLING = word_set(
     " visited went live lives bought saw adore adores found miss misses look looks"
 )
 """Words of a remark, which asks for nothing: "my grandma loves lilies"."""
-UNSURE = phrases("not sure|i am not sure|i do not know|do not know|idk")
+UNSURE = phrases("need help|i need help|not sure|i am not sure|i do not know|do not know|idk")
 ASKING = NEGATIONS | MODALS | word_set("want wants wanted need needs prefer prefers wish too please supposed rather")
 """Words that no remark has."""
 ONE_DETERMINER = {(word,) for word in DETERMINERS}

@@ -80,7 +80,7 @@ ABSTRACT = word_set(
     " location angle perspective viewpoint quality resolution noise grain blur contrast brightness saturation"
     " exposure sharpness size height width length position positions pose orientation direction ratio focus zoom"
     " composition framing crop weather ambience aesthetic rest noise warmth depth drama clarity vibrance vibrancy"
-    " emotion energy"
+    " emotion energy help"
 )
 """What is no thing in a picture: nobody can point at it."""
 SURFACES = word_set("colour color shade tone paint finish texture surface coating")

@@ -77,7 +77,7 @@ POSES = {"lie": "lying"} | {
         " throw hug kiss chase watch push pull drive lick bite fight"
     )
 }
-ACTS = POSES.keys() | word_set("say look face wave point use come turn show wear hold carry have touch smoke sing")
+ACTS = POSES.keys() | word_set("say look seem wave point use come turn show wear hold carry have touch smoke sing")
 """Verbs that rules do not read as such: what stands behind them is no new thing of the one who does it."""
 # What stands after a noun and goes on about it, besides words in -ing: "the car parked there".
 STANCES = word_set(
