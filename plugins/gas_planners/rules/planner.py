@@ -19,6 +19,7 @@ from gas_planners.rules.prompt_syntax import Prompt, without_syntax
 from gas_planners.rules.qualities import are_colours, is_degree, kinds
 from gas_planners.rules.refusals import EXAMPLES
 from gas_planners.rules.sentences import in_caption, sure, without_caption
+from gas_planners.rules.spelling import warnings_of_spelling
 
 if TYPE_CHECKING:
     from gas.types import EditRequest
@@ -76,7 +77,9 @@ def _plan(items: list[Item], source: str, target: str, warnings: tuple[str, ...]
             source_prompt=source,
             target_prompt=target,
             warnings=tuple(
-                dict.fromkeys((*(w for item in items for w in (*item.warnings, *_of_shape(item))), *warnings))
+                dict.fromkeys(
+                    (*(w for item in items for w in (*item.warnings, *_of_shape(item), *_of_spelling(item))), *warnings)
+                )
             ),
             provenance=Provenance(planner="rules", version=_version()),
         )
@@ -180,6 +183,11 @@ def _of_shape(item: Item) -> tuple[str, ...]:
     if not item.keep or _keeps_shape(item) or item.source is None or item.target is None:
         return ()
     return (f"the outline of {item.source.plain!r} is not kept: {item.target.plain!r} has another",)
+
+
+def _of_spelling(item: Item) -> list[str]:
+    """Of what should be there: what is there is looked for, and not found under a wrong name."""
+    return warnings_of_spelling(item.target.plain.split()) if item.target is not None else []
 
 
 def _twice(items: list[Item]) -> tuple[str, ...]:
