@@ -394,6 +394,8 @@ def with_quality(words: Words, qualities: Words) -> Words:
     if "colour" in changing:
         while at < len(kept) and (kept[at].casefold() in lex.BEFORE_COLOUR or kept[at].casefold().endswith("est")):
             at += 1
+        if at == len(kept) and kept and kept[-1].casefold() in lex.PART_OF_NAMES:
+            at -= 1  # a "front door" is a kind of door, and "left" in "the left door" is not
     return (*words[:owner], *kept[:at], *qualities, *kept[at:], *words[head:])
 
 

@@ -26,7 +26,7 @@ def weather(words: Words, context: Context) -> Reading | None:
     if not tail:
         return None
     first, last = low(tail)[0], low(tail)[-1]
-    if len(tail) == 1 and first in lex.WEATHER:
+    if len(tail) == 1 and first in lex.WEATHER and "like" not in lower:  # "look like rain" is about the picture
         return Reading((Item("add", target=Phrase((lex.WEATHER[first],))),), carry=("make",))
     named = len(tail) == 1 or (len(tail) == 2 and last in {"day", "weather", "night", "time"})
     if first in lex.SKY_TIMES and named:

@@ -214,6 +214,11 @@ def test_the_whole_picture(text: str, target: str) -> None:
         ("Would love a rainbow over the barn", [("add", "", "a rainbow")]),
         ("add a cup, a plate and a spoon to the table", [("add", "", f"a {x}") for x in ("cup", "plate", "spoon")]),
         ("add salt and pepper", [("add", "", "salt and pepper")]),
+        ("make the front door green", one("a front door", "a green front door")),
+        ("make the left door green", one("a left door", "a left green door")),
+        ("the tree looks boring, make it a rose", one("a tree", "a rose")),
+        ("make it look like it's raining", one("", "a picture raining")),
+        ("make it rain", [("add", "", "rain")]),
     ],
 )
 def test_others(text: str, expected: Found) -> None:

@@ -87,6 +87,8 @@ POSITIONS = word_set(
     "left right middle centre center corner top bottom side foreground front background distance edge left-hand"
     " right-hand upper lower hand back far leftmost rightmost topmost"
 )
+PART_OF_NAMES = word_set("front back side hand top")
+"""Positions that make another thing of what follows: a front door, a hand towel, a side table, a top hat."""
 PICTURE = word_set("picture photo photograph image pic scene shot painting drawing snapshot frame photos pictures")
 THE_PICTURE = word_set("picture photo photograph image pic scene shot snapshot photos pictures images")
 

@@ -108,7 +108,7 @@ _CLASSES = {
     " mowed mown neat shaggy curly straight-haired braided dyed permed spiky-haired unbuttoned buttoned sleeveless"
     " long-sleeved short-sleeved hooded cropped baggy tight loose tight-fitting barefoot pregnant injured asleep awake"
     " naked nude masked armoured armored winged horned",
-    "looks": "beautiful pretty ugly elegant fancy simple realistic luxurious cozy cosy creepy spooky nice rich"
+    "looks": "beautiful pretty ugly boring elegant fancy simple realistic luxurious cozy cosy creepy spooky nice rich"
     " poor lush autumnal wintry magical cartoonish dramatic strong curly blonde blond hairy hot cold green tidy"
     " messy healthy sick wild tame summery springlike festive colourful colorful classy cheap expensive posh formal"
     " casual sporty traditional exotic tropical romantic mysterious enchanted fairytale royal majestic cool chic"
