@@ -289,7 +289,7 @@ def test_what_cannot_be_is_said_where_one_looks(opened: Any) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_a_phones_width_holds_everything(opened: Any, scheme: str) -> None:
+def test_a_phones_width_holds_everything(opened: Any, served: tuple[str, Desk], scheme: str) -> None:
     window = opened(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True)
     tab = window.tab
 
@@ -314,5 +314,14 @@ def test_a_phones_width_holds_everything(opened: Any, scheme: str) -> None:
         ".map((one) => one.outerHTML.slice(0, 120))"
     )
     assert nameless == []
+    tab.click("[data-key=editor-options] summary")  # the editor's own options, as a form
+    tab.fill("[data-key=option-steps]", "7")
+    tab.keyboard.press("Tab")
+    tab.wait_for_selector(".cell.changed:has-text('steps')")
+    tab.click("[data-key=set-grounded]")
+    window.until("document.querySelector('[data-key=set-grounded]').checked")
+    assert fits()
     tab.keyboard.press("Escape")
     assert tab.evaluate("document.querySelector('#settings').open") is False
+    ours = served[1].windows[tab.evaluate("sessionStorage.getItem('gas-window')")]
+    assert ours.flags["options"]["painter"] == {"steps": "7"} and ours.flags["grounded"] is True

@@ -101,6 +101,8 @@ function preflight() {
   if (!sheet) return el("p", { class: "hint" }, state.places.length ? "What has no place yet is looked for first." : "The things are looked for first.");
   if (sheet.error) return problem(sheet.error);
   const parts = [`${sheet.editor}${sheet.grounded ? ", grounded" : ""}`, `${sheet.count} change${sheet.count > 1 ? "s" : ""}`, `profile ${sheet.profile}`, sheet.device === "auto" ? "" : `on ${sheet.device}`, `seed ${sheet.seed}`];
+  const last = state.edits.find((one) => one.done && !one.stopped && one.editor === sheet.editor && one.picture === state.picture.number);
+  if (last) parts.push(`${seconds(last.seconds)} the last time`);
   const leaves = sheet.leaves.length ? `The picture goes to another machine: ${sheet.leaves.join(", ")}.` : "Nothing leaves this machine.";
   return el("div", { class: "hint" }, el("p", { class: "number" }, parts.filter(Boolean).join(" · ")), el("p", {}, sheet.missing.length ? `Not here yet: ${sheet.missing.join("; ")}. ${leaves}` : leaves));
 }

@@ -13,7 +13,9 @@ export async function openSettings() {
   const drawer = byId("settings");
   fill(drawer, el("p", { class: "hint" }, "Looking for what is installed …"));
   drawer.showModal();
-  drawer.onclick = (event) => event.target === drawer && drawer.close();
+  drawer.onclick = (event) => { // a handler that gave back false would cancel what was clicked
+    if (event.target === drawer) drawer.close();
+  };
   try {
     await choices();
     draw();
