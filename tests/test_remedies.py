@@ -183,7 +183,7 @@ def test_what_is_listed_of_backends_and_their_options_names_no_flag() -> None:
 
 def test_every_setting_that_a_remedy_names_is_a_flag() -> None:
     from gas_cli.app import app
-    from gas_cli.wording import flag_words
+    from gas_shell.words import flag_words
 
     flags = set(_flags(typer.main.get_command(app)))
     said = [

@@ -68,7 +68,7 @@ def test_commands_that_only_tell_are_light(arguments: tuple[str, ...], tmp_path:
 def test_help_looks_at_no_plugin(tmp_path: Path) -> None:
     there = modules_after(command("--help"), tmp_path)
     assert not there & {"pydantic", "numpy", "PIL"}
-    assert not {name for name in there if name.startswith("gas_")} - {"gas_cli"}
+    assert not {name for name in there if name.startswith("gas_")} - {"gas_cli", "gas_shell"}
 
 
 def test_planning_by_rules_is_light(tmp_path: Path) -> None:
@@ -93,3 +93,19 @@ def test_wrong_command_lines_are_exit_2(arguments: tuple[str, ...], tmp_path: Pa
     assert "Traceback" not in result.stderr
     lines = result.stderr.strip().splitlines()
     assert len(lines) <= 2 and (not arguments or lines[0].startswith("error: "))
+
+
+def test_the_page_is_ready_without_a_model_library(tmp_path: Path) -> None:
+    code = (
+        "import gas_ui.serve\n"
+        "from gas_ui.desk import Desk\n"
+        "from gas_ui.describe import window_state\n"
+        "from gas_ui.choices import choices\n"
+        "desk = Desk()\n"
+        "window = desk.open_window()\n"
+        "assert desk.examples and choices(desk.registry)['editor']\n"
+        "window.add_picture(desk.examples[0].path)\n"
+        "assert window_state(window, desk.tasks)['chosen']['profile']\n"
+        "desk.close()"
+    )
+    assert not modules_after(code, tmp_path) & set(HEAVY)

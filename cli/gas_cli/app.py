@@ -417,6 +417,21 @@ def doctor(
     print_doctor(session.registry, session.settings, session.runtime, as_json=as_json)
 
 
+@app.command()
+def ui(
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="default: 7860, or the next that is free")] = None,
+    host: Annotated[str, typer.Option(help="another address to listen on; then a token or password is asked for")] = (
+        "127.0.0.1"
+    ),
+    auth: Annotated[bool, typer.Option("--auth", help="ask for a password of your own instead of a token")] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="only print the address")] = False,
+) -> None:
+    """Open a page on this machine: drop a photograph, see plan and regions, edit, compare."""
+    from gas_cli import ui as command
+
+    command.ui(port=port, host=host, auth=auth, browser=not no_browser)
+
+
 models = typer.Typer(help="The models of the profiles: what is here, getting the rest.", no_args_is_help=True)
 app.add_typer(models, name="models")
 ModelNames = Annotated[list[str] | None, typer.Argument(metavar="[PROFILE|MODEL]...", help="profiles, models, hub ids")]

@@ -131,9 +131,8 @@ def open_session(
     from gas.backends.registry import Registry
     from gas.folders import cache_folder
     from gas.run.session import Session
-    from gas.settings.catalogue import default_profile
-    from gas.settings.settings import Settings, environment_typos
-    from gas_cli.wording import setting_words
+    from gas.settings.settings import environment_typos
+    from gas_shell.words import setting_words
 
     registry = Registry.discover()
     registry.runs = cache_folder() / "runs"
@@ -143,20 +142,15 @@ def open_session(
         if (names := given.pop(several.name, None)) is not None:
             given[several.setting] = () if list(names) == ["none"] else tuple(names)
 
-    def default(model: str | None) -> tuple[str, str]:
-        return default_profile(registry, image, model)
-
-    def settle(more: Mapping[str, Any]) -> Settings:
-        if recorded is not None:
-            return Settings.of(more, find_profile=registry.profile, default_profile=default, recorded=recorded)
-        return Settings.load(more, find_profile=registry.profile, default_profile=default, written=setting_words)
+    def opened(more: Mapping[str, Any]) -> Session:
+        return Session.load(more, registry=registry, image=image, recorded=recorded, written=setting_words)
 
     if recorded is None:
         warn(people(), environment_typos())
     if options:
-        settings = settle(given)
-        given["options"] = _tables(options, settings, role, Session(settings, registry).helpers)
-    return Session(settle(given), registry)
+        session = opened(given)
+        given["options"] = _tables(options, session.settings, role, session.helpers)
+    return opened(given)
 
 
 def request(instructions: Sequence[str], words: Words) -> Request:

@@ -12,10 +12,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gas.backends.options import Layer
 from gas.errors import ModelUnavailable, PluginBroken, UsageError
 from gas.folders import config_folder
-from gas.models.manifest import ModelFiles, package_path
+from gas.models.manifest import PACKAGE_PREFIX, ModelFiles, package_path
 from gas.validation import explain, read_toml, refuse_secrets
 
 ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$", max_length=200)]
+
+
+class Example(BaseModel):
+    """A picture to try a profile with, `package:PACKAGE/FILE`, and a request for it. `path` says where it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    picture: str = Field(pattern=rf"^{PACKAGE_PREFIX}\w+/[\w./-]+$", max_length=2000)
+    request: str = Field(min_length=1, max_length=2000)
+
+    @property
+    def path(self) -> Path:
+        """The picture's file. ModelUnavailable (exit 6) where it is not."""
+        package, _, inside = self.picture.removeprefix(PACKAGE_PREFIX).partition("/")
+        return package_path(package, inside)
 
 
 class Profile(BaseModel):
@@ -36,6 +51,7 @@ class Profile(BaseModel):
     grounded: bool | None = None
     options: Mapping[str, Mapping[str, Any]] = {}
     models: tuple[ModelFiles, ...] = ()
+    examples: tuple[Example, ...] = Field(default=(), description="pictures to try it with, for `gas ui`")
     pipelines: tuple[str, ...] = Field(
         default=(), description="diffusers' pipelines whose models its options are for: the default for such a folder"
     )

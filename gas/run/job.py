@@ -52,10 +52,43 @@ class WrittenEdit:
     state: Path | None = None
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A plan with where it came from: what was asked for, the planner, and what was warned of meanwhile."""
+
+    plan: EditPlan
+    request: Request
+    planner: Used
+    notes: tuple[str, ...] = ()
+
+
+def make_plan(
+    session: Session,
+    photo: Photo,
+    request: Request,
+    *,
+    seed: int,
+    watch: Watch = Watch(),
+    on_stage: OnStage | None = None,
+) -> Planned:
+    """The plan that the session's planner makes of what is asked of `photo`: the first stage of `prepare` alone, for
+    who shows it before anything is looked for. Errors as there."""
+    session.check(PLANNERS)
+    name, pixels = session.settings.planner, records.pixel_hash(photo.pixels)
+    with notes.collected() as warned:
+        edit_request = request.of(photo.pixels, seed)
+        watch.check_stop()
+        if on_stage is not None:
+            on_stage("plan", name)
+        plan = session.plan(edit_request)
+        _refuse_written(photo, pixels, f"planner {name!r}")
+    return Planned(plan, request, used(session, PLANNERS.plural, name), tuple(warned))
+
+
 def prepare(
     session: Session,
     photo: Photo,
-    request: Request | EditPlan,
+    request: Request | EditPlan | Planned,
     given: Sequence[Region] = (),
     *,
     seed: int | None = None,
@@ -66,7 +99,7 @@ def prepare(
 ) -> PhotoJob:
     """The job that does what is asked of `photo`: its plan made, its things found, nothing edited yet.
 
-    * request: what the user asks for, or a finished plan; then no planner is asked.
+    * request: what the user asks for, or a finished plan, or what `make_plan` gave; then no planner is asked.
     * given: the regions that the user drew, in pixels of the photograph; a box alone is enough. Only what is left open
       is looked for (`Session.ground`, which `required` is for).
     * seed: in [0, 2³¹); None: the session's, else a new one.
@@ -80,28 +113,19 @@ def prepare(
     from gas.regions.asked import with_doubts
     from gas.regions.check import check_region
 
-    planned = isinstance(request, EditPlan)
-    session.check(*(() if planned else (PLANNERS,)), GROUNDERS, EDITORS)
+    session.check(*((PLANNERS,) if isinstance(request, Request) else ()), GROUNDERS, EDITORS)
     drawn = tuple(replace(check_region(region, photo.size), given=True) for region in given)
     seed = next(one for one in (seed, session.settings.seed, new_seed()) if one is not None)
     pixels = records.pixel_hash(photo.pixels)
     settings = session.settings
-
-    def begin(stage: Stage, names: Sequence[str]) -> None:
+    with notes.collected() as warned:
+        if isinstance(request, Request):
+            request = make_plan(session, photo, request, seed=seed, watch=watch, on_stage=on_stage)
+        known = request if isinstance(request, Planned) else None
+        plan = request if isinstance(request, EditPlan) else request.plan
         watch.check_stop()
         if on_stage is not None:
-            on_stage(stage, ", ".join(names))
-
-    with notes.collected() as warned:
-        if isinstance(request, EditPlan):
-            plan, asked, planner = request, Request(), None
-        else:
-            asked, planner = request, used(session, PLANNERS.plural, settings.planner)
-            edit_request = request.of(photo.pixels, seed)
-            begin("plan", [settings.planner])
-            plan = session.plan(edit_request)
-            _refuse_written(photo, pixels, f"planner {settings.planner!r}")
-        begin("ground", settings.grounders)
+            on_stage("ground", ", ".join(settings.grounders))
         regions = session.ground(photo.pixels, plan, drawn, required=required, watch=watch)
     plan = with_doubts(plan, regions)
     looked = (
@@ -115,11 +139,11 @@ def prepare(
         regions,
         seed,
         work=work,
-        request=asked,
-        planner=planner,
+        request=Request() if known is None else known.request,
+        planner=None if known is None else known.planner,
         grounders=tuple(used(session, GROUNDERS.plural, name) for name in settings.grounders if looked),
         pixels=pixels,
-        notes=tuple(warned),
+        notes=notes.joined(() if known is None else known.notes, warned),
     )
     job.check()
     return job

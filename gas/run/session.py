@@ -66,6 +66,35 @@ class Session:
         )
         return cls(settings, registry)
 
+    @classmethod
+    def load(
+        cls,
+        flags: Mapping[str, Any],
+        *,
+        registry: Registry,
+        image: Image | None = None,
+        recorded: Mapping[str, Any] | None = None,
+        written: Callable[[str], str] = str,
+        runtime: Runtime | None = None,
+    ) -> Session:
+        """A session for a program that a person runs: `flags` over the environment and the settings files.
+
+        `flags` are as for `of`; `written` says how the user wrote the setting of a name, for records and errors. With
+        `recorded` flags, of a run that is to be made again, these stand in for environment and files. Where nobody has
+        chosen a profile the picture `image` has a say.
+        """
+        from gas.settings.catalogue import default_profile
+        from gas.settings.settings import Settings
+
+        def default(model: str | None) -> tuple[str, str]:
+            return default_profile(registry, image, model)
+
+        if recorded is not None:
+            settings = Settings.of(flags, find_profile=registry.profile, default_profile=default, recorded=recorded)
+        else:
+            settings = Settings.load(flags, find_profile=registry.profile, default_profile=default, written=written)
+        return cls(settings, registry, runtime=runtime)
+
     def check(self, *roles: Role) -> None:
         """Refuses, before anything is asked of them, chosen backends of these `roles` that cannot be used.
 
@@ -201,6 +230,31 @@ class Session:
         self._warn_of_boxes(image, asked)
         return [self._filled(plan, region, image) for region in wanted.with_shared(asked)]
 
+    def segment_at(self, image: Image, point: tuple[float, float], phrase: str = "", watch: Watch = Watch()) -> Region:
+        """The smallest segment of the picture that holds `point` (x, y in pixels of `image`), as a region.
+
+        The session's segmenter is asked for all segments. UsageError (exit 2) without one, ObjectNotFound (exit 5)
+        where no segment lies there, Interrupted (exit 130).
+        """
+        x, y = int(point[0]), int(point[1])
+        found = [one for one in self._refined(image, [], watch) if one.mask is not None and one.mask[y, x] >= 0.5]
+        if not found:
+            raise ObjectNotFound("no segment holds this point", "drag a box around the thing instead")
+        best = min(found, key=lambda one: float(one.mask.sum()) if one.mask is not None else 0.0)
+        return replace(best, phrase=phrase, subtask=None, score=None)
+
+    def outline(self, image: Image, region: Region, watch: Watch = Watch()) -> Region:
+        """The region with the mask that the last grounder which outlines makes of its box, a hint of the user.
+
+        UsageError (exit 2) without such a grounder; Interrupted (exit 130); ObjectNotFound (exit 5) by the segmenter.
+        """
+        from gas.regions.check import check_region
+
+        size = image.shape[1], image.shape[0]
+        hint = replace(check_region(replace(region, mask=None), size), mask=None, subtask=0, given=False, count=None)
+        (found, *_) = self._refined(image, [hint], watch)
+        return replace(found, phrase=region.phrase, subtask=region.subtask)
+
     def edit(
         self,
         image: Image,
@@ -312,7 +366,7 @@ class Session:
     def segmenter(self) -> Grounder | None:
         """The last chosen grounder that can segment a whole picture, for editors that want one."""
         for name in reversed(self.settings.grounders):
-            if self.backend(GROUNDERS.plural, name).segments:
+            if self._segments(name):
                 grounder: Grounder = self.use(GROUNDERS, name)
                 return grounder
         return None
@@ -330,6 +384,35 @@ class Session:
         detector = self._first(GROUNDERS, lambda kind: kind.detects)
         chain = Setting("grounders", (detector or "NAME", *self.settings.grounders))
         return Remedy("detector_first", "put a detector first, e.g. {grounders}", grounders=chain)
+
+    def _refined(self, image: Image, regions: Sequence[Region], watch: Watch) -> list[Region]:
+        """What the session's segmenter makes of `regions`, all of subtask 0; without any all its segments."""
+        refines = (name for name in reversed(self.settings.grounders) if self._segments(name) or self._refines(name))
+        name = next((name for name in refines if regions or self._segments(name)), None)
+        if name is None:
+            segmenter = self._first(GROUNDERS, lambda kind: kind.segments)
+            chain = Setting("grounders", (*self.settings.grounders, segmenter or "NAME"))
+            raise UsageError(
+                f"none of the grounders outlines things ({', '.join(self.settings.grounders) or 'none is chosen'})",
+                Remedy("add_segmenter", "add one that does, e.g. {grounders}", grounders=chain),
+            )
+        grounder: Grounder = self.use(GROUNDERS, name)
+        job = GroundJob(_read_only(image), regions, None, watch)
+        with loading_stops_when(watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
+            answer = grounder.ground(job)
+        fault = self._fault(GROUNDERS, name)
+        if regions:
+            return answers.regions(answer, [0], (image.shape[1], image.shape[0]), fault)
+        if not isinstance(answer, list) or not all(isinstance(one, Region) for one in answer):
+            raise fault("returned no list of gas.Region for all segments")
+        shape = image.shape[:2]
+        return [one for one in answer if one.mask is not None and one.mask.shape == shape]
+
+    def _refines(self, name: str) -> bool:
+        return not self.backend(GROUNDERS.plural, name).detects
+
+    def _segments(self, name: str) -> bool:
+        return bool(self.backend(GROUNDERS.plural, name).segments)
 
     def _that_suggest(self) -> list[str]:
         """The names of the planners that see pictures, as far as they can be loaded."""

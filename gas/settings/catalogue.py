@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from gas.backends.profiles import Profile, user_profiles
+from gas.backends.profiles import Example, Profile, user_profiles
 from gas.backends.registry import Registry
 from gas.backends.roles import PROFILES
 from gas.errors import GasError, ModelUnavailable, UsageError
@@ -54,6 +54,16 @@ def known_models(registry: Registry, broken: Callable[[str, GasError], None] | N
 def profile_names(registry: Registry) -> list[str]:
     """The names of all profiles, plugins' and the user's own, sorted."""
     return sorted({entry.spec.name for entry in registry.entries(PROFILES.plural)} | set(user_profiles()))
+
+
+def examples(registry: Registry) -> list[tuple[Profile, Example]]:
+    """The pictures to try of the toolkit's own profiles and the user's, each with its profile; those that are there."""
+    found = []
+    for profile in _own(registry):
+        for example in profile.examples:
+            with contextlib.suppress(GasError):
+                found += [(profile, example)] if example.path.is_file() else []
+    return found
 
 
 def chosen_models(registry: Registry, names: Sequence[str]) -> list[KnownModel]:

@@ -20,7 +20,7 @@ from gas.settings.settings import Settings
 from gas.testing import FakeEditor
 from gas_cli import doctor
 from gas_cli.listing import print_backends, print_show, show_data
-from gas_cli.wording import setting_words
+from gas_shell.words import setting_words
 
 STRANGER = Plugin("tint", "gas_tint", "gas-tint", "0.1")
 SPEC = BackendSpec("tint", "tests_tint:Tint", "tints [bold]things[/bold]", "gpu", "AGPL-3.0", "OpenRAIL-M")

@@ -10,7 +10,8 @@ from gas.errors import GasError
 from gas.remedies import Command, Given, Install, Kind, Option, Remedy, Setting
 from gas_cli.flags import split_o
 from gas_cli.output import print_error
-from gas_cli.wording import flag_words, remedy, setting_words
+from gas_cli.wording import remedy
+from gas_shell.words import flag_words, setting_words
 
 
 @pytest.mark.parametrize(

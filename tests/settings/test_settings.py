@@ -9,7 +9,7 @@ import pytest
 from gas import Profile
 from gas.errors import UsageError
 from gas.settings.settings import Settings, Values, environment_typos
-from gas_cli.wording import setting_words
+from gas_shell.words import setting_words
 
 PROFILES = {
     "diorama": Profile(name="diorama", editor="ground-a-score", options={"dds": {"steps": 1, "w": 1}}),

@@ -1,0 +1,126 @@
+"""What is about to run, before it does: who is asked, what is missing, what leaves this machine."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS, Role
+from gas.errors import GasError, ModelUnavailable
+from gas.interfaces import EditJob, GroundJob
+from gas.models import cache as models
+from gas.remedies import Command, Remedy
+from gas.run.models import missing_models
+from gas.types import EditPlan, Subtask
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from gas.interfaces import Backend
+    from gas.preview import Preview
+    from gas.run.job import PhotoJob
+    from gas.run.record import Request
+    from gas.run.session import Session
+    from gas.settings.catalogue import KnownModel
+    from gas.types import Image
+
+
+class NeedsAgreement(GasError):
+    """Backends that would send the picture to another machine, which the user has not agreed to yet: `asks`."""
+
+    def __init__(self, asks: list[dict[str, Any]]) -> None:
+        self.asks = asks
+        super().__init__("the picture would leave this machine", "agree, or choose another in Settings")
+
+
+def remote_backends(session: Session, roles: Sequence[Role]) -> list[tuple[Role, str]]:
+    """The chosen backends of `roles` that send pictures to another machine."""
+    found = []
+    for role in roles:
+        for name in role.names(session.settings):
+            backend: Backend[Any, Any] = session.backend(role.plural, name)
+            with session.registry.calling(role.plural, name):
+                found += [(role, name)] if backend.remote else []
+    return found
+
+
+def check_agreed(
+    session: Session, roles: Sequence[Role], agreed: Collection[str], image: Image, request: Request
+) -> dict[str, Any]:
+    """The flags by which the user has named the remote backends of `roles`. NeedsAgreement for one that is not in
+    `agreed` ("planner openai"), with what it would send and where to."""
+    remote = remote_backends(session, roles)
+    open_ones = [(role, name) for role, name in remote if f"{role.name} {name}" not in agreed]
+    if open_ones:
+        raise NeedsAgreement(
+            [
+                {
+                    "key": f"{role.name} {name}",
+                    "role": role.name,
+                    "name": name,
+                    "lines": _preview(session, role, name, image, request).lines(role.name, name),
+                }
+                for role, name in open_ones
+            ]
+        )
+    named = {role for role, _ in remote}
+    return {
+        role.setting: (role.names(session.settings) if role.several else role.names(session.settings)[0])
+        for role in CHOSEN
+        if role in named
+    }
+
+
+def _preview(session: Session, role: Role, name: str, image: Image, request: Request) -> Preview:
+    """What the backend would send; nothing is sent."""
+    backend: Backend[Any, Any] = session.backend(role.plural, name)
+    job: Any
+    if role is PLANNERS:
+        job = request.of(image, 0)
+    else:
+        plan = EditPlan(subtasks=(Subtask(source="the thing", target=request.instruction or "another"),))
+        job = GroundJob(image) if role is GROUNDERS else EditJob(image, plan, (), 0, backend.options)
+    with session.registry.calling(role.plural, name):
+        return backend.preview(job)
+
+
+def require_models(session: Session) -> None:
+    """ModelUnavailable (exit 6) where a model of the editor is not on this machine, with the command that gets it."""
+    missing = missing_models(session, EDITORS, [session.settings.editor])
+    if not missing:
+        return
+    profile = session.settings.profile
+    absent = {files.model for files in profile.models if models.look(files).state != "there"}
+    names = [profile.name] if absent >= {one.files.model for one in missing} else [one.files.model for one in missing]
+    raise ModelUnavailable(
+        f"not on this machine yet: {'; '.join(map(_said, missing))}",
+        Remedy("pull", "get it with {pull}, then press Edit again", pull=Command("models pull", *names)),
+    )
+
+
+def sheet(job: PhotoJob) -> dict[str, Any]:
+    """The line before the run: editor, profile, device, seed, sizes, what is missing, and what leaves the machine."""
+    session = job.session
+    settings = session.settings
+    device = settings.device
+    if "torch" in sys.modules:  # an editor that does without torch is not made to import it for the sake of this line
+        device = str(session.runtime.torch_device())
+    return {
+        "editor": settings.editor,
+        "grounded": settings.grounded,
+        "profile": settings.profile.name,
+        "why": settings.origin("profile"),
+        "count": len(job.plan.subtasks),
+        "device": device,
+        "seed": job.seed,
+        "size": list(job.photo.size),
+        "missing": [_said(one) for one in missing_models(session, EDITORS, [settings.editor])],
+        "leaves": [f"{role.name} {name}" for role, name in remote_backends(session, (EDITORS,))],
+    }
+
+
+def _said(one: KnownModel) -> str:
+    files = one.files
+    size = f", {files.size_mb / 1000:.1f} GB" if files.size_mb else ""
+    licence = f", {files.licence}" if files.licence else ""
+    return f"{files.model}{size}{licence}"

@@ -1,0 +1,327 @@
+"""The page in a browser: from a dropped picture to the downloaded bytes, by what somebody sees and presses."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fake_backends
+import numpy as np
+import pytest
+from PIL import Image as Pictures
+from places import ROOT
+from served import FAKE, PLACES, serving
+
+from gas.backends.registry import Registry
+from gas.testing import fakes
+from gas_cli.app import app
+from gas_cli.run import run
+from gas_ui.desk import Desk
+
+playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install '.[dev]'")
+pytestmark = pytest.mark.seeded  # the browser's driver and the planner's client draw random names
+Tab = Any
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ASKED = "dog -> tiger; grass -> snow"
+FEW_STEPS = "[options.ground-a-score]\nsteps = 4\n"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        found = next((path for path in map(shutil.which, NAMES) if path), None)
+        if found is None and Path(started.chromium.executable_path).exists():
+            found = started.chromium.executable_path
+        if found is None:
+            pytest.skip("no Chromium: apt-get install chromium, or playwright install chromium")
+        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    (home / "config.toml").write_text(FEW_STEPS)
+    return home
+
+
+@pytest.fixture(scope="module")
+def served(home: Path) -> Iterator[tuple[str, Desk]]:
+    """The address of one server for all tests, each of which has a window of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAS_HOME", str(home))
+        patch.setattr(Registry, "discover", classmethod(lambda cls: fake_backends.registry()))
+        desk = Desk()
+        with serving(desk) as address:
+            yield address, desk
+        desk.close()
+
+
+class Open:
+    """A window in the browser, and what it asked of whom."""
+
+    def __init__(self, browser: Any, address: str, **how: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 820}, **how})
+        self.tab: Tab = self.context.new_page()
+        self.tab.set_default_timeout(90_000)
+        self.faults: list[str] = []
+        self.asked: list[str] = []
+        self.tab.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.tab.on("request", lambda request: self.asked.append(request.url))
+        self.tab.goto(address)
+        self.tab.wait_for_selector(".empty")
+
+    def choose(self, flags: dict[str, Any]) -> None:
+        """Settings, as the page's own form sends them."""
+        self.tab.evaluate(
+            "async (flags) => { const id = sessionStorage.getItem('gas-window');"
+            "await fetch(`/api/w/${id}/flags`, {method: 'PUT', body: JSON.stringify(flags)}); }",
+            flags,
+        )
+
+    def fake(self, **more: Any) -> None:
+        """Backends that need no model."""
+        self.choose({**FAKE, "options": {"places": PLACES}, **more})
+        self.tab.reload()
+        self.tab.wait_for_selector(".empty")
+
+    def drop(self, content: bytes | None = None, name: str = "dog.png") -> None:
+        content = png() if content is None else content
+        self.tab.set_input_files("#photo-input", {"name": name, "mimeType": "image/png", "buffer": content})
+
+    def plan(self, request: str = ASKED) -> None:
+        self.tab.wait_for_selector(".surface img")
+        self.tab.fill("#ask", request)
+        self.tab.click("#ask-button")
+
+    def until(self, expression: str) -> None:
+        """Waits for it to be true; the page's own rules forbid the driver to do so inside."""
+        end = time.monotonic() + 30
+        while not self.tab.evaluate(expression):
+            assert time.monotonic() < end, expression
+            self.tab.wait_for_timeout(50)
+
+    def close(self) -> None:
+        self.context.close()
+        assert not self.faults, self.faults
+        assert all(url.startswith(("http://127.0.0.1:", "data:", "blob:")) for url in self.asked), self.asked
+
+
+@pytest.fixture
+def opened(browser: Any, served: tuple[str, Desk]) -> Iterator[Any]:
+    windows: list[Open] = []
+
+    def open_one(**how: Any) -> Open:
+        windows.append(Open(browser, served[0], **how))
+        return windows[-1]
+
+    yield open_one
+    for window in windows:
+        window.close()
+
+
+def png() -> bytes:
+    stream = io.BytesIO()
+    noise = np.random.default_rng(1).integers(0, 200, (90, 120, 3), dtype=np.uint8)
+    Pictures.fromarray(noise).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def slowly(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.03) -> None:
+    """Makes every step of the fake editor take its time."""
+    edit = fakes.FakeEditor.edit
+
+    def slow(self: Any, job: Any) -> Any:
+        from dataclasses import replace
+
+        told = job.watch.on_step
+        return edit(
+            self, replace(job, watch=replace(job.watch, on_step=lambda step: (time.sleep(seconds), told(step))[1]))
+        )
+
+    monkeypatch.setattr(fakes.FakeEditor, "edit", slow)
+
+
+def test_from_a_scene_of_the_gallery_to_the_bytes_that_gas_edit_writes(
+    opened: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = opened()
+    tab = window.tab
+    tab.click(".example >> nth=1")
+    tab.wait_for_selector(".surface img")
+    assert tab.input_value("#ask") == "change the red car into a green tree"
+    tab.press("#ask", "Control+Enter")
+    tab.wait_for_selector(".chip .number")
+    assert tab.locator(".change").count() == 1 and "a red car" in tab.inner_text(".frame")
+    tab.click("[data-key=edit]")
+    tab.wait_for_selector("[data-key=download]")
+    with tab.expect_download() as loading:
+        tab.click("[data-key=download]")
+    mine = Path(loading.value.path()).read_bytes()
+    assert loading.value.suggested_filename == "two-cars-edited.png"
+    assert "every pixel is the photograph's" in tab.inner_text("#result")
+    line = tab.locator("code.command").text_content()
+    shutil.copy(ROOT / "plugins" / "gas_diorama" / "scenes" / "two-cars.png", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GAS_HOME", str(home))
+    monkeypatch.setattr(sys, "argv", shlex.split(line))
+    with pytest.raises(SystemExit) as ended:
+        run(app)
+    assert not ended.value.code
+    assert mine == (tmp_path / "two-cars-edited.png").read_bytes()
+    # the slider is for the keyboard too
+    tab.focus(".split")
+    before = tab.locator(".split-line").bounding_box()["x"]
+    tab.keyboard.press("ArrowLeft")
+    assert tab.locator(".split-line").bounding_box()["x"] < before
+
+
+def test_painting_changes_that_region_alone(opened: Any, served: tuple[str, Desk]) -> None:
+    window = opened()
+    tab = window.tab
+    window.fake()
+    window.drop()
+    window.plan()
+    tab.wait_for_selector(".chip .number")
+    ours = served[1].windows[tab.evaluate("sessionStorage.getItem('gas-window')")]
+    dog, grass = (place.region.mask.copy() for place in ours.places)
+    tab.click(".chip >> nth=0")
+    tab.wait_for_selector("[data-key=tool-brush][aria-pressed=true]")
+    window.until("document.querySelectorAll('.layer').length === 2")
+    tab.wait_for_timeout(200)
+    box = tab.locator(".surface").bounding_box()
+    tab.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.1 * box["height"])
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.1 * box["height"], steps=3)
+    tab.mouse.up()
+    tab.wait_for_selector(".chip:has-text('drawn')")
+    now = [place.region.mask for place in ours.places]
+    assert np.array_equal(now[1], grass)
+    added = (now[0] != dog).nonzero()
+    assert len(added[0]) > 4 and now[0][added].min() == 1
+    assert added[0].max() < 0.25 * 90 and added[1].min() > 0.7 * 120  # where the brush was, and nowhere else
+    tab.keyboard.press("Control+z")
+    window.until("document.querySelector('[data-key=press-undo]').disabled === false")
+    tab.wait_for_timeout(300)
+    assert np.array_equal(ours.places[0].region.mask, dog)
+
+
+def test_stop_keeps_and_resume_goes_on(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowly(monkeypatch)
+    window = opened()
+    tab = window.tab
+    window.fake(options={"places": PLACES, "painter": {"steps": "120"}})
+    window.drop()
+    window.plan("dog -> tiger")
+    tab.wait_for_selector(".chip .number")
+    tab.click("[data-key=edit]")
+    tab.wait_for_selector("img.preview")  # it is watched while it happens
+    tab.click("[data-key=stop]")
+    tab.wait_for_selector("[data-key=resume]")
+    assert "Stopped" in tab.inner_text("#result-title")
+    monkeypatch.undo()
+    tab.click("[data-key=resume]")
+    tab.wait_for_selector("#result-title:has-text('The result')")
+    assert tab.locator("[data-key=resume]").count() == 0
+
+
+def test_an_edit_that_is_over_at_once_is_shown_too(
+    opened: Any, served: tuple[str, Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = opened()
+    start = served[1].start
+
+    def start_and_end(ours: Any, kind: str, work: Any) -> Any:
+        task = start(ours, kind, work)
+        while not task.over:
+            time.sleep(0.005)
+        return task
+
+    window.fake()
+    window.drop()
+    window.plan("dog -> tiger")
+    window.tab.wait_for_selector(".chip .number")
+    monkeypatch.setattr(served[1], "start", start_and_end)
+    window.tab.click("[data-key=edit]")
+    window.tab.wait_for_selector("[data-key=download]")
+
+
+def test_two_windows_wait_for_each_other_and_share_nothing(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowly(monkeypatch)
+    first, second = opened(), opened()
+    for window, steps in ((first, "60"), (second, "2")):
+        window.fake(options={"places": PLACES, "painter": {"steps": steps}})
+        window.drop()
+        window.plan("dog -> tiger")
+        window.tab.wait_for_selector(".chip .number")
+    first.tab.click("[data-key=edit]")
+    first.tab.wait_for_selector("[data-key=stop]")
+    second.tab.click("[data-key=edit]")
+    second.tab.wait_for_selector("text=Waiting: 1 before this one")
+    assert second.tab.locator("#result:visible").count() == 0
+    first.tab.reload()  # closing or reloading the page stops nothing
+    for window in (first, second):
+        window.tab.wait_for_selector("#result-title:has-text('The result')")
+        assert window.tab.locator(".thumb").count() == 1
+
+
+def test_what_cannot_be_is_said_where_one_looks(opened: Any) -> None:
+    window = opened()
+    tab = window.tab
+    window.drop(b"this is no picture", "notes.txt")
+    tab.wait_for_selector(".toast.bad:has-text('no picture that can be read')")
+    window.drop()
+    tab.wait_for_selector(".surface img")
+    tab.fill("#ask", "what a lovely day")
+    tab.click("#ask-button")
+    tab.wait_for_selector("#plan .problem")  # refused by the planner, said in the plan
+    assert tab.locator("#plan .problem p").count() == 2
+    window.choose({"profile": "retouch", "planner": "ollama", "options": {"ollama": {"host": "http://127.0.0.1:9"}}})
+    tab.click("#ask-button")
+    tab.wait_for_selector("#plan .problem:has-text('Ollama')")
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_a_phones_width_holds_everything(opened: Any, served: tuple[str, Desk], scheme: str) -> None:
+    window = opened(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True)
+    tab = window.tab
+
+    def fits() -> bool:
+        return bool(tab.evaluate("document.documentElement.scrollWidth <= 390"))
+
+    assert fits()
+    window.fake()
+    window.drop()
+    window.plan()
+    tab.wait_for_selector(".chip .number")
+    assert fits()
+    tab.click("[data-key=edit]")
+    tab.wait_for_selector("[data-key=download]")
+    assert fits()
+    tab.click("#open-settings")
+    tab.wait_for_selector("[data-key=set-profile]")
+    assert fits()
+    nameless = tab.evaluate(
+        "[...document.querySelectorAll('button, input, select, textarea')].filter((one) => one.offsetParent && "
+        "!(one.textContent.trim() || one.ariaLabel || one.labels?.length || one.getAttribute('aria-labelledby')))"
+        ".map((one) => one.outerHTML.slice(0, 120))"
+    )
+    assert nameless == []
+    tab.click("[data-key=editor-options] summary")  # the editor's own options, as a form
+    tab.fill("[data-key=option-steps]", "7")
+    tab.keyboard.press("Tab")
+    tab.wait_for_selector(".cell.changed:has-text('steps')")
+    tab.click("[data-key=set-grounded]")
+    window.until("document.querySelector('[data-key=set-grounded]').checked")
+    assert fits()
+    tab.keyboard.press("Escape")
+    assert tab.evaluate("document.querySelector('#settings').open") is False
+    ours = served[1].windows[tab.evaluate("sessionStorage.getItem('gas-window')")]
+    assert ours.flags["options"]["painter"] == {"steps": "7"} and ours.flags["grounded"] is True

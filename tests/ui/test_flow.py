@@ -1,0 +1,561 @@
+"""The whole way from a dropped photograph to the file that `gas edit` would have written, as the page goes it."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Pictures
+from served import FAKE, PLACES, Page
+from starlette.testclient import TestClient
+
+from gas.interfaces import Editor, Planner
+from gas.preview import Preview
+from gas.testing import fakes
+from gas_cli.app import app
+from gas_cli.run import run
+from gas_ui import views
+from gas_ui.desk import Desk
+from gas_ui.picture import file_name
+
+ASKED = "dog -> tiger; grass -> snow"
+
+
+def png(width: int = 120, height: int = 90, seed: int = 1) -> bytes:
+    stream = io.BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 200, (height, width, 3), dtype=np.uint8)
+    Pictures.fromarray(noise).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def planned(page: Page) -> Page:
+    """A photograph with its plan and regions."""
+    assert page.drop(png(), "dog.png").status_code == 200
+    assert page.do("/plan", {"instruction": ASKED})["error"] is None
+    return page
+
+
+def edited(page: Page, **body: Any) -> dict[str, Any]:
+    """The card of one more edit."""
+    task = page.do("/edit", body)
+    assert task["error"] is None, task
+    card: dict[str, Any] = page.state["edits"][0]
+    return card
+
+
+def of_the_command(line: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The file that a `gas edit` line writes in `folder`."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [*shlex.split(line), "-o", "by-hand.png", "--overwrite"])
+    with pytest.raises(SystemExit) as ended:
+        run(app)
+    assert not ended.value.code
+    return (folder / "by-hand.png").read_bytes()
+
+
+# --- the way through --------------------------------------------------------------------------------------------------
+
+
+def test_the_file_is_the_one_that_gas_edit_writes(
+    planned: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = planned.state
+    assert [(row["source"], row["target"]) for row in state["rows"]] == [("dog", "tiger"), ("grass", "snow")]
+    assert [place["phrase"] for place in state["places"]] == ["dog", "grass"]
+    assert state["sheet"]["leaves"] == [] and state["sheet"]["missing"] == []
+    card = edited(planned)
+    assert card["name"] == "dog-edited.png" and card["outside"] == 0 and not card["by_hand"]
+    (tmp_path / "dog.png").write_bytes(png())
+    mine = planned.get(f"/edits/{card['number']}/picture")
+    assert 'filename="dog-edited.png"' in mine.headers["content-disposition"]
+    line = card["command"]
+    assert shlex.split(line)[:4] == ["gas", "edit", "dog.png", ASKED] and "-o 'places.boxes=" in line
+    assert mine.content == of_the_command(line, tmp_path, monkeypatch)
+    record = json.loads(planned.get(f"/edits/{card['number']}/record").content)
+    assert record["asked"]["instruction"] == ASKED and record["planner"]["name"] == "arrows"
+    assert record["profile_from"] == "--profile"
+
+
+def test_what_was_changed_by_hand_comes_as_a_plan_and_masks(
+    planned: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = planned.state["rows"]
+    rows[0]["target"] = "lion"
+    assert planned.put("/plan", {"rows": rows, "sentences": planned.state["sentences"]}).status_code == 200
+    card = edited(planned)
+    assert card["by_hand"] and "--plan plan.json --masks masks" in card["command"]
+    (tmp_path / "dog.png").write_bytes(png())
+    archive = zipfile.ZipFile(io.BytesIO(planned.get(f"/edits/{card['number']}/plan.zip").content))
+    archive.extractall(tmp_path)
+    assert json.loads((tmp_path / "plan.json").read_text())["subtasks"][0]["target"] == "lion"
+    by_hand = of_the_command(card["command"], tmp_path, monkeypatch)
+    mine = planned.get(f"/edits/{card['number']}/picture").content
+    assert np.array_equal(*(np.asarray(Pictures.open(io.BytesIO(one))) for one in (mine, by_hand)))
+
+
+def test_rows_are_switched_off_added_and_removed(planned: Page) -> None:
+    rows = planned.state["rows"]
+    rows[1]["on"] = False
+    assert planned.put("/plan", {"rows": rows, "sentences": ["", ""]}).status_code == 200
+    card = edited(planned)
+    assert [one["what"] for one in card["changes"]] == ["dog → tiger"]
+    rows = [planned.state["rows"][0], {"action": "remove", "source": "grass", "on": True}]
+    assert planned.put("/plan", {"rows": rows, "sentences": ["", ""]}).status_code == 200
+    assert [one["what"] for one in edited(planned)["changes"]] == ["dog → tiger", "remove grass"]
+    off = [{**row, "on": False} for row in planned.state["rows"]]
+    assert planned.put("/plan", {"rows": off, "sentences": ["", ""]}).json()["error"]["message"].startswith("every")
+    wrong = [{**rows[0], "target": ""}]
+    assert "change 1" in planned.put("/plan", {"rows": wrong, "sentences": ["", ""]}).json()["error"]["message"]
+
+
+def test_an_edit_is_the_same_again_and_another_with_another_seed(planned: Page) -> None:
+    planned.put("/flags", {**FAKE, "options": {"places": PLACES, "painter": {"grain": "40"}}})
+    planned.do("/plan", {"instruction": ASKED})
+    first = edited(planned)
+    other = edited(planned, other_seed=True)
+    assert first["seed"] != other["seed"]
+    pictures = [planned.get(f"/edits/{one['number']}/picture").content for one in (first, other)]
+    assert pictures[0] != pictures[1]
+
+
+def test_stop_keeps_what_was_reached_and_resume_ends_as_if_nothing_had_happened(
+    planned: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = planned.get(f"/edits/{edited(planned)['number']}/picture").content
+    step = fakes.FakeEditor.edit
+
+    def stopping(self: Any, job: Any) -> Any:
+        task = planned.desk.windows[planned.id].task
+        assert task is not None
+        planned.desk.tasks.stop(task)
+        return step(self, job)
+
+    monkeypatch.setattr(fakes.FakeEditor, "edit", stopping)
+    task = planned.do("/edit")
+    card = planned.state["edits"][0]
+    if card["done"]:  # stopped after at least one step
+        assert task["state"] == "stopped" and card["stopped"]
+    monkeypatch.setattr(fakes.FakeEditor, "edit", stop_after_two(planned, step))
+    planned.do("/edit")
+    card = planned.state["edits"][0]
+    assert card["stopped"] and card["resumable"]
+    monkeypatch.setattr(fakes.FakeEditor, "edit", step)
+    assert planned.do(f"/edits/{card['number']}/resume")["error"] is None
+    resumed = planned.state["edits"][0]
+    assert not resumed["stopped"] and not resumed["resumable"]
+    assert planned.get(f"/edits/{card['number']}/picture").content == whole
+
+
+def stop_after_two(page: Page, edit: Any) -> Any:
+    """`FakeEditor.edit` during whose second step somebody presses Stop."""
+    from dataclasses import replace
+
+    def stopping(self: Any, job: Any) -> Any:
+        told = job.watch.on_step
+
+        def on_step(step: Any) -> None:
+            told(step)
+            if step.index == 2:
+                window = page.desk.windows[page.id]
+                assert window.task is not None
+                assert page.post(f"/tasks/{window.task.id}/stop").status_code == 200
+
+        return edit(self, replace(job, watch=replace(job.watch, on_step=on_step)))
+
+    return stopping
+
+
+def test_editors_are_compared_on_the_same_plan_and_seed(planned: Page) -> None:
+    assert planned.do("/compare", {"editors": ["painter", "retouch"]})["error"] is None
+    cards = planned.state["edits"]
+    assert [one["editor"] for one in cards] == ["retouch", "painter"] and cards[0]["group"] == cards[1]["group"]
+    assert cards[1]["done"] and cards[0]["error"]  # the one that cannot stops no other
+    assert planned.post("/compare", {"editors": ["painter"]}).status_code == 422
+
+
+def test_one_change_is_redone_and_the_others_stay_bit_for_bit(planned: Page) -> None:
+    planned.put("/flags", {**FAKE, "options": {"places": PLACES, "painter": {"grain": "40"}}})
+    planned.do("/plan", {"instruction": ASKED})
+    first = edited(planned)
+    masks = [planned.get(f"/places/{place['id']}").content for place in planned.state["places"]]
+    assert planned.do(f"/edits/{first['number']}/redo", {"change": 0})["error"] is None
+    second = planned.state["edits"][0]
+    assert second["parent"] == first["number"] and [one["what"] for one in second["changes"]] == ["dog → tiger"]
+    a, b = (
+        np.asarray(Pictures.open(io.BytesIO(planned.get(f"/edits/{one['number']}/picture").content)))
+        for one in (first, second)
+    )
+    dog, grass = (np.frombuffer(one, np.uint8).reshape(90, 120) > 0 for one in masks)
+    assert (a[dog] != b[dog]).any() and np.array_equal(a[~dog], b[~dog]) and (grass & ~dog).any()
+
+
+def test_an_edit_opens_again_with_everything(planned: Page) -> None:
+    first = edited(planned)
+    planned.drop(png(seed=2), "other.png")
+    assert planned.state["rows"] == []
+    state = planned.post(f"/edits/{first['number']}/open").json()
+    assert state["picture"]["name"] == "dog.png" and state["instruction"] == ASKED
+    assert [row["target"] for row in state["rows"]] == ["tiger", "snow"] and len(state["places"]) == 2
+    assert edited(planned)["seed"] == first["seed"]
+
+
+def test_the_result_is_edited_further(planned: Page) -> None:
+    first = edited(planned)
+    state = planned.post(f"/edits/{first['number']}/continue").json()
+    assert state["picture"]["name"] == "dog-edited.png" and state["picture"]["made"]["asked"] == ASKED
+
+
+def test_a_dropped_output_is_replayed_from_its_original(planned: Page, client: TestClient, desk: Desk) -> None:
+    content = planned.get(f"/edits/{edited(planned)['number']}/picture").content
+    fresh = Page(client, desk)
+    made = fresh.drop(content, "dog-edited.png").json()["picture"]["made"]
+    assert made["asked"] == ASKED and made["original"] == "dog.png" and not made["here"]
+    assert "original" in fresh.do("/replay")["error"]["message"]
+    assert fresh.drop(png(), "dog.png", what="original").json()["picture"]["made"]["here"]
+    assert fresh.do("/replay")["error"] is None
+    card = fresh.state["edits"][0]
+    assert card["same_bytes"] is True and card["drift"] == []
+
+
+# --- regions ----------------------------------------------------------------------------------------------------------
+
+
+def test_painting_a_mask_changes_exactly_that_region(planned: Page) -> None:
+    dog, grass = planned.state["places"]
+    levels = np.frombuffer(planned.get(f"/places/{dog['id']}").content, np.uint8).reshape(90, 120).copy()
+    levels[:5, :7] = 255
+    assert planned.put(f"/places/{dog['id']}", levels.tobytes()).status_code == 200
+    after = planned.state["places"]
+    assert after[0]["byHand"] and after[0]["version"] == 1 and after[1] == grass
+    window = planned.desk.windows[planned.id]
+    assert np.array_equal(window.place(dog["id"]).region.mask, levels.astype(np.float32) / 255)
+    a = np.asarray(Pictures.open(io.BytesIO(png())))
+    card = edited(planned)
+    b = np.asarray(Pictures.open(io.BytesIO(planned.get(f"/edits/{card['number']}/picture").content)))
+    allowed = levels > 0
+    allowed |= np.frombuffer(planned.get(f"/places/{grass['id']}").content, np.uint8).reshape(90, 120) > 0
+    assert (a != b)[allowed].any() and np.array_equal(a[~allowed], b[~allowed])
+    assert "4 levels for a view of 120x90" in planned.put(f"/places/{dog['id']}", b"xxxx").json()["error"]["message"]
+    empty = planned.put(f"/places/{dog['id']}", bytes(90 * 120)).json()["error"]["message"]
+    assert "empty" in empty
+
+
+def test_a_place_is_grown_inverted_and_taken_back(planned: Page) -> None:
+    place = planned.state["places"][0]["id"]
+
+    def share() -> float:
+        return planned.state["places"][0]["share"]
+
+    start = share()
+    planned.post(f"/places/{place}", {"how": "grow", "pixels": 4})
+    grown = share()
+    planned.post(f"/places/{place}", {"how": "undo"})
+    assert grown > start == share()
+    planned.post(f"/places/{place}", {"how": "shrink", "pixels": 4})
+    assert share() < start
+    planned.post(f"/places/{place}", {"how": "undo"})
+    planned.post(f"/places/{place}", {"how": "invert"})
+    assert share() == pytest.approx(1 - start, abs=0.01)
+    assert planned.post(f"/places/{place}", {"how": "fold"}).status_code == 422
+    planned.post(f"/places/{place}", {"how": "remove"})
+    assert [one["phrase"] for one in planned.state["places"]] == ["grass"]
+    planned.do("/find")
+    assert [one["phrase"] for one in planned.state["places"]] == ["dog", "grass"]
+
+
+def test_a_mask_goes_out_and_comes_back_as_a_picture(planned: Page) -> None:
+    dog, grass = (one["id"] for one in planned.state["places"])
+    told = planned.get(f"/places/{dog}/mask.png")
+    assert 'filename="dog.png"' in told.headers["content-disposition"]
+    assert planned.drop(told.content, "m.png", what="mask", place=grass).status_code == 200
+    assert planned.get(f"/places/{grass}").content == planned.get(f"/places/{dog}").content
+    small = png(20, 20)
+    assert planned.drop(small, "m.png", what="mask", place=grass).status_code == 422
+
+
+def test_a_box_that_is_drawn_is_taken_as_it_is(page: Page) -> None:
+    page.put("/flags", {**FAKE, "grounders": []})
+    page.drop(png(), "dog.png")
+    page.do("/plan", {"instruction": "dog -> tiger"})
+    row = page.state["rows"][0]["id"]
+    assert page.post("/places", {"row": row, "box": [80, 60, 30, 20]}).status_code == 200
+    (place,) = page.state["places"]
+    assert place["box"] == [30, 20, 80, 60] and place["byHand"]
+    assert page.post("/places", {"row": row, "box": [1, 2]}).status_code == 422
+    assert page.post("/places", {"row": "n0", "box": [1, 2, 30, 40]}).status_code == 422
+    assert edited(page)["outside"] == 0
+
+
+def test_a_large_photograph_is_painted_on_a_smaller_copy() -> None:
+    mask = np.zeros((1000, 3200), np.float32)
+    mask[101:301, 203:803] = 1  # edges that the view cannot hold
+    before = views.levels(mask)
+    assert before.shape == (500, 1600)
+    after = before.copy()
+    after[400:450, 1000:1100] = 255
+    full = views.painted(mask, before, after)
+    assert np.array_equal(full[:700] > 0, mask[:700] > 0)
+    assert (full[804:896, 2004:2196] == 255).all() and not full[700:798].any()
+
+
+# --- what is refused, and how -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words"),
+    [
+        (b"", "x.png", "empty"),
+        (b"%PDF-1.7", "x.png", "is PDF"),
+        (b"GIF89a" + bytes(40), "x.gif", "x.gif"),
+        (png()[:900], "x.png", ""),
+    ],
+)
+def test_a_file_that_is_no_picture_is_refused_and_not_kept(page: Page, content: bytes, name: str, words: str) -> None:
+    told = page.drop(content, name)
+    assert told.status_code == 422 and words in told.json()["error"]["message"]
+    assert page.state["picture"] is None
+    assert not [one for one in page.desk.windows[page.id].folder.rglob("*") if one.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\me\\dog.jpg", "dog.jpg"),
+        (".hidden.png", "hidden.png"),
+        ("a\x00\u202eb.png", "ab.png"),
+        ("..", "photograph"),
+        ("", "photograph"),
+        ("mein Hund.jpeg", "mein Hund.jpeg"),
+        ("x" * 300 + ".png", "x" * 116 + ".png"),
+    ],
+)
+def test_a_files_name_stays_in_its_folder(sent: str, kept: str) -> None:
+    assert file_name(sent) == kept
+
+
+def test_what_the_planner_refuses_is_said_in_the_plan(page: Page) -> None:
+    page.drop(png(), "dog.png")
+    task = page.do("/plan", {"instruction": "what a lovely day"})
+    assert task["state"] == "failed" and task["error"]["message"]
+    assert page.post("/plan", {"instruction": ""}).status_code in {200, 422}
+
+
+def test_a_plan_stays_when_a_thing_is_not_found(page: Page) -> None:
+    page.drop(png(), "dog.png")
+    page.put("/flags", {**FAKE, "options": {"places": {"boxes": {"grass": [0, 0, 1, 1]}, "strict": "true"}}})
+    page.do("/plan", {"instruction": ASKED})
+    assert [row["source"] for row in page.state["rows"]] == ["dog", "grass"]
+
+
+def test_a_dead_ollama_is_named_with_its_remedy(page: Page) -> None:
+    page.put(
+        "/flags", {"profile": "retouch", "planner": "ollama", "options": {"ollama": {"host": "http://127.0.0.1:9"}}}
+    )
+    page.drop(png(), "dog.png")
+    error = page.do("/plan", {"instruction": "make the dog a tiger"})["error"]
+    assert error["code"] in {6, 8} and ("127.0.0.1:9" in error["message"] or "ollama" in error["remedy"])
+
+
+def test_models_that_are_not_here_are_named_with_the_command(page: Page) -> None:
+    page.put("/flags", {"profile": "sd15", "planner": "arrows", "grounders": [], "editor": "dds"})
+    page.drop(png(), "dog.png")
+    page.do("/plan", {"instruction": "dog -> tiger"})
+    error = page.do("/edit")["error"]
+    assert error["code"] == 6 and "not on this machine yet" in error["message"]
+    assert "gas models pull sd15" in error["remedy"] and "--" not in error["remedy"]
+
+
+def test_settings_that_cannot_be_stay_out(page: Page) -> None:
+    before = page.state["flags"]
+    for flags, words in (
+        ({"editor": "paint"}, "painter"),
+        ({"device": "toaster"}, "device"),
+        ({**FAKE, "options": {"painter": {"steps": "0"}}}, "steps"),
+        ({"nonsense": 1}, "nonsense"),
+    ):
+        told = page.put("/flags", flags)
+        assert told.status_code == 422 and words in json.dumps(told.json()["error"])
+    assert page.state["flags"] == before
+
+
+# --- what leaves the machine ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Planner and editor send pictures away; the list says who was asked."""
+    asked: list[str] = []
+
+    def noted(kind: Any, method: str) -> None:
+        call = getattr(kind, method)
+        monkeypatch.setattr(kind, "remote", property(lambda self: True))
+        monkeypatch.setattr(kind, "preview", lambda self, job: Preview("https://far.example", remote=True, model="m"))
+        monkeypatch.setattr(kind, method, lambda self, job: (asked.append(method), call(self, job))[1])
+
+    noted(fakes.FakePlanner, "plan")
+    noted(fakes.FakeEditor, "edit")
+    assert issubclass(fakes.FakePlanner, Planner) and issubclass(fakes.FakeEditor, Editor)
+    return asked
+
+
+def test_a_picture_leaves_only_when_the_user_has_agreed(page: Page, remote: list[str]) -> None:
+    page.drop(png(), "dog.png")
+    task = page.do("/plan", {"instruction": ASKED})
+    assert [one["key"] for one in task["asks"]] == ["planner arrows"] and remote == []
+    assert "far.example" in "\n".join(task["asks"][0]["lines"])
+    page.do("/plan", {"instruction": ASKED, "agreed": ["planner arrows"]})
+    assert remote == ["plan"]
+    task = page.do("/edit", {"agreed": ["planner arrows"]})  # agreed to another one
+    assert [one["key"] for one in task["asks"]] == ["editor painter"] and remote == ["plan"]
+    assert page.do("/edit", {"agreed": ["editor painter"]})["error"] is None
+    assert remote == ["plan", "edit"]
+    task = page.do("/compare", {"editors": ["painter", "retouch"]})
+    assert [one["key"] for one in task["asks"]] == ["editor painter"] and remote == ["plan", "edit"]
+
+
+def test_pointing_at_a_thing_sends_nothing_without_agreement(planned: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    ground = fakes.FakeGrounder.ground
+    monkeypatch.setattr(fakes.FakeGrounder, "remote", property(lambda self: True))
+    monkeypatch.setattr(fakes.FakeGrounder, "preview", lambda self, job: Preview("https://far.example", remote=True))
+    monkeypatch.setattr(fakes.FakeGrounder, "ground", lambda self, job: (asked.append(job), ground(self, job))[1])
+    place, row = planned.state["places"][0]["id"], planned.state["rows"][0]["id"]
+    for path, body in (
+        (f"/places/{place}", {"how": "outline"}),
+        ("/places/at", {"row": row, "point": [40, 40]}),
+        ("/find", {}),
+    ):
+        task = planned.do(path, body)
+        assert [one["key"] for one in task["asks"]] == ["grounder places"] and asked == []
+    assert planned.do(f"/places/{place}", {"how": "outline", "agreed": ["grounder places"]})["asks"] is None
+    assert len(asked) == 1
+
+
+def test_keys_are_never_shown(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-to-be-seen")
+    page.put("/flags", {"profile": "retouch", "planner": "openai"})
+    page.drop(png(), "dog.png")
+    told = [page.get("").text, page.get("/options/planner/openai").text, page.client.get("/api/choices").text]
+    page.do("/plan", {"instruction": "make the dog a tiger"})
+    told.append(page.get("").text)
+    assert "openai" in told[-1] and not any("sk-not" in one for one in told)
+
+
+# --- two windows, and what is served ----------------------------------------------------------------------------------
+
+
+def test_two_windows_do_not_disturb_each_other(planned: Page, client: TestClient, desk: Desk) -> None:
+    other = Page(client, desk)
+    assert other.state["picture"] is None and other.state["edits"] == []
+    other.put("/flags", {**FAKE, "options": {"places": PLACES}})
+    other.drop(png(seed=3), "cat.png")
+    before = planned.state
+    other.do("/plan", {"instruction": "dog -> cat"})
+    card = edited(other)
+    assert planned.state == before
+    for path in (f"/pictures/{other.state['picture']['number'] + 100}", f"/edits/{card['number'] + 100}/picture"):
+        assert planned.get(path).status_code in {404, 422}
+    theirs = other.desk.windows[other.id].edits[0].out
+    assert theirs.is_file() and planned.id not in str(theirs)
+    assert client.get("/api/w/unknown").status_code == 422
+
+
+def test_no_path_of_this_machine_is_told(planned: Page) -> None:
+    edited(planned)
+    assert str(planned.desk.folder) not in planned.get("").text
+
+
+def test_a_window_has_one_thing_at_work(planned: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    gate = threading.Event()
+    edit = fakes.FakeEditor.edit
+    monkeypatch.setattr(fakes.FakeEditor, "edit", lambda self, job: (gate.wait(20), edit(self, job))[1])
+    assert planned.post("/edit").status_code == 200
+    assert "at work" in planned.post("/edit").json()["error"]["message"]
+    gate.set()
+    assert planned.wait()["state"] == "done"
+
+
+def test_everything_is_removed_in_the_end(planned: Page) -> None:
+    assert planned.desk.folder.is_dir()
+    planned.desk.close()
+    assert not planned.desk.folder.exists()
+
+
+# --- what can be chosen -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_installed_is_offered_and_the_rest_has_its_install_line(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gas.backends import registry
+
+    monkeypatch.setattr(registry, "missing_packages", lambda distribution, extra: ["x"] if extra == "openai" else [])
+    told = page.client.get("/api/choices").json()
+    by_name = {one["name"]: one for one in told["planner"]}
+    assert by_name["openai"]["install"] == 'pip install "gas-edit[openai]"' and not by_name["openai"]["ready"]
+    assert by_name["rules"]["ready"] and by_name["rules"]["install"] is None
+    assert {"profile", "planner", "grounders", "editor"} <= told.keys()
+
+
+def test_the_options_are_a_form_of_their_own_schema(page: Page) -> None:
+    form = page.get("/options/editor/painter").json()
+    steps = next(one for one in form["fields"] if one["name"] == "steps")
+    assert (steps["kind"], steps["least"], steps["most"], steps["default"]) == ("whole", 1, 10_000, "4")
+    assert steps["description"] == "the paint gets stronger with each" and form["presets"] == ["quick"]
+    page.put("/flags", {**FAKE, "options": {"painter": {"preset": "quick"}}})
+    steps = next(one for one in page.get("/options/editor/painter").json()["fields"] if one["name"] == "steps")
+    assert (steps["value"], steps["origin"]) == ("1", "preset quick")
+
+
+def test_a_redone_changes_command_names_the_picture_that_it_began_with(
+    planned: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = edited(planned)
+    planned.do(f"/edits/{first['number']}/redo", {"change": 1, "editor": None})
+    card = planned.state["edits"][0]
+    archive = zipfile.ZipFile(io.BytesIO(planned.get(f"/edits/{card['number']}/plan.zip").content))
+    assert "dog-without-2.png" in archive.namelist() and "dog-without-2.png" in card["command"]
+    archive.extractall(tmp_path)
+    by_hand = of_the_command(card["command"], tmp_path, monkeypatch)
+    mine = planned.get(f"/edits/{card['number']}/picture").content
+    assert np.array_equal(*(np.asarray(Pictures.open(io.BytesIO(one))) for one in (mine, by_hand)))
+
+
+def test_nothing_changes_under_a_run(planned: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    gate = threading.Event()
+    edit = fakes.FakeEditor.edit
+    monkeypatch.setattr(fakes.FakeEditor, "edit", lambda self, job: (gate.wait(20), edit(self, job))[1])
+    before = planned.state
+    assert planned.post("/edit").status_code == 200
+    place = before["places"][0]["id"]
+    assert planned.drop(png(seed=5), "cat.png").status_code == 422
+    assert planned.put("/flags", {}).status_code == 422
+    assert planned.put("/plan", {"rows": before["rows"][:1], "sentences": ["", ""]}).status_code == 422
+    assert planned.put(f"/places/{place}", bytes(90 * 120)).status_code == 422
+    gate.set()
+    assert planned.wait()["error"] is None
+    after = planned.state
+    assert all(before[name] == after[name] for name in ("picture", "flags", "rows", "places"))
+
+
+def test_pictures_that_are_not_in_work_let_go_of_their_pixels(planned: Page) -> None:
+    first = edited(planned)
+    planned.drop(png(seed=2), "other.png")
+    window = planned.desk.windows[planned.id]
+    assert window.pictures[0]._photo is None and window.pictures[1]._photo is not None
+    assert planned.get(f"/pictures/{first['picture']}").status_code == 200 and window.pictures[0]._photo is None
+    planned.post(f"/edits/{first['number']}/open")
+    assert edited(planned)["outside"] == 0
