@@ -20,9 +20,8 @@ def snapshot(source: ModelSource) -> Path:
             f"model {files.model!r} has not been downloaded",
             Remedy(
                 "pull_first",
-                "{pull} (with {dry} it only says how much that is); or name a local folder",
+                "{pull}, or name a local folder",
                 pull=Command("models pull", files.model),
-                dry="--dry-run",
             ),
         )
     return folder

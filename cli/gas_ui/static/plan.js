@@ -39,7 +39,7 @@ function field(row, name, label, placeholder) {
 function fields(row) {
   if (row.action === "add") return [field(row, "target", "What to add", "a red ball"), field(row, "anchor", "Where", "the table")];
   if (row.action === "remove") return [field(row, "source", "What to remove", "the sign"), field(row, "anchor", "What is behind it", "the wall")];
-  return [field(row, "source", "What is there", row.where === "picture" ? "the whole picture" : "a dog"), field(row, "target", "What shall be there", "a tiger")];
+  return [field(row, "source", "What is there", row.where === "picture" ? "the whole picture" : "a dog"), field(row, "target", "What should be there", "a tiger")];
 }
 
 function where(row) {
