@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from gas import notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.checkpoint import load_state, run_digest, save_state
-from gas.errors import PluginBroken, ResultRefused, UsageError
+from gas.errors import GasError, Interrupted, PluginBroken, ResultRefused, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo_write
 from gas.picture.containers import output_format
@@ -52,10 +52,35 @@ class WrittenEdit:
     state: Path | None = None
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A plan, the request that it was made of, who made it, and what was warned of meanwhile."""
+
+    plan: EditPlan
+    request: Request
+    planner: Used
+    notes: tuple[str, ...] = ()
+
+
+def make_plan(session: Session, photo: Photo, request: Request, *, seed: int) -> Planned:
+    """The plan of the session's planner for `request`, to be handed to `prepare`: for who plans ahead of the rest.
+
+    PluginBroken (exit 9) for a planner that changes the photograph in memory; UsageError (exit 2) where nothing is
+    asked for; the errors of `Session.plan`.
+    """
+    session.check(PLANNERS)
+    pixels = records.pixel_hash(photo.pixels)
+    with notes.collected() as warned:
+        planner = used(session, PLANNERS.plural, session.settings.planner)
+        plan = session.plan(request.of(photo.pixels, seed))
+    _refuse_written(photo, pixels, f"planner {session.settings.planner!r}")
+    return Planned(plan, request, planner, tuple(warned))
+
+
 def prepare(
     session: Session,
     photo: Photo,
-    request: Request | EditPlan,
+    request: Request | Planned | EditPlan,
     given: Sequence[Region] = (),
     *,
     seed: int | None = None,
@@ -66,7 +91,7 @@ def prepare(
 ) -> PhotoJob:
     """The job that does what is asked of `photo`: its plan made, its things found, nothing edited yet.
 
-    * request: what the user asks for, or a finished plan; then no planner is asked.
+    * request: what the user asks for; or its plan (`make_plan`), or a finished one: then no planner is asked.
     * given: the regions that the user drew, in pixels of the photograph; a box alone is enough. Only what is left open
       is looked for (`Session.ground`, which `required` is for).
     * seed: in [0, 2³¹); None: the session's, else a new one.
@@ -80,8 +105,7 @@ def prepare(
     from gas.regions.asked import with_doubts
     from gas.regions.check import check_region
 
-    planned = isinstance(request, EditPlan)
-    session.check(*(() if planned else (PLANNERS,)), GROUNDERS, EDITORS)
+    session.check(*((PLANNERS,) if isinstance(request, Request) else ()), GROUNDERS, EDITORS)
     drawn = tuple(replace(check_region(region, photo.size), given=True) for region in given)
     seed = next(one for one in (seed, session.settings.seed, new_seed()) if one is not None)
     pixels = records.pixel_hash(photo.pixels)
@@ -93,14 +117,14 @@ def prepare(
             on_stage(stage, ", ".join(names))
 
     with notes.collected() as warned:
-        if isinstance(request, EditPlan):
-            plan, asked, planner = request, Request(), None
-        else:
-            asked, planner = request, used(session, PLANNERS.plural, settings.planner)
-            edit_request = request.of(photo.pixels, seed)
+        if isinstance(request, Request):
+            request.of(photo.pixels, seed)
             begin("plan", [settings.planner])
-            plan = session.plan(edit_request)
-            _refuse_written(photo, pixels, f"planner {settings.planner!r}")
+            request = make_plan(session, photo, request, seed=seed)
+        if isinstance(request, EditPlan):
+            plan, asked, planner, planning = request, Request(), None, tuple[str, ...]()
+        else:
+            plan, asked, planner, planning = request.plan, request.request, request.planner, request.notes
         begin("ground", settings.grounders)
         regions = session.ground(photo.pixels, plan, drawn, required=required, watch=watch)
     plan = with_doubts(plan, regions)
@@ -119,7 +143,7 @@ def prepare(
         planner=planner,
         grounders=tuple(used(session, GROUNDERS.plural, name) for name in settings.grounders if looked),
         pixels=pixels,
-        notes=tuple(warned),
+        notes=notes.joined(planning, warned),
     )
     job.check()
     return job
@@ -236,7 +260,7 @@ class PhotoJob:
 
     def _record(self, result: EditResult) -> Record:
         settings, editor, helpers = self.session.settings, self._editor(), self._helpers()
-        models = {model.id: model for one in (editor, *helpers) for model in _models(one.options)}.values()
+        own = {model.id: model for one in (editor, *helpers) for model in models(one.options)}.values()
         return records.make(
             self.photo,
             result,
@@ -248,7 +272,7 @@ class PhotoJob:
             helpers=helpers,
             profile=settings.profile.name,
             profile_from=self.profile_from or settings.origin("profile"),
-            models=[*models, *(m for used in self.grounders for m in _models(used.options))],
+            models=[*own, *(m for used in self.grounders for m in models(used.options))],
             seed=self.seed,
             device=settings.device,
             dtype=settings.dtype,
@@ -292,6 +316,35 @@ class PhotoJob:
         )
 
 
+def edit_together(jobs: Sequence[PhotoJob], watch: Watch = Watch()) -> list[EditResult | GasError]:
+    """The results of several jobs of one session in memory, in their order; an error in the place of each that failed.
+
+    Those whose working pictures have one size share the editor's network calls (`gas.run.working.edit_together`).
+    """
+    from gas.run import working
+
+    session = jobs[0].session
+    results: dict[int, EditResult | GasError] = {}
+    sizes: dict[tuple[int, int], list[tuple[int, working.WorkingEdit]]] = {}
+    for index, job in enumerate(jobs):
+        try:
+            asked = working.begin(
+                session, job.photo.pixels, job.plan, job.regions, seed=job.seed, work=job.work, watch=watch
+            )
+            sizes.setdefault(asked.size, []).append((index, asked))
+        except Interrupted:
+            raise
+        except GasError as error:
+            results[index] = error
+    for group in sizes.values():
+        together = working.edit_together(session, [asked for _, asked in group])
+        for (index, _), result in zip(group, together, strict=True):
+            job = jobs[index]
+            _refuse_written(job.photo, job.pixels, f"editor {session.settings.editor!r}")
+            results[index] = result if isinstance(result, GasError) else replace(result, job=job)
+    return [results[index] for index in range(len(jobs))]
+
+
 def used(session: Session, role: str, name: str) -> Used:
     """Backend `name` with its settled options and where it came from, for the record."""
     options: Options = session.settled(role, name).options
@@ -312,19 +365,19 @@ def _refuse_written(photo: Photo, pixels: str, who: str) -> None:
         )
 
 
-def _models(options: Mapping[str, Any]) -> list[Model]:
+def models(options: Mapping[str, Any]) -> list[Model]:
     """The models that a backend's options `model`, `second_model`, ... name; local ones with the hashes of their
     files."""
     from gas.models.manifest import CACHE_PREFIX, PACKAGE_PREFIX, models_of, resolve_model
 
-    models = []
+    found = []
     for name in models_of(options).values():
         source = resolve_model(name)
         model = Model.of(source.location, source.revision)
         if name.startswith((CACHE_PREFIX, PACKAGE_PREFIX)):
             model = model.model_copy(update={"id": name})
-        models.append(model)
-    return models
+        found.append(model)
+    return found
 
 
 def _mask_hash(region: Region) -> str | None:
