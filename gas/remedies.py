@@ -135,6 +135,22 @@ class Remedy:
         }
 
 
+def remedy_from(code: str, template: str, arguments: Mapping[str, Any]) -> Remedy:
+    """The remedy whose `code`, `template` and `arguments()` these are: as it came from another process."""
+    kinds: dict[str, Callable[..., Kind]] = {
+        "setting": lambda name, value, python: Setting(name, tuple(value) if isinstance(value, list) else value, python),
+        "option": Option,
+        "given": lambda phrase, how: Given(phrase, tuple(how)),
+        "command": lambda name, arguments: Command(name, *arguments),
+        "install": Install,
+    }
+    parts: dict[str, Part] = {}
+    for name, part in arguments.items():
+        fields = dict(part) if isinstance(part, Mapping) else {}
+        parts[name] = kinds[fields.pop("kind")](**fields) if fields else part
+    return Remedy(code, template, **parts)
+
+
 def remedy_of(remedy: str | Remedy) -> Remedy:
     """`remedy` itself, or the one that says a plain sentence, whose code is empty."""
     return remedy if isinstance(remedy, Remedy) else Remedy("", remedy)

@@ -118,13 +118,14 @@ def open_session(
     *,
     role: str = EDITORS.plural,
     recorded: Mapping[str, Any] | None = None,
+    row: Mapping[str, Any] | None = None,
     image: Image | None = None,
 ) -> Session:
     """The session of a command: its flags over environment, profile and settings files.
 
     Options without a backend's name belong to the backend of `role`: the editor of `gas edit`, the planner of
     `gas plan`, the only grounder of `gas ground`. With `recorded` flags (of a run that is to be made again) these stand
-    in for environment and files. Where nobody has chosen a profile the picture `image` has a say. UsageError for an
+    in for environment and files; `row` is what one row of a manifest says, above all of them. Where nobody has chosen a profile the picture `image` has a say. UsageError for an
     option whose backend is not in use.
     """
     from gas.backends import running
@@ -149,7 +150,9 @@ def open_session(
     def settle(more: Mapping[str, Any]) -> Settings:
         if recorded is not None:
             return Settings.of(more, find_profile=registry.profile, default_profile=default, recorded=recorded)
-        return Settings.load(more, find_profile=registry.profile, default_profile=default, written=setting_words)
+        return Settings.load(
+            more, find_profile=registry.profile, default_profile=default, written=setting_words, row=row
+        )
 
     if recorded is None:
         warn(people(), environment_typos())
