@@ -33,6 +33,7 @@ from gas.run.job import PhotoJob, Planned, edit_together, make_plan, prepare
 from gas.run.output import check_output
 from gas.run.record import Request
 from gas.run.session import Session
+from gas.runtime import Runtime
 from gas.types import EditPlan, Region
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Editing:
         self._registry = _registry(setup["registry"])
         self._device = _Device(int(setup["together"]))
         self._sessions: dict[str, Session] = {}
+        self._runtimes: dict[tuple[Any, ...], Runtime] = {}
         self._opening, self._stopping = threading.RLock(), threading.Event()
 
     def start(self) -> None:
@@ -146,8 +148,8 @@ class Editing:
                     places.inside(str(self._out), data["out"])
                 check_output(photo, out, overwrite=data["overwrite"])
                 asked: Planned | EditPlan
-                if row.plan is not None:
-                    asked = EditPlan.model_validate(data["plan"])
+                if isinstance(row.plan, EditPlan):
+                    asked = row.plan
                 else:
                     asked = make_plan(session, photo, Request(instruction=row.instruction), seed=seed)
                 said["plan"] = _sentences(asked if isinstance(asked, EditPlan) else asked.plan)
@@ -171,7 +173,7 @@ class Editing:
         assert record.file is not None
         said["inside"], said["outside"] = list(record.measured.inside), record.file.outside_max
         said["output_sha256"] = record.file.sha256
-        said["warnings"] += [*written.warnings, *result.log.get("notes", ())]
+        said["warnings"] += [*written.written.warnings, *result.log.get("notes", ())]
 
     def _photo(self, data: Mapping[str, Any]) -> Photo:
         """The item's picture. InputRefused (exit 3) where it is no longer the one that the batch began with."""
@@ -197,8 +199,9 @@ class Editing:
             if recipe not in self._sessions:
                 values = self._recipes[recipe]
                 settings = Settings.of(values["said"], find_profile=self._registry.profile, recorded=values["rest"])
-                first = next(iter(self._sessions.values()), None)
-                session = Session(settings, self._registry, runtime=first.runtime if first else None)
+                where = (settings.device, settings.dtype, settings.offline)
+                runtime = self._runtimes.setdefault(where, Runtime(*where))  # networks are loaded once for all recipes
+                session = Session(settings, self._registry, runtime=runtime)
                 for role in CHOSEN:
                     for name in role.names(settings):
                         with contextlib.suppress(*((GasError,) if role is PLANNERS else ())):  # it may not be needed

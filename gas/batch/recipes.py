@@ -53,7 +53,8 @@ class Recipe:
         models with revisions or the hashes of their files."""
         settings = self.session.settings
         backends = [used(self.session, GROUNDERS.plural, name) for name in settings.grounders]
-        backends.append(used(self.session, EDITORS.plural, settings.editor))
+        editors = (settings.editor, *self.session.helpers())
+        backends += [used(self.session, EDITORS.plural, name) for name in editors]
         needed = [model.model_dump(mode="json") for one in backends for model in models(one.options)]
         return run_digest(
             backends=[one.model_dump(mode="json") for one in backends],
@@ -73,6 +74,8 @@ class Recipe:
             for name in role.names(self.session.settings)
             if role is not PLANNERS or self._can_plan
         }
+        for name in self.session.helpers():
+            options[name] = self.session.settled(EDITORS.plural, name).options.model_dump(mode="json")
         return {"said": {**said, "options": options}, "rest": rest}
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,11 +48,19 @@ class Session:
         self._backends: dict[tuple[str, str], Any] = {}
 
     @classmethod
-    def of(cls, *, registry: Registry | None = None, image: Image | None = None, **flags: Any) -> Session:
+    def of(
+        cls,
+        *,
+        registry: Registry | None = None,
+        image: Image | None = None,
+        row: Mapping[str, Any] | None = None,
+        **flags: Any,
+    ) -> Session:
         """A session for a Python program: `Session.of(profile="sd15", editor="dds", options={"dds": {"steps": 300}})`.
 
         `flags` are the names of `gas.settings.settings.Values`. Neither environment nor settings files are read. Where
         no profile is named, `image` has a say in which one is the default (`gas.settings.catalogue.default_profile`).
+        `row` as for `Settings.of`.
         """
         from gas.backends.registry import Registry
         from gas.settings.catalogue import default_profile
@@ -63,6 +71,7 @@ class Session:
             flags,
             find_profile=registry.profile,
             default_profile=lambda model: default_profile(registry, image, model),
+            row=row,
         )
         return cls(settings, registry)
 
