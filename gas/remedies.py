@@ -138,7 +138,9 @@ class Remedy:
 def remedy_from(code: str, template: str, arguments: Mapping[str, Any]) -> Remedy:
     """The remedy whose `code`, `template` and `arguments()` these are: as it came from another process."""
     kinds: dict[str, Callable[..., Kind]] = {
-        "setting": lambda name, value, python: Setting(name, tuple(value) if isinstance(value, list) else value, python),
+        "setting": lambda name, value, python: Setting(
+            name, tuple(value) if isinstance(value, list) else value, python
+        ),
         "option": Option,
         "given": lambda phrase, how: Given(phrase, tuple(how)),
         "command": lambda name, arguments: Command(name, *arguments),

@@ -31,7 +31,6 @@ def batch(
     together: int = 1,
     shard: str | None = None,
     store: str = "",
-    seed: int | None = None,
     work: str = "auto",
     gps: bool = False,
     overwrite: bool = False,
@@ -43,7 +42,7 @@ def batch(
     registry: str = "",
     **flags: Any,
 ) -> Iterator[Entry]:
-    """What comes of each item, as it comes: `for entry in gas.batch([{"image": "a.jpg", "instruction": "…"}], out="o")`.
+    """What comes of each item, as it comes: `gas.batch([{"image": "a.jpg", "instruction": "…"}], out="edited")`.
 
     * items: rows as mappings or `gas.batch.rows.Row`, whose paths are relative to the current folder; or the path of a
       manifest; or of a folder of pictures, with an `instruction` for all.
@@ -55,8 +54,8 @@ def batch(
     * registry: "module:function" of a program that has backends of its own; workers call it.
     * `flags` as for `gas.Session.of`; the rest as on the command line.
 
-    An item that fails is an entry with `status` "failed". Errors before anything is edited, and faults of the whole, are
-    raised: children of `gas.GasError`.
+    An item that fails is an entry with `status` "failed". Errors before anything is edited, and faults of the whole,
+    are raised: children of `gas.GasError`.
     """
     from gas.run.session import Session
 
@@ -82,7 +81,7 @@ def batch(
         allow_model=allow_model,
         registry=registry,
     )
-    common = Common(folder, seed=seed, work=work, gps=gps, store=store, anywhere=allow_outside)
+    common = Common(folder, work=work, gps=gps, store=store, anywhere=allow_outside)
     with opened(listed, common, rules, open_session) as made:
         here = machine(made.recipes.base, choice)
         make = partial(make_engine, choice=choice, here=here, together=together, logs=folder / FOLDER)

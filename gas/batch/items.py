@@ -30,11 +30,10 @@ _WRITABLE = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
 
 @dataclass(frozen=True)
 class Common:
-    """What holds for every item of a batch. `seed`: the user's own (None: each item has one made of its picture and
-    request); `store`: the address that pictures are written to (empty: the output folder)."""
+    """What holds for every item of a batch. `store`: the address that pictures are written to (empty: the output
+    folder); `anywhere`: whether a manifest may name files outside its folder."""
 
     out: Path
-    seed: int | None = None
     work: str = "auto"
     gps: bool = False
     store: str = ""
@@ -111,7 +110,8 @@ def keyed(item: Item, common: Common, ledger: Ledger, *, check_inputs: bool = Fa
     """The item with its key: a hash of picture, request or plan, regions, backends, options, models and seed.
 
     The hash of a picture's bytes is the ledger's where size and time of its file are what they were, unless
-    `check_inputs`. What cannot be read is no error here: the item has it as its `problem`.
+    `check_inputs`. What cannot be read is no error here: the item has it as its `problem`. The seed is the row's, else
+    the user's, else one made of picture and request.
     """
     seen, plan, problem = None, None, None
     masks: list[Any] = []
@@ -136,7 +136,7 @@ def keyed(item: Item, common: Common, ledger: Ledger, *, check_inputs: bool = Fa
         gps=common.gps,
         twin=item.twin,
     )
-    seed = row.seed if row.seed is not None else common.seed
+    seed = row.seed if row.seed is not None else recipe.session.settings.seed
     if seed is None:
         said = json.dumps([seen.sha256 if seen else "", asked, item.twin], sort_keys=True)
         seed = int.from_bytes(hashlib.sha256(said.encode()).digest()[:4], "big") % 2**31

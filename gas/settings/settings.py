@@ -127,8 +127,8 @@ class Settings:
             ),
             own=False,
         )
-        # Named by a flag or variable it lies beneath both, and above the files; named by a file beneath that file; named
-        # by a manifest beneath the flags.
+        # Named by a flag or variable it lies beneath both, and above the files; named by a file beneath that file;
+        # named by a manifest beneath the flags.
         place = max(min(chooser, user - 2), 1) if chooser < user else user - 1
         self._sources = [*sources[:place], from_profile, *sources[place:]]
         values = self._values = {name: self._highest(name)[0] for name in Values.model_fields if name != "options"}
@@ -184,8 +184,8 @@ class Settings:
 
         `find_profile` gives the profile of a name, as `Registry.profile` does. Where nobody chose a profile
         `default_profile` is asked (without it one must be chosen). `written` says how the user wrote the
-        setting of a name, for `origin` and errors. `row` as in `of`. UsageError names the file and its line, the variable or the flag
-        that is wrong.
+        setting of a name, for `origin` and errors. `row` as in `of`. UsageError names the file and its line, the
+        variable or the flag that is wrong.
         """
         return cls(
             [
