@@ -59,12 +59,13 @@ class Entry:
     pixels: tuple[int, int] | None = field(default=None)
 
     def to_line(self) -> bytes:
-        """The entry as one line of JSON; what says nothing is left out."""
-        values = {name: value for name, value in asdict(self).items() if value not in ("", None, (), [], 0.0)}
+        """The entry as one line of JSON; what is as by default is left out."""
+        values = {name: value for name, value in asdict(self).items() if name in _NEEDED or value != _FIELDS[name]}
         return json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-_FIELDS = {each.name for each in fields(Entry)}
+_FIELDS = {each.name: each.default for each in fields(Entry)}
+_NEEDED = {"key", "item", "out", "status", "attempt"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gas.batch import places
+from gas.batch.ledger import FOLDER as LEDGER
 from gas.batch.rows import COLUMNS, MAX_ROW_BYTES, Row, parse_cells, parse_line, parse_row
 from gas.errors import InputRefused, ModelUnavailable, UsageError
 from gas.remedies import install
@@ -33,7 +34,8 @@ class Manifest:
 
 def read(source: str, *, instruction: str = "", but: Path | None = None) -> Manifest:
     """The manifest in the file `source`, by its extension (.jsonl, .csv, .parquet); or every picture in the folder
-    `source` and those below it, each with the same `instruction`. What lies in the folder `but` is left out.
+    `source` and those below it, each with the same `instruction`. What lies in the folder `but`, or in the output of
+    another batch, is left out.
 
     InputRefused (exit 3) lists what is wrong by lines, before anything is done; UsageError (exit 2) for an extension
     that is unknown, and for an instruction where it does not belong; ModelUnavailable (exit 6) for a missing package.
@@ -100,13 +102,19 @@ def _folder(folder: Path, instruction: str, but: Path | None) -> Manifest:
     found = []
     for parent, below, names in os.walk(folder):
         kept = [name for name in below if not name.startswith(".")]
-        below[:] = sorted(name for name in kept if os.path.realpath(os.path.join(parent, name)) != left_out)
+        kept = [name for name in kept if os.path.realpath(os.path.join(parent, name)) != left_out]
+        below[:] = sorted(name for name in kept if not _is_output(Path(parent, name)))
         pictures = (name for name in names if Path(name).suffix.lower() in PICTURES and not name.startswith("."))
         found += [os.path.relpath(os.path.join(parent, name), folder) for name in sorted(pictures)]
     rows = ((name, lambda name=name: parse_row({"image": name, "instruction": instruction}, name)) for name in found)
     if not found:
         raise InputRefused(f"{folder}: holds no pictures", f"extensions: {', '.join(sorted(PICTURES))}")
     return Manifest(folder.name, str(folder.absolute()), checked(folder.name, rows))
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether the folder is the output of another batch: what is edited is not edited again."""
+    return any((folder / LEDGER).glob("part-*.jsonl"))
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
@@ -120,8 +128,9 @@ def _csv(path: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
     reader = csv.reader((line for _, line in _text_lines(path)), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
+        begins = reader.line_num + 1
         for cells in reader:
-            where = f"line {reader.line_num}"
+            where, begins = f"line {begins}", reader.line_num + 1
             if any(cell.strip() for cell in cells):
                 yield where, lambda cells=cells, where=where: _cells(header, cells, where)  # type: ignore[misc]
     except csv.Error as error:

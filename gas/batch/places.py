@@ -37,6 +37,8 @@ def inside(root: str, name: str, *, anywhere: bool = False) -> str:
 
     InputRefused (exit 3) for one that is outside of `root`, by its name or behind a link, unless it may be `anywhere`.
     """
+    if "\0" in name:
+        raise InputRefused(f"{shown(name)} is no name of a file", "check the name")
     if is_url(name) or is_url(root):
         place = name if is_url(name) else f"{root.rstrip('/')}/{posixpath.normpath(name)}"
         within = place.startswith(f"{root.rstrip('/')}/") and ".." not in place.split("/")

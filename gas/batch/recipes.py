@@ -36,10 +36,12 @@ Require = Callable[["Session", bool], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of some rows: the session that they make here, and how it is made again elsewhere."""
+    """The settings of some rows: the session that they make here, and how it is made again elsewhere. `where` the first
+    of them stands (empty: no row says anything of its own)."""
 
     number: int
     session: Session
+    where: str = ""
 
     @cached_property
     def plan_digest(self) -> str:
@@ -91,11 +93,12 @@ class Recipe:
         ModelUnavailable (exit 6) for models that are missing."""
         session = self.session
         roles = (*((PLANNERS,) if plans else ()), GROUNDERS, EDITORS)
-        session.check(*roles)
-        for role in roles:
-            for name in role.names(session.settings):
-                session.use(role, name)
-        require(session, looks)
+        with _at(self.where):
+            session.check(*roles)
+            for role in roles:
+                for name in role.names(session.settings):
+                    session.use(role, name)
+            require(session, looks)
 
 
 class Recipes:
@@ -118,7 +121,7 @@ class Recipes:
         key = json.dumps(asked, sort_keys=True)
         if key not in self._made:
             with _at(where):
-                self._made[key] = self._new(row) if asked else Recipe(0, self.base)
+                self._made[key] = self._new(row, where) if asked else Recipe(0, self.base)
         return self._made[key]
 
     @property
@@ -128,10 +131,12 @@ class Recipes:
             self._base = self._open(None)
         return self._base
 
-    def _new(self, row: Row) -> Recipe:
+    def _new(self, row: Row, where: str) -> Recipe:
         mine = self.base.settings
-        editor = row.editor or (self.base.registry.profile(row.profile).editor if row.profile else mine.editor)
-        values = row.settings(editor)
+        values = row.settings("")
+        if options := values.pop("options", None):  # those without a table are the editor's that the rest comes to
+            editor = self._open(values).settings.editor
+            values["options"] = {**options, editor: {**options.pop("", {}), **options.get(editor, {})}}
         for role in CHOSEN:  # what the user has named too is his own word
             name = role.setting
             same = name in values and (values[name] if role.several else (values[name],)) == role.names(mine)
@@ -143,7 +148,7 @@ class Recipes:
             raise UsageError(f"options of {strange!r}, which is not in use", f"in use: {', '.join(sorted(in_use))}")
         if not self._allow_model:
             _refuse_models(session)
-        return Recipe(len(self._made) + 1, session)
+        return Recipe(len(self._made) + 1, session, where)
 
 
 def require_models(session: Session, looks: bool) -> None:
@@ -192,6 +197,8 @@ def _at(where: str) -> Iterator[None]:
     try:
         yield
     except GasError as error:
+        if not where:
+            raise
         error.message = f"{where}: {error.message}"
         error.args = (error.message,)
         raise

@@ -17,6 +17,7 @@ from typing import Any
 
 from gas import files
 from gas.batch.ledger import FOLDER, Entry, entries
+from gas.characters import visible
 from gas.version import __version__
 
 PAGE = "index.html"
@@ -68,7 +69,7 @@ def _page(title: str, data: Any, footer: str) -> str:
     )
     filled = {
         "policy": policy,
-        "title": html.escape(title),
+        "title": html.escape(visible(title)),
         "style": style,
         "footer": html.escape(footer),
         "data": _embedded(data),

@@ -58,12 +58,13 @@ class Row(BaseModel):
     @model_validator(mode="after")
     def _asks_for_one_thing(self) -> Row:
         if bool(self.instruction.strip()) == (self.plan is not None):
-            raise ValueError("give an instruction, or a plan" if self.plan is None else "an instruction and a plan")
+            neither = "has neither an instruction nor a plan"
+            raise ValueError(neither if self.plan is None else "has both an instruction and a plan")
         return self
 
     def settings(self, editor: str) -> dict[str, Any]:
         """What the row says of settings, by the names of `gas.settings.settings.Values`. Options without a table are
-        those of the `editor` that holds."""
+        put into that of `editor`."""
         values: dict[str, Any] = {"profile": self.profile, "planner": self.planner, "editor": self.editor}
         if self.grounder is not None:
             names = (self.grounder,) if isinstance(self.grounder, str) else self.grounder
@@ -102,20 +103,23 @@ def parse_row(values: Any, where: str) -> Row:
     try:
         return Row.model_validate(values)
     except ValidationError as error:
-        raise InputRefused(f"{where}: {explain(error)}", f"columns: {', '.join(COLUMNS)}") from None
+        first = error.errors(include_url=False)[0]
+        words = str(first["ctx"]["error"]) if first["type"] == "value_error" and not first["loc"] else explain(error)
+        raise InputRefused(f"{where}: {words}", f"columns: {', '.join(COLUMNS)}") from None
 
 
 def parse_cells(cells: Mapping[str, Any], where: str) -> Row:
     """The row of a table's cells: text, of which empty cells say nothing, and tables of values are JSON."""
     values: dict[str, Any] = {}
     for name, cell in cells.items():
-        if (
-            cell is None
-            or (isinstance(cell, str) and not cell.strip())
-            or (isinstance(cell, float) and math.isnan(cell))
-        ):
+        if cell is None or (isinstance(cell, float) and math.isnan(cell)):
             continue
-        values[name] = _cell(name, cell.strip(), where) if isinstance(cell, str) else cell
+        if isinstance(cell, Mapping):  # a column of tables has the keys of all rows
+            values[name] = {key: value for key, value in cell.items() if value is not None}
+        elif not isinstance(cell, str):
+            values[name] = cell
+        elif cell.strip():
+            values[name] = _cell(name, cell.strip(), where)
     return parse_row(values, where)
 
 

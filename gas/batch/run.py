@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from gas import files
 from gas.batch import places
@@ -21,9 +21,10 @@ from gas.batch.manifest import Manifest
 from gas.batch.recipes import OpenSession, Recipes, Require, require_models
 from gas.batch.report import THUMBNAILS, write_report
 from gas.batch.shards import WHOLE, Shard
-from gas.errors import GasError, Interrupted, OutOfResources, PluginBroken
+from gas.errors import GasError, Interrupted, OutOfResources, PluginBroken, UsageError
 from gas.remedies import Words, python_words
 from gas.reserve import remove_abandoned
+from gas.run.session import WorkMode
 
 EDITING = "gas.batch.editing:Editing"
 MakeEngine = Callable[[Work, int], Engine]
@@ -147,7 +148,7 @@ class Batch:
 
     def _begin(self, engine: Engine, item: Item) -> Entry | None:
         """Hands an item to the engine; the entry of one that failed before it could be."""
-        one = keyed(item, self.common, self.ledger)
+        one = keyed(item, self.common, self.ledger, check_inputs=self.rules.check_inputs)
         known = self.ledger.known.get(one.key)
         if known is not None and known.status == "done" and is_there(item, self.common):  # its file was only touched
             self.already += 1
@@ -261,6 +262,8 @@ def opened(
     Refused before anything is edited: rows that may not be (InputRefused, exit 3, and as `Recipes.of`), outputs that
     are somebody else's (UsageError, exit 2), backends and models that cannot be used (2, 6, 9, as `Recipe.check`).
     """
+    if common.work not in get_args(WorkMode):
+        raise UsageError(f"work {common.work!r} is unknown", f"use {', '.join(get_args(WorkMode))}")
     recipes = Recipes(open_session, own=manifest.own, allow_model=rules.allow_model or manifest.own)
     items = items_of(manifest, recipes, common)
     mine = [item for index, item in enumerate(items) if rules.shard.has(index)]

@@ -83,7 +83,8 @@ class RayEngine(Crew):
         self._gpu = self._gpu and there.get("GPU", 0) >= 1
         if not self._count:
             self._count = int(there.get("GPU", 0)) if self._gpu else max(int(there.get("CPU", 1)) // self._threads, 1)
-        super().start()
+        with random_states_kept():
+            super().start()
 
     def _enter(self) -> None:
         """Gets into a cluster, or starts one."""
@@ -109,9 +110,10 @@ class RayEngine(Crew):
             raise ServiceUnavailable(f"Ray cannot be reached or started: {error}", "see its own logs") from None
 
     def stop(self) -> None:
-        super().stop()
-        if self._own and self._ray is not None:
-            self._ray.shutdown()
+        with random_states_kept():
+            super().stop()
+            if self._own and self._ray is not None:
+                self._ray.shutdown()
         self._own = False
 
     def launch(self, name: str) -> _Handle:
