@@ -87,7 +87,7 @@ function card(item) {
     make("div", { class: "words" },
       make("p", { class: "asked" }, item.asked || "—"),
       make("p", { class: "name" }, item.item === item.out ? item.item : item.item + " → " + item.out),
-      failed ? make("div", { class: "error" }, make("b", {}, "Error " + item.exit_code + " "), item.error, item.remedy ? make("code", {}, item.remedy) : null) : null,
+      failed ? make("div", { class: "error" }, make("b", {}, "Error " + item.exit_code + " "), item.error, item.remedy ? make("i", {}, item.remedy) : null) : null,
       chips(item),
       make("p", { class: "facts" }, facts.join("  ·  ")),
       more.length ? make("details", {}, make("summary", {}, more.length === 1 ? "1 note" : more.length + " notes"), ...more.map((text) => make("p", {}, text))) : null));
