@@ -138,18 +138,19 @@ class Remedy:
 def remedy_from(code: str, template: str, arguments: Mapping[str, Any]) -> Remedy:
     """The remedy whose `code`, `template` and `arguments()` these are: as it came from another process."""
     kinds: dict[str, Callable[..., Kind]] = {
-        "setting": lambda name, value, python: Setting(
-            name, tuple(value) if isinstance(value, list) else value, python
-        ),
+        "setting": Setting,
         "option": Option,
-        "given": lambda phrase, how: Given(phrase, tuple(how)),
+        "given": Given,
         "command": lambda name, arguments: Command(name, *arguments),
         "install": Install,
     }
     parts: dict[str, Part] = {}
     for name, part in arguments.items():
-        fields = dict(part) if isinstance(part, Mapping) else {}
-        parts[name] = kinds[fields.pop("kind")](**fields) if fields else part
+        if not isinstance(part, Mapping):
+            parts[name] = part
+            continue
+        fields = {field: tuple(value) if isinstance(value, list) else value for field, value in part.items()}
+        parts[name] = kinds[fields.pop("kind")](**fields)
     return Remedy(code, template, **parts)
 
 

@@ -17,6 +17,7 @@ from gas.remedies import Command, Given, Install, Kind, Option, Remedy, Setting,
 FLAG = re.compile(r"(?<![\w-])(?:--[a-z]|-o(?![\w-]))")
 # Programs with command lines of their own.
 PROGRAMS = (
+    "gas/batch/simulate.py",
     "plugins/gas_diorama/train/",
     "plugins/gas_diorama/bench/colours.py",
     "plugins/gas_diorama/bench/judge.py",

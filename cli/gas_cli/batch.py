@@ -108,7 +108,7 @@ def submit(count: int, arguments: Sequence[str], out: Path | None, options: Sequ
         values[name] = int(value) if value.isdecimal() else value
     logs = _folder(out) / FOLDER / "slurm"
     files.make_folder(logs)
-    command = [sys.executable, "-m", "gas_cli", *arguments]
+    command = [sys.executable, "-m", "gas_cli", *arguments, "--shard"]
     ids = submit_array(command, count, logs, values, cluster=None if cluster == "slurm" else cluster)
     people().print(f"sent {count} jobs; their words are in {short(logs)}", markup=False, soft_wrap=True)
     print_text("\n".join(ids))

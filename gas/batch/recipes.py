@@ -25,6 +25,7 @@ from gas.settings.settings import THE_MANIFEST
 from gas.validation import shown
 
 if TYPE_CHECKING:
+    from gas.backends.roles import Role
     from gas.batch.rows import Row
     from gas.run.session import Session
 
@@ -70,14 +71,11 @@ class Recipe:
     def data(self) -> dict[str, Any]:
         """The same settings as plain values, for `Settings.of` in another process."""
         said, rest = self.session.settings.spoken()
-        options = {
-            name: self.session.settled(role.plural, name).options.model_dump(mode="json")
-            for role in CHOSEN
-            for name in role.names(self.session.settings)
-            if role is not PLANNERS or self._can_plan
-        }
-        for name in self.session.helpers():
-            options[name] = self.session.settled(EDITORS.plural, name).options.model_dump(mode="json")
+        options: dict[str, dict[str, Any]] = {}
+        for role, name in _backends(self.session):
+            if role is not PLANNERS or self._can_plan:  # backends of two roles that have one name share a table
+                settled = self.session.settled(role.plural, name).options
+                options.setdefault(name, {}).update(settled.model_dump(mode="json"))
         return {"said": {**said, "options": options}, "rest": rest}
 
     @property
@@ -143,7 +141,7 @@ class Recipes:
             if same and mine.said_by_user(name):
                 del values[name]
         session = self._open(values)
-        in_use = {name for role in CHOSEN for name in role.names(session.settings)}
+        in_use = {name for _, name in _backends(session)} if "options" in values else set()
         if strange := next((name for name in values.get("options", {}) if name not in in_use), None):
             raise UsageError(f"options of {strange!r}, which is not in use", f"in use: {', '.join(sorted(in_use))}")
         if not self._allow_model:
@@ -164,23 +162,28 @@ def require_models(session: Session, looks: bool) -> None:
 
 def _refuse_models(session: Session) -> None:
     """ModelUnavailable for a model that the manifest alone names and that is not on this machine."""
-    for role in CHOSEN:
-        for name in role.names(session.settings):
-            try:
-                settled = session.settled(role.plural, name)
-            except GasError:  # `Recipe.check` says so where it matters
-                continue
-            for option, model in models_of(settled.options.model_dump(mode="json")).items():
-                if settled.origins.get(option) == THE_MANIFEST and not _is_here(model):
-                    raise ModelUnavailable(
-                        f"the manifest names the model {shown(model)}, which is not on this machine",
-                        Remedy(
-                            "allow_model",
-                            "name your own with {model}; to trust the manifest's: {allow}",
-                            model=Setting("model"),
-                            allow=Setting("allow_model", True),
-                        ),
-                    )
+    for role, name in _backends(session):
+        try:
+            settled = session.settled(role.plural, name)
+        except GasError:  # `Recipe.check` says so where it matters
+            continue
+        for option, model in models_of(settled.options.model_dump(mode="json")).items():
+            if settled.origins.get(option) == THE_MANIFEST and not _is_here(model):
+                raise ModelUnavailable(
+                    f"the manifest names the model {shown(model)}, which is not on this machine",
+                    Remedy(
+                        "allow_model",
+                        "name your own with {model}; to trust the manifest's: {allow}",
+                        model=Setting("model"),
+                        allow=Setting("allow_model", True),
+                    ),
+                )
+
+
+def _backends(session: Session) -> list[tuple[Role, str]]:
+    """All backends that a session may use: those that are chosen, and the editors that its editor hands subtasks to."""
+    chosen = [(role, name) for role in CHOSEN for name in role.names(session.settings)]
+    return [*chosen, *((EDITORS, name) for name in session.helpers())]
 
 
 def _is_here(model: str) -> bool:

@@ -278,6 +278,13 @@ def opened(
         refuse_outputs(left.items, common, ledger, overwrite=rules.overwrite)
         replaceable = frozenset(ledger.names)
         ledger.claim(item.out for item in left.items)
-        for folder in {(common.out / item.out).parent for item in left.items}:
-            remove_abandoned(folder)
+        folders = {common.out, *((common.out / item.out).parent for item in left.items)}
+        held.callback(_tidy, folders)  # after workers that died
+        _tidy(folders)  # after a batch that was killed
         yield Batch(common, rules, manifest, mine, left, ledger, recipes, words, replaceable=replaceable)
+
+
+def _tidy(folders: Set[Path]) -> None:
+    """Removes temporary files of processes that are gone."""
+    for folder in folders:
+        remove_abandoned(folder)

@@ -63,7 +63,8 @@ def shard_of(text: str | None, environ: Mapping[str, str] = os.environ) -> Shard
 def submit_array(
     command: Sequence[str], count: int, logs: Path, options: Mapping[str, Any], *, cluster: str | None = None
 ) -> list[str]:
-    """The ids of the `count` jobs of an array that run `command --shard i/count`, sent to Slurm by submitit.
+    """The ids of the `count` jobs of an array, sent to Slurm by submitit: each runs `command` with the words of its
+    shard, "3/16", behind it.
 
     `options` are submitit's, e.g. `slurm_partition` or `timeout_min`; `cluster` is "local" for processes of this
     machine (None: Slurm). ModelUnavailable (exit 6) without submitit, ServiceUnavailable (exit 8) where Slurm refuses.
@@ -77,7 +78,7 @@ def submit_array(
     try:
         executor = submitit.AutoExecutor(folder=str(logs), cluster=cluster)
         executor.update_parameters(name="gas-batch", **options)
-        commands = [[*command, "--shard", f"{number}/{count}"] for number in range(1, count + 1)]
+        commands = [[*command, f"{number}/{count}"] for number in range(1, count + 1)]
         jobs = executor.map_array(_run, commands)
     except (RuntimeError, OSError, TypeError, NameError, ValueError, submitit.core.utils.FailedJobError) as error:
         raise ServiceUnavailable(f"the array cannot be sent: {error}", "check Slurm, and the options for it") from None
