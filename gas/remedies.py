@@ -150,7 +150,7 @@ def remedy_from(code: str, template: str, arguments: Mapping[str, Any]) -> Remed
             parts[name] = part
             continue
         fields = {field: tuple(value) if isinstance(value, list) else value for field, value in part.items()}
-        parts[name] = kinds[fields.pop("kind")](**fields)
+        parts[name] = kinds[str(fields.pop("kind"))](**fields)
     return Remedy(code, template, **parts)
 
 
