@@ -14,11 +14,11 @@ from gas.batch import places
 from gas.batch.ledger import FOLDER as LEDGER
 from gas.batch.rows import COLUMNS, MAX_ROW_BYTES, Row, parse_cells, parse_line, parse_row
 from gas.errors import InputRefused, ModelUnavailable, UsageError
+from gas.picture.containers import SUFFIXES
 from gas.remedies import install
 
 MAX_ROWS, MAX_SHOWN, MAX_BYTES = 1_000_000, 20, 2**30
-PICTURES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".heic"}
-PICTURES |= {".heif"}
+PICTURES = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes} | {".gif"}
 
 
 @dataclass(frozen=True)
