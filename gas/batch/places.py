@@ -44,8 +44,8 @@ def inside(root: str, name: str, *, anywhere: bool = False) -> str:
         within = place.startswith(f"{root.rstrip('/')}/") and ".." not in place.split("/")
     else:
         place = os.path.join(root, name)
-        real = os.path.realpath(place)
-        within = real == os.path.realpath(root) or real.startswith(os.path.realpath(root).rstrip(os.sep) + os.sep)
+        real, folder = os.path.realpath(place), os.path.realpath(root)
+        within = real == folder or real.startswith(folder.rstrip(os.sep) + os.sep)
     if not (within or anywhere):
         raise InputRefused(f"{shown(name)} is outside the manifest's folder", _ALLOW)
     return place
@@ -67,7 +67,10 @@ def check_out(name: str, folder: Path) -> str:
         output_format(Path(parts[-1]))
     except UsageError as error:
         raise InputRefused(error.message, error.hint) from None
-    inside(str(folder), "/".join(parts))
+    try:
+        inside(str(folder), "/".join(parts))
+    except InputRefused:
+        raise InputRefused(f"out {shown(name)}: a link leads out of the output folder", "choose another name") from None
     return "/".join(parts)
 
 

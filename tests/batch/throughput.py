@@ -1,6 +1,7 @@
 """Edits a second of a batch beside those of one session for each core: `python tests/batch/throughput.py`.
 
-Both do the same edits of the diorama's pictures and write them, in turn, several times; loading is not counted. What is
+Both do the same edits of the diorama's pictures and write them, in turn, several times; loading is not counted, and
+neither keeps states of unfinished edits. What is
 compared is the median of the ratios, and the processor time of both, which a busy machine changes less.
 """
 
@@ -26,7 +27,8 @@ gas.edit(rows[0]["image"], rows[0]["instruction"], out=f"{out}/warm-{rows[0]['se
 print("ready", flush=True)
 sys.stdin.readline()
 for row in rows:
-    gas.edit(row["image"], row["instruction"], out=f"{out}/{row['out']}", seed=row["seed"], session=session)
+    result = gas.edit(row["image"], row["instruction"], seed=row["seed"], session=session)
+    result.save(f"{out}/{row['out']}")
 """
 
 
