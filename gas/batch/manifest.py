@@ -147,8 +147,8 @@ def _cells(header: Sequence[str], cells: Sequence[str], where: str) -> Row:
 
 def _parquet(path: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
     try:
-        import pyarrow
         from pyarrow import parquet
+        from pyarrow.lib import ArrowException
     except ImportError:
         raise ModelUnavailable(
             "Parquet needs the package pyarrow, which is missing", install("gas-edit[batch]")
@@ -161,7 +161,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
                     number += 1
                     where = f"row {number}"
                     yield where, lambda values=values, where=where: parse_cells(values, where)  # type: ignore[misc]
-    except (pyarrow.ArrowException, OSError) as error:
+    except (ArrowException, OSError) as error:
         raise InputRefused(f"{path.name}: is no Parquet file that can be read: {error}", "write it again") from None
 
 
