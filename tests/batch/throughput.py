@@ -29,6 +29,8 @@ sys.stdin.readline()
 for row in rows:
     result = gas.edit(row["image"], row["instruction"], seed=row["seed"], session=session)
     result.save(f"{out}/{row['out']}")
+print("done", flush=True)
+sys.stdin.readline()
 """
 
 
@@ -86,16 +88,17 @@ def _sessions(rows: list[dict[str, Any]], out: Path, cores: int, steps: int) -> 
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
     began = {process.pid: _cpu(process.pid) for process in processes}
     since = time.perf_counter()
-    spent = 0.0
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        spent += _cpu(process.pid) - began[process.pid]
-        assert process.wait() == 0
-    return time.perf_counter() - since, spent
+        assert process.stdout is not None and process.stdout.readline() == "done\n"
+    seconds = time.perf_counter() - since
+    spent = sum(_cpu(process.pid) - began[process.pid] for process in processes)
+    for process in processes:
+        process.communicate("end\n")
+    return seconds, spent
 
 
 def _batch(rows: list[dict[str, Any]], out: Path, cores: int, steps: int) -> tuple[float, float]:
