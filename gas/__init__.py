@@ -32,6 +32,7 @@ _HOME = {
     "Subtask": "gas.types",
     "Suite": "gas.suites",
     "Watch": "gas.interfaces",
+    "batch": "gas.batch.call",
     "edit": "gas.run.edit",
     "hookimpl": "gas.backends.hookspecs",
 }
@@ -57,6 +58,7 @@ __all__ = [
     "Subtask",
     "Suite",
     "Watch",
+    "batch",
     "edit",
     "hookimpl",
 ]
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from gas.backends.profiles import Profile
     from gas.backends.registry import Registry
     from gas.backends.spec import BackendSpec
+    from gas.batch.call import batch
     from gas.errors import GasError
     from gas.interfaces import Edited, EditJob, Editor, Grounder, GroundJob, Options, Planner, Step, Watch
     from gas.run.edit import edit

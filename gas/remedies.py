@@ -135,6 +135,25 @@ class Remedy:
         }
 
 
+def remedy_from(code: str, template: str, arguments: Mapping[str, Any]) -> Remedy:
+    """The remedy whose `code`, `template` and `arguments()` these are: as it came from another process."""
+    kinds: dict[str, Callable[..., Kind]] = {
+        "setting": Setting,
+        "option": Option,
+        "given": Given,
+        "command": lambda name, arguments: Command(name, *arguments),
+        "install": Install,
+    }
+    parts: dict[str, Part] = {}
+    for name, part in arguments.items():
+        if not isinstance(part, Mapping):
+            parts[name] = part
+            continue
+        fields = {field: tuple(value) if isinstance(value, list) else value for field, value in part.items()}
+        parts[name] = kinds[str(fields.pop("kind"))](**fields)
+    return Remedy(code, template, **parts)
+
+
 def remedy_of(remedy: str | Remedy) -> Remedy:
     """`remedy` itself, or the one that says a plain sentence, whose code is empty."""
     return remedy if isinstance(remedy, Remedy) else Remedy("", remedy)

@@ -18,6 +18,7 @@ FLAG = re.compile(r"(?<![\w-])(?:--[a-z]|-o(?![\w-]))")
 # Programs with command lines of their own.
 PROGRAMS = (
     "gas/testing/jpeg/__main__.py",
+    "gas/batch/simulate.py",
     "plugins/gas_diorama/train/",
     "plugins/gas_diorama/bench/colours.py",
     "plugins/gas_diorama/bench/judge.py",

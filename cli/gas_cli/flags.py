@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _CHOICE = "Choosing backends"
 _REGION = "Regions by hand"
 _RUN = "Running"
+WORKERS = "Workers"
 
 Profile = Annotated[str | None, typer.Option(help="a named set of backends and models", rich_help_panel=_CHOICE)]
 Planner = Annotated[str | None, typer.Option(help="who splits the request into subtasks", rich_help_panel=_CHOICE)]
@@ -41,6 +43,9 @@ Yes = Annotated[
 Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N", rich_help_panel=_RUN)]
 DType = Annotated[str | None, typer.Option("--dtype", help="auto, bf16, fp16 or fp32", rich_help_panel=_RUN)]
 Seed = Annotated[int | None, typer.Option(help="drawn, printed and recorded when absent", rich_help_panel=_RUN)]
+BatchSeed = Annotated[
+    int | None, typer.Option(help="of every item; when absent made of its picture and request", rich_help_panel=_RUN)
+]
 Work = Annotated[str, typer.Option(help="auto, full picture, or a crop around the regions", rich_help_panel=_RUN)]
 Grow = Annotated[
     float | None,
@@ -77,6 +82,13 @@ Out = Annotated[
     ),
 ]
 
+OutFolder = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o", "--output", "--option", help="the output folder; or name=value, an option of a backend", metavar="…"
+    ),
+]
+
 Option = tuple[str | None, str, str]
 """Of `-o`: the backend's name (None: the command's own), the option's name, and its value as text."""
 Words = tuple[str | None, str | None, str | None]
@@ -105,6 +117,20 @@ def split_o(values: Sequence[str] | None) -> tuple[Path | None, list[Option]]:
     return (Path(outputs[0]) if outputs else None), options
 
 
+def without(names: Sequence[str], arguments: Sequence[str] | None = None) -> list[str]:
+    """The arguments of the process (or these) without the options `names` and their values, for who starts the command
+    again."""
+    left = list(sys.argv[1:] if arguments is None else arguments)
+    kept = []
+    while left:
+        argument = left.pop(0)
+        if argument in names:
+            del left[:1]
+        elif argument.partition("=")[0] not in names:
+            kept.append(argument)
+    return kept
+
+
 def work_mode(text: str) -> WorkMode:
     """`--work` as one of auto, full, crop."""
     if text not in {"auto", "full", "crop"}:
@@ -118,14 +144,15 @@ def open_session(
     *,
     role: str = EDITORS.plural,
     recorded: Mapping[str, Any] | None = None,
+    row: Mapping[str, Any] | None = None,
     image: Image | None = None,
 ) -> Session:
     """The session of a command: its flags over environment, profile and settings files.
 
     Options without a backend's name belong to the backend of `role`: the editor of `gas edit`, the planner of
     `gas plan`, the only grounder of `gas ground`. With `recorded` flags (of a run that is to be made again) these stand
-    in for environment and files. Where nobody has chosen a profile the picture `image` has a say. UsageError for an
-    option whose backend is not in use.
+    in for environment and files; `row` is what one row of a manifest says, above all of them. Where nobody has chosen a
+    profile the picture `image` has a say. UsageError for an option whose backend is not in use.
     """
     from gas.backends import running
     from gas.backends.registry import Registry
@@ -143,7 +170,7 @@ def open_session(
             given[several.setting] = () if list(names) == ["none"] else tuple(names)
 
     def opened(more: Mapping[str, Any]) -> Session:
-        return Session.load(more, registry=registry, image=image, recorded=recorded, written=setting_words)
+        return Session.load(more, registry=registry, image=image, recorded=recorded, written=setting_words, row=row)
 
     if recorded is None:
         warn(people(), environment_typos())

@@ -39,7 +39,9 @@ class Stop:
 
 
 @contextmanager
-def stoppable(console: Console) -> Iterator[Stop]:
+def stoppable(
+    console: Console, words: str = "stopping after this step; what is made by then is kept (again to quit at once)"
+) -> Iterator[Stop]:
     """A Stop that the first Ctrl-C (or SIGTERM) sets; the second one quits at once. Old handlers come back."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -54,7 +56,7 @@ def stoppable(console: Console) -> Iterator[Stop]:
                 signal.signal(each, signal.SIG_DFL)
             signal.raise_signal(number)
         stop.ask(number)
-        console.print("[yellow]stopping after this step; what is made by then is kept (again to quit at once)[/]")
+        console.print(f"[yellow]{words}[/]")
 
     for number in numbers:
         signal.signal(number, handle)

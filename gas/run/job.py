@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from gas import notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.checkpoint import load_state, run_digest, save_state
-from gas.errors import PluginBroken, ResultRefused, UsageError
+from gas.errors import GasError, Interrupted, PluginBroken, ResultRefused, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo_write
 from gas.picture.containers import output_format
@@ -260,7 +260,7 @@ class PhotoJob:
 
     def _record(self, result: EditResult) -> Record:
         settings, editor, helpers = self.session.settings, self._editor(), self._helpers()
-        models = {model.id: model for one in (editor, *helpers) for model in _models(one.options)}.values()
+        own = {model.id: model for one in (editor, *helpers) for model in models(one.options)}.values()
         return records.make(
             self.photo,
             result,
@@ -272,7 +272,7 @@ class PhotoJob:
             helpers=helpers,
             profile=settings.profile.name,
             profile_from=self.profile_from or settings.origin("profile"),
-            models=[*models, *(m for used in self.grounders for m in _models(used.options))],
+            models=[*own, *(m for used in self.grounders for m in models(used.options))],
             seed=self.seed,
             device=settings.device,
             dtype=settings.dtype,
@@ -316,6 +316,35 @@ class PhotoJob:
         )
 
 
+def edit_together(jobs: Sequence[PhotoJob], watch: Watch = Watch()) -> list[EditResult | GasError]:
+    """The results of several jobs of one session in memory, in their order; an error in the place of each that failed.
+
+    Those whose working pictures have one size share the editor's network calls (`gas.run.working.edit_together`).
+    """
+    from gas.run import working
+
+    session = jobs[0].session
+    results: dict[int, EditResult | GasError] = {}
+    sizes: dict[tuple[int, int], list[tuple[int, working.WorkingEdit]]] = {}
+    for index, job in enumerate(jobs):
+        try:
+            asked = working.begin(
+                session, job.photo.pixels, job.plan, job.regions, seed=job.seed, work=job.work, watch=watch
+            )
+            sizes.setdefault(asked.size, []).append((index, asked))
+        except Interrupted:
+            raise
+        except GasError as error:
+            results[index] = error
+    for group in sizes.values():
+        together = working.edit_together(session, [asked for _, asked in group])
+        for (index, _), result in zip(group, together, strict=True):
+            job = jobs[index]
+            _refuse_written(job.photo, job.pixels, f"editor {session.settings.editor!r}")
+            results[index] = result if isinstance(result, GasError) else replace(result, job=job)
+    return [results[index] for index in range(len(jobs))]
+
+
 def used(session: Session, role: str, name: str) -> Used:
     """Backend `name` with its settled options and where it came from, for the record."""
     options: Options = session.settled(role, name).options
@@ -336,19 +365,19 @@ def _refuse_written(photo: Photo, pixels: str, who: str) -> None:
         )
 
 
-def _models(options: Mapping[str, Any]) -> list[Model]:
+def models(options: Mapping[str, Any]) -> list[Model]:
     """The models that a backend's options `model`, `second_model`, ... name; local ones with the hashes of their
     files."""
     from gas.models.manifest import CACHE_PREFIX, PACKAGE_PREFIX, models_of, resolve_model
 
-    models = []
+    found = []
     for name in models_of(options).values():
         source = resolve_model(name)
         model = Model.of(source.location, source.revision)
         if name.startswith((CACHE_PREFIX, PACKAGE_PREFIX)):
             model = model.model_copy(update={"id": name})
-        models.append(model)
-    return models
+        found.append(model)
+    return found
 
 
 def _mask_hash(region: Region) -> str | None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from gas import notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
-from gas.errors import GasError, ObjectNotFound, PluginBroken, ResultRefused, UsageError
-from gas.interfaces import Backend, EditJob, GroundJob, Watch
+from gas.errors import GasError, ObjectNotFound, PluginBroken, UsageError
+from gas.interfaces import Backend, GroundJob, Watch
 from gas.process import loading_stops_when
 from gas.remedies import Given, Remedy, Setting
 from gas.run import answers
-from gas.run.result import EditResult
 from gas.runtime import Runtime
 from gas.types import EditPlan, EditRequest, Region
 
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
     from gas.backends.options import Settled
     from gas.backends.registry import Registry
     from gas.backends.roles import Role
-    from gas.interfaces import Edited, Editor, Grounder, Planner
+    from gas.interfaces import Editor, Grounder, Planner
+    from gas.run.result import EditResult
     from gas.settings.settings import Settings
     from gas.types import Image, Suggestions
 
@@ -48,11 +48,19 @@ class Session:
         self._backends: dict[tuple[str, str], Any] = {}
 
     @classmethod
-    def of(cls, *, registry: Registry | None = None, image: Image | None = None, **flags: Any) -> Session:
+    def of(
+        cls,
+        *,
+        registry: Registry | None = None,
+        image: Image | None = None,
+        row: Mapping[str, Any] | None = None,
+        **flags: Any,
+    ) -> Session:
         """A session for a Python program: `Session.of(profile="sd15", editor="dds", options={"dds": {"steps": 300}})`.
 
         `flags` are the names of `gas.settings.settings.Values`. Neither environment nor settings files are read. Where
         no profile is named, `image` has a say in which one is the default (`gas.settings.catalogue.default_profile`).
+        `row` as for `Settings.of`.
         """
         from gas.backends.registry import Registry
         from gas.settings.catalogue import default_profile
@@ -63,6 +71,7 @@ class Session:
             flags,
             find_profile=registry.profile,
             default_profile=lambda model: default_profile(registry, image, model),
+            row=row,
         )
         return cls(settings, registry)
 
@@ -75,13 +84,14 @@ class Session:
         image: Image | None = None,
         recorded: Mapping[str, Any] | None = None,
         written: Callable[[str], str] = str,
+        row: Mapping[str, Any] | None = None,
         runtime: Runtime | None = None,
     ) -> Session:
         """A session for a program that a person runs: `flags` over the environment and the settings files.
 
         `flags` are as for `of`; `written` says how the user wrote the setting of a name, for records and errors. With
         `recorded` flags, of a run that is to be made again, these stand in for environment and files. Where nobody has
-        chosen a profile the picture `image` has a say.
+        chosen a profile the picture `image` has a say. `row` is what a manifest's row says (`Settings.load`).
         """
         from gas.settings.catalogue import default_profile
         from gas.settings.settings import Settings
@@ -92,7 +102,9 @@ class Session:
         if recorded is not None:
             settings = Settings.of(flags, find_profile=registry.profile, default_profile=default, recorded=recorded)
         else:
-            settings = Settings.load(flags, find_profile=registry.profile, default_profile=default, written=written)
+            settings = Settings.load(
+                flags, find_profile=registry.profile, default_profile=default, written=written, row=row
+            )
         return cls(settings, registry, runtime=runtime)
 
     def check(self, *roles: Role) -> None:
@@ -113,7 +125,7 @@ class Session:
         planner = self.planner()
         with self.registry.calling(PLANNERS.plural, self.settings.planner):
             answer = planner.plan(replace(request, image=_read_only(request.image)))
-        return answers.plan(answer, self._fault(PLANNERS, self.settings.planner))
+        return answers.plan(answer, self.fault(PLANNERS, self.settings.planner))
 
     def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
         """Changes that suit `image`, from the session's planner; `avoid` are requests to leave out.
@@ -130,7 +142,7 @@ class Session:
             )
         with self.registry.calling(PLANNERS.plural, name):
             answer = planner.suggest(_read_only(image), caption, avoid)
-        return answers.suggestions(answer, self._fault(PLANNERS, name))
+        return answers.suggestions(answer, self.fault(PLANNERS, name))
 
     def planner(self) -> Planner:
         """The session's planner, if it may be asked; errors as `use`."""
@@ -188,7 +200,7 @@ class Session:
         if required is None:
             self.check_plan(plan)
         image = _read_only(image)
-        matched = [_with_mask(region, image) for region in match(given, plan)]
+        matched = [with_mask(region, image) for region in match(given, plan)]
         looked_for = self._to_look_for(plan, matched, required)
         found = self._looked_for(image, plan, looked_for, watch) if looked_for else []
         return tuple(sorted([*matched, *found], key=lambda region: region.subtask or 0))
@@ -226,7 +238,7 @@ class Session:
                 raise
             size = image.shape[1], image.shape[0]
             subtasks = [region.subtask or 0 for region in wanted.regions]
-            asked = answers.regions(answer, subtasks, size, self._fault(GROUNDERS, name))
+            asked = answers.regions(answer, subtasks, size, self.fault(GROUNDERS, name))
         self._warn_of_boxes(image, asked)
         return [self._filled(plan, region, image) for region in wanted.with_shared(asked)]
 
@@ -274,64 +286,10 @@ class Session:
         ResultRefused (exit 11) for a picture that is all black or unchanged; whatever a run that was stopped has
         reached is returned. Interrupted (exit 130) when it was stopped while its models were loaded.
         """
-        from gas.picture.blend import is_same
-        from gas.picture.frame import to_working, work_frame
-        from gas.regions.where import edited_regions
-        from gas.run.compose import compose, refuse_black, refuse_unchanged, working_mask
-        from gas.run.turns import edit_grounded
+        from gas.run import working
 
-        editor: Editor = self.use(EDITORS, self.settings.editor)
-        self.check_plan(plan)
-        calling = self.registry.calling(EDITORS.plural, self.settings.editor)
-        with loading_stops_when(watch.should_stop), calling:
-            asked = editor.resolution(), editor.multiple()
-        resolution, multiple = answers.working_size(*asked, self._fault(EDITORS, self.settings.editor))
-        grounded = self.settings.grounded
-        self.check_regions(plan, regions)
-        regions = [_with_mask(region, image) for region in regions]
-        size = image.shape[1], image.shape[0]
-        places = edited_regions(plan, regions, size)
-        frame = work_frame(
-            size,
-            places,
-            mode=work,
-            resolution=resolution,
-            multiple=multiple,
-        )
-        before = frame.cut(image)
-        job = EditJob(
-            image=before.copy(),
-            plan=plan,
-            regions=tuple(_own_mask(region) for region in to_working(places, frame)),
-            seed=seed,
-            options=editor.options,
-            segmenter=self.segmenter(),
-            watch=watch,
-        )
-        calling = self.registry.calling(EDITORS.plural, self.settings.editor)
-        with notes.collected() as warned, _until_the_first_step(job) as job, calling:
-            edited = edit_grounded(editor, job, self._check_edited) if grounded else editor.edit(job)
-        self._check_edited(job, edited)
-        if not edited.stopped:
-            mask = working_mask(job, edited)
-            refuse_black(before, edited, mask)
-            refuse_unchanged(before, edited, mask, self.settings.editor)
-        finished, native_mask = compose(image, frame, job, edited, places, confined=grounded)
-        if not edited.stopped and is_same(finished, image):
-            raise ResultRefused(
-                "the result is the same as the input: the change is smaller than a level of 255 where it is pasted",
-                Remedy("larger_region", "draw a larger region, or raise the steps or the guidance"),
-            )
-        return EditResult(
-            image=finished,
-            plan=plan,
-            regions=tuple(regions),
-            raw=edited.image,
-            mask=native_mask,
-            frame=frame,
-            stopped=edited.stopped,
-            log=_with_notes(edited.log, warned),
-        )
+        asked = working.begin(self, image, plan, regions, seed=seed, work=work, watch=watch)
+        return working.edit(self, asked)
 
     def backend(self, role: str, name: str) -> Any:
         """The backend `name` of `role` ("planners", ...), created at its first use; to look at what it says of itself.
@@ -400,7 +358,7 @@ class Session:
         job = GroundJob(_read_only(image), regions, None, watch)
         with loading_stops_when(watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
             answer = grounder.ground(job)
-        fault = self._fault(GROUNDERS, name)
+        fault = self.fault(GROUNDERS, name)
         if regions:
             return answers.regions(answer, [0], (image.shape[1], image.shape[0]), fault)
         if not isinstance(answer, list) or not all(isinstance(one, Region) for one in answer):
@@ -520,10 +478,7 @@ class Session:
                     stacklevel=3,
                 )
 
-    def _check_edited(self, job: EditJob, edited: Edited) -> None:
-        answers.edited(edited, job, self._fault(EDITORS, self.settings.editor))
-
-    def _fault(self, role: Role, name: str) -> answers.Fault:
+    def fault(self, role: Role, name: str) -> answers.Fault:
         """What makes the error for a backend whose answer cannot be used."""
         shows = f"report it to the plugin's author; `gas.testing.{role.name.capitalize()}Contract` shows it"
         return lambda reason: self.registry.fault(role.plural, name, reason, shows)
@@ -536,35 +491,8 @@ def _read_only(image: Image) -> Image:
     return seen
 
 
-def _with_mask(region: Region, image: Image) -> Region:
+def with_mask(region: Region, image: Image) -> Region:
     """The region with a mask: that of its box where it has none. InputRefused (exit 3) as `check_region`."""
     from gas.regions.check import check_region
 
     return check_region(region, (image.shape[1], image.shape[0])) if region.mask is None else region
-
-
-def _with_notes(log: Mapping[str, Any], warned: Sequence[str]) -> Mapping[str, Any]:
-    """The editor's log, with what was warned of while it worked among its notes."""
-    return {**log, "notes": list(notes.joined(log.get("notes", ()), warned))} if warned else log
-
-
-def _own_mask(region: Region) -> Region:
-    """The region with a copy of its mask, which an editor may do with as it likes."""
-    return region if region.mask is None else replace(region, mask=region.mask.copy())
-
-
-@contextlib.contextmanager
-def _until_the_first_step(job: EditJob) -> Iterator[EditJob]:
-    """Gives the job to hand to an editor; within it loading stops when the user asks for that.
-
-    Once a step was made there is something to return, which a model that is loaded only then must not throw away.
-    """
-    asked = 0
-
-    def should_stop() -> bool:  # an editor asks before every step: at the second time one was made
-        nonlocal asked
-        asked += 1
-        return job.watch.should_stop()
-
-    with loading_stops_when(lambda: asked < 2 and job.watch.should_stop()):
-        yield replace(job, watch=replace(job.watch, should_stop=should_stop))

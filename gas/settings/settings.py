@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gas.backends.options import Layer
 from gas.backends.roles import CHOSEN, find_role
-from gas.errors import ModelUnavailable, UsageError
+from gas.errors import InputRefused, ModelUnavailable, UsageError
 from gas.folders import config_folder
 from gas.remedies import Option, Remedy, Setting
 from gas.validation import explain, nearest, read_toml, refuse_secrets, shown
@@ -36,6 +36,9 @@ the model that was chosen, if one was."""
 
 THE_RECORD = "the record"
 """The origin of what a run that is made again takes from its record."""
+
+THE_MANIFEST = "the manifest"
+"""The origin of what a row of a batch's manifest says."""
 
 
 class Values(BaseModel):
@@ -86,7 +89,11 @@ class Settings:
         sources: list[_Source],
         find_profile: Callable[[str], Profile],
         default_profile: DefaultProfile | None = None,
+        row: Mapping[str, Any] | None = None,
     ) -> None:
+        user = len(sources)
+        if row is not None:
+            sources = [*sources, _from_row(row)]
         chooser = max((i for i, source in enumerate(sources) if source.values.profile is not None), default=0)
         if (named := sources[chooser].values.profile) is not None:
             chosen, self._profile_origin = named, sources[chooser].name("profile")
@@ -120,8 +127,9 @@ class Settings:
             ),
             own=False,
         )
-        # Named by a flag or variable it lies beneath both, and above the files; named by a file beneath that file.
-        place = max(min(chooser, len(sources) - 2), 1)
+        # Named by a flag or variable it lies beneath both, and above the files; named by a file beneath that file;
+        # named by a manifest beneath the flags.
+        place = max(min(chooser, user - 2), 1) if chooser < user else user - 1
         self._sources = [*sources[:place], from_profile, *sources[place:]]
         values = self._values = {name: self._highest(name)[0] for name in Values.model_fields if name != "options"}
         self.planner: str = values["planner"]
@@ -143,9 +151,12 @@ class Settings:
         find_profile: Callable[[str], Profile],
         default_profile: DefaultProfile | None = None,
         recorded: Mapping[str, Any] | None = None,
+        row: Mapping[str, Any] | None = None,
     ) -> Settings:
         """The settings that `flags` alone make, as for a Python program: neither environment nor files are read.
 
+        `row` is what one row of a manifest says. It lies above all else, and is not the user's own word either: with an
+        address of a service, or a profile by its path, it is refused (InputRefused, exit 3).
         `recorded` are those of a run that is to be made again; they lie beneath the flags. A record may come from
         anybody: it is not the user's own word (`said_by_user`), and addresses of services in it are left out.
         """
@@ -155,7 +166,7 @@ class Settings:
             then = _check({k: v for k, v in recorded.items() if v is not None}, lambda _: THE_RECORD)
             then = then.model_copy(update={"options": _without_addresses(then.options)})
             sources.insert(1, _Source(lambda _: THE_RECORD, then, shared=True, own=False))
-        return cls(sources, find_profile, default_profile)
+        return cls(sources, find_profile, default_profile, row)
 
     @classmethod
     def load(
@@ -167,13 +178,14 @@ class Settings:
         folder: Path | None = None,
         default_profile: DefaultProfile | None = None,
         written: Callable[[str], str] = str,
+        row: Mapping[str, Any] | None = None,
     ) -> Settings:
         """The settings for a run in `folder` (default: the current one); `flags` that are None were not given.
 
         `find_profile` gives the profile of a name, as `Registry.profile` does. Where nobody chose a profile
         `default_profile` is asked (without it one must be chosen). `written` says how the user wrote the
-        setting of a name, for `origin` and errors. UsageError names the file and its line, the variable or the flag
-        that is wrong.
+        setting of a name, for `origin` and errors. `row` as in `of`. UsageError names the file and its line, the
+        variable or the flag that is wrong.
         """
         return cls(
             [
@@ -185,6 +197,7 @@ class Settings:
             ],
             find_profile,
             default_profile,
+            row,
         )
 
     def origin(self, name: str) -> str:
@@ -212,6 +225,17 @@ class Settings:
             if values:
                 layers.append(Layer(source.name("model" if list(values) == ["model"] else "options"), values))
         return layers
+
+    def spoken(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The settings but options, in two parts that make the same again in another process: what the user said, for
+        `flags` of `of`, and the rest, for its `recorded`."""
+        chosen = self._values["profile"] or self.profile.name
+        said: dict[str, Any] = {"profile": str(Path(chosen).absolute()) if chosen.endswith(".toml") else chosen}
+        rest: dict[str, Any] = {}
+        for name, value in self._values.items():
+            if name != "profile" and value is not None:
+                (said if self.said_by_user(name) else rest)[name] = value
+        return said, rest
 
     def describe(self) -> list[tuple[str, Any, str]]:
         """All settings as (name, value, origin)."""
@@ -259,6 +283,23 @@ def _refuse_addresses(content: Mapping[str, Any], path: Path) -> None:
                         option=Option({name: None}, backend),
                     ),
                 )
+
+
+def _from_row(row: Mapping[str, Any]) -> _Source:
+    """The values of a row of a manifest, which may come from anybody."""
+    for backend, values in row.get("options", {}).items():
+        for name in values:
+            if _is_address(name):
+                raise InputRefused(
+                    f"options.{backend}.{name} is the address of a service, which a manifest may not choose",
+                    Remedy("address_by_flag", "take it out, and give {option}", option=Option({name: None}, backend)),
+                )
+    if str(row.get("profile", "")).endswith(".toml"):
+        raise InputRefused(
+            f"{shown(row['profile'])} is a profile by its path, which a manifest may not choose",
+            Remedy("profile_by_flag", "take it out, and give {profile}", profile=Setting("profile")),
+        )
+    return _Source(lambda _: THE_MANIFEST, _check(row, lambda _: THE_MANIFEST), shared=True, own=False)
 
 
 def _without_addresses(options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,208 @@
+"""One edit between photograph and editor: brought to working size, edited (alone, or with others in one batch), pasted
+back.
+
+`Session.edit` makes one edit; who has several pictures of one size can let them share an editor's network calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gas import notes
+from gas.backends.roles import EDITORS
+from gas.errors import GasError, Interrupted, ResultRefused
+from gas.interfaces import EditJob, Watch
+from gas.process import loading_stops_when
+from gas.remedies import Remedy
+from gas.run import answers
+from gas.run.result import EditResult
+from gas.run.session import with_mask
+from gas.types import EditPlan, Region
+
+if TYPE_CHECKING:
+    from gas.interfaces import Edited, Editor
+    from gas.picture.frame import Frame
+    from gas.run.session import Session, WorkMode
+    from gas.types import Image
+
+
+@dataclass(frozen=True)
+class WorkingEdit:
+    """An edit that its editor can begin: `image` and `regions` at native size, `job` at the working size of `frame`.
+
+    `before` is the working picture as it was, `places` are where the plan means to change something.
+    """
+
+    image: Image
+    regions: tuple[Region, ...]
+    places: Sequence[Region]
+    frame: Frame
+    before: Image
+    job: EditJob
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the working picture: edits of one size can share a batch."""
+        return self.before.shape[1], self.before.shape[0]
+
+
+def begin(
+    session: Session,
+    image: Image,
+    plan: EditPlan,
+    regions: Sequence[Region],
+    *,
+    seed: int,
+    work: WorkMode = "auto",
+    watch: Watch = Watch(),
+) -> WorkingEdit:
+    """The edit of `image` that the session's editor is to make. Arguments and errors as `Session.edit`."""
+    from gas.picture.frame import to_working, work_frame
+    from gas.regions.where import edited_regions
+
+    editor: Editor = session.use(EDITORS, session.settings.editor)
+    session.check_plan(plan)
+    with loading_stops_when(watch.should_stop), _calling(session):
+        asked = editor.resolution(), editor.multiple()
+    resolution, multiple = answers.working_size(*asked, session.fault(EDITORS, session.settings.editor))
+    session.check_regions(plan, regions)
+    regions = [with_mask(region, image) for region in regions]
+    size = image.shape[1], image.shape[0]
+    places = edited_regions(plan, regions, size)
+    frame = work_frame(size, places, mode=work, resolution=resolution, multiple=multiple)
+    before = frame.cut(image)
+    job = EditJob(
+        image=before.copy(),
+        plan=plan,
+        regions=tuple(_own_mask(region) for region in to_working(places, frame)),
+        seed=seed,
+        options=editor.options,
+        segmenter=session.segmenter(),
+        watch=watch,
+    )
+    return WorkingEdit(image, tuple(regions), places, frame, before, job)
+
+
+def edit(session: Session, working: WorkingEdit) -> EditResult:
+    """The finished picture of one edit. Errors as `Session.edit`."""
+    from gas.run.turns import edit_grounded
+
+    editor, grounded = _editor(session), session.settings.grounded
+    with notes.collected() as warned, _until_the_first_step(working.job) as job, _calling(session):
+        edited = edit_grounded(editor, job, _check(session)) if grounded else editor.edit(job)
+    _check(session)(job, edited)
+    return _finished(session, working, edited, warned)
+
+
+def edit_together(session: Session, several: Sequence[WorkingEdit]) -> list[EditResult | GasError]:
+    """The finished pictures of several edits of one `size`, in their order; an error in the place of each that failed.
+
+    They share the editor's network calls where it `batches` and the run is not grounded; the first edit's watch is
+    used for all. What has failed in the batch as a whole is tried again one by one, so that no edit suffers for
+    another. Interrupted (exit 130) as `Session.edit`.
+    """
+    editor = _editor(session)
+    if len(several) > 1 and editor.batches and not session.settings.grounded:
+        try:
+            with notes.collected() as warned, _until_the_first_step(several[0].job) as first, _calling(session):
+                jobs = [first, *(replace(one.job, watch=first.watch) for one in several[1:])]
+                edited = editor.edit_together(jobs)
+            if not isinstance(edited, list) or len(edited) != len(jobs):
+                raise session.fault(EDITORS, session.settings.editor)(
+                    f"edit_together returned {type(edited).__name__}, not a list of {len(jobs)} results"
+                )
+            for job, one in zip(jobs, edited, strict=True):
+                _check(session)(job, one)
+            made = zip(several, edited, strict=True)
+            return [_or_error(partial(_finished, session, one, answer, warned)) for one, answer in made]
+        except Interrupted:
+            raise
+        except GasError:  # of the batch as a whole: each is tried alone
+            pass
+    return [_or_error(partial(edit, session, one)) for one in several]
+
+
+def _finished(session: Session, working: WorkingEdit, edited: Edited, warned: Sequence[str]) -> EditResult:
+    """The edit pasted back. ResultRefused (exit 11) as `Session.edit`."""
+    from gas.picture.blend import is_same
+    from gas.run.compose import compose, refuse_black, refuse_unchanged, working_mask
+
+    job, before, name = working.job, working.before, session.settings.editor
+    if not edited.stopped:
+        mask = working_mask(job, edited)
+        refuse_black(before, edited, mask)
+        refuse_unchanged(before, edited, mask, name)
+    finished, native_mask = compose(
+        working.image, working.frame, job, edited, working.places, confined=session.settings.grounded
+    )
+    if not edited.stopped and is_same(finished, working.image):
+        raise ResultRefused(
+            "the result is the same as the input: the change is smaller than a level of 255 where it is pasted",
+            Remedy("larger_region", "draw a larger region, or raise the steps or the guidance"),
+        )
+    return EditResult(
+        image=finished,
+        plan=job.plan,
+        regions=working.regions,
+        raw=edited.image,
+        mask=native_mask,
+        frame=working.frame,
+        stopped=edited.stopped,
+        log=_with_notes(edited.log, warned),
+    )
+
+
+def _or_error(make: Callable[[], EditResult]) -> EditResult | GasError:
+    """What `make()` returns or raises; Interrupted passes."""
+    try:
+        return make()
+    except Interrupted:
+        raise
+    except GasError as error:
+        return error
+
+
+def _editor(session: Session) -> Editor:
+    editor: Editor = session.use(EDITORS, session.settings.editor)
+    return editor
+
+
+def _calling(session: Session) -> contextlib.AbstractContextManager[None]:
+    return session.registry.calling(EDITORS.plural, session.settings.editor)
+
+
+def _check(session: Session) -> Any:
+    """What refuses an editor's answer that cannot be used: called with the job and the answer."""
+    fault = session.fault(EDITORS, session.settings.editor)
+    return lambda job, edited: answers.edited(edited, job, fault)
+
+
+def _with_notes(log: Mapping[str, Any], warned: Sequence[str]) -> Mapping[str, Any]:
+    """The editor's log, with what was warned of while it worked among its notes."""
+    return {**log, "notes": list(notes.joined(log.get("notes", ()), warned))} if warned else log
+
+
+def _own_mask(region: Region) -> Region:
+    """The region with a copy of its mask, which an editor may do with as it likes."""
+    return region if region.mask is None else replace(region, mask=region.mask.copy())
+
+
+@contextlib.contextmanager
+def _until_the_first_step(job: EditJob) -> Iterator[EditJob]:
+    """Gives the job to hand to an editor; within it loading stops when the user asks for that.
+
+    Once a step was made there is something to return, which a model that is loaded only then must not throw away.
+    """
+    asked = 0
+
+    def should_stop() -> bool:  # an editor asks before every step: at the second time one was made
+        nonlocal asked
+        asked += 1
+        return job.watch.should_stop()
+
+    with loading_stops_when(lambda: asked < 2 and job.watch.should_stop()):
+        yield replace(job, watch=replace(job.watch, should_stop=should_stop))
