@@ -15,6 +15,7 @@ from gas.interfaces import Backend, EditJob, GroundJob, Watch
 from gas.process import loading_stops_when
 from gas.remedies import Given, Remedy, Setting
 from gas.run import answers
+from gas.run.points import outlined
 from gas.run.result import EditResult
 from gas.runtime import Runtime
 from gas.types import EditPlan, EditRequest, Region
@@ -113,7 +114,7 @@ class Session:
         planner = self.planner()
         with self.registry.calling(PLANNERS.plural, self.settings.planner):
             answer = planner.plan(replace(request, image=_read_only(request.image)))
-        return answers.plan(answer, self._fault(PLANNERS, self.settings.planner))
+        return answers.plan(answer, self.fault(PLANNERS, self.settings.planner))
 
     def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
         """Changes that suit `image`, from the session's planner; `avoid` are requests to leave out.
@@ -130,7 +131,7 @@ class Session:
             )
         with self.registry.calling(PLANNERS.plural, name):
             answer = planner.suggest(_read_only(image), caption, avoid)
-        return answers.suggestions(answer, self._fault(PLANNERS, name))
+        return answers.suggestions(answer, self.fault(PLANNERS, name))
 
     def planner(self) -> Planner:
         """The session's planner, if it may be asked; errors as `use`."""
@@ -147,7 +148,7 @@ class Session:
         with self.registry.calling(role.plural, name):
             remote = backend.remote
         if remote and name in role.names(self.settings) and not self.settings.said_by_user(role.setting):
-            stays = self._first(role, lambda kind: kind.remote is Backend.remote)
+            stays = self.first(role, lambda kind: kind.remote is Backend.remote)
             here = {"here": Setting(role.name, stays)} if stays else {}
             raise UsageError(
                 f"{role.name} {name!r} sends the picture to another machine, and it was chosen by "
@@ -171,6 +172,7 @@ class Session:
         watch: Watch = Watch(),
     ) -> tuple[Region, ...]:
         """A region with a mask, in pixels of `image`, for every subtask: given ones as they are, the others found.
+        A given point is outlined first (`gas.run.points`).
 
         A region that the grounders return without a mask gets its box as one. Where the plan does not keep the shape a
         found thing gets room (`gas.masks.with_room`; setting `grow`, 0 for none), and where the editor never changes a
@@ -188,7 +190,7 @@ class Session:
         if required is None:
             self.check_plan(plan)
         image = _read_only(image)
-        matched = [_with_mask(region, image) for region in match(given, plan)]
+        matched = [_with_mask(region, image) for region in outlined(self, image, plan, match(given, plan), watch)]
         looked_for = self._to_look_for(plan, matched, required)
         found = self._looked_for(image, plan, looked_for, watch) if looked_for else []
         return tuple(sorted([*matched, *found], key=lambda region: region.subtask or 0))
@@ -226,7 +228,7 @@ class Session:
                 raise
             size = image.shape[1], image.shape[0]
             subtasks = [region.subtask or 0 for region in wanted.regions]
-            asked = answers.regions(answer, subtasks, size, self._fault(GROUNDERS, name))
+            asked = answers.regions(answer, subtasks, size, self.fault(GROUNDERS, name))
         self._warn_of_boxes(image, asked)
         return [self._filled(plan, region, image) for region in wanted.with_shared(asked)]
 
@@ -285,7 +287,7 @@ class Session:
         calling = self.registry.calling(EDITORS.plural, self.settings.editor)
         with loading_stops_when(watch.should_stop), calling:
             asked = editor.resolution(), editor.multiple()
-        resolution, multiple = answers.working_size(*asked, self._fault(EDITORS, self.settings.editor))
+        resolution, multiple = answers.working_size(*asked, self.fault(EDITORS, self.settings.editor))
         grounded = self.settings.grounded
         self.check_regions(plan, regions)
         regions = [_with_mask(region, image) for region in regions]
@@ -371,7 +373,7 @@ class Session:
                 return grounder
         return None
 
-    def _first(self, role: Role, fits: Callable[[Any], bool]) -> str | None:
+    def first(self, role: Role, fits: Callable[[Any], bool]) -> str | None:
         """The first of the toolkit's own backends of `role`, in the order of their registration, whose class `fits`,
         as far as they can be loaded."""
         for entry in self.registry.own(role.plural):
@@ -381,7 +383,7 @@ class Session:
         return None
 
     def _detector_first(self) -> Remedy:
-        detector = self._first(GROUNDERS, lambda kind: kind.detects)
+        detector = self.first(GROUNDERS, lambda kind: kind.detects)
         chain = Setting("grounders", (detector or "NAME", *self.settings.grounders))
         return Remedy("detector_first", "put a detector first, e.g. {grounders}", grounders=chain)
 
@@ -521,9 +523,9 @@ class Session:
                 )
 
     def _check_edited(self, job: EditJob, edited: Edited) -> None:
-        answers.edited(edited, job, self._fault(EDITORS, self.settings.editor))
+        answers.edited(edited, job, self.fault(EDITORS, self.settings.editor))
 
-    def _fault(self, role: Role, name: str) -> answers.Fault:
+    def fault(self, role: Role, name: str) -> answers.Fault:
         """What makes the error for a backend whose answer cannot be used."""
         shows = f"report it to the plugin's author; `gas.testing.{role.name.capitalize()}Contract` shows it"
         return lambda reason: self.registry.fault(role.plural, name, reason, shows)
