@@ -41,7 +41,9 @@ Yes = Annotated[
 Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N", rich_help_panel=_RUN)]
 DType = Annotated[str | None, typer.Option("--dtype", help="auto, bf16, fp16 or fp32", rich_help_panel=_RUN)]
 Seed = Annotated[int | None, typer.Option(help="drawn, printed and recorded when absent", rich_help_panel=_RUN)]
-Work = Annotated[str, typer.Option(help="auto, full picture, or a crop around the regions", rich_help_panel=_RUN)]
+Work = Annotated[
+    str, typer.Option(help="auto, full, crop around the regions, or frames: one for each place", rich_help_panel=_RUN)
+]
 Grow = Annotated[
     float | None,
     typer.Option(help="room that found things get to change their shape: share of their size", rich_help_panel=_CHOICE),
@@ -114,9 +116,9 @@ def split_o(values: Sequence[str] | None) -> tuple[Path | None, list[Option]]:
 
 
 def work_mode(text: str) -> WorkMode:
-    """`--work` as one of auto, full, crop."""
-    if text not in {"auto", "full", "crop"}:
-        raise UsageError(f"--work {text!r} is unknown", "use auto, full or crop")
+    """`--work` as one of auto, full, crop, frames."""
+    if text not in {"auto", "full", "crop", "frames"}:
+        raise UsageError(f"--work {text!r} is unknown", "use auto, full, crop or frames")
     return text  # type: ignore[return-value]
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gas.settings.settings import Settings
     from gas.types import Image, Suggestions
 
-WorkMode = Literal["auto", "full", "crop"]
+WorkMode = Literal["auto", "full", "crop", "frames"]
 
 
 def new_seed() -> int:
@@ -269,6 +269,7 @@ class Session:
     ) -> EditResult:
         """The finished picture: the editor's work at its own resolution, pasted back into `image` through its mask.
 
+        Places that lie far apart have working pictures of their own (`gas.picture.frames`), edited one after the other.
         With the setting `grounded` each subtask's edit is confined to its own region (`gas.run.turns`), nothing outside
         the regions changes, and every subtask must have one.
 
@@ -277,9 +278,11 @@ class Session:
         reached is returned. Interrupted (exit 130) when it was stopped while its models were loaded.
         """
         from gas.picture.blend import is_same
-        from gas.picture.frame import to_working, work_frame
+        from gas.picture.frame import Frame, to_working
+        from gas.picture.frames import one_frame, work_frames
         from gas.regions.where import edited_regions
         from gas.run.compose import compose, refuse_black, refuse_unchanged, working_mask
+        from gas.run.frames import FrameRun, fineness
         from gas.run.turns import edit_grounded
 
         editor: Editor = self.use(EDITORS, self.settings.editor)
@@ -293,33 +296,47 @@ class Session:
         regions = [_with_mask(region, image) for region in regions]
         size = image.shape[1], image.shape[0]
         places = edited_regions(plan, regions, size)
-        frame = work_frame(
-            size,
-            places,
-            mode=work,
-            resolution=resolution,
-            multiple=multiple,
-        )
-        before = frame.cut(image)
-        job = EditJob(
-            image=before.copy(),
+        # In several pictures each subtask must have its place in one of them.
+        all_placed = {region.subtask for region in places} == set(range(len(plan.subtasks)))
+        if all_placed:
+            placed = work_frames(size, places, work, resolution, multiple)
+        else:
+            placed = (one_frame(size, places, work, resolution, multiple),)
+        template = EditJob(
+            image=image,
             plan=plan,
-            regions=tuple(_own_mask(region) for region in to_working(places, frame)),
+            regions=(),
             seed=seed,
             options=editor.options,
             segmenter=self.segmenter(),
             watch=watch,
         )
-        calling = self.registry.calling(EDITORS.plural, self.settings.editor)
-        with notes.collected() as warned, _until_the_first_step(job) as job, calling:
-            edited = edit_grounded(editor, job, self._check_edited) if grounded else editor.edit(job)
-        self._check_edited(job, edited)
-        if not edited.stopped:
-            mask = working_mask(job, edited)
-            refuse_black(before, edited, mask)
-            refuse_unchanged(before, edited, mask, self.settings.editor)
-        finished, native_mask = compose(image, frame, job, edited, places, confined=grounded)
-        if not edited.stopped and is_same(finished, image):
+
+        def edit_one(job: EditJob) -> Edited:
+            calling = self.registry.calling(EDITORS.plural, self.settings.editor)
+            with notes.collected() as warned, _until_the_first_step(job) as job, calling:
+                edited = edit_grounded(editor, job, self._check_edited) if grounded else editor.edit(job)
+            self._check_edited(job, edited)
+            return replace(edited, log=_with_notes(edited.log, warned))
+
+        if len(placed) > 1:
+            name = self.settings.editor
+            made = FrameRun(image, places, placed, template, edit_one, name, confined=grounded).run()
+            finished, native_mask, raw, stopped, log = made.image, made.mask, made.raw, made.stopped, made.log
+            frame = Frame(size, (0, 0, *size), size)
+        else:
+            frame = placed[0].frame
+            before = frame.cut(image)
+            working = tuple(_own_mask(region) for region in to_working(places, frame))
+            job = replace(template, image=before.copy(), regions=working)
+            edited = edit_one(job)
+            if not edited.stopped:
+                mask = working_mask(job, edited)
+                refuse_black(before, edited, mask)
+                refuse_unchanged(before, edited, mask, self.settings.editor)
+            finished, native_mask = compose(image, frame, job, edited, places, confined=grounded)
+            raw, stopped, log = edited.image, edited.stopped, edited.log
+        if not stopped and is_same(finished, image):
             raise ResultRefused(
                 "the result is the same as the input: the change is smaller than a level of 255 where it is pasted",
                 Remedy("larger_region", "draw a larger region, or raise the steps or the guidance"),
@@ -328,11 +345,12 @@ class Session:
             image=finished,
             plan=plan,
             regions=tuple(regions),
-            raw=edited.image,
+            raw=raw,
             mask=native_mask,
             frame=frame,
-            stopped=edited.stopped,
-            log=_with_notes(edited.log, warned),
+            stopped=stopped,
+            log=log,
+            places=tuple(fineness(placed, places)),
         )
 
     def backend(self, role: str, name: str) -> Any:
