@@ -95,7 +95,7 @@ class FrameRun:
         if state is None:
             return None
         with of_this_run():
-            self.steps = int(state["frames.steps"])
+            self.steps, self.unchanged = int(state["frames.steps"]), [str(one) for one in state["frames.unchanged"]]
             for number in range(int(state["frames.done"])):
                 kept = under(state, f"frames.{number}.")
                 mask = np.asarray(kept["mask"]) if "mask" in kept else None
@@ -108,6 +108,7 @@ class FrameRun:
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"frames.done": len(self.made), "frames.steps": self.steps}
+        state["frames.unchanged"] = list(self.unchanged)
         for number, edited in enumerate(self.made):
             part = {"image": edited.image, "log": dict(edited.log)}
             part |= {} if edited.mask is None else {"mask": edited.mask}

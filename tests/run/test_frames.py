@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
-from gas.errors import ResultRefused
+from gas.errors import InputRefused, ResultRefused
 from gas.interfaces import Edited, EditJob, Step, Watch
 from gas.picture import photo
 from gas.run import record as records
@@ -146,6 +146,38 @@ def test_one_that_changes_nothing_is_noted_and_all_are_refused(
     lazy.add("cat")
     with pytest.raises(ResultRefused, match="changed nothing"):
         job(source).run(tmp_path / "none.png")
+
+
+def test_what_has_changed_nothing_is_known_after_a_stop(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit, asked = FakeEditor.edit, 0
+
+    def some(self: FakeEditor, one: EditJob) -> Edited:
+        return Edited(one.image) if one.plan.subtasks[0].source == "cat" else edit(self, one)
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 2
+
+    monkeypatch.setattr(FakeEditor, "edit", some)
+    part = job(source).run(tmp_path / "out.png", watch=Watch(should_stop=should_stop))
+    assert part.result.stopped
+    done = replace(job(source), resume=part.state).run(tmp_path / "out.png", overwrite=True)
+    assert any("'lion'" in note and "changed nothing" in note for note in done.result.log["notes"])
+
+
+def test_a_state_of_other_pictures_is_refused(source: Path, tmp_path: Path) -> None:
+    states: list[dict[str, object]] = []
+    watch = Watch(checkpoint=lambda state: states.append(dict(state)))
+    session().edit(IMAGE, PLAN, [replace(DOG, subtask=0), replace(CAT, subtask=1)], seed=1, watch=watch)
+    (state,) = [one for one in states if one["frames.done"] == 1 and "frame.step" not in one]
+    for broken in ({}, state | {"frames.0.image": np.zeros((4, 4, 3), np.uint8)}, state | {"frames.done": "x"}):
+        with pytest.raises(InputRefused, match="does not belong"):
+            session().edit(
+                IMAGE, PLAN, [replace(DOG, subtask=0), replace(CAT, subtask=1)], seed=1, watch=Watch(resume=broken)
+            )
 
 
 def test_the_record_says_it(source: Path, tmp_path: Path) -> None:
