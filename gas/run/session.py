@@ -410,7 +410,7 @@ class Session:
         refines = (name for name in reversed(self.settings.grounders) if self._segments(name) or self._refines(name))
         name = next((name for name in refines if regions or self._segments(name)), None)
         if name is None:
-            segmenter = self._first(GROUNDERS, lambda kind: kind.segments)
+            segmenter = self.first(GROUNDERS, lambda kind: kind.segments)
             chain = Setting("grounders", (*self.settings.grounders, segmenter or "NAME"))
             raise UsageError(
                 f"none of the grounders outlines things ({', '.join(self.settings.grounders) or 'none is chosen'})",
@@ -420,7 +420,7 @@ class Session:
         job = GroundJob(_read_only(image), regions, None, watch)
         with loading_stops_when(watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
             answer = grounder.ground(job)
-        fault = self._fault(GROUNDERS, name)
+        fault = self.fault(GROUNDERS, name)
         if regions:
             return answers.regions(answer, [0], (image.shape[1], image.shape[0]), fault)
         if not isinstance(answer, list) or not all(isinstance(one, Region) for one in answer):
