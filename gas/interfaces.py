@@ -200,6 +200,9 @@ class Grounder(Backend[OptionsT, GroundJob]):
     segments: ClassVar[bool] = False
     """Whether it can turn a box into a mask, and all of a picture into segments when asked with no regions."""
 
+    points: ClassVar[bool] = False
+    """Whether it outlines what is at a region's `point` where the region has neither box nor mask."""
+
     detects: ClassVar[bool] = True
     """Whether it looks for phrases; False for one that only refines what others have found."""
 

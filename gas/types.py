@@ -186,6 +186,7 @@ class Region:
     `given` says that the user drew it: then it is taken literally, neither grown nor refined. `note` is what a reader
     should know of how it was found.
     `count` says how many things are asked for (`Subtask.count`); the answer has a region for each that is found.
+    `point` (x, y) lies on the thing: a segmenter makes a mask of it where there is neither box nor mask.
     """
 
     phrase: str
@@ -196,6 +197,7 @@ class Region:
     given: bool = False
     note: str = ""
     count: int | Literal["all"] | None = None
+    point: tuple[float, float] | None = None
 
 
 def _same_words(a: str, b: str) -> bool:

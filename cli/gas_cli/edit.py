@@ -20,7 +20,7 @@ from gas_cli import flags as f
 from gas_cli import models
 from gas_cli.output import people, print_json, short, warn
 from gas_cli.progress import forecast, previews, stages, step_bar, stoppable
-from gas_cli.render import file_lines, outside_lines
+from gas_cli.render import file_lines, outside_lines, place_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -245,7 +245,7 @@ def _report(console: Console, done: WrittenEdit, as_json: bool, command: str, **
             markup=False,
             soft_wrap=True,
         )
-    for line in (*outside_lines(record), *file_lines(record)):
+    for line in (*place_lines(record), *outside_lines(record), *file_lines(record)):
         console.print(f"  {line}", markup=False, soft_wrap=True)
     warn(console, [*record.notes, *done.result.log.get("notes", ())])
     if as_json:

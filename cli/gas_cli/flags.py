@@ -46,7 +46,9 @@ Seed = Annotated[int | None, typer.Option(help="drawn, printed and recorded when
 BatchSeed = Annotated[
     int | None, typer.Option(help="of every item; when absent made of its picture and request", rich_help_panel=_RUN)
 ]
-Work = Annotated[str, typer.Option(help="auto, full picture, or a crop around the regions", rich_help_panel=_RUN)]
+Work = Annotated[
+    str, typer.Option(help="auto, full, crop around the regions, or frames: one for each place", rich_help_panel=_RUN)
+]
 Grow = Annotated[
     float | None,
     typer.Option(help="room that found things get to change their shape: share of their size", rich_help_panel=_CHOICE),
@@ -62,6 +64,14 @@ Grounded = Annotated[
 Boxes = Annotated[
     list[str] | None,
     typer.Option("--box", help="'phrase=x0,y0,x1,y1' in pixels, or with % signs", rich_help_panel=_REGION),
+]
+Points = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--point",
+        help="'phrase=x,y' on the thing, which a segmenter (--grounder sam) outlines",
+        rich_help_panel=_REGION,
+    ),
 ]
 Masks = Annotated[
     list[str] | None, typer.Option("--mask", help="'phrase=FILE', white = edit here", rich_help_panel=_REGION)
@@ -93,8 +103,8 @@ Option = tuple[str | None, str, str]
 """Of `-o`: the backend's name (None: the command's own), the option's name, and its value as text."""
 Words = tuple[str | None, str | None, str | None]
 """--caption, --source, --target."""
-Drawn = tuple[Sequence[str] | None, Sequence[str] | None, Path | None]
-"""--box, --mask, --masks."""
+Drawn = tuple[Sequence[str] | None, Sequence[str] | None, Sequence[str] | None, Path | None]
+"""--box, --point, --mask, --masks."""
 
 _OPTION = re.compile(r"(?:(?P<backend>[a-z0-9]+(?:-[a-z0-9]+)*)\.)?(?P<name>[a-z_]+)=(?P<value>.*)", re.DOTALL)
 
@@ -132,9 +142,9 @@ def without(names: Sequence[str], arguments: Sequence[str] | None = None) -> lis
 
 
 def work_mode(text: str) -> WorkMode:
-    """`--work` as one of auto, full, crop."""
-    if text not in {"auto", "full", "crop"}:
-        raise UsageError(f"--work {text!r} is unknown", "use auto, full or crop")
+    """`--work` as one of auto, full, crop, frames."""
+    if text not in {"auto", "full", "crop", "frames"}:
+        raise UsageError(f"--work {text!r} is unknown", "use auto, full, crop or frames")
     return text  # type: ignore[return-value]
 
 
@@ -207,10 +217,11 @@ def joined(instructions: Sequence[str]) -> str:
 def given_regions(size: tuple[int, int], drawn: Drawn, warn: Callable[[str], None]) -> list[Region]:
     """The regions that the user drew, for a picture of `size` (width, height)."""
     from gas.regions.folder import load_regions
-    from gas_cli.drawn import parse_box, parse_mask
+    from gas_cli.drawn import parse_box, parse_mask, parse_point
 
-    boxes, masks, folder = drawn
+    boxes, points, masks, folder = drawn
     out = [parse_box(text, size, warn=warn) for text in boxes or ()]
+    out += [parse_point(text, size) for text in points or ()]
     out += [parse_mask(text, size, warn=warn) for text in masks or ()]
     return out + (load_regions(folder, size, warn=warn) if folder is not None else [])
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from gas.types import EditPlan
 
 
+_COARSE = 1.5
+"""Photograph's pixels for each of the working picture, from which on that is said."""
+
+
 def plan_table(plan: EditPlan) -> Table:
     """The subtasks of a plan, a row each."""
     table = Table("", "do", "what is there", "what should be there", "keep its shape", box=None, pad_edge=False)
@@ -61,7 +65,9 @@ def describe_record(record: Record, defaults: Mapping[str, Any], encoded: str = 
     for model in record.models:
         yield f"model: {model.id}" + (f" @ {model.revision}" if model.revision else "")
     native, size = record.frame.native, record.frame.size
-    yield f"worked on {size[0]}x{size[1]} of {native[0]}x{native[1]} ({record.work})"
+    if len(record.places) < 2:
+        yield f"worked on {size[0]}x{size[1]} of {native[0]}x{native[1]} ({record.work})"
+    yield from place_lines(record)
     yield from outside_lines(record, encoded)
     yield from file_lines(record)
     if record.stopped:
@@ -95,6 +101,20 @@ def outside_lines(record: Record, encoded: str = "") -> Iterator[str]:
     yield f"{place}: {what}"
     if beyond:
         yield f"{editor} edited {_percent(beyond)} of the picture beyond the regions"
+
+
+def place_lines(record: Record) -> Iterator[str]:
+    """How fine each place was worked on, where it was coarser than the photograph or in a picture of its own."""
+    shown = []
+    for place in record.places:
+        (x0, y0, x1, y1), (width, height) = place.crop, place.size
+        coarse = max((x1 - x0) / width, (y1 - y0) / height)
+        names = [record.plan.subtasks[i] for i in place.subtasks if i < len(record.plan.subtasks)]
+        what = ", ".join(one.region_phrase or one.target or "all" for one in names) or "all"
+        shown.append((f"{what} at 1:{coarse:.1f}" if coarse > 1.05 else f"{what} at 1:1", coarse))
+    if len(shown) > 1 or any(coarse >= _COARSE for _, coarse in shown):
+        in_several = f" in {len(shown)} working pictures" if len(shown) > 1 else ""
+        yield f"worked on{in_several}: {'; '.join(words for words, _ in shown)}"
 
 
 def file_lines(record: Record) -> Iterator[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gas.types import Image, Mask
 
 
-WorkMode: TypeAlias = Literal["full", "crop", "auto"]
+WorkMode: TypeAlias = Literal["full", "crop", "frames", "auto"]
 
 CONTEXT = 1.75
 """Side of a crop over the longer side of the regions in it: an editor needs to see what is around the thing."""

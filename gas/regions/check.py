@@ -59,6 +59,17 @@ def check_box(
     return clipped
 
 
+def check_point(point: Sequence[float], size: Size, *, name: str = "point") -> tuple[float, float]:
+    """The point (x, y) in pixels. InputRefused for one that is not two finite numbers, or outside the picture."""
+    shown = ",".join(f"{v:g}" if isinstance(v, Real) else repr(v) for v in point)
+    if len(point) != 2 or not all(isinstance(v, Real) and math.isfinite(v) for v in point):
+        raise InputRefused(f"{name}: {shown} is not two finite numbers", "write x,y in pixels")
+    x, y = (float(v) for v in point)
+    if not (0 <= x < size[0] and 0 <= y < size[1]):
+        raise InputRefused(f"{name}: {shown} lies outside the picture", f"the upright picture is {size[0]}x{size[1]}")
+    return x, y
+
+
 def check_size(found: Size, size: Size, name: str) -> None:
     """InputRefused for a mask of another size (width, height) than that of the upright picture."""
     if found != size:
@@ -116,7 +127,8 @@ def _in_steps(array: np.ndarray) -> bool:
 def check_region(region: Region, size: Size, *, warn: Warn = notes.warn) -> Region:
     """The region with both a checked box and a checked mask: each is made from the other where it is missing.
 
-    InputRefused as `check_box` and `check_mask`, and when it has neither.
+    One that is a point alone stays one. InputRefused as `check_box`, `check_mask` and `check_point`, and when it has
+    none of these.
     """
     name = f"region {region.phrase!r}"
     if region.mask is not None:
@@ -125,6 +137,8 @@ def check_region(region: Region, size: Size, *, warn: Warn = notes.warn) -> Regi
     elif region.box is not None:
         box = check_box(region.box, size, name=name, warn=warn)
         mask = box_mask(box, size)
+    elif region.point is not None:
+        return replace(region, point=check_point(region.point, size, name=name))
     else:
         raise InputRefused(f"{name} has neither box nor mask", GIVE_OR_GROUND)
     return replace(region, box=box, mask=mask)

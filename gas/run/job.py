@@ -22,6 +22,7 @@ from gas.picture.containers import output_format
 from gas.picture.frame import Frame
 from gas.run import record as records
 from gas.run.output import Output, check_output, reserve_output, state_path
+from gas.run.points import is_point
 from gas.run.record import Model, Record, Request, Used
 from gas.run.result import EditResult
 from gas.run.session import Session, WorkMode, new_seed
@@ -100,8 +101,8 @@ def prepare(
     """The job that does what is asked of `photo`: its plan made, its things found, nothing edited yet.
 
     * request: what the user asks for, or a finished plan, or what `make_plan` gave; then no planner is asked.
-    * given: the regions that the user drew, in pixels of the photograph; a box alone is enough. Only what is left open
-      is looked for (`Session.ground`, which `required` is for).
+    * given: the regions that the user drew, in pixels of the photograph; a box alone is enough, or a point where a
+      segmenter is chosen. Only what is left open is looked for (`Session.ground`, which `required` is for).
     * seed: in [0, 2³¹); None: the session's, else a new one.
     * watch: is told the steps of the grounders, and asked before each stage and within grounding whether to stop;
       `on_stage` is told what begins.
@@ -129,7 +130,9 @@ def prepare(
         regions = session.ground(photo.pixels, plan, drawn, required=required, watch=watch)
     plan = with_doubts(plan, regions)
     looked = (
-        any(not region.given for region in regions) or session.backend(EDITORS.plural, settings.editor).finds_regions
+        any(not region.given for region in regions)
+        or any(is_point(region) for region in drawn)
+        or session.backend(EDITORS.plural, settings.editor).finds_regions
     )
     _refuse_written(photo, pixels, f"a grounder of {', '.join(settings.grounders)}")
     job = PhotoJob(

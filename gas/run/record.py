@@ -172,6 +172,12 @@ class RecordedFrame(_Value):
     size: tuple[Side, Side]
 
 
+class RecordedPlace(RecordedFrame):
+    """A working picture, and the subtasks, by their indices, that were worked on in it (`gas.run.result.Place`)."""
+
+    subtasks: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=MAX_SUBTASKS)] = ()
+
+
 class Input(_Value):
     """The picture that was edited: its file's name and SHA-256, the SHA-256 of its upright sRGB pixels, its size."""
 
@@ -244,9 +250,10 @@ class Record(_Value):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     device: Annotated[str, Field(pattern=r"^[a-z]{1,16}(:[0-9]{1,3})?$")]
     dtype: Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
-    work: Literal["auto", "full", "crop"] = "auto"
+    work: Literal["auto", "full", "crop", "frames"] = "auto"
     grounded: bool = False
     frame: RecordedFrame
+    places: Annotated[tuple[RecordedPlace, ...], Field(max_length=MAX_SUBTASKS)] = ()
     input: Input
     measured: Measured
     log: Mapping[str, Public] = {}
@@ -297,7 +304,7 @@ def make(
     seed: int,
     device: str,
     dtype: str,
-    work: Literal["auto", "full", "crop"] = "auto",
+    work: Literal["auto", "full", "crop", "frames"] = "auto",
     grounded: bool = False,
     notes: Sequence[str] = (),
 ) -> Record:
@@ -322,6 +329,10 @@ def make(
         work=work,
         grounded=grounded,
         frame=RecordedFrame(native=result.frame.native, crop=result.frame.crop, size=result.frame.size),
+        places=tuple(
+            RecordedPlace(native=one.frame.native, crop=one.frame.crop, size=one.frame.size, subtasks=one.subtasks)
+            for one in result.places
+        ),
         input=Input(
             name=photo.name,
             sha256=photo.sha256,

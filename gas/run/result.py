@@ -20,12 +20,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A working picture, and the subtasks (by their indices) that were worked on in it; none: all of them."""
+
+    frame: Frame
+    subtasks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class EditResult:
     """The finished picture at native resolution with everything that led to it.
 
     `raw` is the editor's own output at working resolution, before anything was pasted back; `frame` says how that
-    working picture was cut from the native one, and `mask` (native) where it was pasted. `job` is what was run, for
-    `save` (None: `Session.edit` was called with an array).
+    working picture was cut from the native one, and `mask` (native) where it was pasted. Of several working pictures
+    (`places`) `raw` is the native picture with each of them enlarged in its crop, and `frame` that of the whole. `job`
+    is what was run, for `save` (None: `Session.edit` was called with an array).
     """
 
     image: Image
@@ -37,6 +46,7 @@ class EditResult:
     stopped: bool
     log: Mapping[str, Any]
     job: PhotoJob | None = field(default=None, repr=False, compare=False)
+    places: tuple[Place, ...] = ()
 
     @cached_property
     def asked(self) -> np.ndarray:

@@ -15,6 +15,7 @@ from gas.interfaces import Backend, GroundJob, Watch
 from gas.process import loading_stops_when
 from gas.remedies import Given, Remedy, Setting
 from gas.run import answers
+from gas.run.points import outlined
 from gas.runtime import Runtime
 from gas.types import EditPlan, EditRequest, Region
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from gas.settings.settings import Settings
     from gas.types import Image, Suggestions
 
-WorkMode = Literal["auto", "full", "crop"]
+WorkMode = Literal["auto", "full", "crop", "frames"]
 
 
 def new_seed() -> int:
@@ -159,7 +160,7 @@ class Session:
         with self.registry.calling(role.plural, name):
             remote = backend.remote
         if remote and name in role.names(self.settings) and not self.settings.said_by_user(role.setting):
-            stays = self._first(role, lambda kind: kind.remote is Backend.remote)
+            stays = self.first(role, lambda kind: kind.remote is Backend.remote)
             here = {"here": Setting(role.name, stays)} if stays else {}
             raise UsageError(
                 f"{role.name} {name!r} sends the picture to another machine, and it was chosen by "
@@ -183,6 +184,7 @@ class Session:
         watch: Watch = Watch(),
     ) -> tuple[Region, ...]:
         """A region with a mask, in pixels of `image`, for every subtask: given ones as they are, the others found.
+        A given point is outlined first (`gas.run.points`).
 
         A region that the grounders return without a mask gets its box as one. Where the plan does not keep the shape a
         found thing gets room (`gas.masks.with_room`; setting `grow`, 0 for none), and where the editor never changes a
@@ -200,7 +202,7 @@ class Session:
         if required is None:
             self.check_plan(plan)
         image = _read_only(image)
-        matched = [with_mask(region, image) for region in match(given, plan)]
+        matched = [with_mask(region, image) for region in outlined(self, image, plan, match(given, plan), watch)]
         looked_for = self._to_look_for(plan, matched, required)
         found = self._looked_for(image, plan, looked_for, watch) if looked_for else []
         return tuple(sorted([*matched, *found], key=lambda region: region.subtask or 0))
@@ -279,6 +281,7 @@ class Session:
     ) -> EditResult:
         """The finished picture: the editor's work at its own resolution, pasted back into `image` through its mask.
 
+        Places that lie far apart have working pictures of their own (`gas.picture.frames`), edited one after the other.
         With the setting `grounded` each subtask's edit is confined to its own region (`gas.run.turns`), nothing outside
         the regions changes, and every subtask must have one.
 
@@ -329,7 +332,7 @@ class Session:
                 return grounder
         return None
 
-    def _first(self, role: Role, fits: Callable[[Any], bool]) -> str | None:
+    def first(self, role: Role, fits: Callable[[Any], bool]) -> str | None:
         """The first of the toolkit's own backends of `role`, in the order of their registration, whose class `fits`,
         as far as they can be loaded."""
         for entry in self.registry.own(role.plural):
@@ -339,7 +342,7 @@ class Session:
         return None
 
     def _detector_first(self) -> Remedy:
-        detector = self._first(GROUNDERS, lambda kind: kind.detects)
+        detector = self.first(GROUNDERS, lambda kind: kind.detects)
         chain = Setting("grounders", (detector or "NAME", *self.settings.grounders))
         return Remedy("detector_first", "put a detector first, e.g. {grounders}", grounders=chain)
 
@@ -348,7 +351,7 @@ class Session:
         refines = (name for name in reversed(self.settings.grounders) if self._segments(name) or self._refines(name))
         name = next((name for name in refines if regions or self._segments(name)), None)
         if name is None:
-            segmenter = self._first(GROUNDERS, lambda kind: kind.segments)
+            segmenter = self.first(GROUNDERS, lambda kind: kind.segments)
             chain = Setting("grounders", (*self.settings.grounders, segmenter or "NAME"))
             raise UsageError(
                 f"none of the grounders outlines things ({', '.join(self.settings.grounders) or 'none is chosen'})",

@@ -26,6 +26,7 @@ from gas.types import EditPlan, Region
 if TYPE_CHECKING:
     from gas.interfaces import Edited, Editor
     from gas.picture.frame import Frame
+    from gas.picture.frames import Placed
     from gas.run.session import Session, WorkMode
     from gas.types import Image
 
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
 class WorkingEdit:
     """An edit that its editor can begin: `image` and `regions` at native size, `job` at the working size of `frame`.
 
-    `before` is the working picture as it was, `places` are where the plan means to change something.
+    `before` is the working picture as it was, `places` are where the plan means to change something. With several
+    working pictures (`placed`) frame, `before` and job are of the whole photograph, and the job has no regions yet.
     """
 
     image: Image
     regions: tuple[Region, ...]
     places: Sequence[Region]
+    placed: Sequence[Placed]
     frame: Frame
     before: Image
     job: EditJob
@@ -61,7 +64,8 @@ def begin(
     watch: Watch = Watch(),
 ) -> WorkingEdit:
     """The edit of `image` that the session's editor is to make. Arguments and errors as `Session.edit`."""
-    from gas.picture.frame import to_working, work_frame
+    from gas.picture.frame import Frame, to_working
+    from gas.picture.frames import one_frame, work_frames
     from gas.regions.where import edited_regions
 
     editor: Editor = session.use(EDITORS, session.settings.editor)
@@ -73,29 +77,72 @@ def begin(
     regions = [with_mask(region, image) for region in regions]
     size = image.shape[1], image.shape[0]
     places = edited_regions(plan, regions, size)
-    frame = work_frame(size, places, mode=work, resolution=resolution, multiple=multiple)
-    before = frame.cut(image)
+    # In several pictures each subtask must have its place in one of them.
+    if {region.subtask for region in places} == set(range(len(plan.subtasks))):
+        placed = tuple(work_frames(size, places, work, resolution, multiple))
+    else:
+        placed = (one_frame(size, places, work, resolution, multiple),)
+    if len(placed) > 1:
+        frame, before, own = Frame(size, (0, 0, *size), size), image, []
+    else:
+        frame = placed[0].frame
+        before, own = frame.cut(image), [_own_mask(region) for region in to_working(places, frame)]
     job = EditJob(
         image=before.copy(),
         plan=plan,
-        regions=tuple(_own_mask(region) for region in to_working(places, frame)),
+        regions=tuple(own),
         seed=seed,
         options=editor.options,
         segmenter=session.segmenter(),
         watch=watch,
     )
-    return WorkingEdit(image, tuple(regions), places, frame, before, job)
+    return WorkingEdit(image, tuple(regions), places, placed, frame, before, job)
 
 
 def edit(session: Session, working: WorkingEdit) -> EditResult:
     """The finished picture of one edit. Errors as `Session.edit`."""
+    if len(working.placed) > 1:
+        return _in_frames(session, working)
+    return _finished(session, working, _edit_one(session, working.job))
+
+
+def _edit_one(session: Session, job: EditJob) -> Edited:
+    """What the editor makes of `job`, checked, with what was warned of meanwhile."""
     from gas.run.turns import edit_grounded
 
     editor, grounded = _editor(session), session.settings.grounded
-    with notes.collected() as warned, _until_the_first_step(working.job) as job, _calling(session):
+    with notes.collected() as warned, _until_the_first_step(job) as job, _calling(session):
         edited = edit_grounded(editor, job, _check(session)) if grounded else editor.edit(job)
     _check(session)(job, edited)
-    return _finished(session, working, edited, warned)
+    return replace(edited, log=_with_notes(edited.log, warned))
+
+
+def _in_frames(session: Session, working: WorkingEdit) -> EditResult:
+    """The finished picture of an edit in several working pictures."""
+    from gas.run.frames import FrameRun, fineness
+
+    made = FrameRun(
+        working.image,
+        working.places,
+        working.placed,
+        working.job,
+        partial(_edit_one, session),
+        session.settings.editor,
+        confined=session.settings.grounded,
+    ).run()
+    if not made.stopped:
+        _refuse_same(made.image, working.image)
+    return EditResult(
+        image=made.image,
+        plan=working.job.plan,
+        regions=working.regions,
+        raw=made.raw,
+        mask=made.mask,
+        frame=working.frame,
+        stopped=made.stopped,
+        log=made.log,
+        places=tuple(fineness(working.placed, working.places)),
+    )
 
 
 def edit_together(session: Session, several: Sequence[WorkingEdit]) -> list[EditResult | GasError]:
@@ -106,7 +153,8 @@ def edit_together(session: Session, several: Sequence[WorkingEdit]) -> list[Edit
     another. Interrupted (exit 130) as `Session.edit`.
     """
     editor = _editor(session)
-    if len(several) > 1 and editor.batches and not session.settings.grounded:
+    alone = session.settings.grounded or any(len(one.placed) > 1 for one in several)
+    if len(several) > 1 and editor.batches and not alone:
         try:
             with notes.collected() as warned, _until_the_first_step(several[0].job) as first, _calling(session):
                 jobs = [first, *(replace(one.job, watch=first.watch) for one in several[1:])]
@@ -118,7 +166,8 @@ def edit_together(session: Session, several: Sequence[WorkingEdit]) -> list[Edit
             for job, one in zip(jobs, edited, strict=True):
                 _check(session)(job, one)
             made = zip(several, edited, strict=True)
-            return [_or_error(partial(_finished, session, one, answer, warned)) for one, answer in made]
+            told = [(one, replace(answer, log=_with_notes(answer.log, warned))) for one, answer in made]
+            return [_or_error(partial(_finished, session, one, answer)) for one, answer in told]
         except Interrupted:
             raise
         except GasError:  # of the batch as a whole: each is tried alone
@@ -126,10 +175,20 @@ def edit_together(session: Session, several: Sequence[WorkingEdit]) -> list[Edit
     return [_or_error(partial(edit, session, one)) for one in several]
 
 
-def _finished(session: Session, working: WorkingEdit, edited: Edited, warned: Sequence[str]) -> EditResult:
-    """The edit pasted back. ResultRefused (exit 11) as `Session.edit`."""
+def _refuse_same(finished: Image, image: Image) -> None:
     from gas.picture.blend import is_same
+
+    if is_same(finished, image):
+        raise ResultRefused(
+            "the result is the same as the input: the change is smaller than a level of 255 where it is pasted",
+            Remedy("larger_region", "draw a larger region, or raise the steps or the guidance"),
+        )
+
+
+def _finished(session: Session, working: WorkingEdit, edited: Edited) -> EditResult:
+    """The edit pasted back. ResultRefused (exit 11) as `Session.edit`."""
     from gas.run.compose import compose, refuse_black, refuse_unchanged, working_mask
+    from gas.run.frames import fineness
 
     job, before, name = working.job, working.before, session.settings.editor
     if not edited.stopped:
@@ -139,11 +198,8 @@ def _finished(session: Session, working: WorkingEdit, edited: Edited, warned: Se
     finished, native_mask = compose(
         working.image, working.frame, job, edited, working.places, confined=session.settings.grounded
     )
-    if not edited.stopped and is_same(finished, working.image):
-        raise ResultRefused(
-            "the result is the same as the input: the change is smaller than a level of 255 where it is pasted",
-            Remedy("larger_region", "draw a larger region, or raise the steps or the guidance"),
-        )
+    if not edited.stopped:
+        _refuse_same(finished, working.image)
     return EditResult(
         image=finished,
         plan=job.plan,
@@ -152,7 +208,8 @@ def _finished(session: Session, working: WorkingEdit, edited: Edited, warned: Se
         mask=native_mask,
         frame=working.frame,
         stopped=edited.stopped,
-        log=_with_notes(edited.log, warned),
+        log=edited.log,
+        places=tuple(fineness(working.placed, working.places)),
     )
 
 

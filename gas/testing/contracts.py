@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from gas.errors import GasError, Interrupted, ObjectNotFound, UsageError
 from gas.interfaces import Backend, Edited, EditJob, Editor, Grounder, GroundJob, Options, Planner, Step, Watch
+from gas.masks import box_mask
 from gas.preview import Preview
 from gas.types import EditPlan, EditRequest, Region, Subtask, Suggestions
 
@@ -194,6 +195,21 @@ class GrounderContract(_BackendContract):
         for error in raised:
             assert isinstance(error, ObjectNotFound), f"{type(error).__name__} instead of ObjectNotFound"
             assert "purple submarine" in error.message, "the message must name the phrase"
+
+    def test_asked_what_is_at_a_point(self, grounder: Grounder, image: Image) -> None:
+        if not grounder.points:
+            return
+        x, y = image.shape[1] // 3, image.shape[0] // 3
+        with _only_gas_errors() as raised:
+            (region,) = grounder.ground(ground_job(image, [Region("it", subtask=0, point=(x, y))]))
+            _check_place(image, region)
+            place = region.mask
+            if place is None:
+                assert region.box is not None, "there is a place"
+                place = box_mask(region.box, (image.shape[1], image.shape[0]))
+            assert place[y, x] > 0, "the place holds the point"
+        for error in raised:
+            assert isinstance(error, ObjectNotFound), f"{type(error).__name__} instead of ObjectNotFound"
 
     def test_asked_for_nothing(self, grounder: Grounder, image: Image) -> None:
         answer = grounder.ground(GroundJob(image))

@@ -59,10 +59,12 @@ class FakeGrounderOptions(Options):
 
 
 class FakeGrounder(Grounder[FakeGrounderOptions]):
-    """Knows the places of some phrases by heart. Asked for segments, it returns the picture's four quarters."""
+    """Knows the places of some phrases by heart. Its segments are the picture's four quarters; asked what is at a
+    point, it returns the quarter."""
 
     options_type = FakeGrounderOptions
     segments = True
+    points = True
 
     def ground(self, job: GroundJob) -> list[Region]:
         """The regions with the boxes of the option `boxes`. ObjectNotFound for a phrase that is not among them."""
@@ -82,6 +84,9 @@ class FakeGrounder(Grounder[FakeGrounderOptions]):
             height, width = image.shape[:2]
             x0, y0, x1, y1 = region.box
             return self._filled(image, region, (x0 / width, y0 / height, x1 / width, y1 / height))
+        if region.point is not None:
+            x, y = (int(2 * at >= side) / 2 for at, side in zip(region.point, image.shape[1::-1], strict=True))
+            return self._filled(image, replace(region, score=self.options.score), (x, y, x + 0.5, y + 0.5))
         box = self.options.boxes.get(region.phrase)
         if box is None:
             known = ", ".join(sorted(self.options.boxes)) or "nothing"

@@ -255,6 +255,7 @@ def test_png_text_and_colours_stay(tmp_path):
     assert [one for one in found if one in text] == text
     assert "PNG text (parameters, Copyright, Title)" in made.metadata.kept
     assert {"cICP", "gAMA"} <= set(made.metadata.kept)
+    assert any("cICP 12, 13, 0, 1" in note for note in photo.read(source).warnings)
     assert photo_write.read_embedded(made.path) == "{}"
     again = written(made.path, "png")
     with again.path.open("rb") as stream:

@@ -104,6 +104,25 @@ def test_unreadable_boxes_name_the_text(text):
     assert error.value.exit_code == 3
 
 
+def test_points_from_the_command_line():
+    assert drawn.parse_point("a=b = 1, 2.5", SIZE).point == (1, 2.5)
+    region = drawn.parse_point("sky=50%,10%", SIZE)
+    assert region.point == (SIZE[0] / 2, SIZE[1] / 10) and region.phrase == "sky" and region.mask is None
+    for text in (
+        "dog",
+        "dog=1",
+        "dog=1,2,3",
+        "dog=1,x",
+        "dog=nan,1",
+        f"dog={SIZE[0]},1",
+        "dog=-1,1",
+        "dog=101%,1",
+        "=1,2",
+    ):
+        with pytest.raises(InputRefused):
+            drawn.parse_point(text, SIZE)
+
+
 # --- masks ---
 
 

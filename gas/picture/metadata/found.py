@@ -28,6 +28,8 @@ COLOUR_CHUNKS = (b"cICP", b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI")
 XMP_KEYWORD, RECORD_KEYWORD = b"XML:com.adobe.xmp", b"gas"
 _RAW_PROFILE, _PROFILES = b"Raw profile type ", (b"exif", b"APP1", b"xmp", b"icc", b"icm")
 _CARRIED_ELSEWHERE = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"pHYs", b"eXIf", b"bKGD", b"hIST", b"sBIT"}
+_SRGB = bytes([1, 13])
+"""Primaries and transfer function in a cICP chunk (ITU-T H.273, tables 2 and 3)."""
 _FRAMES = {b"acTL", b"fcTL", b"fdAT"}
 
 _STRUCTURE = {
@@ -70,7 +72,11 @@ def read_metadata(stream: BinaryIO, picture: Pictures.Image, notes: list[str]) -
     orientation, exif = _exif(picture, notes)
     kind = picture.format
     if kind == "PNG":
-        return _of_png(stream, orientation, exif)
+        found = _of_png(stream, orientation, exif)
+        cicp = next((data for name, data in found.colours if name == b"cICP"), _SRGB)
+        if cicp[:2] != _SRGB:
+            notes.append(f"its colours (cICP {', '.join(map(str, cicp[:4]))}) are read and edited as if they were sRGB")
+        return found
     if kind in {"JPEG", "MPO"}:
         return _of_jpeg(stream, picture, orientation, exif)
     claim = _claim(stream)

@@ -21,7 +21,7 @@ from gas.errors import ObjectNotFound, ResultRefused
 from gas.interfaces import Grounder, GroundJob, Step, Watch
 from gas.masks import box_mask, mask_box
 from gas.regions.check import check_box
-from gas.remedies import USE_FP32, Remedy, Setting
+from gas.remedies import USE_FP32, Given, Remedy, Setting
 from gas.types import Region
 from gas_grounders.detector import pad_thin
 from gas_grounders.sam.network import LOGITS_AT_ONCE, Embedding, Network, SamOptions
@@ -55,11 +55,12 @@ class Sam(Grounder[SamOptions]):
     """Turns boxes into masks, and a picture into segments.
 
     A region's box stays as it was found, and so does its score if it has one (else it gets the IoU that the network
-    expects). A region with a mask but no box is asked with the mask's box.
+    expects). A region with a mask but no box is asked with the mask's box, one with a point alone with the point.
     """
 
     options_type = SamOptions
     segments = True
+    points = True
     detects = False
 
     def ground(self, job: GroundJob) -> list[Region]:
@@ -77,6 +78,9 @@ class Sam(Grounder[SamOptions]):
         boxes: dict[int, Box] = {}
         for index, region in enumerate(regions):
             if region.given:
+                continue
+            if region.point is not None and region.box is None and region.mask is None:
+                answer[index] = self._at_point(image, region, region.point, watch)
                 continue
             if region.box is None and (region.mask is None or not region.mask.any()):
                 raise ObjectNotFound(
@@ -135,6 +139,28 @@ class Sam(Grounder[SamOptions]):
             if watch.on_step is not None:
                 watch.on_step(Step(len(found), len(boxes)))
         return found
+
+    def _at_point(self, image: Image, region: Region, point: tuple[float, float], watch: Watch) -> Region:
+        """The region with the mask of what is at a point, chosen as for a box among those that hold the point; "fit"
+        takes the best expected one, since there is no box to fit."""
+        network, options = self._network(), self.options
+        watch.check_stop()
+        embedding = self._embedding(network, image)
+        watch.check_stop()
+        logits, quality = network.predict(embedding, None, np.array([point]), options.choose != "single")
+        _check_finite(logits, quality, options.model)
+        height, width = image.shape[:2]
+        masks = (logits[0, :, :height, :width] > options.mask_threshold).cpu().numpy()
+        holds = masks[:, int(point[1]), int(point[0])]
+        if not holds.any():
+            raise ObjectNotFound(
+                f"sam found nothing at {point[0]:g},{point[1]:g} for {region.phrase!r}",
+                Remedy("other_place", "point at its middle, or draw it: {given}", given=Given(region.phrase)),
+            )
+        masks, scores = masks[holds], quality[0].cpu().numpy()[holds]
+        best = choose(masks, scores, np.zeros(4), "iou" if options.choose == "fit" else options.choose)
+        mask = masks[best].astype(np.float32)
+        return replace(region, box=mask_box(mask), mask=mask, score=float(np.clip(scores[best], 0, 1)))
 
     def _segments(self, image: Image, watch: Watch) -> list[Region]:
         network = self._network()

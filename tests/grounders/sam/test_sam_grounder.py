@@ -23,7 +23,7 @@ from gas.interfaces import GroundJob, Step, Watch
 from gas.models.manifest import resolve_model
 from gas.testing.contracts import GrounderContract
 from gas_diorama.shipped import shipped
-from gas_diorama.world.drawing import render
+from gas_diorama.world.drawing import mask, render
 from gas_grounders.sam import transformers as sam_transformers
 from gas_grounders.sam.grounder import EmbeddingCache, Sam, choose
 from gas_grounders.sam.network import Embedding, SamOptions
@@ -769,3 +769,26 @@ def test_segmenting_can_be_stopped_between_points(
     with pytest.raises(Interrupted):
         grounder.ground(GroundJob(picture, watch=Watch(on_step=steps.append, should_stop=lambda: len(steps) == 1)))
     assert len(steps) == 1
+
+
+# --- points -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_at_a_point_of_the_diorama_is_the_thing() -> None:
+    scene = next(one.scene for one in shipped() if one.name == "demo")
+    sam, picture = _trained(TRAINED), render(scene)
+    for thing in scene.objects:
+        whole = mask(scene, thing) > 0.5
+        y, x = np.argwhere(whole)[whole.sum() // 2]
+        (found,) = sam.ground(GroundJob(picture, [Region("it", point=(float(x), float(y)), subtask=3)]))
+        assert found.subtask == 3 and found.mask is not None and found.mask[y, x] == 1
+        seen = found.mask > 0.5
+        assert (seen & whole).sum() / (seen | whole).sum() > 0.6, thing
+
+
+def test_a_point_on_nothing_is_exit_5(folder: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    sam = _sam(folder)
+    nothing = -torch.ones((1, 1, *picture.shape[:2])), torch.ones((1, 1))
+    monkeypatch.setattr(TransformersSam, "predict", lambda *arguments: nothing)
+    with pytest.raises(ObjectNotFound, match="'cup'"):
+        sam.ground(GroundJob(picture, [Region("cup", point=(3.0, 4.0))]))

@@ -1,0 +1,200 @@
+"""An edit in several working pictures (`gas.picture.frames`), one after the other, what is small on top.
+
+Each is cut from the photograph as the pictures before have left it, edited under the plan of its own subtasks, and
+pasted back. What is done is kept in the run's state as working pictures, and the photograph is put together from them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gas.checkpoint import of_this_run, prefixed, under
+from gas.interfaces import Edited, EditJob, Step, Watch
+from gas.picture.frame import to_working
+from gas.run.compose import compose, is_unchanged, refuse_black, refuse_unchanged, working_mask
+from gas.run.result import Place
+from gas.run.turns import part_of_plan
+
+if TYPE_CHECKING:
+    from gas.picture.frames import Placed
+    from gas.types import EditPlan, Image, Mask, Region
+
+EditOne = Callable[[EditJob], Edited]
+
+
+@dataclass(frozen=True)
+class InFrames:
+    """The photograph with all edits in it, the native mask through which they were pasted, and `raw`: the photograph
+    with each working picture in its crop, as the editor gave it."""
+
+    image: Image
+    mask: Mask
+    raw: Image
+    stopped: bool
+    log: Mapping[str, Any]
+
+
+def frame_regions(regions: Sequence[Region], placed: Placed) -> tuple[tuple[int, ...], list[Region]]:
+    """The subtasks of a working picture, and its regions (native), numbered by their places among these."""
+    own = [regions[index] for index in placed.regions]
+    subtasks = tuple(sorted({region.subtask for region in own if region.subtask is not None}))
+    return subtasks, [
+        region if region.subtask is None else replace(region, subtask=subtasks.index(region.subtask)) for region in own
+    ]
+
+
+def fineness(placed: Sequence[Placed], regions: Sequence[Region]) -> Iterator[Place]:
+    """How fine each working picture shows its regions."""
+    for one in placed:
+        subtasks, _ = frame_regions(regions, one)
+        yield Place(one.frame, subtasks)
+
+
+class FrameRun:
+    """`template` holds what all jobs share; `edit_one` asks the editor, `editor` is its name. `confined`: nothing is
+    pasted beyond the regions."""
+
+    def __init__(
+        self,
+        image: Image,
+        regions: Sequence[Region],
+        placed: Sequence[Placed],
+        template: EditJob,
+        edit_one: EditOne,
+        editor: str,
+        *,
+        confined: bool,
+    ) -> None:
+        self.template, self.edit_one, self.editor, self.confined = template, edit_one, editor, confined
+        self.placed, self.regions = placed, regions
+        self.image, self.raw = image.copy(), image.copy()
+        self.mask = np.zeros(image.shape[:2], np.float32)
+        self.made: list[Edited] = []
+        self.unchanged: list[str] = []
+        self.steps = 0
+        """The steps that each picture counts for; 0: not known yet."""
+
+    def run(self) -> InFrames:
+        """What `InFrames` says. ResultRefused (exit 11) for a picture that is black, or where all are unchanged."""
+        inner = self._resume()
+        stopped = False
+        while len(self.made) < len(self.placed) and not stopped:
+            stopped = self._frame(inner)
+            inner = None
+            if not stopped and len(self.made) < len(self.placed) and self.template.watch.checkpoint is not None:
+                self.template.watch.checkpoint(self._state())
+        return InFrames(self.image, self.mask, self.raw, stopped, self._log())
+
+    def _resume(self) -> Mapping[str, Any] | None:
+        state = self.template.watch.resume
+        if state is None:
+            return None
+        with of_this_run():
+            self.steps, self.unchanged = int(state["frames.steps"]), [str(one) for one in state["frames.unchanged"]]
+            for number in range(int(state["frames.done"])):
+                kept = under(state, f"frames.{number}.")
+                mask = np.asarray(kept["mask"]) if "mask" in kept else None
+                edited = Edited(np.asarray(kept["image"]), mask, log=kept["log"])
+                job = self._job(None)
+                if edited.image.shape != job.image.shape:
+                    raise ValueError("its working pictures differ")
+                self._paste(job, edited)
+        return under(state, "frame.") or None
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"frames.done": len(self.made), "frames.steps": self.steps}
+        state["frames.unchanged"] = list(self.unchanged)
+        for number, edited in enumerate(self.made):
+            part = {"image": edited.image, "log": dict(edited.log)}
+            part |= {} if edited.mask is None else {"mask": edited.mask}
+            state |= prefixed(f"frames.{number}.", part)
+        return state
+
+    def _job(self, resume: Mapping[str, Any] | None) -> EditJob:
+        placed = self.placed[len(self.made)]
+        subtasks, own = frame_regions(self.regions, placed)
+        working = to_working(own, placed.frame)
+        return replace(
+            self.template,
+            image=placed.frame.cut(self.image),
+            plan=part_of_plan(self.template.plan, subtasks),
+            regions=tuple(one if one.mask is None else replace(one, mask=one.mask.copy()) for one in working),
+            seed=self.template.seed + len(self.made),
+            intermediate=bool(self.made),
+            watch=self._watch(resume),
+        )
+
+    def _frame(self, resume: Mapping[str, Any] | None) -> bool:
+        """Makes the next picture; whether it was told to stop, and so is not done."""
+        job = self._job(resume)
+        before = job.image.copy()
+        edited = self.edit_one(job)
+        mask = working_mask(job, edited)
+        if not edited.stopped:
+            refuse_black(before, edited, mask)
+            if not mask.any() or is_unchanged(before, edited, mask):
+                self.unchanged.append(self._name(len(self.made)))
+                if len(self.unchanged) == len(self.placed):
+                    refuse_unchanged(before, edited, mask, self.editor)
+        self._paste(replace(job, image=before), edited)
+        return edited.stopped
+
+    def _paste(self, job: EditJob, edited: Edited) -> None:
+        placed = self.placed[len(self.made)]
+        regions = [self.regions[index] for index in placed.regions]
+        self.image, mask = compose(self.image, placed.frame, job, edited, regions, confined=self.confined)
+        np.maximum(self.mask, mask, out=self.mask)
+        x0, y0, x1, y1 = placed.frame.crop
+        self.raw[y0:y1, x0:x1] = placed.frame.enlarge(edited.image)
+        self.made.append(edited)
+
+    def _watch(self, resume: Mapping[str, Any] | None) -> Watch:
+        """What one picture reports to: its steps count on from those of the pictures before, as in `gas.run.turns`."""
+        outer, done, count = self.template.watch, len(self.made), len(self.placed)
+        last = done * self.steps
+
+        def on_step(step: Step) -> None:
+            nonlocal last
+            self.steps = self.steps or step.total
+            at = done * self.steps + math.ceil(step.index * self.steps / step.total)
+            if outer.on_step is None or at <= last:
+                return
+            last = at
+            outer.on_step(Step(at, count * self.steps, {"frame": done + 1, **step.values}, step.preview))
+
+        def checkpoint(state: Mapping[str, Any]) -> None:
+            if outer.checkpoint is not None:
+                outer.checkpoint({**self._state(), **prefixed("frame.", state)})
+
+        def save_map(name: str, values: Mask) -> None:
+            if outer.save_map is not None:
+                outer.save_map(f"frame-{done + 1}-{name}", values)
+
+        return Watch(
+            on_step=on_step,
+            should_stop=outer.should_stop,
+            checkpoint=checkpoint if outer.checkpoint is not None else None,
+            resume=resume,
+            save_map=save_map if outer.save_map is not None else None,
+        )
+
+    def _name(self, number: int) -> str:
+        subtasks, _ = frame_regions(self.regions, self.placed[number])
+        plan: EditPlan = self.template.plan
+        named = ", ".join(repr(plan.subtasks[index].target or plan.subtasks[index].source) for index in subtasks)
+        return f"working picture {number + 1} ({named})"
+
+    def _log(self) -> dict[str, Any]:
+        logs = [dict(edited.log) for edited in self.made]
+        found = [f"{self._name(n)}: {note}" for n, log in enumerate(logs) for note in log.get("notes", ())]
+        found += [f"{name} has changed nothing" for name in self.unchanged]
+        log: dict[str, Any] = {"notes": found, "frames": logs}
+        if logs and all("evaluations" in one for one in logs):
+            log["evaluations"] = sum(one["evaluations"] for one in logs)
+        confined = {one["confined_by"] for one in logs if "confined_by" in one}
+        return log | ({"confined_by": confined.pop()} if len(confined) == 1 else {})
