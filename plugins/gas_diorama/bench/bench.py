@@ -115,7 +115,14 @@ BASELINES = (
 )
 """Editors that the papers compare with or build on, which have a plain and a grounded row each. GLIGEN is not among
 them: the diorama has no model for it."""
-_LEVERS = {"steps": 30, "step_size": 0.2, "penalty": False, "source_guidance": 1.5}
+_LEVERS = {
+    "steps": 30,
+    "step_size": 0.2,
+    "penalty": False,
+    "source_guidance": 1.5,
+    "halo": -1,
+    "window_kept": (300, 700),
+}
 """Of Ground-A-Score, chosen on validation cases: half the rows of the profile's own values (docs/benchmark.md)."""
 _BETTER = (
     Row("auto", "auto", grounded=True),
