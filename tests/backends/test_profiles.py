@@ -82,7 +82,7 @@ def test_shipped_profiles(name: str) -> None:
     registry = Registry.discover()
     profile = registry.profile(name)
     assert profile.name == name
-    assert profile.editor == "ground-a-score"
+    assert profile.editor == ("auto" if name == "diorama" else "ground-a-score")
     (diffusion,) = {profile.options[editor]["model"] for editor in ("sds", "dds", "cds", "ground-a-score")}
     known = {model.model for model in profile.models}
     assert diffusion in known

@@ -173,6 +173,16 @@ def test_a_sort_without_an_editor_is_refused() -> None:
         session({}).edit(image(), PLAN, regions(), seed=5)
 
 
+@pytest.mark.parametrize("name", ["diorama", "sd15", "instruct"])
+def test_tables_of_profiles_name_editors_that_the_profile_has_a_model_for(name: str) -> None:
+    made = Session.of(profile=name, editor="auto")
+    editor = made.backend("editors", "auto")
+    assert "otherwise" in editor.options.table
+    for helper in editor.helpers:
+        settled = made.settled("editors", helper).options
+        assert helper == "retouch" or settled.model, helper
+
+
 def test_it_works_at_the_size_of_the_first_editor_that_has_one() -> None:
     editor = session().backend("editors", "auto")
     assert (editor.resolution(), editor.multiple()) == (64, 8)

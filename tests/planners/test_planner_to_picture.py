@@ -48,7 +48,7 @@ def gas(*arguments: str) -> None:
 def edit(*more: str) -> Path:
     mask = f"a red car={SCENES / 'demo-masks' / 'red-car.png'}"
     gas("edit", str(SCENES / "demo.png"), *more, "--profile", "diorama", "--mask", mask, "--grounder", "none",
-        "--seed", "1", "--device", "cpu", "-o", "steps=2", "-o", "out.png")  # fmt: skip
+        "--seed", "1", "--device", "cpu", "-o", "instruct-pix2pix.steps=2", "-o", "out.png")  # fmt: skip
     return Path("out.png")
 
 

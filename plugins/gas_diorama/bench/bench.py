@@ -100,8 +100,8 @@ _INSTRUCTIONS = (
     Row("zone no smoother", "zone", {"smoother": False}, own=True),
     Row("zone no region IoU", "zone", {"segments": "none"}, own=True),
     Row("zone beta 0", "zone", {"beta": 0.0, "beta_remove": 0.0}, own=True),
-    Row("instruct-pix2pix", "instruct-pix2pix", own=True),
-    Row("magicbrush", "magicbrush", own=True),
+    Row("instruct-pix2pix", "instruct-pix2pix", {"steps": 20}, own=True),
+    Row("magicbrush", "magicbrush", {"steps": 20}, own=True),
 )
 BASELINES = (
     "sdedit",
@@ -115,7 +115,15 @@ BASELINES = (
 )
 """Editors that the papers compare with or build on, which have a plain and a grounded row each. GLIGEN is not among
 them: the diorama has no model for it."""
-_TURNS = Row("instruct-pix2pix in turns", "instruct-pix2pix", {"confine": "turns"}, grounded=True)
+_LEVERS = {
+    "steps": 30,
+    "step_size": 0.2,
+    "penalty": False,
+    "source_guidance": 1.5,
+    "halo": -1,
+    "window_kept": (300, 700),
+}
+"""Of Ground-A-Score, chosen on validation cases: half the rows of the profile's own values (docs/benchmark.md)."""
 _BETTER = (
     Row("auto", "auto", grounded=True),
     Row("auto, found regions", "auto", grounded=True, found=True),
@@ -123,7 +131,10 @@ _BETTER = (
     Row("instruct-pix2pix structure kept", "instruct-pix2pix", {"keep_structure": True}, grounded=True),
     _grounded("magicbrush"),
     _grounded("zone"),
-    _TURNS,
+    Row("instruct-pix2pix in turns", "instruct-pix2pix", {"confine": "turns", "steps": 20}, grounded=True),
+    _grounded("flow-edit"),
+    Row("flow-edit", "flow-edit"),
+    Row("ground-a-score, levers", REFERENCE, _LEVERS),
 )
 """Editors that make all subtasks in one denoising, or each by another editor; and what they were before, in turns."""
 _GROUNDED = tuple(_grounded(name) for name in ("sds", "dds", "cds", *BASELINES)) + _BETTER

@@ -22,6 +22,7 @@ from gas.remedies import Option, Remedy, Setting
 from gas.run.turns import edit_in_turns
 from gas.types import Subtask
 from gas_editors.instruction.confined import Confined
+from gas_editors.instruction.strokes import Strokes
 from gas_editors.instruction.together import Together, not_finite
 from gas_editors.instruction.turn import Finished, Turn
 from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
@@ -51,6 +52,13 @@ class InstructionOptions(ModelOptions):
         le=1,
         description="grounded, together: factor of the larger of two regions where they overlap (Ground-A-Score, "
         "supplement 6.1)",
+    )
+    stroke: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="grounded, together: where a thing of a named colour is added, the picture is held to a stroke of "
+        "that colour down to this share of the schedule, so that the thing comes where it is wanted (ours); 0: none",
     )
 
 
@@ -116,9 +124,10 @@ class InstructionEditor(Editor):
         instructions: Sequence[str],
         picture: Image,
         confined: Confined | None = None,
+        strokes: Strokes | None = None,
     ) -> Turn:
         """The turn that carries out the subtasks `numbers` on `picture`, at its beginning: one, or all of the plan
-        where each is `confined` to its region."""
+        where each is `confined` to its region, with `strokes` where something is added."""
 
     @abstractmethod
     def finish(self, job: EditJob, numbers: Sequence[int], turn: Turn, before: Image, stopped: bool) -> Finished:
@@ -146,7 +155,9 @@ class InstructionEditor(Editor):
         job = replace(job, regions=tuple(replace(region, given=True) for region in job.regions))
         size = job.image.shape[0] // model.factor, job.image.shape[1] // model.factor
         numbers = range(len(instructions))
-        turn = self.start(job, numbers, instructions, job.image, Confined.of(job, size, options.overlap))
+        confined = Confined.of(job, size, options.overlap)
+        strokes = Strokes.of(job, size, options.stroke) if options.stroke else None
+        turn = self.start(job, numbers, instructions, job.image, confined, strokes)
         stopped = False
         try:
             Stepping(job.watch, options.steps).run("instructions", options.steps, Together(turn))

@@ -12,6 +12,7 @@ from gas.diffusion.instruct import TEXT_ROW
 from gas.interfaces import EditJob
 from gas_editors.instruction.base import InstructionEditor, InstructionOptions
 from gas_editors.instruction.confined import Confined
+from gas_editors.instruction.strokes import Strokes
 from gas_editors.instruction.turn import Finished, Turn
 from gas_editors.maps import save_tokens
 
@@ -42,6 +43,7 @@ class InstructPix2PixEditor(InstructionEditor):
         instructions: Sequence[str],
         picture: Image,
         confined: Confined | None = None,
+        strokes: Strokes | None = None,
     ) -> Turn:
         model = self.model
         maps = []
@@ -55,7 +57,7 @@ class InstructPix2PixEditor(InstructionEditor):
                 for row, instruction in enumerate(instructions)
             ]
         seed = job.seed + numbers[0]
-        return Turn([model], picture, instructions, seed, self.options, maps=maps, confined=confined)
+        return Turn([model], picture, instructions, seed, self.options, maps=maps, confined=confined, strokes=strokes)
 
     def finish(self, job: EditJob, numbers: Sequence[int], turn: Turn, before: Image, stopped: bool) -> Finished:
         if not stopped and turn.maps:

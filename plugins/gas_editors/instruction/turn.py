@@ -20,6 +20,7 @@ from gas.diffusion.predictor import Predictor
 from gas.diffusion.stepping import same_size
 from gas.errors import ModelUnavailable
 from gas_editors.instruction.confined import Confined
+from gas_editors.instruction.strokes import Strokes
 
 if TYPE_CHECKING:
     from gas.types import Image, Mask
@@ -38,7 +39,8 @@ class Finished:
 
 class Turn:
     """One denoising of one picture, from noise to the edited latent: of one instruction for the whole picture, or of
-    several, each `confined` to its region, and then outside all regions the source's own latent after each step.
+    several, each `confined` to its region, and then outside all regions the source's own latent after each step, and
+    `strokes`, if there are any, where something is added.
 
     The second of two `models` advances a latent of its own from the same noise, and after each step the first one's
     becomes `(z + beta z_2) / (1 + beta)` (ZONE, eq. 5); `beta` is a number, or one for each cell `(1, 1, h, w)`. Each
@@ -55,9 +57,10 @@ class Turn:
         beta: float | Tensor = 0.0,
         maps: Sequence[tuple[Sequence[AttentionSite], AttentionMaps]] = (),
         confined: Confined | None = None,
+        strokes: Strokes | None = None,
     ) -> None:
         self.models, self.options, self.beta, self.maps = tuple(models), options, beta, tuple(maps)
-        self.instructions, self.confined = tuple(instructions), confined
+        self.instructions, self.confined, self.strokes = tuple(instructions), confined, strokes
         pictures = [model.picture_condition(image) for model in models]
         first = pictures[0]
         if any(one.shape != first.shape for one in pictures):
@@ -74,6 +77,7 @@ class Turn:
         noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(seed)).to(first.device)
         self._noise = noise
         self._sources = [] if confined is None else [model.encode(image) for model in models]
+        self._painted = [] if strokes is None else [model.encode(strokes.picture) for model in models]
         self.samplers = [Sampler(predictor.schedule, options.steps, noise) for predictor in self.predictors]
         self._keep_outside()
         self.relevance = torch.zeros(first.shape[2:])
@@ -144,6 +148,18 @@ class Turn:
             sampler.z = self.confined.blend(
                 sampler.z, source if clean else predictor.schedule.add_noise(source, self._noise, s)
             )
+        self._hold_strokes()
+
+    def _hold_strokes(self) -> None:
+        """Where something is added the stroke at the time that is reached, while there is more noise than it is held
+        to."""
+        if self.strokes is None:
+            return
+        for predictor, sampler, painted in zip(self.predictors, self.samplers, self._painted, strict=True):
+            s, schedule = sampler.reached, predictor.schedule
+            if s != schedule.clean and schedule.snr(s) <= schedule.snr(schedule.share(self.strokes.until)):
+                there = schedule.add_noise(painted, self._noise, s)
+                sampler.z = torch.where(self.strokes.places.to(there.device), there, sampler.z)
 
     def effect(self) -> float:
         """The root mean square of what the instructions added to the predicted noise in the last step."""

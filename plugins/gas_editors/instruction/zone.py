@@ -27,6 +27,7 @@ from gas_editors.instruction import zone_mask as steps
 from gas_editors.instruction.actions import Decode, classifier
 from gas_editors.instruction.base import InstructionEditor, InstructionOptions
 from gas_editors.instruction.confined import Confined
+from gas_editors.instruction.strokes import Strokes
 from gas_editors.instruction.turn import Finished, Turn
 from gas_editors.maps import save_map, save_tokens
 
@@ -143,6 +144,7 @@ class ZONEEditor(InstructionEditor):
         instructions: Sequence[str],
         picture: Image,
         confined: Confined | None = None,
+        strokes: Strokes | None = None,
     ) -> Turn:
         model, options = self.model, self.options
         betas = [
@@ -166,7 +168,7 @@ class ZONEEditor(InstructionEditor):
                 for row, instruction in enumerate(instructions)
             ]
         beta = betas[0] if confined is None else confined.mean(betas)
-        return Turn(models, picture, instructions, job.seed + numbers[0], options, beta, maps, confined)
+        return Turn(models, picture, instructions, job.seed + numbers[0], options, beta, maps, confined, strokes)
 
     def finish(self, job: EditJob, numbers: Sequence[int], turn: Turn, before: Image, stopped: bool) -> Finished:
         after = turn.decode()

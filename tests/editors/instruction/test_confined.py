@@ -21,6 +21,7 @@ from gas.testing.tiny import build_tiny_instruct_pix2pix
 from gas.types import EditPlan, Region, Subtask
 from gas_editors.instruction import base
 from gas_editors.instruction.confined import Confined
+from gas_editors.instruction.strokes import Strokes
 from gas_editors.instruction.turn import Turn
 
 WIDTH, HEIGHT = 96, 64
@@ -46,9 +47,14 @@ def made(folder: Path, name: str = "instruct-pix2pix", **values: Any) -> Any:
     return Registry.discover().create("editors", name, options, Runtime("cpu", "fp32"))
 
 
+def _regions(masks: Any = (LEFT, LOW)) -> list[Region]:
+    return [Region("", mask=mask, subtask=index) for index, mask in enumerate(masks)]
+
+
 def job(editor: Any, plan: EditPlan = PLAN, masks: tuple[Any, ...] = (LEFT, LOW), watch: Watch = Watch()) -> EditJob:
-    regions = tuple(Region("", mask=mask, subtask=index) for index, mask in enumerate(masks))
-    return EditJob(sample_image(WIDTH, HEIGHT), plan, regions, 1, editor.options, watch=watch, grounded=True)
+    return EditJob(
+        sample_image(WIDTH, HEIGHT), plan, tuple(_regions(masks)), 1, editor.options, watch=watch, grounded=True
+    )
 
 
 # --- who counts where -------------------------------------------------------------------------------------------------
@@ -189,6 +195,47 @@ def test_maps_show_each_instruction(folder: Path) -> None:
         editor.edit(job(editor, watch=Watch(save_map=maps.__setitem__)))
         assert {one.split("-")[0] for one in maps} == {"1", "2"}, name
         assert any("attention" in one for one in maps)
+
+
+# --- strokes where something is added ---------------------------------------------------------------------------------
+
+ADDED = PLAN.model_copy(update={"subtasks": (Subtask(action="add", target="a green ball", anchor="the floor"), GRASS)})
+
+
+def test_a_stroke_is_of_the_colour_that_an_addition_names() -> None:
+    work = EditJob(sample_image(WIDTH, HEIGHT), ADDED, tuple(_regions()), 1, None)  # type: ignore[arg-type]
+    strokes = Strokes.of(work, (HEIGHT // 8, WIDTH // 8), 0.5)
+    assert strokes is not None
+    painted = (strokes.picture != work.image).any(-1)
+    assert painted[32, 24] and not painted[LEFT == 0].any() and painted.sum() < 0.6 * (LEFT > 0).sum()
+    red, green, blue = strokes.picture[32, 24].astype(int)
+    assert green > red + 30 and green > blue + 30
+    assert torch.equal(strokes.places[0, 0], torch.tensor(LEFT[4::8, 4::8] > 0))
+    for target in ("a ball", "a green and blue ball"):
+        plan = ADDED.model_copy(update={"subtasks": (ADDED.subtasks[0].model_copy(update={"target": target}), GRASS)})
+        assert Strokes.of(replace(work, plan=plan), (8, 12), 0.5) is None
+    assert Strokes.of(replace(work, plan=PLAN), (8, 12), 0.5) is None, "nothing is added"
+
+
+def test_the_place_is_held_to_the_stroke_down_to_its_share(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor, seen = made(folder, steps=4, stroke=0.45), []
+    step = Turn.step
+
+    def watched(turn: Turn) -> None:
+        step(turn)
+        seen.append((turn.samplers[0].reached, turn.samplers[0].z, turn))
+
+    monkeypatch.setattr(Turn, "step", watched)
+    edited = editor.edit(job(editor, ADDED))
+    schedule, held = editor.model.schedule, []
+    for reached, z, turn in seen:
+        if reached != schedule.clean:
+            expected = schedule.add_noise(editor.model.encode(turn.strokes.picture), turn._noise, reached)
+            held.append(torch.equal(z[turn.strokes.places.expand_as(z)], expected[turn.strokes.places.expand_as(z)]))
+    assert held == [True, True, False], "at three and two quarters of the schedule, and no more at one"
+    plain = made(folder, steps=4)
+    assert not np.array_equal(plain.edit(job(plain, ADDED)).image, edited.image)
+    assert np.array_equal(plain.edit(job(plain)).image, editor.edit(job(editor)).image), "without an addition no stroke"
 
 
 # --- ZONE -------------------------------------------------------------------------------------------------------------

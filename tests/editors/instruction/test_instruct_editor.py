@@ -91,7 +91,7 @@ def test_every_option_changes_the_picture(option: str, value: Any, runtime: Runt
 def test_no_option_is_without_a_test() -> None:
     here = {"steps", "guidance_scale", "image_guidance_scale", "wording"}  # changed above
     models = {"model", "variant", "allow_pickle", "accept_db", "keep_structure"}  # test_structure_option, and below
-    grounded = {"confine", "overlap"}  # test_confined
+    grounded = {"confine", "overlap", "stroke"}  # test_confined
     assert set(InstructPix2PixOptions.model_fields) == here | models | grounded
     for values in InstructPix2PixOptions.presets.values():
         assert set(values) == here

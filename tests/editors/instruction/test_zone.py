@@ -136,6 +136,7 @@ ELSEWHERE = {
     "keep_structure": "test_structure_option",
     "confine": "test_confined",
     "overlap": "test_confined",
+    "stroke": "test_confined",
 }
 
 
