@@ -82,6 +82,7 @@ class ZONEOptions(InstructionOptions):
         "predicted noise, on average over steps, names nothing in the picture (ours)",
     )
     min_area: float = Field(64, ge=0, description="parts of fewer square pixels are dropped (ZONE's code: 64)")
+    corners: bool = Field(True, description="pixels that touch at a corner are one part; false: ZONE's code")
     segments: Literal["iou", "none"] = Field(
         "iou", description="whether the segment that overlaps the rough region best replaces it (ZONE, eq. 6)"
     )
@@ -96,6 +97,12 @@ class ZONEOptions(InstructionOptions):
         200, gt=0, description="D0 of the low-pass filter, in bins of the spectrum (ZONE's code: 200)"
     )
     edge_threshold: float = Field(30, ge=0, le=255, description="least filtered difference in grey (ZONE's code: 30)")
+    grey: Literal["rgb", "bgr"] = Field(
+        "rgb", description="which colour weighs 0.299 and which 0.114 in grey: red and blue; bgr: ZONE's code"
+    )
+    levels: Literal["exact", "whole"] = Field(
+        "exact", description="attention, grey and its difference as they are, or cut to whole levels (ZONE's code)"
+    )
     closing: float = Field(21, ge=0, le=512, description="side of the closing's square (ZONE's code: 21)")
     alpha: float = Field(0.6, ge=0, le=1, description="strength where region and edge disagree (ZONE's code: 0.6)")
     brightness: float = Field(1.0, gt=0, le=4, description="factor on the edited picture (ZONE's code: 1)")
@@ -113,7 +120,14 @@ _PUBLISHED: dict[str, Any] = {
 }
 ZONEOptions.presets = {
     "paper": {**_PUBLISHED, "skip_below": 0.0, "threshold": 128, "maps": "blocks", "attention": "instruction"},
-    "official-code": {**_PUBLISHED, "skip_below": 0.0, "scale_lengths": False},
+    "official-code": {
+        **_PUBLISHED,
+        "skip_below": 0.0,
+        "scale_lengths": False,
+        "corners": False,
+        "grey": "bgr",
+        "levels": "whole",
+    },
 }
 
 
@@ -208,7 +222,8 @@ class ZONEEditor(InstructionEditor):
         smoothed = None
         if options.smoother:
             grown = steps.dilate(region, round(self._length(options.dilation, before)))
-            response = steps.edge_response(before, after, grown, self._length(options.cutoff, before))
+            cutoff, whole = self._length(options.cutoff, before), options.levels == "whole"
+            response = steps.edge_response(before, after, grown, cutoff, swapped=options.grey == "bgr", whole=whole)
             closing = round(self._length(options.closing, before))
             smoothed = steps.smoothed_mask(response, options.edge_threshold, closing)
         alpha = steps.layer_strength(region, smoothed, options.alpha)
@@ -265,7 +280,7 @@ class ZONEEditor(InstructionEditor):
 
     def difference(self, first: Tensor, last: Tensor, size: tuple[int, int]) -> np.ndarray:
         """`(H, W)` float32 in [0, 255] from the maps of the first and the last token: see `attention_difference`."""
-        return steps.attention_difference(first, last, size)
+        return steps.attention_difference(first, last, size, whole=self.options.levels == "whole")
 
     def lack(self, relevance: Tensor, size: tuple[int, int]) -> np.ndarray:
         """The same from what the instruction adds to the prediction: see `relevance_difference`."""
@@ -275,7 +290,7 @@ class ZONEEditor(InstructionEditor):
         """The rough region, bool `(H, W)`: where the difference is at most `threshold` (default: the option), without
         small parts."""
         threshold = self.options.threshold if threshold is None else threshold
-        return steps.drop_small(difference <= threshold, self._least_area(difference))
+        return self._without_small(difference <= threshold)
 
     def choose(self, rough: np.ndarray, segments: Sequence[np.ndarray]) -> tuple[int | None, float]:
         """Which of the `segments` becomes the region, if any, and its overlap with the rough one."""
@@ -306,8 +321,9 @@ class ZONEEditor(InstructionEditor):
         )
         return Place(rough, False, found)
 
-    def _least_area(self, picture: Image) -> float:
-        return self._length(math.sqrt(self.options.min_area), picture) ** 2
+    def _without_small(self, mask: np.ndarray) -> np.ndarray:
+        least = self._length(math.sqrt(self.options.min_area), mask) ** 2
+        return steps.drop_small(mask, least, corners=self.options.corners)
 
     def _segment(
         self, job: EditJob, picture: Image, rough: np.ndarray, log: dict[str, Any]
@@ -323,7 +339,7 @@ class ZONEEditor(InstructionEditor):
         segments = [region.mask > 0.5 for region in found if region.mask is not None]
         chosen, overlap = self.choose(rough, segments)
         log |= {"segments": len(segments), "segment": chosen, "iou": overlap}
-        region = rough if chosen is None else steps.drop_small(segments[chosen], self._least_area(picture))
+        region = rough if chosen is None else self._without_small(segments[chosen])
         if chosen is None or not region.any():
             log["notes"].append("no segment overlaps the attention's rough region, which is edited as it is")
             return rough, segments

@@ -78,7 +78,7 @@ def rough(monkeypatch: pytest.MonkeyPatch) -> Any:
     def put(*boxes: tuple[float, float, float, float] | None) -> None:
         queue = list(boxes)
 
-        def made(first: Any, last: Any, size: tuple[int, int]) -> np.ndarray:
+        def made(first: Any, last: Any, size: tuple[int, int], **_: Any) -> np.ndarray:
             box = queue.pop(0) if len(queue) > 1 else queue[0]
             inside = np.zeros(size, bool) if box is None else box_mask(box, (size[1], size[0])) > 0
             return np.where(inside, 0.5, 200).astype(np.float32)
@@ -116,6 +116,8 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "cutoff": (30, {}),
     "edge_threshold": (200, {}),
     "closing": (100, {}),
+    "grey": ("bgr", {}),
+    "levels": ("whole", {"segments": "none", "smoother": False}),
     "alpha": (0.2, {}),
     "brightness": (0.5, {}),
     "scale_lengths": (False, {}),
@@ -131,6 +133,7 @@ ELSEWHERE = {
     "classifier": "test_the_classifier_speaks_where_it_is_asked",
     "classifier_decode": "test_the_classifier_speaks_where_it_is_asked",
     "min_area": "test_small_parts_are_not_edited",
+    "corners": "test_parts_that_touch_at_a_corner",
     "least_effect": "test_an_instruction_without_effect_on_the_prediction_is_refused",
     "map_model": "test_maps_show_every_step",
     "keep_structure": "test_structure_option",
@@ -166,6 +169,7 @@ def test_presets_are_complete() -> None:
     paper, code = (ZONEOptions(**ZONEOptions.presets[name]) for name in ("paper", "official-code"))
     assert (paper.threshold, paper.maps, paper.attention) == (128, "blocks", "instruction")
     assert (code.threshold, code.attention, code.scale_lengths, code.skip_below) == (54, "null", False, 0)
+    assert (code.corners, code.grey, code.levels) == (False, "bgr", "whole")
 
 
 def test_published_values() -> None:
@@ -254,10 +258,18 @@ def test_the_best_segment_becomes_the_region(runtime: Runtime, folder: Path, rou
 
 def test_small_parts_are_not_edited(runtime: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     large, small = box_mask((10, 10, 40, 30), (WIDTH, HEIGHT)), box_mask((80, 50, 83, 53), (WIDTH, HEIGHT))
-    monkeypatch.setattr(zone_mask, "attention_difference", lambda *_: np.float32(200) * (1 - large - small))
+    monkeypatch.setattr(zone_mask, "attention_difference", lambda *_, **__: np.float32(200) * (1 - large - small))
     values = {"segments": "none", "smoother": False}
     for least, expected in ((64, large + small), (2000, large)):  # 1 and 31 pixels here
         edit = editor(runtime, folder, min_area=least, **values)
+        assert np.array_equal(edit.edit(job(edit)).mask, expected)
+
+
+def test_parts_that_touch_at_a_corner(runtime: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    large, corner = box_mask((10, 10, 40, 30), (WIDTH, HEIGHT)), box_mask((40, 30, 44, 34), (WIDTH, HEIGHT))
+    monkeypatch.setattr(zone_mask, "attention_difference", lambda *_, **__: np.float32(200) * (1 - large - corner))
+    for corners, expected in ((True, large + corner), (False, large)):
+        edit = editor(runtime, folder, corners=corners, min_area=2000, segments="none", smoother=False)
         assert np.array_equal(edit.edit(job(edit)).mask, expected)
 
 
