@@ -131,6 +131,8 @@ class Edited:
     `mask` is where the edit is to be pasted (None: the union of the job's regions, or everywhere when there are none).
     `unedited` is what the editor would return had it changed nothing, where that is not the job's image itself: what
     comes back from its model's latent. It shows whether anything was edited; an edit of nothing is refused.
+    `places` are the regions that the editor has chosen itself, with masks at the size of the job's image, each with the
+    index of its subtask: they are shown to the user and recorded.
     `stopped` says that the run was interrupted before its end. `log` holds plain JSON values: what was measured.
     """
 
@@ -139,6 +141,7 @@ class Edited:
     stopped: bool = False
     log: Mapping[str, Any] = field(default_factory=dict)
     unedited: Image | None = None
+    places: Sequence[Region] = ()
 
 
 # --- backends ---------------------------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ class EditResult:
     """The finished picture at native resolution with everything that led to it.
 
     `raw` is the editor's own output at working resolution, before anything was pasted back; `frame` says how that
-    working picture was cut from the native one, and `mask` (native) where it was pasted. `job` is what was run, for
+    working picture was cut from the native one, and `mask` (native) where it was pasted. `chosen` are the places that
+    the editor chose itself, native too. `job` is what was run, for
     `save` (None: `Session.edit` was called with an array).
     """
 
@@ -36,6 +37,7 @@ class EditResult:
     frame: Frame
     stopped: bool
     log: Mapping[str, Any]
+    chosen: tuple[Region, ...] = ()
     job: PhotoJob | None = field(default=None, repr=False, compare=False)
 
     @cached_property

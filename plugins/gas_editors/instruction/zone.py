@@ -21,6 +21,7 @@ from gas.diffusion.instruct import IMAGE_ROW, NULL_ROW, TEXT_ROW
 from gas.errors import ObjectNotFound
 from gas.interfaces import EditJob, GroundJob
 from gas.masks import union
+from gas.regions.rle import encode_rle
 from gas.remedies import Given, Option, Remedy
 from gas.types import Subtask
 from gas_editors.instruction import zone_mask as steps
@@ -106,6 +107,14 @@ class ZONEOptions(InstructionOptions):
     closing: float = Field(21, ge=0, le=512, description="side of the closing's square (ZONE's code: 21)")
     alpha: float = Field(0.6, ge=0, le=1, description="strength where region and edge disagree (ZONE's code: 0.6)")
     brightness: float = Field(1.0, gt=0, le=4, description="factor on the edited picture (ZONE's code: 1)")
+    one_place: bool = Field(
+        True, description="one connected place for each subtask that does not mean several things; false: ZONE"
+    )
+    keep_outline: bool = Field(
+        True,
+        description="where a subtask keeps a thing's shape, paste inside the thing's outline in the source picture; "
+        "false: ZONE, which pastes around it too",
+    )
     scale_lengths: bool = Field(True, description="lengths grow with the picture; false: as published, at any size")
     map_model: str | None = Field(
         None, description="a text-to-image model whose attention is among the maps that are saved (ZONE, fig. 2)"
@@ -119,7 +128,15 @@ _PUBLISHED: dict[str, Any] = {
     if name not in {"model", "second_model", "map_model", "variant", "allow_pickle", "accept_db", "classifier"}
 }
 ZONEOptions.presets = {
-    "paper": {**_PUBLISHED, "skip_below": 0.0, "threshold": 128, "maps": "blocks", "attention": "instruction"},
+    "paper": {
+        **_PUBLISHED,
+        "skip_below": 0.0,
+        "threshold": 128,
+        "maps": "blocks",
+        "attention": "instruction",
+        "one_place": False,
+        "keep_outline": False,
+    },
     "official-code": {
         **_PUBLISHED,
         "skip_below": 0.0,
@@ -127,6 +144,8 @@ ZONEOptions.presets = {
         "corners": False,
         "grey": "bgr",
         "levels": "whole",
+        "one_place": False,
+        "keep_outline": False,
     },
 }
 
@@ -216,11 +235,16 @@ class ZONEEditor(InstructionEditor):
                     threshold=Option({"threshold": None}),
                 ),
             )
-        region, segments = place.rough, list[np.ndarray]()
+        subtask, region, segments = job.plan.subtasks[number], place.rough, list[np.ndarray]()
+        one = options.one_place and not place.drawn and subtask.count is None
+        kept = options.keep_outline and subtask.preserve_shape and action == "change" and not place.drawn
         if options.segments == "iou" and not place.drawn:
-            region, segments = self._segment(job, before if action == "remove" else after, place.rough, log)
+            shown = before if kept or action == "remove" else after
+            region, segments = self._segment(job, shown, place.rough, log)
+        if one:
+            region = steps.one_place(region, place.rough)
         smoothed = None
-        if options.smoother:
+        if options.smoother and not kept:
             grown = steps.dilate(region, round(self._length(options.dilation, before)))
             cutoff, whole = self._length(options.cutoff, before), options.levels == "whole"
             response = steps.edge_response(before, after, grown, cutoff, swapped=options.grey == "bgr", whole=whole)
@@ -229,6 +253,10 @@ class ZONEEditor(InstructionEditor):
         alpha = steps.layer_strength(region, smoothed, options.alpha)
         if place.drawn:
             alpha = np.where(place.rough, alpha, 0).astype(np.float32)
+        if one:
+            alpha = np.where(steps.touching(alpha > 0, region), alpha, 0).astype(np.float32)
+        if not place.drawn:
+            log["place"] = encode_rle((alpha > 0).astype(np.float32)).model_dump()
         log |= {
             "rough_share": float(place.rough.mean()),
             "region_share": float(region.mean()),

@@ -64,6 +64,23 @@ def drop_small(mask: np.ndarray, least: float, *, corners: bool = True) -> np.nd
     return kept[labels]
 
 
+def one_place(mask: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """The connected part of the mask that shares most with `near`; of those that share nothing the largest. (Ours.)"""
+    labels, count = ndimage.label(mask, structure=_NEIGHBOURS)
+    if count < 2:
+        return mask
+    shared, areas = (np.bincount(labels[one], minlength=count + 1)[1:] for one in (mask & near, mask))
+    return labels == 1 + int(np.lexsort((areas, shared))[-1])
+
+
+def touching(mask: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """The connected parts of the mask that `place` overlaps. (Ours.)"""
+    labels, count = ndimage.label(mask, structure=_NEIGHBOURS)
+    kept = np.zeros(count + 1, bool)
+    kept[labels[mask & place]] = True
+    return kept[labels]
+
+
 def choose_segment(mask: np.ndarray, segments: Sequence[np.ndarray], least: float = 0.0) -> tuple[int | None, float]:
     """The number of the segment with the greatest IoU with `mask`, and that IoU (ZONE, eq. 6).
 
