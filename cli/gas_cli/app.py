@@ -63,7 +63,9 @@ def edit(
     device: f.Device = None,
     dtype: f.DType = None,
     work: f.Work = "auto",
-    preview_every: Annotated[int | None, typer.Option(min=1, help="write a picture every so many steps")] = None,
+    preview_every: Annotated[
+        int | None, typer.Option(min=1, help="write a picture every so many steps, into the folder OUT-steps")
+    ] = None,
     save_maps: Annotated[Path | None, typer.Option(help="folder for pictures of what the editor sees inside")] = None,
     save_raw: Annotated[Path | None, typer.Option(help="also write the editor's output before pasting back")] = None,
     save_layer: Annotated[
@@ -519,6 +521,22 @@ def keys_set(name: Annotated[str, typer.Argument(help="the service, e.g. openai"
     from gas_cli import stages
 
     stages.set_key(name)
+
+
+@keys.command("ls")
+def keys_ls(as_json: f.Json = False) -> None:
+    """List the names of the keys that are kept, and where each comes from; never a key itself."""
+    from gas_cli import stages
+
+    stages.list_keys(as_json=as_json)
+
+
+@keys.command("rm")
+def keys_rm(name: Annotated[str, typer.Argument(help="the service, e.g. openai")]) -> None:
+    """Take a key out of the file."""
+    from gas_cli import stages
+
+    stages.remove_key(name)
 
 
 def main() -> None:

@@ -200,8 +200,11 @@ def _run(
         else:
             write_picture(path, image)
 
+    folder = out.path.with_name(f"{out.path.stem}-steps")
+
     def write_preview(index: int, image: Image) -> None:
-        write(out.path.with_name(f"{out.path.stem}-step{index:05d}.png"), image)
+        files.make_folder(folder)
+        write(folder / f"step{index:05d}.png", image)
 
     def write_map(name: str, values: Mask) -> None:
         assert save_maps is not None

@@ -205,6 +205,28 @@ def set_key(name: str) -> None:
     people().print(f"kept in {path}, which only you can read", markup=False, soft_wrap=True)
 
 
+def list_keys(*, as_json: bool) -> None:
+    """Shows the names of the kept keys with their origin: a variable of the environment goes before the file."""
+    from gas.settings import keys
+
+    rows = [{"name": name, "from": keys.origin(name) or ""} for name in keys.names()]
+    if as_json:
+        print_json("keys ls", rows)
+        return
+    for row in rows:
+        print_text(f"{row['name']}: from {row['from']}")
+    if not rows:
+        people().print(f"no keys are kept in {keys.keys_file()}", markup=False, soft_wrap=True)
+
+
+def remove_key(name: str) -> None:
+    """Takes a key out of the key file."""
+    from gas.settings import keys
+
+    path = keys.remove(name)
+    people().print(f"removed from {path}", markup=False, soft_wrap=True)
+
+
 def _dry_run(session: Session, request: EditRequest, as_json: bool) -> None:
     """Prints what planning would send, and where to; sends nothing."""
     name = session.settings.planner
