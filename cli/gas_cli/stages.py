@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.errors import BatchIncomplete, InputRefused, PlanUnreadable, UsageError
+from gas.remedies import Command, shell_words
 from gas_cli import flags as f
 from gas_cli.output import people, print_error, print_json, print_text, warn
 from gas_cli.progress import step_bar, stoppable
@@ -63,7 +64,9 @@ def plan(
     if out is not None:
         plans.write_plan(made, out, overwrite=overwrite)
         console.print(
-            f"wrote {out}; edit it by hand, then: gas edit {picture} --plan {out}", markup=False, soft_wrap=True
+            f"wrote {out}; edit it by hand, then: {shell_words(Command('edit', str(picture), '--plan', str(out)))}",
+            markup=False,
+            soft_wrap=True,
         )
     if as_json:
         print_json("plan", made.model_dump(mode="json"))

@@ -330,6 +330,8 @@ class Session:
             multiple=multiple,
         )
         before = frame.cut(image)
+        if watch.on_picture is not None:
+            watch.on_picture(before)
         job = EditJob(
             image=before.copy(),
             plan=plan,
