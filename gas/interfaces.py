@@ -63,7 +63,8 @@ class Watch:
     * `checkpoint(state)` is given, at least every 25 steps, all that is needed to resume bit for bit: a flat mapping of
       names to tensors, numpy arrays and plain JSON values;
     * `resume` is such a state to resume from;
-    * `save_map(name, array)` takes `(H, W)` float32 pictures of what the editor sees inside.
+    * `save_map(name, array)` takes `(H, W)` float32 pictures of what the editor sees inside;
+    * `on_picture(image)` is told the picture that the editor will work on, `(H, W, 3)` uint8, before its first step.
     """
 
     on_step: Callable[[Step], None] | None = None
@@ -71,6 +72,7 @@ class Watch:
     checkpoint: Callable[[Mapping[str, Any]], None] | None = None
     resume: Mapping[str, Any] | None = None
     save_map: Callable[[str, Mask], None] | None = None
+    on_picture: Callable[[Image], None] | None = None
 
     def check_stop(self) -> None:
         """Raises Interrupted (exit 130) when the run is to end: for work that has no state of its own to return."""
@@ -131,6 +133,8 @@ class Edited:
     `mask` is where the edit is to be pasted (None: the union of the job's regions, or everywhere when there are none).
     `unedited` is what the editor would return had it changed nothing, where that is not the job's image itself: what
     comes back from its model's latent. It shows whether anything was edited; an edit of nothing is refused.
+    `places` are the regions that the editor has chosen itself, with masks at the size of the job's image, each with the
+    index of its subtask: they are shown to the user and recorded.
     `stopped` says that the run was interrupted before its end. `log` holds plain JSON values: what was measured.
     """
 
@@ -139,6 +143,7 @@ class Edited:
     stopped: bool = False
     log: Mapping[str, Any] = field(default_factory=dict)
     unedited: Image | None = None
+    places: Sequence[Region] = ()
 
 
 # --- backends ---------------------------------------------------------------------------------------------------------

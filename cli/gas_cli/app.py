@@ -14,7 +14,7 @@ app = typer.Typer(
     name="gas",
     help="Change several things in one photograph, each where it belongs, and nothing else.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -33,11 +33,21 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _gas(
     debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="say nothing but warnings, errors and data")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="stay off the network, whatever the command")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="print the version and exit", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Change several things in one photograph, each where it belongs, and nothing else."""
+    """Change several things in one photograph, each where it belongs, and nothing else. The flags below may stand after
+    the command too."""
+    import os
+
+    from gas_cli.output import choose
+
+    choose(quiet=quiet, offline=offline)
+    if offline:  # libraries read it when they are imported
+        os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @app.command()
@@ -64,7 +74,9 @@ def edit(
     device: f.Device = None,
     dtype: f.DType = None,
     work: f.Work = "auto",
-    preview_every: Annotated[int | None, typer.Option(min=1, help="write a picture every so many steps")] = None,
+    preview_every: Annotated[
+        int | None, typer.Option(min=1, help="write a picture every so many steps, into the folder OUT-steps")
+    ] = None,
     save_maps: Annotated[Path | None, typer.Option(help="folder for pictures of what the editor sees inside")] = None,
     save_raw: Annotated[Path | None, typer.Option(help="also write the editor's output before pasting back")] = None,
     save_layer: Annotated[
@@ -579,15 +591,12 @@ def models_pull(
     ] = False,
     repair: Annotated[bool, typer.Option("--repair", help="remove damaged files first")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be downloaded")] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="stay off the network: fail if anything is missing")
-    ] = False,
     as_json: f.Json = False,
 ) -> None:
     """Download what a profile or model needs, at its pinned revision; run it again to go on after an interruption."""
     from gas_cli import models as command
 
-    session = f.open_session({"offline": offline or None})
+    session = f.open_session({})
     command.pull(
         session.registry,
         session.settings,
@@ -643,6 +652,22 @@ def keys_set(name: Annotated[str, typer.Argument(help="the service, e.g. openai"
     from gas_cli import stages
 
     stages.set_key(name)
+
+
+@keys.command("ls")
+def keys_ls(as_json: f.Json = False) -> None:
+    """List the names of the keys that are kept, and where each comes from; never a key itself."""
+    from gas_cli import stages
+
+    stages.list_keys(as_json=as_json)
+
+
+@keys.command("rm")
+def keys_rm(name: Annotated[str, typer.Argument(help="the service, e.g. openai")]) -> None:
+    """Take a key out of the file."""
+    from gas_cli import stages
+
+    stages.remove_key(name)
 
 
 def main() -> None:

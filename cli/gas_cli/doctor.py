@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -50,19 +51,40 @@ def findings(registry: Registry, settings: Settings, runtime: Runtime) -> list[F
     ]
 
 
+def verdict(registry: Registry, found: Iterable[Finding]) -> Finding:
+    """Whether photographs can be edited here: with which profiles, or else what to do next for the one of the highest
+    rank that is for photographs."""
+    topic, states = "You can edit photographs", list(found)
+    profiles = []
+    for entry in registry.entries(PROFILES.plural):
+        with contextlib.suppress(GasError):
+            profiles.append(registry.profile(entry.spec.name))
+    meant = sorted((one for one in profiles if one.photographs), key=lambda one: -one.rank)
+    ready = [one.name for one in meant if any(f.topic == f"profile {one.name}" and f.state == "ok" for f in states)]
+    if ready:
+        return Finding(topic, "ok", f"yes, with {' or '.join(f'--profile {name}' for name in ready)}")
+    for one in meant:
+        for finding in states:
+            if finding.topic == f"profile {one.name}" and finding.remedy:
+                return Finding(topic, "missing", "no", f"Next: {finding.remedy}")
+    return Finding(topic, "missing", "no", "Next: see what is said of the profiles below")
+
+
 def print_doctor(registry: Registry, settings: Settings, runtime: Runtime, *, as_json: bool = False) -> None:
     """Prints the findings to standard output."""
     found = findings(registry, settings, runtime)
+    found.insert(0, verdict(registry, found))
     if as_json:
         print_json("doctor", [asdict(finding) for finding in found])
         return
     colours = {"ok": "green", "note": "cyan", "missing": "yellow", "broken": "red"}
     console = output_console(soft_wrap=True)
-    for finding in found:
+    console.print(f"{found[0].topic}: {found[0].value}. {found[0].remedy}".rstrip(), markup=False)
+    for finding in found[1:]:
         console.print(f"[{colours[finding.state]}]{finding.state:>7}[/]  {finding.topic:<22} ", end="")
         console.print(finding.value + (f"; {finding.remedy}" if finding.remedy else ""), markup=False)
-    bad = sum(finding.state in {"missing", "broken"} for finding in found)
-    people().print(f"{bad} of {len(found)} need attention" if bad else "nothing needs attention")
+    bad = sum(finding.state in {"missing", "broken"} for finding in found[1:])
+    people().print(f"{bad} of {len(found) - 1} need attention" if bad else "nothing needs attention")
 
 
 def _settings(settings: Settings) -> Iterable[Finding]:

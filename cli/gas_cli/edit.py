@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from gas.run.output import Output, check_picture, reserve_output, write_picture
 from gas.run.replay import again, drift, output_of, state_record
 from gas_cli import flags as f
 from gas_cli import models
+from gas_cli.maps import Maps
 from gas_cli.output import people, print_json, short, warn
 from gas_cli.progress import forecast, previews, stages, step_bar, stoppable
 from gas_cli.render import file_lines, outside_lines, place_lines
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from gas.interfaces import Step
     from gas.picture.photo import Photo
-    from gas.types import Image, Mask
+    from gas.types import Image
 
 
 def edit(
@@ -194,23 +196,27 @@ def _run(
         files.make_folder(save_maps)
     console.print(_preflight(job), markup=False, soft_wrap=True)
 
-    def write(path: Path, image: Image | Mask) -> None:
+    def write(path: Path, image: Image) -> None:
         if job.photo.path is not None and path.exists() and path.samefile(job.photo.path):
             warn(console, [f"{short(path)} is the photograph itself, which stays: that picture is not written"])
         else:
             write_picture(path, image)
 
+    folder = out.path.with_name(f"{out.path.stem}-steps")
+
     def write_preview(index: int, image: Image) -> None:
-        write(out.path.with_name(f"{out.path.stem}-step{index:05d}.png"), image)
+        files.make_folder(folder)
+        write(folder / f"step{index:05d}.png", image)
 
-    def write_map(name: str, values: Mask) -> None:
-        assert save_maps is not None
-        write(save_maps / f"{files.slug(name)}.png", values)
-
+    maps = None if save_maps is None else Maps(save_maps, write)
     with stoppable(console) as stop, step_bar(console, job.session.settings.editor, show=not quiet) as bar:
         shown = [bar, forecast(console), *([previews(preview_every, write_preview)] if preview_every else [])]
-        watch = Watch(on_step=_each(shown), should_stop=stop, save_map=write_map if save_maps else None)
+        watch = Watch(on_step=_each(shown), should_stop=stop)
+        if maps is not None:
+            watch = replace(watch, save_map=maps.add, on_picture=maps.on_picture)
         done = job.run(out, watch=watch, gps=gps)
+    for name, other in ({} if maps is None else maps.same).items():
+        console.print(f"{name} is the same map as {other}", markup=False)
     return done, stop.signal
 
 

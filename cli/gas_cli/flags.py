@@ -12,7 +12,8 @@ import typer
 
 from gas.backends.roles import CHOSEN, EDITORS
 from gas.errors import UsageError
-from gas_cli.output import people, warn
+from gas_cli.arguments import OPTION, OUTPUT
+from gas_cli.output import offline, people, warn
 
 if TYPE_CHECKING:
     from gas.run.record import Request
@@ -88,7 +89,11 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existin
 Out = Annotated[
     list[str] | None,
     typer.Option(
-        "-o", "--output", "--option", help="the output file; or name=value, an option of a backend", metavar="…"
+        "-o",
+        "--output",
+        "--option",
+        help="the output file, or name=value, an option of a backend; --output takes a file alone, --option an option",
+        metavar="…",
     ),
 ]
 
@@ -112,14 +117,23 @@ _OPTION = re.compile(r"(?:(?P<backend>[a-z0-9]+(?:-[a-z0-9]+)*)\.)?(?P<name>[a-z
 def split_o(values: Sequence[str] | None) -> tuple[Path | None, list[Option]]:
     """The output path and the backends' options among the values of `-o`.
 
-    `name=value` and `backend.name=value` are options, anything else is the output; write `./a=b.png` for a file of such
-    a name. UsageError when two outputs are given.
+    `name=value` and `backend.name=value` are options, anything else is the output, unless the long names said which it
+    is (`gas_cli.arguments`): `--output a=b.png` is a file. UsageError when two outputs are given, and for an `--option`
+    that is none.
     """
     outputs: list[str] = []
     options: list[Option] = []
     for value in values or ():
-        if (match := _OPTION.fullmatch(value)) is not None:
+        if value.startswith(OUTPUT):
+            outputs.append(value.removeprefix(OUTPUT))
+            continue
+        text = value.removeprefix(OPTION)
+        if (match := _OPTION.fullmatch(text)) is not None:
             options.append((match["backend"], match["name"], match["value"]))
+        elif text != value:
+            raise UsageError(
+                f"--option {text!r} is no option of a backend", "write name=value; a file is --output FILE"
+            )
         else:
             outputs.append(value)
     if len(outputs) > 1:
@@ -175,6 +189,8 @@ def open_session(
     registry.runs = cache_folder() / "runs"
     warn(people(), running.unfinished(registry.runs))
     given = {name: value for name, value in flags.items() if value is not None}
+    if offline():
+        given["offline"] = True
     for several in (each for each in CHOSEN if each.several):
         if (names := given.pop(several.name, None)) is not None:
             given[several.setting] = () if list(names) == ["none"] else tuple(names)

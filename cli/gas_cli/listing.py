@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gas.backends.registry import Registered, Registry
 from gas.backends.roles import PLURALS, PROFILES, find_role
+from gas.errors import ModelUnavailable
 from gas.validation import unknown
 from gas_cli.output import output_console, people, print_json, print_table
 
@@ -89,7 +90,12 @@ def _details(registry: Registry, entry: Registered, settings: Settings) -> dict[
         profile = registry.profile(entry.spec.name)
         return {**data, "profile": profile.model_dump(mode="json")}
     name = entry.spec.name
-    options_type = registry.load(entry.role, name).options_type
+    try:
+        options_type = registry.load(entry.role, name).options_type
+    except ModelUnavailable:
+        if not entry.missing:
+            raise
+        return {**data, "options": None, "preset": None, "presets": {}}
     settled = registry.settle(entry.role, name, {}, settings.option_layers(entry.role, name))
     values = settled.options.model_dump(mode="json")
     defaults = {key: field.get_default(call_default_factory=True) for key, field in options_type.model_fields.items()}
@@ -152,6 +158,9 @@ def _print_details(entry: dict[str, Any]) -> None:
         for key, value in entry["profile"].items():
             if key not in {"name", "summary"}:
                 console.print(f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+        return
+    if entry["options"] is None:
+        console.print("its options can be listed once that is installed")
         return
     rows = [
         (o["name"], o["type"], shown(o["value"]), shown(o["default"]), o["origin"], o["description"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -229,7 +230,7 @@ def verify(registry: Registry, names: Sequence[str], *, as_json: bool = False) -
             f"get the damaged files again: gas models pull --repair {' '.join(damaged)}",
         )
     if missing and names:
-        raise ModelUnavailable(f"not complete: {', '.join(missing)}", f"gas models pull {' '.join(missing)}")
+        raise ModelUnavailable(f"not complete: {', '.join(missing)}", f"gas models pull {shlex.join(missing)}")
 
 
 def size(megabytes: float | None) -> str:

@@ -18,21 +18,25 @@ from gas.notes import plain
 from gas_cli import wording
 
 ENVELOPE_VERSION = 1
+_LAST = 24
+"""Characters that the last column of a table may be broken to; a narrower one is no longer read as a table."""
 
 _data: TextIO | None = None
+_quiet = False
+_offline = False
 _said: list[str] = []  # the warnings of this command, which the envelope of --json holds too
 
 
 @contextmanager
 def command(stream: TextIO) -> Iterator[None]:
     """Within it one command runs, whose data go to `stream`; the warnings of one before are forgotten."""
-    global _data
-    _data = stream
+    global _data, _quiet, _offline
+    _data, _quiet, _offline = stream, False, False
     _said.clear()
     try:
         yield
     finally:
-        _data = None
+        _data, _quiet, _offline = None, False, False
         _said.clear()
 
 
@@ -50,9 +54,21 @@ class SafeConsole(Console):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
+def choose(*, quiet: bool, offline: bool) -> None:
+    """What was asked of the whole command: to say nothing but warnings, errors and data; to stay off the network."""
+    global _quiet, _offline
+    _quiet, _offline = quiet, offline
+
+
+def offline() -> bool:
+    """Whether the command is to stay off the network."""
+    return _offline
+
+
 def people() -> Console:
-    """A console on standard error, for people; colours only on a terminal and without NO_COLOR."""
-    return SafeConsole(stderr=True, highlight=False)
+    """A console on standard error, for people; colours only on a terminal and without NO_COLOR. A quiet command's
+    prints nothing."""
+    return SafeConsole(stderr=True, highlight=False, quiet=_quiet)
 
 
 def output_console(**options: Any) -> Console:
@@ -73,17 +89,47 @@ def print_text(text: str) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output; where that is no terminal a row is one line, for grep and the like."""
+    """A table on standard output; where that is no terminal a row is one line, for grep and the like. On a terminal
+    that is too narrow for it each row is a paragraph."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    lines = [tuple(row) for row in rows]
+    # A column that is empty everywhere takes room from the others.
+    used = [i for i, column in enumerate(columns) if any(row[i] for row in lines) or not lines]
+    console = output_console(width=None if data().isatty() else 240)
+    if data().isatty() and _wide(columns, lines, used) > console.width:
+        _print_paragraphs(console, title, columns, lines, used)
+        return
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(columns):
-        table.add_column(column, no_wrap=i == 0, overflow="fold")
+    for i in used:
+        table.add_column(columns[i], no_wrap=i == used[0], overflow="fold")
+    for row in lines:
+        table.add_row(*(Text(row[i]) for i in used))
+    console.print(table)
+
+
+def _wide(columns: Sequence[str], rows: Sequence[Sequence[str]], used: Sequence[int]) -> int:
+    """How many characters a table needs where only its last column is broken, into lines of _LAST."""
+    widths = [max(len(columns[i]), *(len(row[i]) for row in rows)) if rows else len(columns[i]) for i in used]
+    return sum(widths[:-1]) + min(widths[-1], _LAST) + 3 * len(used)
+
+
+def _print_paragraphs(
+    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], used: Sequence[int]
+) -> None:
+    """Each row as a paragraph: its first cell, below it the others after their columns' names, the last one alone."""
+    import textwrap
+
+    console.print(title, style="italic", markup=False)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    output_console(width=None if data().isatty() else 240).print(table)
+        console.print(row[used[0]], style="bold", markup=False, soft_wrap=True)
+        middle = ", ".join(f"{columns[i]}: {row[i]}" for i in used[1:-1] if row[i])
+        last = row[used[-1]] if len(used) > 1 else ""
+        for text in (middle, last):
+            for line in textwrap.wrap(text, console.width - 2, break_on_hyphens=False):
+                console.print(f"  {line}", markup=False)
 
 
 def warn(console: Console, sentences: Iterable[str]) -> None:
@@ -92,6 +138,8 @@ def warn(console: Console, sentences: Iterable[str]) -> None:
         if sentence in _said:
             continue
         _said.append(sentence)
+        if console.quiet:
+            console = SafeConsole(stderr=True, highlight=False)
         console.print("[yellow]warning:[/] ", end="")
         console.print(sentence, markup=False, soft_wrap=True)
 

@@ -116,10 +116,15 @@ def step_bar(console: Console, title: str, show: bool) -> Iterator[Callable[[Ste
         task = progress.add_task(title, total=None, live="")
 
         def update(step: Step) -> None:
-            live = "  ".join(f"{name} {value:.3g}" for name, value in list(step.values.items())[:3])
+            live = live_numbers(step)
             progress.update(task, completed=step.index, total=step.total, live=live)
 
         yield update
+
+
+def live_numbers(step: Step) -> str:
+    """The first three numbers of a step with their names, each in a place of its own that does not move."""
+    return "  ".join(f"{name} {value:<9.3g}" for name, value in list(step.values.items())[:3])
 
 
 def forecast(console: Console, after: int = 10) -> Callable[[Step], None]:

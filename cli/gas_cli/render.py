@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from gas.run.record import Record
+    from gas.run.record import Record, RecordedRegion
     from gas.types import EditPlan
 
 
@@ -86,6 +86,9 @@ def outside_lines(record: Record, encoded: str = "") -> Iterator[str]:
     if not record.regions and file is not None and file.edited == 1:
         yield "no regions: the whole picture was edited"
         return
+    for chosen in record.chosen:
+        box = ", ".join(f"{side:.0f}" for side in chosen.box or ())
+        yield f"{editor} chose for {chosen.phrase!r} the place in the box {box} ({_percent(_share(chosen))})"
     place = "outside the regions"
     if not record.regions:
         share = f" ({_percent(file.edited)} of the picture)" if file is not None and file.edited is not None else ""
@@ -132,6 +135,12 @@ def file_lines(record: Record) -> Iterator[str]:
         said = "; ".join(f"{name}: {', '.join(words)}" for name, words in parts if words)
         if said:
             yield f"metadata {said}"
+
+
+def _share(region: RecordedRegion) -> float:
+    """The share of the picture that a recorded region covers."""
+    counts = region.mask.counts
+    return sum(counts[1::2]) / max(sum(counts), 1)
 
 
 def _percent(share: float) -> str:

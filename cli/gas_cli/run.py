@@ -14,6 +14,7 @@ from gas.characters import visible
 from gas.errors import GasError, OutOfResources, UsageError
 from gas.process import own_process
 from gas_cli import stdout
+from gas_cli.arguments import arranged
 from gas_cli.output import command, people, print_error, warn
 
 # Newer versions of typer carry their own copy of click; these are the classes that the installed one raises.
@@ -46,8 +47,7 @@ def run(app: typer.Typer) -> None:
 
 def _run(app: typer.Typer, as_json: bool, debug: bool) -> Any:
     """Runs `app`; its exit code, or what it returned."""
-    # --debug may stand anywhere, like --json, and not only before the command.
-    arguments = [*(["--debug"] if debug else []), *(a for a in sys.argv[1:] if a != "--debug")]
+    arguments = arranged(sys.argv[1:])
     try:
         with own_process():
             code = app(args=arguments, standalone_mode=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.errors import BatchIncomplete, InputRefused, PlanUnreadable, UsageError
+from gas.remedies import Command, shell_words
 from gas_cli import flags as f
 from gas_cli.output import people, print_error, print_json, print_text, warn
 from gas_cli.progress import step_bar, stoppable
@@ -63,7 +64,9 @@ def plan(
     if out is not None:
         plans.write_plan(made, out, overwrite=overwrite)
         console.print(
-            f"wrote {out}; edit it by hand, then: gas edit {picture} --plan {out}", markup=False, soft_wrap=True
+            f"wrote {out}; edit it by hand, then: {shell_words(Command('edit', str(picture), '--plan', str(out)))}",
+            markup=False,
+            soft_wrap=True,
         )
     if as_json:
         print_json("plan", made.model_dump(mode="json"))
@@ -203,6 +206,28 @@ def set_key(name: str) -> None:
     value = getpass.getpass(f"key for {name}: ") if sys.stdin.isatty() else sys.stdin.readline()
     path = keys.set(name, value)
     people().print(f"kept in {path}, which only you can read", markup=False, soft_wrap=True)
+
+
+def list_keys(*, as_json: bool) -> None:
+    """Shows the names of the kept keys with their origin: a variable of the environment goes before the file."""
+    from gas.settings import keys
+
+    rows = [{"name": name, "from": keys.origin(name) or ""} for name in keys.names()]
+    if as_json:
+        print_json("keys ls", rows)
+        return
+    for row in rows:
+        print_text(f"{row['name']}: from {row['from']}")
+    if not rows:
+        people().print(f"no keys are kept in {keys.keys_file()}", markup=False, soft_wrap=True)
+
+
+def remove_key(name: str) -> None:
+    """Takes a key out of the key file."""
+    from gas.settings import keys
+
+    path = keys.remove(name)
+    people().print(f"removed from {path}", markup=False, soft_wrap=True)
 
 
 def _dry_run(session: Session, request: EditRequest, as_json: bool) -> None:

@@ -63,6 +63,11 @@ class Profile(BaseModel):
         pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
         description="module:function that tells quickly whether a picture is of the only kind that it edits",
     )
+    refuses: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
+        description="module:function that tells quickly that a picture is surely of another kind than its models edit",
+    )
 
     @model_validator(mode="after")
     def _may_have_its_rank(self) -> Profile:

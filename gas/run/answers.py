@@ -41,13 +41,30 @@ def suggestions(answer: Any, fault: Fault) -> Suggestions:
 def regions(answer: Any, subtasks: Sequence[int], size: Size, fault: Fault) -> list[Region]:
     """A grounder's answer: regions of the `subtasks` that were asked for and of no other, in a picture of `size`
     (width, height), each with box and mask."""
-    from gas.regions.check import check_region
-
-    if not isinstance(answer, list | tuple) or not all(isinstance(region, Region) for region in answer):
-        raise fault(f"returned {_kind(answer)}, not a list of gas.Region")
-    found = [region.subtask for region in answer]
+    found = [region.subtask for region in _regions(answer, fault)]
     if not all(type(index) is int for index in found) or set(found) != set(subtasks):
         raise fault(f"returned regions for subtasks {found[:32]}, asked for {list(subtasks)}")
+    return _checked(answer, size, fault)
+
+
+def segments(answer: Any, size: Size, fault: Fault) -> list[Region]:
+    """A segmenter's answer where it was asked for no subtask's regions: each with box and mask, in a picture of `size`
+    (width, height)."""
+    for region in _regions(answer, fault):
+        if region.mask is None and region.box is None:
+            raise fault("returned a segment that has neither mask nor box")
+    return _checked(answer, size, fault)
+
+
+def _regions(answer: Any, fault: Fault) -> Sequence[Region]:
+    if not isinstance(answer, list | tuple) or not all(isinstance(region, Region) for region in answer):
+        raise fault(f"returned {_kind(answer)}, not a list of gas.Region")
+    return answer
+
+
+def _checked(answer: Sequence[Region], size: Size, fault: Fault) -> list[Region]:
+    from gas.regions.check import check_region
+
     out = []
     for region in answer:
         if not isinstance(region.phrase, str):
@@ -82,6 +99,10 @@ def edited(answer: Any, job: EditJob, fault: Fault) -> Edited:
             raise fault(f"returned a mask that is {_kind(mask)}, not numbers of shape {shape}")
         if not np.isfinite(mask).all() or mask.min() < 0 or mask.max() > 1 + ROUNDING:
             raise fault("returned a mask that is not finite, or not between 0 and 1")
+    if not isinstance(answer.places, list | tuple):
+        raise fault(f"returned places that are {_kind(answer.places)}, not regions")
+    for place in answer.places:
+        _place(place, job, fault)
     if not isinstance(answer.stopped, bool | np.bool_):
         raise fault(f"returned stopped={_kind(answer.stopped)}, not True or False")
     _log(answer.log, fault)
@@ -112,6 +133,18 @@ def _valid(answer: Any, kind: Any, fault: Fault) -> Any:
 def _picture(image: Any, what: str, job: EditJob, fault: Fault) -> None:
     if not isinstance(image, np.ndarray) or image.shape != job.image.shape or image.dtype != np.uint8:
         raise fault(f"returned {what} that is {_kind(image)}, not {job.image.shape} uint8")
+
+
+def _place(place: Any, job: EditJob, fault: Fault) -> None:
+    if not isinstance(place, Region) or not isinstance(place.phrase, str):
+        raise fault(f"returned a place that is {_kind(place)}, not a gas.Region")
+    if type(place.subtask) is not int or not 0 <= place.subtask < len(job.plan.subtasks):
+        raise fault(f"returned a place for subtask {str(place.subtask)[:40]} of {len(job.plan.subtasks)}")
+    mask, shape = place.mask, job.image.shape[:2]
+    if not isinstance(mask, np.ndarray) or mask.shape != shape or mask.dtype.kind not in "fbiu":
+        raise fault(f"returned a place whose mask is {_kind(mask)}, not numbers of shape {shape}")
+    if not np.isfinite(mask).all() or mask.min() < 0 or mask.max() > 1 + ROUNDING:
+        raise fault("returned a place whose mask is not finite, or not between 0 and 1")
 
 
 def _log(log: Any, fault: Fault) -> None:

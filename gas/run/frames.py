@@ -15,14 +15,17 @@ import numpy as np
 
 from gas.checkpoint import of_this_run, prefixed, under
 from gas.interfaces import Edited, EditJob, Step, Watch
+from gas.masks import mask_box
 from gas.picture.frame import to_working
 from gas.run.compose import compose, is_unchanged, refuse_black, refuse_unchanged, working_mask
 from gas.run.result import Place
 from gas.run.turns import part_of_plan
+from gas.types import Region
 
 if TYPE_CHECKING:
+    from gas.picture.frame import Frame
     from gas.picture.frames import Placed
-    from gas.types import EditPlan, Image, Mask, Region
+    from gas.types import EditPlan, Image, Mask
 
 EditOne = Callable[[EditJob], Edited]
 
@@ -53,6 +56,16 @@ def fineness(placed: Sequence[Placed], regions: Sequence[Region]) -> Iterator[Pl
     for one in placed:
         subtasks, _ = frame_regions(regions, one)
         yield Place(one.frame, subtasks)
+
+
+def chosen_place(place: Region, plan: EditPlan, frame: Frame) -> Region:
+    """A place that an editor has chosen in its working picture, in pixels of the photograph, named after its subtask
+    of `plan`."""
+    assert place.mask is not None and place.subtask is not None
+    subtask = plan.subtasks[place.subtask]
+    mask = (frame.native_mask(place.mask.astype(np.float32)) > 0).astype(np.float32)
+    name = subtask.region_phrase or subtask.target
+    return Region(name, mask_box(mask) if mask.any() else None, mask, place.score, place.subtask)
 
 
 class FrameRun:
@@ -89,6 +102,14 @@ class FrameRun:
             if not stopped and len(self.made) < len(self.placed) and self.template.watch.checkpoint is not None:
                 self.template.watch.checkpoint(self._state())
         return InFrames(self.image, self.mask, self.raw, stopped, self._log())
+
+    def chosen(self) -> Iterator[Region]:
+        """The places that the editor chose itself in the pictures that are made, in pixels of the photograph."""
+        for edited, placed in zip(self.made, self.placed, strict=False):
+            subtasks, _ = frame_regions(self.regions, placed)
+            for place in edited.places:
+                assert place.subtask is not None
+                yield chosen_place(replace(place, subtask=subtasks[place.subtask]), self.template.plan, placed.frame)
 
     def _resume(self) -> Mapping[str, Any] | None:
         state = self.template.watch.resume

@@ -113,7 +113,9 @@ def prepare(
     """
     from gas.regions.asked import with_doubts
     from gas.regions.check import check_region
+    from gas.settings.catalogue import refuse_picture
 
+    refuse_picture(session.registry, session.settings, photo.pixels)
     session.check(*((PLANNERS,) if isinstance(request, Request) else ()), GROUNDERS, EDITORS)
     drawn = tuple(replace(check_region(region, photo.size), given=True) for region in given)
     seed = next(one for one in (seed, session.settings.seed, new_seed()) if one is not None)

@@ -239,6 +239,8 @@ class Record(_Value):
     asked: Request = Request()
     plan: EditPlan
     regions: Annotated[tuple[RecordedRegion, ...], Field(max_length=10_000)] = ()
+    chosen: Annotated[tuple[RecordedRegion, ...], Field(max_length=10_000)] = ()
+    """The places that the editor chose itself: what was done, and nothing that replay would take for granted."""
     planner: Used | None = None
     grounders: Annotated[tuple[Used, ...], Field(max_length=100)] = ()
     editor: Used
@@ -267,7 +269,7 @@ class Record(_Value):
     @model_validator(mode="after")
     def _regions_fit(self) -> Record:
         width, height = self.input.size
-        for region in self.regions:
+        for region in (*self.regions, *self.chosen):
             if region.mask.size != (height, width):
                 raise ValueError(f"a mask of {region.mask.size} for a picture of {height, width}")
             if region.subtask is not None and region.subtask >= len(self.plan.subtasks):
@@ -316,6 +318,7 @@ def make(
         asked=request or Request(),
         plan=result.plan,
         regions=tuple(_recorded(region) for region in result.regions),
+        chosen=tuple(_recorded(region) for region in result.chosen),
         planner=planner,
         grounders=tuple(grounders),
         editor=editor,

@@ -33,8 +33,9 @@ class EditResult:
 
     `raw` is the editor's own output at working resolution, before anything was pasted back; `frame` says how that
     working picture was cut from the native one, and `mask` (native) where it was pasted. Of several working pictures
-    (`places`) `raw` is the native picture with each of them enlarged in its crop, and `frame` that of the whole. `job`
-    is what was run, for `save` (None: `Session.edit` was called with an array).
+    (`places`) `raw` is the native picture with each of them enlarged in its crop, and `frame` that of the whole.
+    `chosen` are the places that the editor chose itself, native too. `job` is what was run, for `save` (None:
+    `Session.edit` was called with an array).
     """
 
     image: Image
@@ -45,6 +46,7 @@ class EditResult:
     frame: Frame
     stopped: bool
     log: Mapping[str, Any]
+    chosen: tuple[Region, ...] = ()
     job: PhotoJob | None = field(default=None, repr=False, compare=False)
     places: tuple[Place, ...] = ()
 

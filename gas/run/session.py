@@ -6,6 +6,7 @@ import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from gas import notes
@@ -193,7 +194,8 @@ class Session:
         `check_plan`, unless `required` is said. Where regions are not `required`
         (default: what the editor needs, and all where the run is grounded) and no grounder is chosen that detects, only
         given ones come back; else UsageError (exit 2) says how to give them. Only given ones, too, for an editor that
-        finds its places itself, unless `required` is said or the run is grounded.
+        finds its places itself, unless `required` is said or the run is grounded; it would find a place for a thing
+        that is not there as well, so the chosen grounders that detect are asked whether it is: ObjectNotFound (exit 5).
 
         Each grounder reports to `watch`; Interrupted (exit 130) when that asks to stop.
         """
@@ -205,6 +207,8 @@ class Session:
         matched = [with_mask(region, image) for region in outlined(self, image, plan, match(given, plan), watch)]
         looked_for = self._to_look_for(plan, matched, required)
         found = self._looked_for(image, plan, looked_for, watch) if looked_for else []
+        if required is None and self._places_itself():
+            self._refuse_absent(image, plan, matched, watch)
         return tuple(sorted([*matched, *found], key=lambda region: region.subtask or 0))
 
     def _to_look_for(self, plan: EditPlan, matched: Sequence[Region], required: bool | None) -> list[int]:
@@ -212,9 +216,9 @@ class Session:
         everywhere = {index for index, subtask in enumerate(plan.subtasks) if subtask.where == "picture"}
         unknown = sorted(set(range(len(plan.subtasks))) - everywhere - {region.subtask for region in matched})
         if required is None:
-            editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
-            if editor.finds_regions and not self.settings.grounded:
+            if self._places_itself():
                 return []
+            editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
             required = editor.needs_regions or self.settings.grounded
         if not required and not any(self.backend(GROUNDERS.plural, name).detects for name in self.settings.grounders):
             return []
@@ -222,13 +226,41 @@ class Session:
             self._refuse_unfindable(plan, Region(plan.subtasks[index].region_phrase, subtask=index))
         return unknown
 
+    def _places_itself(self) -> bool:
+        """Whether the editor is left to find the places of this run."""
+        editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
+        return editor.finds_regions and not self.settings.grounded
+
+    def _refuse_absent(self, image: Image, plan: EditPlan, matched: Sequence[Region], watch: Watch) -> None:
+        """ObjectNotFound (exit 5) for a thing that is to be changed or removed, whose place nobody has given, and that
+        the detectors among the chosen grounders do not find."""
+        from gas.regions.asked import Asked
+
+        given = {region.subtask for region in matched}
+        named = [
+            index
+            for index, subtask in enumerate(plan.subtasks)
+            if index not in given and subtask.where != "picture" and subtask.region_phrase.strip()
+        ]
+        detectors = [name for name in self.settings.grounders if self.backend(GROUNDERS.plural, name).detects]
+        if named and detectors:
+            self._asked(image, plan, Asked.of(plan, named).regions, detectors, watch)
+
     def _looked_for(self, image: Image, plan: EditPlan, subtasks: Sequence[int], watch: Watch) -> list[Region]:
         """What the grounders, one after the other, find for these subtasks; each region with a mask."""
         from gas.regions.asked import Asked
 
         wanted = Asked.of(plan, subtasks)
-        asked = list(wanted.regions)
-        for name in self.settings.grounders:
+        asked = self._asked(image, plan, wanted.regions, self.settings.grounders, watch)
+        self._warn_of_boxes(image, asked)
+        return [self._filled(plan, region, image) for region in wanted.with_shared(asked)]
+
+    def _asked(
+        self, image: Image, plan: EditPlan, regions: Sequence[Region], grounders: Sequence[str], watch: Watch
+    ) -> list[Region]:
+        """What these grounders, one after the other, make of the regions."""
+        asked, subtasks = list(regions), [region.subtask or 0 for region in regions]
+        for name in grounders:
             watch.check_stop()
             grounder: Grounder = self.use(GROUNDERS, name)
             job = GroundJob(image, asked, plan, Watch(watch.on_step, watch.should_stop))
@@ -239,10 +271,8 @@ class Session:
                 self._refuse_foreign(image)
                 raise
             size = image.shape[1], image.shape[0]
-            subtasks = [region.subtask or 0 for region in wanted.regions]
             asked = answers.regions(answer, subtasks, size, self.fault(GROUNDERS, name))
-        self._warn_of_boxes(image, asked)
-        return [self._filled(plan, region, image) for region in wanted.with_shared(asked)]
+        return asked
 
     def segment_at(self, image: Image, point: tuple[float, float], phrase: str = "", watch: Watch = Watch()) -> Region:
         """The smallest segment of the picture that holds `point` (x, y in pixels of `image`), as a region.
@@ -325,11 +355,14 @@ class Session:
         return self.registry.settle(role, name, {}, self.settings.option_layers(role, name))
 
     def segmenter(self) -> Grounder | None:
-        """The last chosen grounder that can segment a whole picture, for editors that want one."""
+        """The last chosen grounder that can segment a whole picture, for editors that want one. It is called as any
+        backend is: what it raises, or returns that cannot be used, is its own fault (PluginBroken, exit 9)."""
+        from gas.run.segmenter import CheckedSegmenter
+
         for name in reversed(self.settings.grounders):
             if self._segments(name):
-                grounder: Grounder = self.use(GROUNDERS, name)
-                return grounder
+                calling = partial(self.registry.calling, GROUNDERS.plural, name)
+                return CheckedSegmenter(self.use(GROUNDERS, name), calling, self.fault(GROUNDERS, name))
         return None
 
     def first(self, role: Role, fits: Callable[[Any], bool]) -> str | None:

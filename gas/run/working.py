@@ -87,6 +87,8 @@ def begin(
     else:
         frame = placed[0].frame
         before, own = frame.cut(image), [_own_mask(region) for region in to_working(places, frame)]
+    if watch.on_picture is not None:
+        watch.on_picture(before)
     job = EditJob(
         image=before.copy(),
         plan=plan,
@@ -121,7 +123,7 @@ def _in_frames(session: Session, working: WorkingEdit) -> EditResult:
     """The finished picture of an edit in several working pictures."""
     from gas.run.frames import FrameRun, fineness
 
-    made = FrameRun(
+    run = FrameRun(
         working.image,
         working.places,
         working.placed,
@@ -129,7 +131,8 @@ def _in_frames(session: Session, working: WorkingEdit) -> EditResult:
         partial(_edit_one, session),
         session.settings.editor,
         confined=session.settings.grounded,
-    ).run()
+    )
+    made = run.run()
     if not made.stopped:
         _refuse_same(made.image, working.image)
     return EditResult(
@@ -141,6 +144,7 @@ def _in_frames(session: Session, working: WorkingEdit) -> EditResult:
         frame=working.frame,
         stopped=made.stopped,
         log=made.log,
+        chosen=tuple(run.chosen()),
         places=tuple(fineness(working.placed, working.places)),
     )
 
@@ -188,7 +192,7 @@ def _refuse_same(finished: Image, image: Image) -> None:
 def _finished(session: Session, working: WorkingEdit, edited: Edited) -> EditResult:
     """The edit pasted back. ResultRefused (exit 11) as `Session.edit`."""
     from gas.run.compose import compose, refuse_black, refuse_unchanged, working_mask
-    from gas.run.frames import fineness
+    from gas.run.frames import chosen_place, fineness
 
     job, before, name = working.job, working.before, session.settings.editor
     if not edited.stopped:
@@ -209,6 +213,7 @@ def _finished(session: Session, working: WorkingEdit, edited: Edited) -> EditRes
         frame=working.frame,
         stopped=edited.stopped,
         log=edited.log,
+        chosen=tuple(chosen_place(place, job.plan, working.frame) for place in edited.places),
         places=tuple(fineness(working.placed, working.places)),
     )
 

@@ -6,19 +6,20 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gas.backends.profiles import Example, Profile, user_profiles
 from gas.backends.registry import Registry
-from gas.backends.roles import PROFILES
-from gas.errors import GasError, ModelUnavailable, UsageError
+from gas.backends.roles import EDITORS, PROFILES
+from gas.errors import GasError, InputRefused, ModelUnavailable, UsageError
 from gas.models.cache import look
 from gas.models.kind import pipeline_of
 from gas.models.manifest import CACHE_PREFIX, ModelFiles, resolve_model
-from gas.remedies import Remedy, Setting
+from gas.remedies import Command, Remedy, Setting
 from gas.validation import unknown
 
 if TYPE_CHECKING:
+    from gas.settings.settings import Settings
     from gas.types import Image
 
 
@@ -135,6 +136,36 @@ def default_profile(registry: Registry, image: Image | None = None, model: str |
     size = sum(files.size_mb or 0 for files in better.models) / 1000
     pull = f"gas models pull {better.name}" + (f" ({size:.1f} GB)" if size else "")
     return chosen.name, f"default; {'what needs a model' if chosen.photographs else 'for photographs'}: {pull}"
+
+
+def refuse_picture(registry: Registry, settings: Settings, image: Image) -> None:
+    """InputRefused (exit 3) for a picture `(H, W, 3)` uint8 RGB that the models of the chosen profile surely cannot
+    edit. No model is loaded; nothing is said where the editor has no model of the profile's."""
+    profile, editor = settings.profile, settings.editor
+    own = profile.options.get(editor, {}).get("model")
+    layers = settings.option_layers(EDITORS.plural, editor)
+    used = next((layer.values["model"] for layer in reversed(layers) if "model" in layer.values), None)
+    if profile.refuses is None or own is None or used != own:
+        return
+    module, _, name = profile.refuses.partition(":")
+    if getattr(import_module(module), name)(image):
+        raise InputRefused(
+            f"this is a photograph, and the profile {profile.name} edits drawings of a small world of its own alone",
+            _for_photographs(registry),
+        )
+
+
+def _for_photographs(registry: Registry) -> Remedy:
+    """What to use for photographs: a profile that needs no model, and the highest that has one, with how to get it."""
+    ranked = [one for one in _ranked(registry) if one.photographs]
+    words, fields = [], dict[str, Any]()
+    if bare := next((one for one in ranked if not one.models), None):
+        words.append("{bare} needs no model")
+        fields["bare"] = Setting("profile", bare.name)
+    if better := next((one for one in ranked if one.models), None):
+        words.append("the models of {better} come with: {pull}")
+        fields |= {"better": Setting("profile", better.name), "pull": Command("models pull", better.name)}
+    return Remedy("use_photographs", "for photographs: " + "; ".join(words or ["name another profile"]), **fields)
 
 
 def _for_model(registry: Registry, model: str) -> tuple[str, str] | None:

@@ -106,9 +106,9 @@ class Detector(Grounder[OptionsT]):
         distinct = suppress(candidates.boxes, passed, self.options.nms)
         if not self.options.always_best:
             return Pool(candidates, distinct, distinct, needed)
-        # The paper's way. Repetitions of the same box come last: they are better than none.
-        rest = suppress(candidates.boxes, [*distinct, *(i for i in ranked if i not in set(passed))], self.options.nms)
-        return Pool(candidates, distinct, [*rest, *(i for i in ranked if i not in set(rest))], needed)
+        # The paper's way: the phrase's score alone ranks. Repetitions of the same box come last: better than none.
+        best = suppress(candidates.boxes, ranked, self.options.nms)
+        return Pool(candidates, distinct, [*best, *(i for i in ranked if i not in set(best))], needed)
 
     def _choose(self, one: Wanted, pool: Pool, taken: Taken, size: tuple[int, int]) -> tuple[Candidates, list[int]]:
         """The candidates and the indices of those that `one` gets; they are `taken` then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.util
 import json
 import os
@@ -11,7 +12,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,9 @@ import gas as gas_package
 from gas import BackendSpec, Editor, EditRequest, Grounder, Planner, Profile, Registry, Runtime
 from gas.backends import hookspecs
 from gas.backends.roles import ROLES
-from gas.errors import PlanUnreadable
+from gas.errors import PlanUnreadable, ServiceUnavailable
+from gas.models.manifest import resolve_model
+from gas.preview import Message, Preview
 from gas.suites import SuiteJob, SuiteReport
 from gas.testing import EditorContract, GrounderContract, PlannerContract, fakes
 from gas.testing.contracts import sample_image, sample_job
@@ -64,8 +68,8 @@ def test_stranger_needs_two_tables_and_one_file() -> None:
     assert {path.name for path in STRANGER.iterdir() if path.name != "__pycache__"} == {"gas_tint.py", "pyproject.toml"}
 
 
-def from_guide(number: int, name: str) -> type:
-    """The class `name` of the guide's listing `number`, run with the imports that its text takes for granted."""
+def from_guide(name: str) -> Any:
+    """What the guide's listings call `name`, run with the imports that its text takes for granted."""
     namespace = {
         "gas": gas_package,
         "dataclasses": dataclasses,
@@ -76,22 +80,33 @@ def from_guide(number: int, name: str) -> type:
         "sample_image": sample_image,
         "sample_job": sample_job,
         "Provenance": Provenance,
+        "np": np,
+        "Preview": Preview,
+        "Message": Message,
+        "ServiceUnavailable": ServiceUnavailable,
+        "resolve_model": resolve_model,
     }
-    exec(compile(listings("python")[number], str(GUIDE), "exec"), namespace)
-    return namespace[name]  # type: ignore[return-value]
+    exec(compile(listing_of(name), str(GUIDE), "exec"), namespace)
+    return namespace[name]
+
+
+def listing_of(name: str) -> str:
+    """The guide's listing that defines `name`."""
+    (found,) = (text for text in listings("python") if re.search(rf"^(class|def) {name}\b", text, re.MULTILINE))
+    return found
 
 
 class TestGuidesGrounder(GrounderContract):
     @pytest.fixture
     def grounder(self) -> Grounder:
-        kind = from_guide(1, "WholePicture")
+        kind = from_guide("WholePicture")
         return kind(kind.options_type(), Runtime())
 
 
 class TestGuidesPlanner(PlannerContract):
     @pytest.fixture
     def planner(self) -> Planner:
-        kind = from_guide(2, "Verbatim")
+        kind = from_guide("Verbatim")
         return kind(kind.options_type(), Runtime())
 
     @pytest.fixture
@@ -99,8 +114,39 @@ class TestGuidesPlanner(PlannerContract):
         return EditRequest(sample_image(32, 32), "the red box -> a blue ball")
 
 
+def test_guides_preview_is_shown() -> None:
+    kind = from_guide("Asking")
+    preview = kind(kind.options_type(), Runtime()).preview(EditRequest(sample_image(8, 8), "dog -> tiger"))
+    said = "\n".join(preview.lines("planner", "asking"))
+    assert preview.remote and "https://example.org/v1" in said and "dog -> tiger" in said
+
+
+def test_guides_backend_is_made_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gas_tint", module())
+    registry = Registry(plugins="none").add(sys.modules["gas_tint"])
+    picture = sample_image(16, 16)
+    assert (from_guide("tinted")(registry, picture) != picture).any()
+
+
+def test_guides_model_is_loaded_once(tiny_sd: Path) -> None:
+    load, runtime = from_guide("load_network"), Runtime(device="cpu")
+    backend = SimpleNamespace(options=SimpleNamespace(model=str(tiny_sd / "text_encoder")), runtime=runtime)
+    assert load(backend) is load(backend)
+
+
+def test_guide_says_what_is_public() -> None:
+    text = GUIDE.read_text(encoding="utf-8").partition("## What is public")[2]
+    names = re.findall(r"`(gas\.[a-z_.]+)`", text)
+    for name in names:
+        if name != "gas.__all__":
+            parent, _, last = name.rpartition(".")
+            assert importlib.util.find_spec(name if parent == "gas" else parent), name
+            assert parent == "gas" or hasattr(importlib.import_module(parent), last), name
+    assert len(names) > 5
+
+
 def test_guides_suite_measures() -> None:
-    kind = from_guide(3, "Timing")
+    kind = from_guide("Timing")
     registry = Registry(plugins="none").add(fakes)
     said: list[tuple[str, int, int]] = []
     suite = kind(kind.options_type(editor="fake", pictures=2), Runtime())
@@ -119,7 +165,7 @@ def test_guides_profile_can_be_read(tmp_path: Path) -> None:
 def test_guides_test_is_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gas_tint", module())
     namespace: dict[str, object] = {}
-    exec(compile(listings("python")[4], str(GUIDE), "exec"), namespace)
+    exec(compile(listing_of("TestTint"), str(GUIDE), "exec"), namespace)
     assert issubclass(namespace["TestTint"], EditorContract)  # type: ignore[arg-type]
 
 

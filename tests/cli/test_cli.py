@@ -225,7 +225,7 @@ def test_tracebacks_only_with_debug_and_never_with_values(
 def test_previews_maps_and_raw_are_written(gas: Callable[..., Said], here: Path) -> None:
     more = ["-o", "out.png", "-o", "steps=4", "--preview-every", "2", "--save-maps", "maps", "--save-raw", "raw.png"]
     assert gas(*edit(*more)).code == 0
-    assert (here / "out-step00002.png").exists() and not (here / "out-step00004.png").exists()
+    assert (here / "out-steps/step00002.png").exists() and not (here / "out-steps/step00004.png").exists()
     assert [p.name for p in sorted((here / "maps").iterdir())] == [f"paint-{n}.png" for n in range(1, 5)]
     assert Pictures.open(here / "raw.png").size[0] % 4 == 0
 
@@ -360,7 +360,7 @@ def test_ctrl_c_keeps_the_state_and_resume_goes_on_bit_for_bit(here: Path, tiny_
     steps = "steps=30"
     running = program(*real(tiny_sd, "-o", "part.png", "-o", steps, "--preview-every", "1"), cwd=here)
     deadline = time.monotonic() + 120
-    while not (here / "part-step00003.png").exists() and time.monotonic() < deadline and running.poll() is None:
+    while not (here / "part-steps/step00003.png").exists() and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=120)

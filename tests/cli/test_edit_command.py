@@ -205,7 +205,8 @@ def test_a_name_beside_the_photograph_is_said_as_it_would_be_typed(gas: Callable
 
 
 def test_neither_previews_nor_maps_replace_the_photograph(gas: Callable[..., Said], here: Path) -> None:  # noqa: F811
-    for name in ("paint-1.png", "out-step00001.png"):
+    (here / "out-steps").mkdir()
+    for name in ("paint-1.png", "out-steps/step00001.png"):
         (here / "dog.png").rename(here / name)
         kept = (here / name).read_bytes()
         arguments = [
@@ -221,6 +222,6 @@ def test_neither_previews_nor_maps_replace_the_photograph(gas: Callable[..., Sai
             "--overwrite",
         ]
         said = gas(*arguments)
-        assert said.code == 0 and f"{name} is the photograph itself" in said.err
+        assert said.code == 0 and f"{Path(name).name} is the photograph itself" in said.err
         assert (here / name).read_bytes() == kept and (here / "paint-2.png").exists()
         (here / name).rename(here / "dog.png")

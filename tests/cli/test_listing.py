@@ -136,6 +136,17 @@ def test_show_unknown_or_broken(registry: Registry) -> None:
 # gas doctor
 
 
+def test_doctor_begins_with_a_verdict() -> None:
+    registry = Registry(plugins="none")
+    lacking = doctor.Finding("profile retouch", "missing", "x needs y", "pip install y")
+    said = doctor.verdict(registry, [lacking])
+    assert (said.state, said.value, said.remedy) == ("missing", "no", "Next: pip install y")
+    said = doctor.verdict(registry, [lacking, doctor.Finding("profile sd15", "ok", "complete")])
+    assert said.state == "ok" and "--profile sd15" in said.value
+    toy = doctor.verdict(registry, [doctor.Finding("profile diorama", "ok", "complete")])
+    assert toy.value == "no", "the diorama edits no photographs"
+
+
 def findings(registry: Registry, **flags: Any) -> dict[str, doctor.Finding]:
     chosen = settings(registry, **flags)
     return {f.topic: f for f in doctor.findings(registry, chosen, Runtime(device=chosen.device, dtype=chosen.dtype))}

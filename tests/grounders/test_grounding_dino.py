@@ -265,6 +265,14 @@ def test_always_best_has_no_threshold(scripted: Any) -> None:
     )
 
 
+def test_always_best_ranks_by_the_score_alone(scripted: Any) -> None:
+    """The paper knows no threshold of the noun: what misses it does not come last."""
+    things = [(LEFT, {"red": 0.99, "car": 0.1}), (RIGHT, {"red": 0.4, "car": 0.4})]
+    grounder, _ = scripted(things, always_best=True)
+    assert boxes(grounder.ground(GroundJob(IMAGE, ask("red car")))) == [LEFT]
+    assert boxes(grounder.ground(GroundJob(IMAGE, ask("red car", "red car")))) == [LEFT, RIGHT]
+
+
 def test_words_that_the_vocabulary_does_not_have(scripted: Any, tmp_path: Path, monkeypatch: Any) -> None:
     grounder, network = scripted([(LEFT, {"a": 0.9, "purple": 0.9, "zeppelin": 0.9, "box": 0.9})])
     network.tokenizer = build_bert_tokenizer(tmp_path, letters=False)

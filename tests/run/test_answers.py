@@ -19,7 +19,7 @@ from gas.backends import running
 from gas.backends.registry import Registry
 from gas.backends.spec import BackendSpec
 from gas.errors import GasError, InputRefused, OutOfResources, PluginBroken, UsageError
-from gas.interfaces import Edited, EditJob
+from gas.interfaces import Edited, EditJob, GroundJob
 from gas.run.session import Session
 from gas.testing import fakes
 from gas.types import EditPlan, EditRequest, Region, Subtask
@@ -67,6 +67,11 @@ EDITS: dict[str, Any] = {
     "log that holds itself": painted(log=(lambda log: log.update(log=log) or log)({})),
     "notes that are no sentences": painted(log={"notes": [1]}),
     "unedited of another size": painted(unedited=np.zeros((2, 2, 3), np.uint8)),
+    "places of no list": painted(places=3),
+    "places that are none": painted(places=[1]),
+    "a place of another subtask": painted(places=[Region("", mask=np.ones((64, 64), np.float32), subtask=7)]),
+    "a place of another size": painted(places=[Region("", mask=np.ones((2, 2), np.float32), subtask=0)]),
+    "a place not finite": painted(places=[Region("", mask=np.full((64, 64), np.nan), subtask=0)]),
 }
 
 
@@ -258,6 +263,53 @@ def test_a_backend_at_work_is_not_reported_and_leaves_no_mark(tmp_path: Path, mo
     monkeypatch.setattr(fakes.FakeEditor, "edit", look)
     edit(chosen)
     assert len(seen[0]) == 1 and seen[1] == [] and list(tmp_path.iterdir()) == []
+
+
+# --- a segmenter that an editor calls ---------------------------------------------------------------------------------
+
+SEGMENTS: dict[str, Any] = {
+    "None": None,
+    "words": ["a", "b"],
+    "a segment of nothing": [Region("")],
+    "another size": [Region("", mask=np.ones((3, 3), np.float32))],
+    "not finite": [Region("", mask=np.full((64, 64), np.nan))],
+    "out of range": [Region("", mask=np.full((64, 64), 7.0))],
+}
+
+
+def segmented(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any, Any], Any]) -> Any:
+    """An edit by an editor that asks its segmenter for all segments."""
+
+    def ask(self: Any, job: EditJob) -> Edited:
+        assert job.segmenter is not None
+        found = job.segmenter.ground(GroundJob(job.image))
+        return Edited(np.full_like(job.image, 90), mask=found[0].mask)
+
+    monkeypatch.setattr(fakes.FakeEditor, "edit", ask)
+    monkeypatch.setattr(fakes.FakeGrounder, "ground", answer)
+    return edit()
+
+
+@pytest.mark.parametrize("answer", SEGMENTS.values(), ids=SEGMENTS)
+def test_a_segmenters_garbage_is_its_fault_and_not_the_editors(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PluginBroken, match=r"'places': returned") as caught:
+        segmented(monkeypatch, lambda self, job: answer)
+    assert "GrounderContract" in caught.value.remedy
+
+
+def test_a_segmenter_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any, job: Any) -> Any:
+        raise KeyError("segments")
+
+    with pytest.raises(PluginBroken, match=r"'places': failed: KeyError"):
+        segmented(monkeypatch, fail)
+
+
+def test_a_sound_segmenter_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = np.zeros((64, 64), np.float32)
+    half[:, :32] = 1
+    made = segmented(monkeypatch, lambda self, job: [Region("", mask=half)])
+    assert (made.image[:, :24] != IMAGE[:, :24]).any() and np.array_equal(made.image[:, 32:], IMAGE[:, 32:])
 
 
 # --- what is declared -------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import gas
 from gas.backends.registry import Registry
 from gas.errors import InputRefused, Interrupted, ObjectNotFound, PluginBroken, ResultRefused, UsageError
 from gas.interfaces import Edited, EditJob, Editor, Grounder, GroundJob, Watch
+from gas.run.segmenter import CheckedSegmenter
 from gas.run.session import Session, new_seed
 from gas.testing import fakes
 from gas.types import EditPlan, EditRequest, Region, Subtask
@@ -257,7 +258,7 @@ def test_editor_gets_the_chosen_segmenter() -> None:
         chosen = session(grounders=grounders)
         chosen._backends["editors", "painter"] = Asking(fakes.FakeEditorOptions(), chosen.runtime)
         chosen.edit(image(64, 64), PLAN, seed=1)
-    assert isinstance(seen[0], fakes.FakeGrounder) and seen[1] is None
+    assert isinstance(seen[0], CheckedSegmenter) and isinstance(seen[0].inner, fakes.FakeGrounder) and seen[1] is None
 
 
 def test_missing_region_is_refused_before_the_editor_runs() -> None:

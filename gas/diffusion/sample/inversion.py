@@ -115,9 +115,9 @@ def null_text(
     """For each time the embeddings `(steps, tokens, dim)` to be used as the null prompt's, so that sampling with
     `guidance_scale` under the inversion's own prompt follows the inversion's path back (null-text inversion, alg. 1).
 
-    One step of `phases` for each time; at most `inner_steps` steps of Adam each, fewer where the mean squared error
-    falls below `enough` (plus 2e-5 for each time before, as in the reference code, whose rate also falls to half
-    of `rate` over the run). ModelUnavailable (exit 6) for a model without a null row.
+    One step of `phases` for each time; at most `inner_steps` steps of Adam each, at least one of them. The last is the
+    one whose mean squared error was below `enough` (plus 2e-5 for each time before, as in the reference code, whose
+    rate also falls to half of `rate` over the run). ModelUnavailable (exit 6) for a model without a null row.
     """
     predictor.model.need_null_row("null-text inversion")
     count = len(inversion.times)
@@ -153,16 +153,17 @@ def null_text(
 def _fitted(
     null: Tensor, back: Callable[[Tensor], Tensor], goal: Tensor, steps: int, rate: float, enough: float
 ) -> Tensor:
-    """`null` after at most `steps` steps of Adam that bring `back(null)` nearer to `goal`."""
+    """`null` after at most `steps` steps of Adam that bring `back(null)` nearer to `goal`; there is one at least, for
+    the reference code looks at the error after the step."""
     leaf = null.detach().clone().requires_grad_()
     optimiser = torch.optim.Adam([leaf], lr=rate)
     for _ in range(steps):
         with torch.enable_grad():
             loss = (back(leaf) - goal).square().mean()
-            if float(loss.detach()) < enough:
-                break
             leaf.grad = gradient(loss, leaf)
         optimiser.step()
+        if float(loss.detach()) < enough:
+            break
     return leaf.detach()
 
 

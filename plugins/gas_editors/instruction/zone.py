@@ -21,6 +21,7 @@ from gas.diffusion.instruct import IMAGE_ROW, NULL_ROW, TEXT_ROW
 from gas.errors import ObjectNotFound
 from gas.interfaces import EditJob, GroundJob
 from gas.masks import union
+from gas.regions.rle import encode_rle
 from gas.remedies import Given, Option, Remedy
 from gas.types import Subtask
 from gas_editors.instruction import zone_mask as steps
@@ -83,6 +84,7 @@ class ZONEOptions(InstructionOptions):
         "predicted noise, on average over steps, names nothing in the picture (ours)",
     )
     min_area: float = Field(64, ge=0, description="parts of fewer square pixels are dropped (ZONE's code: 64)")
+    corners: bool = Field(True, description="pixels that touch at a corner are one part; false: ZONE's code")
     segments: Literal["iou", "none"] = Field(
         "iou", description="whether the segment that overlaps the rough region best replaces it (ZONE, eq. 6)"
     )
@@ -97,9 +99,23 @@ class ZONEOptions(InstructionOptions):
         200, gt=0, description="D0 of the low-pass filter, in bins of the spectrum (ZONE's code: 200)"
     )
     edge_threshold: float = Field(30, ge=0, le=255, description="least filtered difference in grey (ZONE's code: 30)")
+    grey: Literal["rgb", "bgr"] = Field(
+        "rgb", description="which colour weighs 0.299 and which 0.114 in grey: red and blue; bgr: ZONE's code"
+    )
+    levels: Literal["exact", "whole"] = Field(
+        "exact", description="attention, grey and its difference as they are, or cut to whole levels (ZONE's code)"
+    )
     closing: float = Field(21, ge=0, le=512, description="side of the closing's square (ZONE's code: 21)")
     alpha: float = Field(0.6, ge=0, le=1, description="strength where region and edge disagree (ZONE's code: 0.6)")
     brightness: float = Field(1.0, gt=0, le=4, description="factor on the edited picture (ZONE's code: 1)")
+    one_place: bool = Field(
+        True, description="one connected place for each subtask that does not mean several things; false: ZONE"
+    )
+    keep_outline: bool = Field(
+        True,
+        description="where a subtask keeps a thing's shape, paste inside the thing's outline in the source picture; "
+        "false: ZONE, which pastes around it too",
+    )
     scale_lengths: bool = Field(True, description="lengths grow with the picture; false: as published, at any size")
     map_model: str | None = Field(
         None, description="a text-to-image model whose attention is among the maps that are saved (ZONE, fig. 2)"
@@ -113,8 +129,25 @@ _PUBLISHED: dict[str, Any] = {
     if name not in {"model", "second_model", "map_model", "variant", "allow_pickle", "accept_db", "classifier"}
 }
 ZONEOptions.presets = {
-    "paper": {**_PUBLISHED, "skip_below": 0.0, "threshold": 128, "maps": "blocks", "attention": "instruction"},
-    "official-code": {**_PUBLISHED, "skip_below": 0.0, "scale_lengths": False},
+    "paper": {
+        **_PUBLISHED,
+        "skip_below": 0.0,
+        "threshold": 128,
+        "maps": "blocks",
+        "attention": "instruction",
+        "one_place": False,
+        "keep_outline": False,
+    },
+    "official-code": {
+        **_PUBLISHED,
+        "skip_below": 0.0,
+        "scale_lengths": False,
+        "corners": False,
+        "grey": "bgr",
+        "levels": "whole",
+        "one_place": False,
+        "keep_outline": False,
+    },
 }
 
 
@@ -204,18 +237,28 @@ class ZONEEditor(InstructionEditor):
                     threshold=Option({"threshold": None}),
                 ),
             )
-        region, segments = place.rough, list[np.ndarray]()
+        subtask, region, segments = job.plan.subtasks[number], place.rough, list[np.ndarray]()
+        one = options.one_place and not place.drawn and subtask.count is None
+        kept = options.keep_outline and subtask.preserve_shape and action == "change" and not place.drawn
         if options.segments == "iou" and not place.drawn:
-            region, segments = self._segment(job, before if action == "remove" else after, place.rough, log)
+            shown = before if kept or action == "remove" else after
+            region, segments = self._segment(job, shown, place.rough, log)
+        if one:
+            region = steps.one_place(region, place.rough)
         smoothed = None
-        if options.smoother:
+        if options.smoother and not kept:
             grown = steps.dilate(region, round(self._length(options.dilation, before)))
-            response = steps.edge_response(before, after, grown, self._length(options.cutoff, before))
+            cutoff, whole = self._length(options.cutoff, before), options.levels == "whole"
+            response = steps.edge_response(before, after, grown, cutoff, swapped=options.grey == "bgr", whole=whole)
             closing = round(self._length(options.closing, before))
             smoothed = steps.smoothed_mask(response, options.edge_threshold, closing)
         alpha = steps.layer_strength(region, smoothed, options.alpha)
         if place.drawn:
             alpha = np.where(place.rough, alpha, 0).astype(np.float32)
+        if one:
+            alpha = np.where(steps.touching(alpha > 0, region), alpha, 0).astype(np.float32)
+        if not place.drawn:
+            log["place"] = encode_rle((alpha > 0).astype(np.float32)).model_dump()
         log |= {
             "rough_share": float(place.rough.mean()),
             "region_share": float(region.mean()),
@@ -267,7 +310,7 @@ class ZONEEditor(InstructionEditor):
 
     def difference(self, first: Tensor, last: Tensor, size: tuple[int, int]) -> np.ndarray:
         """`(H, W)` float32 in [0, 255] from the maps of the first and the last token: see `attention_difference`."""
-        return steps.attention_difference(first, last, size)
+        return steps.attention_difference(first, last, size, whole=self.options.levels == "whole")
 
     def lack(self, relevance: Tensor, size: tuple[int, int]) -> np.ndarray:
         """The same from what the instruction adds to the prediction: see `relevance_difference`."""
@@ -277,7 +320,7 @@ class ZONEEditor(InstructionEditor):
         """The rough region, bool `(H, W)`: where the difference is at most `threshold` (default: the option), without
         small parts."""
         threshold = self.options.threshold if threshold is None else threshold
-        return steps.drop_small(difference <= threshold, self._least_area(difference))
+        return self._without_small(difference <= threshold)
 
     def choose(self, rough: np.ndarray, segments: Sequence[np.ndarray]) -> tuple[int | None, float]:
         """Which of the `segments` becomes the region, if any, and its overlap with the rough one."""
@@ -308,8 +351,9 @@ class ZONEEditor(InstructionEditor):
         )
         return Place(rough, False, found)
 
-    def _least_area(self, picture: Image) -> float:
-        return self._length(math.sqrt(self.options.min_area), picture) ** 2
+    def _without_small(self, mask: np.ndarray) -> np.ndarray:
+        least = self._length(math.sqrt(self.options.min_area), mask) ** 2
+        return steps.drop_small(mask, least, corners=self.options.corners)
 
     def _segment(
         self, job: EditJob, picture: Image, rough: np.ndarray, log: dict[str, Any]
@@ -325,7 +369,7 @@ class ZONEEditor(InstructionEditor):
         segments = [region.mask > 0.5 for region in found if region.mask is not None]
         chosen, overlap = self.choose(rough, segments)
         log |= {"segments": len(segments), "segment": chosen, "iou": overlap}
-        region = rough if chosen is None else steps.drop_small(segments[chosen], self._least_area(picture))
+        region = rough if chosen is None else self._without_small(segments[chosen])
         if chosen is None or not region.any():
             log["notes"].append("no segment overlaps the attention's rough region, which is edited as it is")
             return rough, segments

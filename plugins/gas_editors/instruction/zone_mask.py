@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image as PillowImage
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,16 +18,20 @@ if TYPE_CHECKING:
     from gas.types import Image
 
 _NEIGHBOURS = np.ones((3, 3))
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+_GREY = np.array([0.299, 0.587, 0.114])
 
 
-def attention_difference(first: Tensor, last: Tensor, size: tuple[int, int]) -> np.ndarray:
+def attention_difference(first: Tensor, last: Tensor, size: tuple[int, int], *, whole: bool = False) -> np.ndarray:
     """`(H, W)` float32 in [0, 255]: how much more the start mark than the end mark of the instruction is attended to
     (ZONE, eq. 4).
 
     `first` and `last` are the two tokens' maps `(h, w)`, each of which is scaled by its own top; `size` is (H, W).
-    Where it is small, the instruction is at work.
+    Where it is small, the instruction is at work. `whole`: in whole levels, enlarged by Pillow (ZONE's code).
     """
+    if whole:
+        one, other = ((255 * each / each.max()).floor() for each in (first, last))
+        levels = PillowImage.fromarray((one - other).clamp(min=0).byte().cpu().numpy())
+        return np.asarray(levels.resize((size[1], size[0]), PillowImage.Resampling.BICUBIC), np.float32)
     difference = (255 * (first / first.max() - last / last.max())).clamp(min=0)
     return _enlarged(difference, size)
 
@@ -48,13 +53,31 @@ def _enlarged(difference: Tensor, size: tuple[int, int]) -> np.ndarray:
     return large.clamp(0, 255).cpu().numpy()
 
 
-def drop_small(mask: np.ndarray, least: float) -> np.ndarray:
-    """The mask without its connected parts of fewer than `least` pixels. (The reference code zeroes the boxes around
-    them, and with them parts of others.)"""
-    labels, count = ndimage.label(mask, structure=_NEIGHBOURS)
+def drop_small(mask: np.ndarray, least: float, *, corners: bool = True) -> np.ndarray:
+    """The mask without its connected parts of fewer than `least` pixels; pixels that touch at a corner alone are
+    connected where `corners` says so. (The reference code zeroes the boxes around them, and with them parts of
+    others.)"""
+    labels, count = ndimage.label(mask, structure=_NEIGHBOURS if corners else None)
     areas = np.bincount(labels.ravel(), minlength=count + 1)
     kept = areas >= least
     kept[0] = False
+    return kept[labels]
+
+
+def one_place(mask: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """The connected part of the mask that shares most with `near`; of those that share nothing the largest. (Ours.)"""
+    labels, count = ndimage.label(mask, structure=_NEIGHBOURS)
+    if count < 2:
+        return mask
+    shared, areas = (np.bincount(labels[one], minlength=count + 1)[1:] for one in (mask & near, mask))
+    return labels == 1 + int(np.lexsort((areas, shared))[-1])
+
+
+def touching(mask: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """The connected parts of the mask that `place` overlaps. (Ours.)"""
+    labels, count = ndimage.label(mask, structure=_NEIGHBOURS)
+    kept = np.zeros(count + 1, bool)
+    kept[labels[mask & place]] = True
     return kept[labels]
 
 
@@ -85,15 +108,22 @@ def close(mask: np.ndarray, side: int) -> np.ndarray:
     return ndimage.minimum_filter(grown, side, mode="constant", cval=1, origin=-1 if side % 2 == 0 else 0)
 
 
-def edge_response(before: Image, after: Image, mask: np.ndarray, radius: float) -> np.ndarray:
+def edge_response(
+    before: Image, after: Image, mask: np.ndarray, radius: float, *, swapped: bool = False, whole: bool = False
+) -> np.ndarray:
     """`(H, W)` float32: the difference in grey inside `mask` after an ideal low-pass filter (ZONE, eq. 7 and 8).
 
-    `radius` is the cut-off frequency in bins of the Fourier transform.
+    `radius` is the cut-off frequency in bins of the Fourier transform. As in ZONE's code, which takes BGR for RGB,
+    `swapped` weighs blue as red and red as blue; `whole` cuts grey and result to whole levels.
     """
-    difference = (after.astype(np.float32) - before) @ _GREY * mask
+    weights = _GREY[::-1] if swapped else _GREY
+    one, other = (picture.astype(np.float64) @ weights * mask for picture in (after, before))
+    if whole:
+        one, other = np.rint(one), np.rint(other)
     height, width = mask.shape
     bins = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.fftfreq(width)[None] * width)
-    return np.abs(np.fft.ifft2(np.fft.fft2(difference) * (bins <= radius))).astype(np.float32)
+    response = np.abs(np.fft.ifft2((np.fft.fft2(one) - np.fft.fft2(other)) * (bins <= radius)))
+    return (np.floor(response) if whole else response).astype(np.float32)
 
 
 def smoothed_mask(response: np.ndarray, threshold: float, closing: int) -> np.ndarray:

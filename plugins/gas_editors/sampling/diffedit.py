@@ -50,6 +50,11 @@ class DiffEditOptions(SamplingOptions):
         le=1000,
         description="differences are cut at so many times their mean (diffusers; the paper: no number)",
     )
+    mask_scale: Literal["top", "clamp"] = Field(
+        "top",
+        description="what the cut difference is divided by: its largest value (section 3.2: scaled to [0, 1]), or "
+        "what it was cut at (diffusers), which gives far smaller masks where nothing was cut",
+    )
     mask_threshold: float = Field(0.5, ge=0, lt=1, description="the mask is where the scaled difference is above it")
     grounded_mask: Literal["region", "both"] = Field(
         "region", description="grounded: a subtask's mask is its region, or its own DiffEdit mask within the region"
@@ -144,7 +149,7 @@ class DiffEditEditor(SamplingEditor):
         for number, ((_, target), source, one, inside) in enumerate(
             zip(pairs, sources, difference, within, strict=True), start=1
         ):
-            scaled = scaled_difference(one, inside > 0, options.mask_clamp)
+            scaled = scaled_difference(one, inside > 0, options.mask_clamp, options.mask_scale)
             if bool(inside.any()) and not bool(scaled.any()):
                 raise _agree(source, target)
             masks.append((scaled > options.mask_threshold).to(z_source))
@@ -153,13 +158,17 @@ class DiffEditEditor(SamplingEditor):
         return torch.stack(masks)
 
 
-def scaled_difference(difference: Tensor, within: Tensor, clamp: float) -> Tensor:
-    """The difference of two predictions in [0, 1], its largest value 1: cut at `clamp` times its mean, so that single
-    cells do not decide, and 0 outside the boolean `within`; all 0 where there is no difference. All of one shape."""
+def scaled_difference(
+    difference: Tensor, within: Tensor, clamp: float, scale: Literal["top", "clamp"] = "top"
+) -> Tensor:
+    """The difference of two predictions in [0, 1]: cut at `clamp` times its mean, so that single cells do not decide,
+    divided by its largest value (`top`) or by where it was cut (`clamp`, as in diffusers), and 0 outside the boolean
+    `within`; all 0 where there is no difference. All of one shape."""
     inside = difference * within
-    cut = inside.clamp(max=clamp * float(inside.sum() / within.sum().clamp(min=1)))
-    peak = cut.max()
-    return cut / peak if peak > 0 else cut
+    limit = clamp * inside.sum() / within.sum().clamp(min=1)
+    cut = torch.minimum(inside, limit)
+    whole = cut.max() if scale == "top" else limit
+    return cut / whole if whole > 0 else cut
 
 
 def _agree(source: str, target: str) -> ResultRefused:

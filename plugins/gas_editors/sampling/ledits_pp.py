@@ -200,7 +200,9 @@ def attention_mask(attention: Tensor, threshold: float, like: Tensor) -> Tensor:
     # A 3 x 3 Gaussian with the variance of the reference code, whose exponent is squared once more than a Gaussian's.
     side = torch.exp(-(torch.tensor([-1.0, 0.0, 1.0]) ** 2)).to(attention)
     kernel = torch.outer(side, side) / side.sum() ** 2
-    padded = F.pad(attention[None, None], (1, 1, 1, 1), mode="replicate")
+    # One cell has no mirror image beyond itself.
+    mode = "reflect" if min(attention.shape) > 1 else "replicate"
+    padded = F.pad(attention[None, None], (1, 1, 1, 1), mode=mode)
     smooth = F.conv2d(padded, kernel[None, None])
     return F.interpolate(above_quantile(smooth, threshold), like.shape[-2:], mode="nearest")[0]
 

@@ -176,8 +176,19 @@ def test_null_text_ends_early_where_it_is_near_enough(model: Any, source: Tensor
         predictor = Predictor(model, (5, 6))
         null_text(phases(source), predictor, path, GUIDANCE, enough=enough, inner_steps=inner)
         rows.append(predictor.rows)
-    # A step: the prompt's row, one for each inner step (at least one, to find that it is near), and the step back.
+    # A step: the prompt's row, one for each inner step, and the step back.
     assert rows == [2 * 3, 2 * 6, 2 * 4]
+
+
+def test_null_text_makes_one_step_where_all_is_near_already(model: Any, source: Tensor) -> None:
+    """As the reference code, which looks at the error after the step."""
+    predictor = Predictor(model, (5, 6))
+    path = invert(phases(source), predictor, source, PROMPT, times(model.schedule, 2))
+    one, other = (
+        null_text(phases(source), predictor, path, GUIDANCE, enough=1e9, inner_steps=inner) for inner in (4, 1)
+    )
+    assert torch.equal(one, other)
+    assert not torch.equal(one[:1], predictor.condition([""]).embeddings)
 
 
 @pytest.mark.parametrize("values", [{"inner_steps": 2}, {"rate": 0.05}, {"enough": 1e9}])

@@ -70,6 +70,7 @@ CHANGED = {
     "mask_strength": 0.9,
     "mask_noises": 1,
     "mask_clamp": 0.3,
+    "mask_scale": "clamp",
     "mask_threshold": 0.2,
 }
 GROUNDED = {"overlap": 1.0, "beta": (0.9,), "grounded_mask": "both"}
@@ -119,6 +120,9 @@ def test_differences_are_cut_and_scaled_to_one() -> None:
     torch.testing.assert_close(
         scaled_difference(difference, difference < 10, 99.0), torch.tensor([[0.5, 0.5, 1.0, 0.0]])
     )
+    torch.testing.assert_close(scaled_difference(difference, everywhere, 99.0, "clamp"), difference / (99 * 5))
+    torch.testing.assert_close(scaled_difference(difference, everywhere, 2.0, "clamp"), difference.clamp(max=10) / 10)
+    assert not scaled_difference(torch.zeros(1, 4), everywhere, 3.0, "clamp").any()
     assert not scaled_difference(torch.zeros(1, 4), everywhere, 3.0).any()
     assert not scaled_difference(difference, ~everywhere, 3.0).any()
 

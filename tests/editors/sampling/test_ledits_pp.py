@@ -223,6 +223,14 @@ def test_the_attention_mask_is_smooth_and_lies_on_the_latents_cells() -> None:
     assert bool((mask[0, 6:8, 6:8] == 1).all()) and mask[0, 14:, 14:].sum() == 0
 
 
+def test_attention_at_the_border_is_smoothed_with_its_mirror_image() -> None:
+    """As the reference code pads; with the border's own cells repeated, the corner would be the largest."""
+    attention = torch.zeros(8, 8)
+    attention[0, 0], attention[4, 4] = 0.9, 1.0
+    mask = attention_mask(attention, 1 - 1 / 64, torch.zeros(1, 1, 8, 8))
+    assert mask[0, 4, 4] == 1 and mask[0, 0, 0] == 0
+
+
 # --- grounded ---------------------------------------------------------------------------------------------------------
 
 

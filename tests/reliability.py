@@ -1,0 +1,163 @@
+"""`python tests/reliability.py`: the measured table of docs/reliability.md, as Markdown. About two minutes.
+
+Two editors in threads, runs that are killed at random moments, and damaged pictures: each counts what went wrong.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pictures
+
+from gas.errors import GasError
+
+ROOT = Path(__file__).resolve().parents[1]
+PHOTOGRAPH = ROOT / "docs" / "photographs" / "coffee.jpg"
+THREADS, KILLS, MUTANTS = 20, 40, 5000
+
+
+def two_in_threads(rounds: int) -> tuple[int, bool]:
+    """How many of `rounds` times two sessions in threads, each with models of its own, gave other pictures than one
+    after the other; and whether warning filters and random states were as before."""
+    import warnings
+
+    import torch
+
+    from gas.run.session import Session
+    from gas_diorama.world.cases import cases
+    from gas_diorama.world.world import render
+
+    case = cases(4, "validation")[0]
+    picture = render(case.scene)
+
+    def edit(editor: str) -> bytes:
+        options = {editor: {"steps": 2}}
+        session = Session.of(profile="diorama", editor=editor, options=options, device="cpu")
+        found = session.ground(picture, case.plan)
+        return session.edit(picture, case.plan, found, seed=1).image.tobytes()
+
+    editors = ("dds", "sdedit")
+    alone = {name: edit(name) for name in editors}
+    filters, state = list(warnings.filters), torch.random.get_rng_state()
+    wrong = 0
+    for _ in range(rounds):
+        seen: dict[str, bytes] = {}
+
+        def run(name: str, into: dict[str, bytes]) -> None:
+            into[name] = edit(name)
+
+        threads = [threading.Thread(target=run, args=(name, seen)) for name in editors]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+        wrong += seen != alone
+    return wrong, filters == list(warnings.filters) and torch.equal(state, torch.random.get_rng_state())
+
+
+def killed(runs: int, folder: Path) -> Counter[str]:
+    """What is at the output's name after `runs` runs that were killed at random moments: nothing, a whole picture, or a
+    broken one; and whether one more run of the same name works."""
+    random.seed(0)
+    found: Counter[str] = Counter()
+    environ = {**os.environ, "GAS_HOME": str(folder / "home")}
+    command = [sys.executable, "-m", "gas_cli", "edit", str(PHOTOGRAPH), "change the red cup into a blue cup"]
+    command += ["--box", "cup=72,12,484,392", "--profile", "retouch", "--overwrite", "-o", "out.png"]
+    whole = subprocess.run(command, cwd=folder, env=environ, capture_output=True)
+    assert whole.returncode == 0, whole.stderr
+    began = time.perf_counter()
+    subprocess.run(command, cwd=folder, env=environ, capture_output=True)
+    length = time.perf_counter() - began
+    for number in range(runs):
+        target = folder / f"{number}.png"
+        process = subprocess.Popen(
+            [*command[:-1], target.name], cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(random.uniform(0.3, 1.0) * length)
+        process.kill()
+        process.wait()
+        found[_state(target)] += 1
+    again = subprocess.run([*command[:-1], "0.png"], cwd=folder, env=environ, capture_output=True)
+    found["a run after them fails"] += again.returncode != 0
+    found["temporary files are left after it"] += bool([p for p in folder.iterdir() if p.suffix == ".tmp"])
+    return found
+
+
+def _state(path: Path) -> str:
+    if not path.exists():
+        return "nothing"
+    try:
+        with Pictures.open(path) as picture:
+            picture.load()
+    except Exception:  # noqa: BLE001 - whatever a broken file does
+        return "broken"
+    return "whole"
+
+
+def mutants(count: int, folder: Path) -> Counter[str]:
+    """How `count` damaged pictures were read: as a picture, refused, or by a crash; and whether one took over 2 s."""
+    from gas.picture import photo
+
+    generator = np.random.default_rng(0)
+    small = Pictures.open(PHOTOGRAPH).resize((96, 64))
+    bases = []
+    for container in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"):
+        stream = io.BytesIO()
+        small.save(stream, container)
+        bases.append((container.lower(), stream.getvalue()))
+    found: Counter[str] = Counter()
+    for number in range(count):
+        suffix, base = bases[number % len(bases)]
+        data = bytearray(base)
+        for place in generator.integers(0, len(data), int(generator.integers(1, 9))):
+            data[place] = int(generator.integers(256))
+        if generator.random() < 0.2:
+            del data[int(generator.integers(len(data))) :]
+        path = folder / f"mutant.{suffix}"
+        path.write_bytes(data)
+        began = time.perf_counter()
+        try:
+            photo.read(path)
+            found["read"] += 1
+        except GasError:
+            found["refused"] += 1
+        except Exception:  # noqa: BLE001 - a crash is what is counted
+            found["crashed"] += 1
+        found["over 2 s"] += time.perf_counter() - began > 2
+    return found
+
+
+def main() -> None:
+    """Prints the table."""
+    print("| what was tried | what was seen |\n|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        read = mutants(MUTANTS, Path(folder))
+        print(f"| {MUTANTS} damaged pictures of six formats | {_shown(read)} |", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        print(
+            f"| {KILLS} runs killed at random moments | at the output's name: {_shown(killed(KILLS, Path(folder)))} |",
+            flush=True,
+        )
+    wrong, same = two_in_threads(THREADS)
+    print(
+        f"| two editors in threads, {THREADS} times, each loading its models | {THREADS - wrong} times the bytes of "
+        f"one after the other; filters and random states {'as before' if same else 'CHANGED'} |"
+    )
+
+
+def _shown(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in counts.items())
+
+
+if __name__ == "__main__":
+    main()
