@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from gas.diffusion.backbone import Backbone
 from gas.diffusion.load import load_backbone
 from gas.errors import ResultRefused, UsageError
 from gas.interfaces import Editor
 from gas.remedies import Option, Remedy, Setting
-from gas_editors.model_options import check_world
+from gas_editors.model_options import ModelOptions, check_world
 
 if TYPE_CHECKING:
     from gas.types import Image
 
 
-class TextToImageEditor(Editor):
-    """Base of editors whose options are ModelOptions: the model, and the pictures that suit it."""
+ModelOptionsT = TypeVar("ModelOptionsT", bound=ModelOptions)
 
-    options: Any
+
+class TextToImageEditor(Editor[ModelOptionsT]):
+    """Base of editors whose options are ModelOptions: the model, and the pictures that suit it."""
 
     @property
     def model(self) -> Backbone:

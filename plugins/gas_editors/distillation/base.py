@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from gas.diffusion.distill.terms import STEP_SIZE, Distilled, Method, Problem, T
 from gas.diffusion.schedule import Schedule
 from gas.errors import UsageError
 from gas.files import slug
-from gas.interfaces import Edited, EditJob, Options, Watch
+from gas.interfaces import Edited, EditJob, Watch
 from gas.remedies import Option, Remedy
 from gas_editors.latent_masks import union_mask
 from gas_editors.maps import save_map
@@ -111,10 +111,13 @@ class WholePictureOptions(ScoreDistillationOptions):
     )
 
 
-class ScoreDistillationEditor(TextToImageEditor):
+DistillationOptionsT = TypeVar("DistillationOptionsT", bound=ScoreDistillationOptions)
+DeltaOptionsT = TypeVar("DeltaOptionsT", bound=DeltaOptions)
+
+
+class ScoreDistillationEditor(TextToImageEditor[DistillationOptionsT]):
     """Base of the editors that optimise a latent by score distillation. A subclass says which terms it sums."""
 
-    options_type: ClassVar[type[Options]] = ScoreDistillationOptions
     batches = True
 
     @abstractmethod
@@ -201,7 +204,7 @@ class ScoreDistillationEditor(TextToImageEditor):
         return z
 
 
-class DeltaEditor(ScoreDistillationEditor):
+class DeltaEditor(ScoreDistillationEditor[DeltaOptionsT]):
     """Base of those with `DeltaOptions`."""
 
     def method(self, size: tuple[int, int]) -> Method:

@@ -33,7 +33,7 @@ class CDSOptions(WholePictureOptions, DeltaOptions, ContrastOptions):
     }
 
 
-class CDSEditor(DeltaEditor):
+class CDSEditor(DeltaEditor[CDSOptions]):
     """`z <- z - eta g_DDS - 0.1 w_cut grad_z L_cut` on the self-attention features of the up blocks (CDS, eq. 8 and
     9)."""
 

@@ -9,10 +9,10 @@ from pydantic import Field
 from gas.diffusion.distill.contrastive import Query
 from gas.diffusion.distill.terms import STEP_SIZE, Contrast
 from gas.diffusion.masks import Cells
-from gas.interfaces import Options
+from gas_editors.distillation.base import ScoreDistillationOptions
 
 
-class ContrastOptions(Options):
+class ContrastOptions(ScoreDistillationOptions):
     """Settings of the contrastive loss. Source: CDS's reference code, which is also Ground-A-Score's."""
 
     patches: int = Field(256, ge=2, le=65536, description="most patches that are compared in one feature map")
@@ -38,7 +38,7 @@ CONTRAST: dict[str, Any] = {
 
 
 def contrast(
-    options: Any,
+    options: ContrastOptions,
     weight: float,
     step_size: float,
     boxes: tuple[Cells, ...] | None = None,

@@ -19,7 +19,7 @@ class DDSOptions(WholePictureOptions, DeltaOptions):
     }
 
 
-class DDSEditor(DeltaEditor):
+class DDSEditor(DeltaEditor[DDSOptions]):
     """`g = eps_w(z_t, y) - eps_w(z0_t, x)`, same t and eps on both sides (DDS, eq. 3)."""
 
     options_type = DDSOptions

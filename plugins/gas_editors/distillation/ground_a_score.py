@@ -153,7 +153,7 @@ class _Place:
     share: float
 
 
-class GroundAScoreEditor(DeltaEditor):
+class GroundAScoreEditor(DeltaEditor[GroundAScoreOptions]):
     """`g = sum_k gamma_k m_k g_k + beta_t m_union g_full` (eq. 10), and the contrastive loss where the shape is kept.
 
     The overlap rule weakens the larger of two overlapping regions. Regions of equal size weaken neither, so two

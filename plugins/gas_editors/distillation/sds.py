@@ -19,7 +19,7 @@ class SDSOptions(WholePictureOptions):
     }
 
 
-class SDSEditor(ScoreDistillationEditor):
+class SDSEditor(ScoreDistillationEditor[SDSOptions]):
     """`g = eps_w(z_t, y) - eps`: pulls the picture to the target prompt with nothing to hold it (DDS, eq. 2)."""
 
     options_type = SDSOptions

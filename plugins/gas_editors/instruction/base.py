@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -79,12 +79,13 @@ def instruction_of(subtask: Subtask, wording: Literal["request", "template"] = "
     return f"turn {subtask.source} into {subtask.target}"
 
 
-class InstructionEditor(Editor):
+InstructionOptionsT = TypeVar("InstructionOptionsT", bound=InstructionOptions)
+
+
+class InstructionEditor(Editor[InstructionOptionsT]):
     """Base of editors that carry out a plan's instructions: one after the other, or, grounded, all in one denoising."""
 
-    options_type: ClassVar[type[InstructionOptions]] = InstructionOptions
     confines = True
-    options: Any
 
     @property
     def model(self) -> Backbone:

@@ -27,7 +27,7 @@ class InstructPix2PixOptions(InstructionOptions):
     }
 
 
-class InstructPix2PixEditor(InstructionEditor):
+class InstructPix2PixEditor(InstructionEditor[InstructPix2PixOptions]):
     """Carries out each subtask as an instruction, in turn: each turn works on the picture that the last one made. A
     grounded run makes them all in one denoising, each in its region (`gas_editors.instruction.confined`).
 

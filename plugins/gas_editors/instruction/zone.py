@@ -161,7 +161,7 @@ class Place:
     found: str = ""
 
 
-class ZONEEditor(InstructionEditor):
+class ZONEEditor(InstructionEditor[ZONEOptions]):
     """One turn for each subtask: a region of its own, and nothing else of the picture changes.
 
     It finds regions itself; what the user drew for a subtask is taken instead.
@@ -273,10 +273,12 @@ class ZONEEditor(InstructionEditor):
         options = self.options
         if options.action == "plan":
             return subtask.action
+        words = self.model.need_words("ZONE's classifier")
+        assert options.model is not None, "self.model has refused that"
         judge = classifier(
             self.runtime,
             options.model,
-            self.model.need_words("ZONE's classifier"),
+            words,
             options.classifier,
             options.classifier_decode,
         )

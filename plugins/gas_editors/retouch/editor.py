@@ -93,7 +93,7 @@ class _Run:
     """One job while it is done: the picture so far, and what there is to say about it."""
 
     job: EditJob
-    options: Any
+    options: RetouchOptions
     image: Image = field(init=False)
     mask: Mask = field(init=False)
     log: dict[str, Any] = field(default_factory=lambda: {"notes": [], "done": []})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -41,11 +41,13 @@ class SamplingOptions(ModelOptions):
     )
 
 
-class SamplingEditor(TextToImageEditor):
+SamplingOptionsT = TypeVar("SamplingOptionsT", bound=SamplingOptions)
+
+
+class SamplingEditor(TextToImageEditor[SamplingOptionsT]):
     """Base of editors that make the picture by sampling. A subclass says how (`run`) and in how many steps
     (`planned`)."""
 
-    options_type: ClassVar[type[SamplingOptions]] = SamplingOptions
     confines = True
     needs_source: ClassVar[bool] = True
     """Whether it works with prompts of the picture as it is; else a plan without them will do."""

@@ -61,7 +61,7 @@ class DiffEditOptions(SamplingOptions):
     )
 
 
-class DiffEditEditor(SamplingEditor):
+class DiffEditEditor(SamplingEditor[DiffEditOptions]):
     """Finds where source and target sentence disagree, takes the picture some way to noise without words, and samples
     it again under the target sentence; after each step what is outside the mask is the picture's own latent.
 

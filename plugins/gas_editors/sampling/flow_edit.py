@@ -43,7 +43,7 @@ class FlowEditOptions(SamplingOptions):
     )
 
 
-class FlowEditEditor(SamplingEditor):
+class FlowEditEditor(SamplingEditor[FlowEditOptions]):
     """Carries the latent along `v(Z_tar, y) - v(Z_src, x)` from much noise to none (its algorithm 1).
 
     A model that preserves variance is taken as a flow by a change of variables: `tau = sigma / (alpha + sigma)`, whose

@@ -53,7 +53,7 @@ class GLIGENOptions(SamplingOptions):
     )
 
 
-class GLIGENEditor(SamplingEditor):
+class GLIGENEditor(SamplingEditor[GLIGENOptions]):
     """Fills the boxes of all regions anew and keeps the rest: outside them the source's latent of the same time is put
     back after each step.
 

@@ -71,7 +71,7 @@ class Concept:
     tokens: int
 
 
-class LEditsPPEditor(SamplingEditor):
+class LEditsPPEditor(SamplingEditor[LEditsPPOptions]):
     """Edits by guiding the sampler that remakes the picture towards and away from concepts.
 
     A subtask's target is added and its source taken away, each with the subtask's `strength`. The whole sentences are

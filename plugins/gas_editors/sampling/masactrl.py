@@ -48,7 +48,7 @@ class MasaCtrlOptions(SamplingOptions):
     )
 
 
-class MasaCtrlEditor(SamplingEditor):
+class MasaCtrlEditor(SamplingEditor[MasaCtrlOptions]):
     """Samples the target prompt with the keys and values of the source picture.
 
     The source's are computed on the path of the inversion itself, so that they are the picture's (docs/methods.md).

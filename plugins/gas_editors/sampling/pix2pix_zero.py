@@ -92,7 +92,7 @@ class Pix2PixZeroOptions(SamplingOptions):
         return value
 
 
-class Pix2PixZeroEditor(SamplingEditor):
+class Pix2PixZeroEditor(SamplingEditor[Pix2PixZeroOptions]):
     """Edits by adding a direction to the embedding of the picture's own sentence.
 
     A subtask's direction leads from sentences around its source phrase to the same around its target phrase, times its

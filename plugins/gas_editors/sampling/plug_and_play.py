@@ -65,7 +65,7 @@ class PlugAndPlayOptions(SamplingOptions):
     refine: int = Field(0, ge=0, le=20, description="inversion: fixed-point iterations a step (ours)")
 
 
-class PlugAndPlayEditor(SamplingEditor):
+class PlugAndPlayEditor(SamplingEditor[PlugAndPlayOptions]):
     """Edits by sampling under the target sentence beside the picture's own way from noise, whose features and
     self-attention every row takes over up to a time.
 

@@ -106,7 +106,7 @@ class Words:
     differing: tuple[list[int], list[int]]
 
 
-class PromptToPromptEditor(SamplingEditor):
+class PromptToPromptEditor(SamplingEditor[PromptToPromptOptions]):
     """Samples the target prompt from the picture's own noise, while words and cells look where those of the source
     picture look.
 

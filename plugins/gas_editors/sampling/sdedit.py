@@ -34,7 +34,7 @@ class SDEditOptions(SamplingOptions):
     )
 
 
-class SDEditEditor(SamplingEditor):
+class SDEditEditor(SamplingEditor[SDEditOptions]):
     """Puts noise on the picture and lets the model take it off again under the target sentence.
 
     A grounded run does so for all subtasks together, each in its region; what is outside all regions is after each

@@ -101,12 +101,11 @@ class Text2LiveOptions(Options):
     }
 
 
-class Text2LiveEditor(Editor):
+class Text2LiveEditor(Editor[Text2LiveOptions]):
     """Paints one layer for the whole request; a grounded run paints one for each subtask, which is clear outside its
     region at every step, so that CLIP judges what will be there and nothing else moves."""
 
     options_type = Text2LiveOptions
-    options: Any
     confines = True
 
     @property
