@@ -246,6 +246,8 @@ class Record(_Value):
     editor: Used
     helpers: Annotated[tuple[Used, ...], Field(max_length=100)] = ()
     """The editors that the editor hands subtasks to."""
+    verifier: Used | None = None
+    """Who verified it; None where nobody did."""
     profile: ProfileName | None = None
     profile_from: PublicText | None = None  # who chose it: a flag, a variable, a file, or why it is the default
     models: Annotated[tuple[Model, ...], Field(max_length=1000)] = ()

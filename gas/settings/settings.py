@@ -52,6 +52,7 @@ class Values(BaseModel):
     planner: str | None = Field(default=None, min_length=1)
     grounders: tuple[str, ...] | None = Field(default=None, description="in order; GAS_GROUNDERS: with commas, or none")
     editor: str | None = Field(default=None, min_length=1)
+    verifier: str | None = Field(default=None, min_length=1)
     device: str | None = Field(default=None, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**31)
@@ -61,13 +62,25 @@ class Values(BaseModel):
         default=None, ge=0, le=2, description="share of its size by which a found thing gets room to change its shape"
     )
     grounded: bool | None = Field(default=None, description="whether each subtask's edit is confined to its own region")
+    verify: bool | None = Field(default=None, description="whether it is verified that each subtask is done")
+    tries: int | None = Field(default=None, ge=1, le=10, description="how often a subtask is tried that is not done")
+    budget: str | None = Field(
+        default=None,
+        pattern=r"^\d{1,9}(\.\d{1,6})?\s*(s|rows)$",
+        description="after how many seconds or network rows of an edit nothing is tried again: 60s, 500rows",
+    )
+    retry_editors: tuple[str, ...] | None = Field(
+        default=None, description="who tries what is not done, in order; GAS_RETRY_EDITORS: with commas, or none"
+    )
     options: Mapping[str, Mapping[str, Any]] = Field(
         default={}, description="a table of option values for each backend"
     )
 
 
-_LISTS = {role.setting for role in CHOSEN if role.several}
-_DEFAULTS = Values(device="auto", dtype="auto", offline=False, grow=0.15, grounded=False)
+_LISTS = {role.setting for role in CHOSEN if role.several} | {"retry_editors"}
+_DEFAULTS = Values(
+    device="auto", dtype="auto", offline=False, grow=0.15, grounded=False, verify=False, tries=1, retry_editors=()
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +136,9 @@ class Settings:
             Values(
                 **{role.setting: getattr(self.profile, role.setting) for role in CHOSEN},
                 grounded=self.profile.grounded,
+                verify=self.profile.verify,
+                tries=self.profile.tries,
+                retry_editors=self.profile.retry_editors or None,
                 options=self.profile.options,
             ),
             own=False,
@@ -142,6 +158,11 @@ class Settings:
         self.offline: bool = values["offline"]
         self.grow: float = values["grow"]
         self.grounded: bool = values["grounded"]
+        self.verifier: str = values["verifier"]
+        self.verify: bool = values["verify"]
+        self.tries: int = values["tries"]
+        self.budget: str | None = values["budget"]
+        self.retry_editors: tuple[str, ...] = values["retry_editors"]
 
     @classmethod
     def of(

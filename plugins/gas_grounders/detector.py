@@ -53,6 +53,8 @@ class DetectorOptions(Options):
     always_best: bool = Field(False, description="always take the best boxes, whatever their score")
 
 
+MOST = 30
+"""How many boxes `Detector.candidates` gives for a phrase at most."""
 OptionsT = TypeVar("OptionsT", bound=DetectorOptions)
 
 
@@ -99,6 +101,27 @@ class Detector(Grounder[OptionsT]):
             for i, region in enumerate(regions)
             for each in (self._placed(region, *chosen[i]) if i in chosen else [region])
         ]
+
+    def candidates(self, job: GroundJob) -> list[list[Region]]:
+        """For each region's phrase the distinct boxes that the network proposes, also below the threshold, the best
+        first, at most `MOST` of them. A box scores no more than its main noun does; a phrase that the vocabulary does
+        not have has none."""
+        image, size = job.image, (job.image.shape[1], job.image.shape[0])
+        queries = [Query(Wanted.of(i, region).text, True) for i, region in enumerate(job.regions)]
+        found = self.look(image, queries, job.watch) if queries else []
+        return [
+            self._proposed(region, _inside(candidates, size, self.name))
+            for region, candidates in zip(job.regions, found, strict=True)
+        ]
+
+    def _proposed(self, region: Region, candidates: Candidates) -> list[Region]:
+        scores, nouns = candidates.scores, candidates.noun_scores
+        if candidates.unread or not len(scores):
+            return []
+        least = scores if nouns is None else np.minimum(scores, nouns)
+        ranked = np.argsort(-least, kind="stable").tolist()[: 4 * MOST]
+        kept = suppress(candidates.boxes, ranked, self.options.nms)[:MOST]
+        return self._placed(replace(region, given=False), replace(candidates, scores=least, mask_of=None), kept)
 
     def _pool(self, candidates: Candidates, needed: int) -> Pool:
         ranked = np.argsort(-candidates.scores, kind="stable").tolist()

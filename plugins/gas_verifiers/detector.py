@@ -1,0 +1,155 @@
+"""The verifier `detector`: the user's own detector is asked for what should be there, and for what should be gone
+(METHODS, "Verifying an edit"; EdiVal, arXiv 2509.13399)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from gas.interfaces import Options, Verifier
+from gas.plan.phrases import main_noun, normalise_phrase
+from gas.types import Evidence, Finding
+from gas.verify.parts import changes_looks, region_box
+from gas_verifiers.findings import cannot_tell, without_model
+
+if TYPE_CHECKING:
+    from gas.interfaces import VerifyJob
+    from gas.types import Box, Failure, Region, Subtask
+
+
+class DetectorOptions(Options):
+    """The thresholds; a profile has those that suit its detector (`gas bench verify`)."""
+
+    target: float = Field(0.3, ge=0, le=1, description="least score of the target in its place")
+    margin: float = Field(
+        0.0, ge=-1, le=1, description="by how much the target must score more than the source in that place"
+    )
+    gone: float = Field(0.35, ge=0, le=1, description="largest score that a removed thing may have in its place")
+    inside: float = Field(0.6, ge=0, le=1, description="least share of a box that lies in the region's box")
+    noun: float = Field(0.3, ge=0, le=1, description="least score at which a thing of the kind is there at all")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The best scores, in [0, 1], of the target, the source and the target's main noun in a subtask's place, and of the
+    target in any other place."""
+
+    target: float
+    source: float
+    noun: float
+    elsewhere: float
+
+
+class DetectorVerifier(Verifier[DetectorOptions]):
+    """Asks for all phrases of an edit in one look."""
+
+    options_type = DetectorOptions
+    name = "detector"
+
+    def verify(self, job: VerifyJob) -> list[Finding]:
+        known = {index: without_model(job, index, self.name) for index in job.subtasks}
+        asked = [index for index, finding in known.items() if finding is None]
+        scores = self._look(job, asked) if asked else {}
+        found = []
+        for index in job.subtasks:
+            finding = known[index]
+            if finding is None and scores is None:
+                finding = cannot_tell(index, self.name, "no grounder that detects is chosen")
+            elif finding is None and scores is not None:
+                finding = self._judged(index, job.plan.subtasks[index], scores[index])
+            assert finding is not None
+            found.append(finding)
+        return found
+
+    def _look(self, job: VerifyJob, indices: Sequence[int]) -> dict[int, Scores] | None:
+        """The scores of each subtask; None without a detector."""
+        asked = {index: _phrases(job.plan.subtasks[index]) for index in indices}
+        phrases = list(dict.fromkeys(phrase for three in asked.values() for phrase in three if phrase))
+        places = job.look(job.after, phrases)
+        if places is None:
+            return None
+        after = {"": [], **dict(zip(phrases, places, strict=True))}
+        out = {}
+        for index, (target, source, noun) in asked.items():
+            box = region_box(job, index)
+            assert box is not None  # without_model has answered for a subtask without a region
+            out[index] = Scores(
+                target=self._best(after[target], box),
+                source=self._best(after[source], box),
+                noun=self._best(after[noun], box),
+                elsewhere=self._best(after[target], box, inside=False),
+            )
+        return out
+
+    def _best(self, places: Sequence[Region], box: Box, *, inside: bool = True) -> float:
+        """The best score of those places that lie in the box, or of those that do not."""
+        scores = [
+            place.score or 0.0
+            for place in places
+            if place.box is not None and (_share(place.box, box) >= self.options.inside) is inside
+        ]
+        return min(max(scores, default=0.0), 1.0)
+
+    def _judged(self, index: int, subtask: Subtask, scores: Scores) -> Finding:
+        options = self.options
+        if subtask.action == "remove":
+            gone = scores.source <= options.gone
+            seen = self._seen(subtask.source, scores.source, options.gone, at_most=True)
+            failure: Failure | None = None if gone else "unchanged"
+            evidence: tuple[Evidence, ...] = (seen,)
+            score, done = 1 - scores.source, gone
+        else:
+            there = scores.target >= options.target
+            more = subtask.action == "add" or scores.target - scores.source >= options.margin
+            done, score = there and more, scores.target
+            evidence = (self._seen(subtask.target, scores.target, options.target),)
+            if subtask.source:
+                evidence = (*evidence, self._seen(subtask.source, scores.source, None, note="what was there"))
+            failure = None if done else self._failure(subtask, scores)
+        return Finding(
+            subtask=index,
+            verdict="done" if done else "not done",
+            score=score,
+            evidence=evidence,
+            failure=failure,
+        )
+
+    def _failure(self, subtask: Subtask, scores: Scores) -> Failure:
+        """Why a target is not there: what is, in its place."""
+        options = self.options
+        if subtask.action == "change" and scores.source >= max(options.noun, scores.target):
+            return "unchanged"
+        if scores.noun >= options.noun and not _is_noun(subtask.target):
+            return "wrong colour"
+        if scores.elsewhere >= options.target and not changes_looks(subtask):
+            return "displaced"
+        if subtask.action == "add":
+            return "unchanged"
+        return "wrong kind" if max(scores.target, scores.noun, scores.source) >= options.noun / 2 else "erased"
+
+    def _seen(
+        self, phrase: str, score: float, threshold: float | None, *, at_most: bool = False, note: str = ""
+    ) -> Evidence:
+        return Evidence(by=self.name, asked=repr(phrase), value=score, threshold=threshold, at_most=at_most, note=note)
+
+
+def _phrases(subtask: Subtask) -> tuple[str, str, str]:
+    """What is looked for: the target, the source and the target's main noun, without articles, which a detector would
+    score too; empty where there is none."""
+    return normalise_phrase(subtask.target), normalise_phrase(subtask.source), main_noun(subtask.target) or ""
+
+
+def _is_noun(phrase: str) -> bool:
+    """Whether the phrase is its main noun alone, so that nothing could have another colour."""
+    return normalise_phrase(phrase) == (main_noun(phrase) or "")
+
+
+def _share(box: Box, other: Box) -> float:
+    """The share of `box` that lies in `other`."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    return max(width, 0.0) * max(height, 0.0) / area if area > 0 else 0.0
