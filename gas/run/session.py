@@ -109,6 +109,13 @@ class Session:
             )
         return cls(settings, registry, runtime=runtime)
 
+    def with_editor(self, name: str) -> Session:
+        """The same session with the editor `name`, for another try at a subtask (`Settings.with_editor`); its planner,
+        grounders and models are shared."""
+        made = Session(self.settings.with_editor(name), self.registry, runtime=self.runtime)
+        made._backends |= {key: one for key, one in self._backends.items() if key[0] != EDITORS.plural}
+        return made
+
     def check(self, *roles: Role) -> None:
         """Refuses, before anything is asked of them, chosen backends of these `roles` that cannot be used.
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -220,6 +221,17 @@ class Settings:
             default_profile,
             row,
         )
+
+    def with_editor(self, name: str) -> Settings:
+        """The same for the editor `name`, each subtask confined to its own region. The setting `model`, which was meant
+        for the editor before, is gone; whether the user chose this one is whether he chose `retry_editors`."""
+        made = copy(self)
+        without = [replace(one, values=one.values.model_copy(update={"model": None})) for one in self._sources]
+        origin, own = self.origin("retry_editors"), self.said_by_user("retry_editors")
+        made._sources = [*without, _Source(lambda _: origin, Values(editor=name, grounded=True), own=own)]
+        made._values = {**self._values, "editor": name, "grounded": True, "model": None}
+        made.editor, made.grounded, made.model = name, True, None
+        return made
 
     def origin(self, name: str) -> str:
         """Where the setting `name` came from: a flag, a variable, a profile, a file's path, or "default"."""
