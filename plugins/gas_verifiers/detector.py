@@ -29,18 +29,22 @@ class DetectorOptions(Options):
     )
     gone: float = Field(0.35, ge=0, le=1, description="largest score that a removed thing may have in its place")
     inside: float = Field(0.6, ge=0, le=1, description="least share of a box that lies in the region's box")
+    rivals: tuple[str, ...] = Field(
+        (), description="names of things that could have come instead: a target must score more than any that is new"
+    )
     noun: float = Field(0.3, ge=0, le=1, description="least score at which a thing of the kind is there at all")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The best scores, in [0, 1], of the target, the source and the target's main noun in a subtask's place, and of the
-    target in any other place."""
+    """The best scores, in [0, 1], of the target, the source and the target's main noun in a subtask's place, of the
+    target in any other place, and of the rivals that were not in that place before the edit."""
 
     target: float
     source: float
     noun: float
     elsewhere: float
+    rival: float
 
 
 class DetectorVerifier(Verifier[DetectorOptions]):
@@ -67,11 +71,13 @@ class DetectorVerifier(Verifier[DetectorOptions]):
     def _look(self, job: VerifyJob, indices: Sequence[int]) -> dict[int, Scores] | None:
         """The scores of each subtask; None without a detector."""
         asked = {index: _phrases(job.plan.subtasks[index]) for index in indices}
-        phrases = list(dict.fromkeys(phrase for three in asked.values() for phrase in three if phrase))
+        rivals = [normalise_phrase(one) for one in self.options.rivals]
+        phrases = list(dict.fromkeys([*(one for three in asked.values() for one in three if one), *rivals]))
         places = job.look(job.after, phrases)
         if places is None:
             return None
         after = {"": [], **dict(zip(phrases, places, strict=True))}
+        before = dict(zip(rivals, job.look(job.before, rivals) or [[] for _ in rivals], strict=True)) if rivals else {}
         out = {}
         for index, (target, source, noun) in asked.items():
             box = region_box(job, index)
@@ -81,6 +87,10 @@ class DetectorVerifier(Verifier[DetectorOptions]):
                 source=self._best(after[source], box),
                 noun=self._best(after[noun], box),
                 elsewhere=self._best(after[target], box, inside=False),
+                rival=max(
+                    (self._new(after[one], before[one], box) for one in rivals if not _within(one, target)),
+                    default=0.0,
+                ),
             )
         return out
 
@@ -93,21 +103,29 @@ class DetectorVerifier(Verifier[DetectorOptions]):
         ]
         return min(max(scores, default=0.0), 1.0)
 
+    def _new(self, after: Sequence[Region], before: Sequence[Region], box: Box) -> float:
+        """The best score in the box after the edit; 0 for what has scored half as much there before it."""
+        score = self._best(after, box)
+        return score if self._best(before, box) < score / 2 else 0.0
+
     def _judged(self, index: int, subtask: Subtask, scores: Scores) -> Finding:
         options = self.options
         if subtask.action == "remove":
-            gone = scores.source <= options.gone
-            seen = self._seen(subtask.source, scores.source, options.gone, at_most=True)
-            failure: Failure | None = None if gone else "unchanged"
-            evidence: tuple[Evidence, ...] = (seen,)
-            score, done = 1 - scores.source, gone
+            gone, done = scores.source <= options.gone, max(scores.source, scores.rival) <= options.gone
+            evidence: tuple[Evidence, ...] = (
+                self._seen(subtask.source, scores.source, options.gone, at_most=True),
+                *self._rivals(scores, options.gone, at_most=True),
+            )
+            failure: Failure | None = None if done else "wrong kind" if gone else "unchanged"
+            score = 1 - max(scores.source, scores.rival)
         else:
             there = scores.target >= options.target
             more = subtask.action == "add" or scores.target - scores.source >= options.margin
-            done, score = there and more, scores.target
+            done, score = there and more and scores.target >= scores.rival, scores.target
             evidence = (self._seen(subtask.target, scores.target, options.target),)
             if subtask.source:
                 evidence = (*evidence, self._seen(subtask.source, scores.source, None, note="what was there"))
+            evidence += self._rivals(scores, None)
             failure = None if done else self._failure(subtask, scores)
         return Finding(
             subtask=index,
@@ -122,13 +140,22 @@ class DetectorVerifier(Verifier[DetectorOptions]):
         options = self.options
         if subtask.action == "change" and scores.source >= max(options.noun, scores.target):
             return "unchanged"
+        if scores.rival >= options.noun and scores.rival > scores.noun:
+            return "wrong kind"
         if scores.noun >= options.noun and not _is_noun(subtask.target):
             return "wrong colour"
         if scores.elsewhere >= options.target and not changes_looks(subtask):
             return "displaced"
         if subtask.action == "add":
             return "unchanged"
-        return "wrong kind" if max(scores.target, scores.noun, scores.source) >= options.noun / 2 else "erased"
+        something = max(scores.target, scores.noun, scores.source) >= options.noun / 2
+        return "wrong kind" if something and not options.rivals else "erased"
+
+    def _rivals(self, scores: Scores, threshold: float | None, *, at_most: bool = False) -> tuple[Evidence, ...]:
+        if not self.options.rivals:
+            return ()
+        asked = "the best of the rivals that were not there before"
+        return (Evidence(by=self.name, asked=asked, value=scores.rival, threshold=threshold, at_most=at_most),)
 
     def _seen(
         self, phrase: str, score: float, threshold: float | None, *, at_most: bool = False, note: str = ""
@@ -140,6 +167,11 @@ def _phrases(subtask: Subtask) -> tuple[str, str, str]:
     """What is looked for: the target, the source and the target's main noun, without articles, which a detector would
     score too; empty where there is none."""
     return normalise_phrase(subtask.target), normalise_phrase(subtask.source), main_noun(subtask.target) or ""
+
+
+def _within(phrase: str, other: str) -> bool:
+    """Whether all words of `phrase` are in `other`, so that the one is a name of the other: a car, of a blue car."""
+    return set(phrase.split()) <= set(other.split())
 
 
 def _is_noun(phrase: str) -> bool:

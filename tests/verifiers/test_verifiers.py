@@ -283,3 +283,36 @@ def test_it_cannot_ask_itself() -> None:
         make(Combined, things=("combined",))
     with pytest.raises(UsageError, match="session"):
         make(Combined).verify(job())
+
+
+RIVALS = {"rivals": ("a car", "a ball", "a box", "sand")}
+
+
+@pytest.mark.parametrize(
+    ("places", "subtask", "verdict", "failure"),
+    [
+        ({"blue_ball": [(HERE, 0.8)], "ball": [(HERE, 0.9)]}, {}, "done", None),
+        ({"blue_ball": [(HERE, 0.8)], "car": [(HERE, 0.9)]}, {}, "not done", "wrong kind"),
+        ({"ball": [(HERE, 0.7)], "car": [(HERE, 0.9)]}, {}, "not done", "wrong kind"),
+        ({"ball": [(HERE, 0.7)]}, {}, "not done", "wrong colour"),
+        ({}, {}, "not done", "erased"),
+        ({"car": [(HERE, 0.9)]}, {"action": "remove", "target": "", "anchor": "grass"}, "not done", "wrong kind"),
+        ({"car": [(THERE, 0.9)]}, {"action": "remove", "target": "", "anchor": "grass"}, "done", None),
+    ],
+)
+def test_what_came_instead_is_asked_for(places: Any, subtask: Any, verdict: str, failure: str | None) -> None:
+    """Rivals count where they are new: the photograph shows none of them here."""
+    eyes = Eyes(**places)
+
+    def look(image: Any, phrases: Sequence[str]) -> list[list[Region]]:
+        return eyes(image, phrases) if image[20, 40].tolist() != IMAGE[20, 40].tolist() else [[] for _ in phrases]
+
+    made = job(look, plan=plan(**{"source": "a red box", "target": "a blue ball", **subtask}))
+    (found,) = make(DetectorVerifier, **RIVALS).verify(made)
+    assert (found.verdict, found.failure) == (verdict, failure)
+
+
+def test_what_was_there_before_is_no_rival() -> None:
+    eyes = Eyes(blue_ball=[(HERE, 0.8)], car=[(HERE, 0.9)])
+    (found,) = make(DetectorVerifier, **RIVALS).verify(job(eyes, plan=plan(source="a red box", target="a blue ball")))
+    assert found.verdict == "done"
