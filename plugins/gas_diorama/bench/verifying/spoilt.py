@@ -19,7 +19,7 @@ SORTS = ("unchanged", "wrong colour", "wrong kind", "erased")
 
 def spoilt(case: Case, round_trip: Callable[[Picture], Picture], variant: int = 0) -> Picture:
     """The picture of a case in which about every second subtask is as wanted and the others are spoilt, as it comes out
-    of a model's coding: uint8 (128, 128, 3), outside the regions the source. Always the same for a case and a variant."""
+    of a model's coding: uint8 (128, 128, 3), outside the regions the source. The same for one case and variant."""
     rng = np.random.default_rng(zlib.crc32(f"spoilt {variant} {case.name} {case.scene!r}".encode()))
     edits = [edit if rng.random() < 0.5 else _spoil(edit, rng) for edit in case.edits]
     scene = apply(case.scene, [edit for edit in edits if edit is not None])
