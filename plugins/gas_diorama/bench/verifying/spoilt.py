@@ -44,12 +44,12 @@ def _spoil(edit: Edit, rng: np.random.Generator) -> Edit | None:
         return Edit("remove", "thing", edit.source, None)
     target = edit.target
     if isinstance(target, Thing):
-        names = COLOURS if sort == "wrong colour" else KINDS
-        field = "colour" if sort == "wrong colour" else "kind"
-        source = edit.source if isinstance(edit.source, Thing) else None
-        taken = {getattr(target, field), getattr(source, field, None)}
-        others = [name for name in names if name not in taken]
-        return replace(edit, target=replace(target, **{field: others[int(rng.integers(len(others)))]}))
+        source = edit.source if isinstance(edit.source, Thing) else target
+        if sort == "wrong colour":
+            colours = [name for name in COLOURS if name not in (target.colour, source.colour)]
+            return replace(edit, target=replace(target, colour=colours[int(rng.integers(len(colours)))]))
+        kinds = [name for name in KINDS if name not in (target.kind, source.kind)]
+        return replace(edit, target=replace(target, kind=kinds[int(rng.integers(len(kinds)))]))
     backdrops = [one for one in (GROUNDS if edit.part == "ground" else SKIES) if one not in (target, edit.source)]
     return replace(edit, target=backdrops[int(rng.integers(len(backdrops)))])
 
