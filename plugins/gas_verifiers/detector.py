@@ -30,8 +30,9 @@ class DetectorOptions(Options):
     gone: float = Field(0.35, ge=0, le=1, description="largest score that a removed thing may have in its place")
     inside: float = Field(0.6, ge=0, le=1, description="least share of a box that lies in the region's box")
     rivals: tuple[str, ...] = Field(
-        (), description="names of things that could have come instead: a target must score more than any that is new"
+        (), description="names of things that could have come instead; new ones must not score more than the target"
     )
+    rival_margin: float = Field(0.1, ge=0, le=1, description="by how much a rival must score more to count")
     noun: float = Field(0.3, ge=0, le=1, description="least score at which a thing of the kind is there at all")
 
 
@@ -45,6 +46,7 @@ class Scores:
     noun: float
     elsewhere: float
     rival: float
+    rival_name: str
 
 
 class DetectorVerifier(Verifier[DetectorOptions]):
@@ -82,15 +84,15 @@ class DetectorVerifier(Verifier[DetectorOptions]):
         for index, (target, source, noun) in asked.items():
             box = region_box(job, index)
             assert box is not None  # without_model has answered for a subtask without a region
+            new = [(self._new(after[one], before[one], box), one) for one in rivals if not _within(one, target)]
+            rival, rival_name = max(new, default=(0.0, ""), key=lambda pair: pair[0])
             out[index] = Scores(
                 target=self._best(after[target], box),
                 source=self._best(after[source], box),
                 noun=self._best(after[noun], box),
                 elsewhere=self._best(after[target], box, inside=False),
-                rival=max(
-                    (self._new(after[one], before[one], box) for one in rivals if not _within(one, target)),
-                    default=0.0,
-                ),
+                rival=rival,
+                rival_name=rival_name,
             )
         return out
 
@@ -121,7 +123,7 @@ class DetectorVerifier(Verifier[DetectorOptions]):
         else:
             there = scores.target >= options.target
             more = subtask.action == "add" or scores.target - scores.source >= options.margin
-            done, score = there and more and scores.target >= scores.rival, scores.target
+            done, score = there and more and scores.target >= scores.rival - options.rival_margin, scores.target
             evidence = (self._seen(subtask.target, scores.target, options.target),)
             if subtask.source:
                 evidence = (*evidence, self._seen(subtask.source, scores.source, None, note="what was there"))
@@ -140,8 +142,10 @@ class DetectorVerifier(Verifier[DetectorOptions]):
         options = self.options
         if subtask.action == "change" and scores.source >= max(options.noun, scores.target):
             return "unchanged"
-        if scores.rival >= options.noun and scores.rival > scores.noun:
-            return "wrong kind"
+        if scores.rival >= options.noun and (
+            scores.rival > scores.noun or _same_noun(scores.rival_name, subtask.target)
+        ):
+            return "wrong kind"  # another sky is a sky too
         if scores.noun >= options.noun and not _is_noun(subtask.target):
             return "wrong colour"
         if scores.elsewhere >= options.target and not changes_looks(subtask):
@@ -154,7 +158,7 @@ class DetectorVerifier(Verifier[DetectorOptions]):
     def _rivals(self, scores: Scores, threshold: float | None, *, at_most: bool = False) -> tuple[Evidence, ...]:
         if not self.options.rivals:
             return ()
-        asked = "the best of the rivals that were not there before"
+        asked = f"{scores.rival_name!r}, the best of the rivals that were not there before"
         return (Evidence(by=self.name, asked=asked, value=scores.rival, threshold=threshold, at_most=at_most),)
 
     def _seen(
@@ -172,6 +176,10 @@ def _phrases(subtask: Subtask) -> tuple[str, str, str]:
 def _within(phrase: str, other: str) -> bool:
     """Whether all words of `phrase` are in `other`, so that the one is a name of the other: a car, of a blue car."""
     return set(phrase.split()) <= set(other.split())
+
+
+def _same_noun(phrase: str, other: str) -> bool:
+    return main_noun(phrase) == main_noun(other)
 
 
 def _is_noun(phrase: str) -> bool:

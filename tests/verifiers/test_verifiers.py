@@ -292,7 +292,8 @@ RIVALS = {"rivals": ("a car", "a ball", "a box", "sand")}
     ("places", "subtask", "verdict", "failure"),
     [
         ({"blue_ball": [(HERE, 0.8)], "ball": [(HERE, 0.9)]}, {}, "done", None),
-        ({"blue_ball": [(HERE, 0.8)], "car": [(HERE, 0.9)]}, {}, "not done", "wrong kind"),
+        ({"blue_ball": [(HERE, 0.8)], "car": [(HERE, 0.95)]}, {}, "not done", "wrong kind"),
+        ({"blue_ball": [(HERE, 0.8)], "car": [(HERE, 0.85)]}, {}, "done", None),
         ({"ball": [(HERE, 0.7)], "car": [(HERE, 0.9)]}, {}, "not done", "wrong kind"),
         ({"ball": [(HERE, 0.7)]}, {}, "not done", "wrong colour"),
         ({}, {}, "not done", "erased"),
