@@ -287,7 +287,10 @@ def environment_typos(environ: Mapping[str, str] = os.environ) -> list[str]:
     """A sentence for each GAS_ variable that is no setting but nearly has the name of one."""
     known = {_variable(name) for name in Values.model_fields} | {"GAS_HOME", "GAS_PLUGINS"}
     suspects = sorted(name for name in environ if name.startswith("GAS_") and name not in known)
-    return [f"{name} is no setting; did you mean {guess}?" for name in suspects if (guess := nearest(name, known))]
+    # Without the prefix, in which all are alike.
+    shorter = {name.removeprefix("GAS_") for name in known}
+    guesses = {name: nearest(name.removeprefix("GAS_"), shorter) for name in suspects}
+    return [f"{name} is no setting; did you mean GAS_{guess}?" for name, guess in guesses.items() if guess]
 
 
 def _from_file(path: Path, *, shared: bool = False) -> _Source:
