@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from gas.errors import Interrupted, ObjectNotFound, UsageError
+from gas.errors import InputRefused, Interrupted, ModelUnavailable, ObjectNotFound, UsageError
 from gas.preview import Preview
 from gas.types import EditPlan, EditRequest, Finding, Region, Suggestions
 
@@ -146,7 +146,7 @@ class Edited:
     places: Sequence[Region] = ()
 
 
-def _nowhere(image: Image, phrases: Sequence[str]) -> list[list[Region]] | None:
+def _nowhere(image: Image, phrases: Sequence[str]) -> list[list[Region] | None] | None:
     return None
 
 
@@ -160,7 +160,7 @@ class VerifyJob:
       a subtask is about all but a thing, its region is what was to change;
     * `subtasks`: the indices of those that are to be verified;
     * `look(image, phrases)`: every place that the user's own detector takes for each of the phrases, with scores, the
-      best first (`Grounder.candidates`); None where no detector is chosen;
+      best first (`Grounder.candidates`); None for a phrase that it cannot look for, None where none is chosen;
     * `watch`: whether to stop.
     """
 
@@ -169,7 +169,7 @@ class VerifyJob:
     plan: EditPlan
     regions: tuple[Region, ...]
     subtasks: tuple[int, ...]
-    look: Callable[[Image, Sequence[str]], list[list[Region]] | None] = _nowhere
+    look: Callable[[Image, Sequence[str]], list[list[Region] | None] | None] = _nowhere
     watch: Watch = Watch()
 
     def __post_init__(self) -> None:
@@ -258,20 +258,27 @@ class Grounder(Backend[OptionsT, GroundJob]):
         segments of the picture.
         """
 
-    def candidates(self, job: GroundJob) -> list[list[Region]]:
-        """For each of the job's regions every place that could be its phrase, with a score, the best first; none where
-        nothing could. For a verifier, which asks how much a place looks like a phrase, and not where a thing is.
+    def candidates(self, job: GroundJob) -> list[list[Region] | None]:
+        """For each of the job's regions every place that could be its phrase, with a score, the best first; empty where
+        nothing could be, None for a phrase that it cannot look for. For a verifier, which asks how much a place looks
+        like a phrase, and not where a thing is.
 
-        A detector returns faint ones too. Without one of its own, what `ground` finds.
+        A detector returns faint ones too. Without one of its own, what `ground` finds; its error where it can look for
+        none of the phrases.
         """
-        found = []
+        found: list[list[Region] | None] = []
         for region in job.regions:
             asked = replace(region, box=None, mask=None, given=False, count="all")
             try:
-                found.append(self.ground(replace(job, regions=(asked,))))
+                places = self.ground(replace(job, regions=(asked,)))
+                found.append(sorted(places, key=lambda place: -(place.score or 0.0)))
             except ObjectNotFound:
                 found.append([])
-        return [sorted(each, key=lambda region: -(region.score or 0.0)) for each in found]
+            except (UsageError, InputRefused, ModelUnavailable):
+                if len(found) == len(job.regions) - 1 and all(one is None for one in found):
+                    raise
+                found.append(None)
+        return found
 
 
 class Editor(Backend[OptionsT, EditJob]):

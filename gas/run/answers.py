@@ -86,13 +86,16 @@ def _checked(answer: Sequence[Region], size: Size, fault: Fault) -> list[Region]
     return out
 
 
-def candidates(answer: Any, count: int, size: Size, fault: Fault) -> list[list[Region]]:
+def candidates(answer: Any, count: int, size: Size, fault: Fault) -> list[list[Region] | None]:
     """A grounder's answer when it is asked for all places of each of `count` phrases in a picture of `size`: lists of
-    regions, each with a place, a box and a score."""
+    regions, each with a place, a box and a score, or None for a phrase that it cannot look for."""
     if not isinstance(answer, list | tuple) or len(answer) != count:
         raise fault(f"returned {_kind(answer)}, not a list of {count} lists of gas.Region")
-    out = []
+    out: list[list[Region] | None] = []
     for places in answer:
+        if places is None:
+            out.append(None)
+            continue
         if not isinstance(places, list | tuple) or not all(isinstance(place, Region) for place in places):
             raise fault(f"returned {_kind(places)} for a phrase, not a list of gas.Region")
         numbered = [replace(place, subtask=0) for place in places]

@@ -362,7 +362,7 @@ class Session:
 
     def _candidates(
         self, plan: EditPlan, watch: Watch, image: Image, phrases: Sequence[str]
-    ) -> list[list[Region]] | None:
+    ) -> list[list[Region] | None] | None:
         """Every place that the first chosen grounder that detects takes for each of the phrases; None without one."""
         name = next((one for one in self.settings.grounders if self.backend(GROUNDERS.plural, one).detects), None)
         if name is None:

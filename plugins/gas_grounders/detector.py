@@ -102,21 +102,33 @@ class Detector(Grounder[OptionsT]):
             for each in (self._placed(region, *chosen[i]) if i in chosen else [region])
         ]
 
-    def candidates(self, job: GroundJob) -> list[list[Region]]:
+    def candidates(self, job: GroundJob) -> list[list[Region] | None]:
         """For each region's phrase the distinct boxes that the network proposes, also below the threshold, the best
-        first, at most `MOST` of them. A box scores no more than its main noun does; a phrase that the vocabulary does
-        not have has none."""
+        first, at most `MOST` of them. A box scores no more than its main noun does; None for a phrase that
+        the vocabulary does not have."""
         image, size = job.image, (job.image.shape[1], job.image.shape[0])
         queries = [Query(Wanted.of(i, region).text, True) for i, region in enumerate(job.regions)]
-        found = self.look(image, queries, job.watch) if queries else []
         return [
-            self._proposed(region, _inside(candidates, size, self.name))
-            for region, candidates in zip(job.regions, found, strict=True)
+            None if candidates is None else self._proposed(region, _inside(candidates, size, self.name))
+            for region, candidates in zip(job.regions, self._all(image, queries, job.watch), strict=True)
         ]
 
-    def _proposed(self, region: Region, candidates: Candidates) -> list[Region]:
+    def _all(self, image: Image, queries: Sequence[Query], watch: Watch) -> Sequence[Candidates | None]:
+        """What `look` says of all queries at once; where it refuses one, of each alone, and None of that one."""
+        if not queries:
+            return []
+        try:
+            return self.look(image, queries, watch)
+        except ObjectNotFound:
+            if len(queries) == 1:
+                return [None]
+        return [self._all(image, [query], watch)[0] for query in queries]
+
+    def _proposed(self, region: Region, candidates: Candidates) -> list[Region] | None:
         scores, nouns = candidates.scores, candidates.noun_scores
-        if candidates.unread or not len(scores):
+        if candidates.unread:
+            return None
+        if not len(scores):
             return []
         least = scores if nouns is None else np.minimum(scores, nouns)
         ranked = np.argsort(-least, kind="stable").tolist()[: 4 * MOST]

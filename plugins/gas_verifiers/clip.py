@@ -49,13 +49,13 @@ class ClipVerifier(Verifier[ClipOptions]):
         there, gone = _phrases(job.plan.subtasks[index])
         if not there or not gone:
             return cannot_tell(index, self.name, "one phrase alone cannot be compared")
-        from gas.diffusion.clip import Clip
-
         if not self.options.model:
             raise ModelUnavailable(
                 "the verifier 'clip' has no model",
                 Remedy("name_clip", "name a CLIP: {model}", model=Option({"model": None}, self.name)),
             )
+        from gas.diffusion.clip import Clip
+
         clip = Clip.load(self.options.model, self.runtime)
         box = region_box(job, index)
         assert box is not None  # without_model has answered for a subtask without a region

@@ -4,7 +4,6 @@ tell."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
@@ -14,9 +13,6 @@ from gas.interfaces import Options, Verifier, VerifyJob
 from gas.types import Evidence, Finding
 from gas.verify.parts import changes_looks
 from gas_verifiers.findings import cannot_tell
-
-if TYPE_CHECKING:
-    from gas.errors import GasError
 
 NAME = "combined"
 
@@ -67,15 +63,14 @@ class Combined(Verifier[CombinedOptions]):
         try:
             return self.find_verifier(name).verify(asked)
         except (ModelUnavailable, ServiceUnavailable) as error:
-            notes.warn(f"the verifier {name!r} was not asked: {error.message}", stacklevel=2)
-            return [cannot_tell(index, name, _short(error)) for index in subtasks]
+            why = error.message
+        except ModuleNotFoundError as error:
+            why = f"the Python package {error.name!r} is missing"
+        notes.warn(f"the verifier {name!r} was not asked: {why}", stacklevel=2)
+        return [cannot_tell(index, name, " ".join(why.split())[:500]) for index in subtasks]
 
 
 def _joined(finding: Finding, before: Finding) -> Finding:
     """The later finding, with the evidence of both, its own first."""
     evidence: tuple[Evidence, ...] = (*finding.evidence, *before.evidence)
     return finding.model_copy(update={"evidence": evidence[:100]})
-
-
-def _short(error: GasError) -> str:
-    return " ".join(error.message.split())[:500]

@@ -65,23 +65,30 @@ class DetectorVerifier(Verifier[DetectorOptions]):
             if finding is None and scores is None:
                 finding = cannot_tell(index, self.name, "no grounder that detects is chosen")
             elif finding is None and scores is not None:
-                finding = self._judged(index, job.plan.subtasks[index], scores[index])
+                subtask, seen = job.plan.subtasks[index], scores[index]
+                finding = self._judged(index, subtask, seen) if isinstance(seen, Scores) else seen
             assert finding is not None
             found.append(finding)
         return found
 
-    def _look(self, job: VerifyJob, indices: Sequence[int]) -> dict[int, Scores] | None:
-        """The scores of each subtask; None without a detector."""
+    def _look(self, job: VerifyJob, indices: Sequence[int]) -> dict[int, Scores | Finding] | None:
+        """The scores of each subtask, or why there are none; None without a detector."""
         asked = {index: _phrases(job.plan.subtasks[index]) for index in indices}
         rivals = [normalise_phrase(one) for one in self.options.rivals]
         phrases = list(dict.fromkeys([*(one for three in asked.values() for one in three if one), *rivals]))
         places = job.look(job.after, phrases)
         if places is None:
             return None
-        after = {"": [], **dict(zip(phrases, places, strict=True))}
-        before = dict(zip(rivals, job.look(job.before, rivals) or [[] for _ in rivals], strict=True)) if rivals else {}
-        out = {}
+        strange = {phrase for phrase, found in zip(phrases, places, strict=True) if found is None}
+        after = {"": [], **{phrase: found or [] for phrase, found in zip(phrases, places, strict=True)}}
+        there = job.look(job.before, rivals) if rivals else None
+        before = {one: found or [] for one, found in zip(rivals, there or [None] * len(rivals), strict=True)}
+        out: dict[int, Scores | Finding] = {}
         for index, (target, source, noun) in asked.items():
+            needed = source if job.plan.subtasks[index].action == "remove" else target
+            if needed in strange:
+                out[index] = cannot_tell(index, self.name, f"the detector cannot look for {needed!r}")
+                continue
             box = region_box(job, index)
             assert box is not None  # without_model has answered for a subtask without a region
             new = [(self._new(after[one], before[one], box), one) for one in rivals if not _within(one, target)]

@@ -261,7 +261,9 @@ def test_kinds_and_looks_are_asked_of_others() -> None:
     assert len(things.asked) == 1 and len(looks.asked) == 1
 
 
-@pytest.mark.parametrize("error", [ModelUnavailable("no model"), ServiceUnavailable("nobody there")])
+@pytest.mark.parametrize(
+    "error", [ModelUnavailable("no model"), ServiceUnavailable("nobody there"), ModuleNotFoundError(name="torch")]
+)
 def test_who_cannot_be_asked_is_passed_over_with_a_warning(error: Exception) -> None:
     verifier = combined({"a": Says(error), "b": Says("done")}, looks=("a", "b"))
     with pytest.warns(UserWarning, match="'a' was not asked"):
@@ -317,3 +319,13 @@ def test_what_was_there_before_is_no_rival() -> None:
     eyes = Eyes(blue_ball=[(HERE, 0.8)], car=[(HERE, 0.9)])
     (found,) = make(DetectorVerifier, **RIVALS).verify(job(eyes, plan=plan(source="a red box", target="a blue ball")))
     assert found.verdict == "done"
+
+
+def test_what_the_detector_cannot_look_for_cannot_be_told() -> None:
+    def look(image: Any, phrases: Sequence[str]) -> list[Any]:
+        return [None if phrase == "blue box" else [] for phrase in phrases]
+
+    (found,) = make(DetectorVerifier).verify(job(look))
+    assert found.verdict == "cannot tell" and "'blue box'" in found.evidence[0].note
+    (found,) = make(DetectorVerifier).verify(job(look, plan=plan(source="a blue box", target="a red box")))
+    assert found.verdict == "not done", "the source alone is not needed"
