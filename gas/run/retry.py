@@ -88,7 +88,7 @@ class Retry:
     def _try(self, canvas: _Canvas, budget: Budget) -> str | None:
         """Tries what is not done until all is, or nothing more may be tried: why, or None."""
         settings = self.session.settings
-        waiting = {index: list(self._editors()) for index in canvas.undone()}
+        waiting = {index: list(self._editors(index)) for index in canvas.undone()}
         tried = dict.fromkeys(waiting, 1)
         while left := [index for index in canvas.undone() if waiting[index] and tried[index] < settings.tries]:
             for index in left:
@@ -108,10 +108,11 @@ class Retry:
             return "no other editor is left: retry_editors" if settings.retry_editors else "no retry_editors are set"
         return f"after {settings.tries} tries"
 
-    def _editors(self) -> Sequence[str]:
-        """Who may try again, in order: never the editor itself, whose next seed gains nothing."""
-        chosen = self.session.settings
-        return [name for name in dict.fromkeys(chosen.retry_editors) if name != chosen.editor]
+    def _editors(self, index: int) -> Sequence[str]:
+        """Who may try a subtask again, in order: never who has made it, whose next seed gains nothing."""
+        settings, chosen = self.session.settings, self.result.log.get("chosen", ())
+        makers = {settings.editor, *(one.get("editor") for one in chosen if one.get("subtask") == index + 1)}
+        return [name for name in dict.fromkeys(settings.retry_editors) if name not in makers]
 
     def _can(self, name: str, canvas: _Canvas, index: int) -> bool:
         """Whether an editor carries out the subtask at all; where not, a warning says why."""

@@ -358,7 +358,7 @@ class Session:
         watch.check_stop()
         with loading_stops_when(watch.should_stop), self.registry.calling(VERIFIERS.plural, name):
             answer = verifier.verify(job)
-        return answers.findings(answer, chosen, self._fault(VERIFIERS, name))
+        return answers.findings(answer, chosen, self.fault(VERIFIERS, name))
 
     def _candidates(
         self, plan: EditPlan, watch: Watch, image: Image, phrases: Sequence[str]
@@ -371,7 +371,7 @@ class Session:
         asked = GroundJob(image, [Region(phrase) for phrase in phrases], plan, Watch(should_stop=watch.should_stop))
         with loading_stops_when(watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
             answer = grounder.candidates(asked)
-        return answers.candidates(answer, len(phrases), (image.shape[1], image.shape[0]), self._fault(GROUNDERS, name))
+        return answers.candidates(answer, len(phrases), (image.shape[1], image.shape[0]), self.fault(GROUNDERS, name))
 
     def backend(self, role: str, name: str) -> Any:
         """The backend `name` of `role` ("planners", ...), created at its first use; to look at what it says of itself.

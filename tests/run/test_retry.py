@@ -191,6 +191,18 @@ def test_editors_in_their_order_as_often_as_is_allowed(picture: Path, editors: A
     assert (result.verified.ended is None) == ("redder" in names)
 
 
+def test_who_made_it_for_another_editor_is_not_asked_again(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Half.edit
+
+    def told(self: Any, job: EditJob) -> Edited:
+        made = whole(self, job)
+        return replace(made, log={**made.log, "chosen": [{"subtask": 2, "sort": "kind", "editor": "blue"}]})
+
+    monkeypatch.setattr(Half, "edit", told)
+    result = job(picture, retry_editors=("blue", "redder")).edit()
+    assert [one.editor.name for one in result.verified.attempts] == ["redder"]
+
+
 def test_a_failed_try_leaves_no_trace_for_the_next(picture: Path) -> None:
     seen = []
 
