@@ -16,6 +16,8 @@ _HOME = {
     "EditPlan": "gas.types",
     "EditRequest": "gas.types",
     "EditResult": "gas.run.result",
+    "Evidence": "gas.types",
+    "Finding": "gas.types",
     "Edited": "gas.interfaces",
     "Editor": "gas.interfaces",
     "GasError": "gas.errors",
@@ -31,6 +33,8 @@ _HOME = {
     "Step": "gas.interfaces",
     "Subtask": "gas.types",
     "Suite": "gas.suites",
+    "Verifier": "gas.interfaces",
+    "VerifyJob": "gas.interfaces",
     "Watch": "gas.interfaces",
     "batch": "gas.batch.call",
     "edit": "gas.run.edit",
@@ -44,6 +48,8 @@ __all__ = [
     "EditResult",
     "Edited",
     "Editor",
+    "Evidence",
+    "Finding",
     "GasError",
     "GroundJob",
     "Grounder",
@@ -57,6 +63,8 @@ __all__ = [
     "Step",
     "Subtask",
     "Suite",
+    "Verifier",
+    "VerifyJob",
     "Watch",
     "batch",
     "edit",
@@ -70,13 +78,25 @@ if TYPE_CHECKING:
     from gas.backends.spec import BackendSpec
     from gas.batch.call import batch
     from gas.errors import GasError
-    from gas.interfaces import Edited, EditJob, Editor, Grounder, GroundJob, Options, Planner, Step, Watch
+    from gas.interfaces import (
+        Edited,
+        EditJob,
+        Editor,
+        Grounder,
+        GroundJob,
+        Options,
+        Planner,
+        Step,
+        Verifier,
+        VerifyJob,
+        Watch,
+    )
     from gas.run.edit import edit
     from gas.run.result import EditResult
     from gas.run.session import Session
     from gas.runtime import Runtime
     from gas.suites import Suite
-    from gas.types import EditPlan, EditRequest, Region, Subtask
+    from gas.types import EditPlan, EditRequest, Evidence, Finding, Region, Subtask
 
 
 def __getattr__(name: str) -> Any:

@@ -102,6 +102,12 @@ class ReplayDiffers(GasError):
     exit_code = 12
 
 
+class NotVerified(GasError):
+    """An edit of which some subtask is not done, as its verifier says. The picture was written."""
+
+    exit_code = 12
+
+
 class Interrupted(GasError):
     """Stopped by the user; the latest state was kept. The exit code is 128 + the signal: 130 for Ctrl-C."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from gas.errors import Interrupted, UsageError
+from gas.errors import InputRefused, Interrupted, ModelUnavailable, ObjectNotFound, UsageError
 from gas.preview import Preview
-from gas.types import EditPlan, EditRequest, Region, Suggestions
+from gas.types import EditPlan, EditRequest, Finding, Region, Suggestions
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
@@ -146,6 +146,43 @@ class Edited:
     places: Sequence[Region] = ()
 
 
+def _nowhere(image: Image, phrases: Sequence[str]) -> list[list[Region] | None] | None:
+    return None
+
+
+@dataclass(frozen=True)
+class VerifyJob:
+    """All that a verifier gets.
+
+    * `before`, `after`: `(H, W, 3)` uint8 upright RGB, the photograph and what became of it; neither can be written
+      into;
+    * `plan`: what was asked for; `regions`: where, in pixels of both (a subtask may have none, or several). Where
+      a subtask is about all but a thing, its region is what was to change;
+    * `subtasks`: the indices of those that are to be verified;
+    * `look(image, phrases)`: every place that the user's own detector takes for each of the phrases, with scores, the
+      best first (`Grounder.candidates`); None for a phrase that it cannot look for, None where none is chosen;
+    * `watch`: whether to stop.
+    """
+
+    before: Image
+    after: Image
+    plan: EditPlan
+    regions: tuple[Region, ...]
+    subtasks: tuple[int, ...]
+    look: Callable[[Image, Sequence[str]], list[list[Region] | None] | None] = _nowhere
+    watch: Watch = Watch()
+
+    def __post_init__(self) -> None:
+        for name in ("before", "after"):
+            image = getattr(self, name).view()
+            image.flags.writeable = False
+            object.__setattr__(self, name, image)
+
+    def masks(self, subtask: int) -> list[Mask]:
+        """The masks `(H, W)` of a subtask's regions."""
+        return [one.mask for one in self.regions if one.subtask == subtask and one.mask is not None]
+
+
 # --- backends ---------------------------------------------------------------------------------------------------------
 
 OptionsT = TypeVar("OptionsT", bound=Options)
@@ -221,6 +258,28 @@ class Grounder(Backend[OptionsT, GroundJob]):
         segments of the picture.
         """
 
+    def candidates(self, job: GroundJob) -> list[list[Region] | None]:
+        """For each of the job's regions every place that could be its phrase, with a score, the best first; empty where
+        nothing could be, None for a phrase that it cannot look for. For a verifier, which asks how much a place looks
+        like a phrase, and not where a thing is.
+
+        A detector returns faint ones too. Without one of its own, what `ground` finds; its error where it can look for
+        none of the phrases.
+        """
+        found: list[list[Region] | None] = []
+        for region in job.regions:
+            asked = replace(region, box=None, mask=None, given=False, count="all")
+            try:
+                places = self.ground(replace(job, regions=(asked,)))
+                found.append(sorted(places, key=lambda place: -(place.score or 0.0)))
+            except ObjectNotFound:
+                found.append([])
+            except (UsageError, InputRefused, ModelUnavailable):
+                if len(found) == len(job.regions) - 1 and all(one is None for one in found):
+                    raise
+                found.append(None)
+        return found
+
 
 class Editor(Backend[OptionsT, EditJob]):
     """Changes a picture."""
@@ -291,3 +350,24 @@ class Editor(Backend[OptionsT, EditJob]):
         """The results of `jobs`, in their order: of pictures of one size in one batch by an editor that `batches`, else
         one after the other."""
         return [self.edit(job) for job in jobs]
+
+
+class Verifier(Backend[OptionsT, VerifyJob]):
+    """Says of each subtask of an edit whether the picture shows it now, and how that is known."""
+
+    find_verifier: Callable[[str], Verifier] | None = None
+    """Gives another registered verifier by its name, for one with `helpers`. The session sets it; None outside one."""
+
+    @property
+    def helpers(self) -> tuple[str, ...]:
+        """The names of the registered verifiers that it asks."""
+        return ()
+
+    @abstractmethod
+    def verify(self, job: VerifyJob) -> list[Finding]:
+        """A finding for each of the job's subtasks, in their order.
+
+        What cannot be known is "cannot tell", with the reason as evidence; it is never guessed. ModelUnavailable (6)
+        where its model is missing, ServiceUnavailable (8) where nobody answers; Interrupted (130) when the watch says
+        so.
+        """

@@ -26,6 +26,10 @@ Box: TypeAlias = tuple[float, float, float, float]
 Action = Literal["change", "add", "remove"]
 Attribute = Literal["colour", "tone", "material", "kind", "effect"]
 Where = Literal["region", "outside", "picture"]
+Verdict = Literal["done", "not done", "cannot tell"]
+Failure = Literal[
+    "unchanged", "wrong kind", "wrong colour", "displaced", "erased", "blurred", "noise", "outside", "refused"
+]
 Count: TypeAlias = Literal["all"] | Annotated[int, Field(ge=1, le=99)]
 Phrase = Annotated[str, Field(max_length=500)]
 Sentence = Annotated[str, Field(max_length=2000)]
@@ -160,6 +164,53 @@ class Suggestions(_Value):
     service: str | None = None
     prompt_tokens: int | None = None
     reply_tokens: int | None = None
+
+
+class Evidence(_Value):
+    """One thing that a verifier looked at: who was asked what, the answer, and what that speaks for.
+
+    * by: the verifier; asked: the question or the quantity, e.g. "a blue car" of a detector, "Does it show snow?" of a
+      model;
+    * value: the answer as a number in [0, 1] (a score, a probability, a share), None where it was none;
+    * threshold: the least value that speaks for *done* (`at_most`: the largest); None: the value decides nothing;
+    * note: what a reader should know besides.
+    """
+
+    by: Annotated[str, Field(min_length=1, max_length=200)]
+    asked: Sentence = ""
+    value: float | None = Field(None, ge=0, le=1)
+    threshold: float | None = Field(None, ge=0, le=1)
+    at_most: bool = False
+    note: Sentence = ""
+
+
+class Finding(_Value):
+    """What a verifier says of one subtask (by its index): whether the picture after the edit shows it.
+
+    * score: how surely it is done, in [0, 1]; comparable between attempts at one subtask by one verifier, not between
+      verifiers; None where there is none.
+    * evidence: how that is known, what decided first.
+    * failure: what went wrong with a subtask that is not done, where that can be told:
+      - unchanged: what was there is still there;
+      - wrong kind, wrong colour: something else came;
+      - displaced: the target is in the picture, in another place;
+      - erased: neither the source nor the target is there;
+      - blurred, noise: what is there is no thing at all;
+      - outside: the picture changed where nothing was asked for;
+      - refused: the editor gave up.
+    """
+
+    subtask: int = Field(ge=0, lt=MAX_SUBTASKS)
+    verdict: Verdict
+    score: float | None = Field(None, ge=0, le=1)
+    evidence: tuple[Evidence, ...] = Field((), max_length=100)
+    failure: Failure | None = None
+
+    @model_validator(mode="after")
+    def _failure_fits(self) -> Finding:
+        if self.failure is not None and self.verdict != "not done":
+            raise ValueError(f"a subtask that is {self.verdict!r} has no failure")
+        return self
 
 
 @dataclass(frozen=True)

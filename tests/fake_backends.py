@@ -22,6 +22,11 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
     return (BackendSpec("painter", "gas.testing.fakes:FakeEditor", "paints the regions"),)
 
 
+@hookimpl
+def gas_register_verifiers() -> tuple[BackendSpec, ...]:
+    return (BackendSpec("colour-eye", "gas.testing.fakes:FakeVerifier", "looks for one colour"),)
+
+
 def registry() -> Registry:
     """The toolkit's own backends and these."""
     import sys

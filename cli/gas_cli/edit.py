@@ -17,12 +17,14 @@ from gas.run import record as records
 from gas.run.job import PhotoJob, WrittenEdit, prepare
 from gas.run.output import Output, check_picture, reserve_output, write_picture
 from gas.run.replay import again, drift, output_of, state_record
+from gas.verify.words import what
 from gas_cli import flags as f
 from gas_cli import models
 from gas_cli.maps import Maps
 from gas_cli.output import people, print_json, short, warn
 from gas_cli.progress import forecast, previews, stages, step_bar, stoppable
 from gas_cli.render import file_lines, outside_lines, place_lines
+from gas_cli.verified import raise_if_undone, verified_data, verified_lines, warn_unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,6 +91,7 @@ def edit(
             write_picture(save_layer, edit_layer(done.result), overwrite=overwrite)
     _report(console, done, as_json, "edit")
     _raise_if_stopped(done, picture, signal)
+    raise_if_undone(done.record)
 
 
 def replay(
@@ -208,13 +211,19 @@ def _run(
         files.make_folder(folder)
         write(folder / f"step{index:05d}.png", image)
 
+    def tried_again(subtask: int, editor: str) -> None:
+        if not quiet:
+            console.print(
+                f"trying again with {editor}: {what(job.plan.subtasks[subtask])}", markup=False, soft_wrap=True
+            )
+
     maps = None if save_maps is None else Maps(save_maps, write)
     with stoppable(console) as stop, step_bar(console, job.session.settings.editor, show=not quiet) as bar:
         shown = [bar, forecast(console), *([previews(preview_every, write_preview)] if preview_every else [])]
         watch = Watch(on_step=_each(shown), should_stop=stop)
         if maps is not None:
             watch = replace(watch, save_map=maps.add, on_picture=maps.on_picture)
-        done = job.run(out, watch=watch, gps=gps)
+        done = job.run(out, watch=watch, gps=gps, on_attempt=tried_again)
     for name, other in ({} if maps is None else maps.same).items():
         console.print(f"{name} is the same map as {other}", markup=False)
     return done, stop.signal
@@ -251,8 +260,9 @@ def _report(console: Console, done: WrittenEdit, as_json: bool, command: str, **
             markup=False,
             soft_wrap=True,
         )
-    for line in (*place_lines(record), *outside_lines(record), *file_lines(record)):
+    for line in (*place_lines(record), *outside_lines(record), *file_lines(record), *verified_lines(record)):
         console.print(f"  {line}", markup=False, soft_wrap=True)
+    warn_unknown(console, record)
     warn(console, [*record.notes, *done.result.log.get("notes", ())])
     if as_json:
         assert record.file is not None  # a record that was written beside its file
@@ -271,6 +281,7 @@ def _report(console: Console, done: WrittenEdit, as_json: bool, command: str, **
                 "inside": list(record.measured.inside),
                 "metadata": record.file.metadata.model_dump(mode="json") if record.file.metadata else None,
                 "jpeg": {"method": record.file.jpeg, "why": record.file.jpeg_why} if record.file.jpeg else None,
+                **verified_data(record),
                 "log": dict(done.result.log),
                 **more,
             },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,25 @@ Grounder = Annotated[
     typer.Option("--grounder", help="who finds the things; several chain, 'none' for none", rich_help_panel=_CHOICE),
 ]
 Editor = Annotated[str | None, typer.Option(help="who changes the picture", rich_help_panel=_CHOICE)]
+Verifier = Annotated[str | None, typer.Option(help="who says whether each change is there", rich_help_panel=_CHOICE)]
+RetryEditors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retry-editor", help="who tries what is not done, in order; 'none' for nobody", rich_help_panel=_CHOICE
+    ),
+]
+Verify = Annotated[
+    bool | None,
+    typer.Option("--verify/--no-verify", help="say of each change whether it is there", rich_help_panel=_RUN),
+]
+Tries = Annotated[
+    int | None,
+    typer.Option(min=1, max=10, help="try what is not done so many times in all; verifies", rich_help_panel=_RUN),
+]
+BudgetText = Annotated[
+    str | None,
+    typer.Option("--budget", help="after how much nothing is tried again: 60s, 500rows", rich_help_panel=_RUN),
+]
 Model = Annotated[str | None, typer.Option(help="folder, hub id or id@revision", rich_help_panel=_CHOICE)]
 AllowModel = Annotated[
     bool,
@@ -194,6 +214,10 @@ def open_session(
     for several in (each for each in CHOSEN if each.several):
         if (names := given.pop(several.name, None)) is not None:
             given[several.setting] = () if list(names) == ["none"] else tuple(names)
+    if (retry := given.pop("retry_editors", None)) is not None:
+        given["retry_editors"] = () if list(retry) == ["none"] else tuple(retry)
+    if given.get("tries") is not None:
+        given.setdefault("verify", True)
 
     def opened(more: Mapping[str, Any]) -> Session:
         return Session.load(more, registry=registry, image=image, recorded=recorded, written=setting_words, row=row)
@@ -202,8 +226,14 @@ def open_session(
         warn(people(), environment_typos())
     if options:
         session = opened(given)
-        given["options"] = _tables(options, session.settings, role, session.helpers)
+        given["options"] = _tables(options, session.settings, role, partial(_asked_besides, session))
     return opened(given)
+
+
+def _asked_besides(session: Session) -> tuple[str, ...]:
+    """The backends that the chosen ones hand work to: editors, and where it verifies verifiers and who tries again."""
+    settings = session.settings
+    return (*session.helpers(), *(session.verifiers() if settings.verify else ()), *settings.retry_editors)
 
 
 def request(instructions: Sequence[str], words: Words) -> Request:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from gas_cli.verified import verified_lines
+
 if TYPE_CHECKING:
     from gas.run.record import Record, RecordedRegion
     from gas.types import EditPlan
@@ -70,6 +72,9 @@ def describe_record(record: Record, defaults: Mapping[str, Any], encoded: str = 
     yield from place_lines(record)
     yield from outside_lines(record, encoded)
     yield from file_lines(record)
+    if record.verifier:
+        yield f"verifier: {record.verifier.name}"
+    yield from verified_lines(record, evidence=True)
     if record.stopped:
         yield "stopped before its end"
     if record.left_out:

@@ -32,7 +32,9 @@ def flag_words(kind: Kind) -> str:
 def setting_words(name: str) -> str:
     """The flag that sets the setting `name`."""
     singular = {role.setting: role.name for role in CHOSEN}
-    return "-o" if name == "options" else f"--{singular.get(name, name)}"
+    if name == "options":
+        return "-o"
+    return f"--{singular.get(name, name.removesuffix('s') if name == 'retry_editors' else name).replace('_', '-')}"
 
 
 def _setting(flag: str, value: Value) -> str:

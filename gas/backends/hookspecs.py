@@ -34,6 +34,11 @@ def gas_register_editors() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
+def gas_register_verifiers() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
+    """Specs of verifiers; each target is a `gas.Verifier`."""
+
+
+@hookspec
 def gas_register_profiles() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
     """Specs of profiles; each target is a TOML file in a package, as `"package:file.toml"`."""
 

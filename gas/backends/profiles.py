@@ -49,6 +49,12 @@ class Profile(BaseModel):
     grounders: tuple[str, ...] = ()
     editor: str
     grounded: bool | None = None
+    verifier: str = "combined"
+    verify: bool | None = None
+    tries: int | None = Field(default=None, ge=1, le=10)
+    retry_editors: tuple[str, ...] = Field(
+        default=(), description="in order: who tries a subtask that the editor did not get done"
+    )
     options: Mapping[str, Mapping[str, Any]] = {}
     models: tuple[ModelFiles, ...] = ()
     examples: tuple[Example, ...] = Field(default=(), description="pictures to try it with, for `gas ui`")

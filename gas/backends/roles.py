@@ -59,10 +59,11 @@ GROUNDERS = Role(
     "grounder", "grounders", "gas_register_grounders", "gas.interfaces:Grounder", chosen=True, several=True
 )
 EDITORS = Role("editor", "editors", "gas_register_editors", "gas.interfaces:Editor", chosen=True, takes_model=True)
+VERIFIERS = Role("verifier", "verifiers", "gas_register_verifiers", "gas.interfaces:Verifier", chosen=True)
 PROFILES = Role("profile", "profiles", "gas_register_profiles", None)
 SUITES = Role("suite", "suites", "gas_register_suites", "gas.suites:Suite")
 
-ROLES: tuple[Role, ...] = (PLANNERS, GROUNDERS, EDITORS, PROFILES, SUITES)
+ROLES: tuple[Role, ...] = (PLANNERS, GROUNDERS, EDITORS, VERIFIERS, PROFILES, SUITES)
 """All roles, in the order of listings."""
 
 CHOSEN: tuple[Role, ...] = tuple(role for role in ROLES if role.chosen)

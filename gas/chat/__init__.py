@@ -11,7 +11,7 @@ from gas.chat.connection import Connection, ConnectionOptions, Unusable, connect
 from gas.chat.lenient_json import Unreadable
 from gas.chat.picture import Picture, encode
 from gas.chat.replies import Reply, Token
-from gas.chat.yes_no import probability_of_yes, said_yes
+from gas.chat.yes_no import answers, probabilities_of_yes, probability_of_yes, said_yes
 from gas.preview import Message
 
 __all__ = [
@@ -23,8 +23,10 @@ __all__ = [
     "Token",
     "Unreadable",
     "Unusable",
+    "answers",
     "connect",
     "encode",
+    "probabilities_of_yes",
     "probability_of_yes",
     "said_yes",
 ]

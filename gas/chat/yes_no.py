@@ -6,13 +6,14 @@ import math
 import re
 from collections.abc import Iterable
 
-from gas.chat.replies import Reply
+from gas.chat.replies import Reply, Token
 
 MAX_TOKENS = 16
 """The answer's tokens among which the word is looked for: further on it is part of a sentence."""
 _YES = frozenset({"yes", "true", "y"})
 _NO = frozenset({"no", "false", "n"})
 _WORD = re.compile(r"[^\W\d_]+")
+_LINE = re.compile(r"\W*(?:(?:question\W*)?(?P<number>\d{1,4})\W*)?(?P<word>yes|no|true|false)\b\W*", re.IGNORECASE)
 
 
 def said_yes(reply: Reply) -> bool | None:
@@ -43,10 +44,48 @@ def probability_of_yes(reply: Reply) -> float | None:
         if looked_at > MAX_TOKENS:
             return None
         if _plain(token.text) in _YES | _NO:
-            there = dict([*token.likeliest, (token.text, token.logprob)])
-            yes, no = (_sum(p for text, p in there.items() if _plain(text) in words) for words in (_YES, _NO))
-            return yes / (yes + no) if yes + no > 0 else None
+            return _share_of_yes(token)
     return None
+
+
+def answers(reply: Reply, count: int) -> list[bool] | None:
+    """The answers to `count` questions in one reply, a line for each that ends in yes or no, in their order.
+
+    A line may begin with its question's number. None where there are more or fewer such lines, a line's number is not
+    its own, or the reply is a refusal: an answer is never given to another question.
+    """
+    if reply.refusal is not None:
+        return None
+    found: list[bool] = []
+    for line in reply.answer.splitlines():
+        match = _LINE.fullmatch(line)
+        if match is None:
+            continue
+        if match["number"] is not None and int(match["number"]) != len(found) + 1:
+            return None
+        found.append(match["word"].lower() in _YES)
+    return found if len(found) == count else None
+
+
+def probabilities_of_yes(reply: Reply, count: int) -> list[float] | None:
+    """As `probability_of_yes` for each of the `count` answers that `answers` reads; None where the reply has no
+    log-probabilities, or other words of the two than those answers."""
+    if answers(reply, count) is None:
+        return None
+    begin, place = reply.text.rfind(reply.answer), 0
+    found = []
+    for token in reply.tokens:
+        place += len(token.text)
+        if place > begin and _plain(token.text) in _YES | _NO:
+            found.append(_share_of_yes(token))
+    shares = [share for share in found if share is not None]
+    return shares if len(shares) == len(found) == count else None
+
+
+def _share_of_yes(token: Token) -> float | None:
+    there = dict([*token.likeliest, (token.text, token.logprob)])
+    yes, no = (_sum(p for text, p in there.items() if _plain(text) in words) for words in (_YES, _NO))
+    return yes / (yes + no) if yes + no > 0 else None
 
 
 def _plain(token: str) -> str:

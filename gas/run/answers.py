@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from gas.errors import GasError
 from gas.interfaces import Edited, EditJob
 from gas.masks import Size
-from gas.types import EditPlan, Region, Suggestions
+from gas.types import EditPlan, Finding, Region, Suggestions
 from gas.validation import explain
 
 Fault = Callable[[str], GasError]
@@ -84,6 +84,33 @@ def _checked(answer: Sequence[Region], size: Size, fault: Fault) -> list[Region]
             raise fault(f"returned a place that cannot be used: {words[:300]}") from error
         out.append(replace(checked, score=None if score is None else float(score)))
     return out
+
+
+def candidates(answer: Any, count: int, size: Size, fault: Fault) -> list[list[Region] | None]:
+    """A grounder's answer when it is asked for all places of each of `count` phrases in a picture of `size`: lists of
+    regions, each with a place, a box and a score, or None for a phrase that it cannot look for."""
+    if not isinstance(answer, list | tuple) or len(answer) != count:
+        raise fault(f"returned {_kind(answer)}, not a list of {count} lists of gas.Region")
+    out: list[list[Region] | None] = []
+    for places in answer:
+        if places is None:
+            out.append(None)
+            continue
+        if not isinstance(places, list | tuple) or not all(isinstance(place, Region) for place in places):
+            raise fault(f"returned {_kind(places)} for a phrase, not a list of gas.Region")
+        numbered = [replace(place, subtask=0) for place in places]
+        out.append([place for place in regions(numbered, [0], size, fault) if place.box] if numbered else [])
+    return out
+
+
+def findings(answer: Any, subtasks: Sequence[int], fault: Fault) -> tuple[Finding, ...]:
+    """A verifier's answer: a valid finding for each of the `subtasks` that were asked for, in their order."""
+    if not isinstance(answer, list | tuple):
+        raise fault(f"returned {_kind(answer)}, not a list of gas.Finding")
+    found = tuple(_valid(finding, Finding, fault) for finding in answer)
+    if [finding.subtask for finding in found] != list(subtasks):
+        raise fault(f"returned findings for {[one.subtask for one in found][:32]}, asked for {list(subtasks)}")
+    return found
 
 
 def edited(answer: Any, job: EditJob, fault: Fault) -> Edited:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from gas import notes
-from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
+from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.checkpoint import load_state, run_digest, save_state
 from gas.errors import GasError, Interrupted, PluginBroken, ResultRefused, UsageError
 from gas.interfaces import Watch
@@ -21,10 +21,12 @@ from gas.picture import photo_write
 from gas.picture.containers import output_format
 from gas.picture.frame import Frame
 from gas.run import record as records
+from gas.run.budget import Budget
 from gas.run.output import Output, check_output, reserve_output, state_path
 from gas.run.points import is_point
-from gas.run.record import Model, Record, Request, Used
+from gas.run.record import Model, Record, Request, Used, Verified
 from gas.run.result import EditResult
+from gas.run.retry import OnAttempt, Retry
 from gas.run.session import Session, WorkMode, new_seed
 from gas.types import EditPlan, Region
 from gas.version import __version__
@@ -116,7 +118,12 @@ def prepare(
     from gas.settings.catalogue import refuse_picture
 
     refuse_picture(session.registry, session.settings, photo.pixels)
-    session.check(*((PLANNERS,) if isinstance(request, Request) else ()), GROUNDERS, EDITORS)
+    session.check(
+        *((PLANNERS,) if isinstance(request, Request) else ()),
+        GROUNDERS,
+        EDITORS,
+        *((VERIFIERS,) if verifies(session) else ()),
+    )
     drawn = tuple(replace(check_region(region, photo.size), given=True) for region in given)
     seed = next(one for one in (seed, session.settings.seed, new_seed()) if one is not None)
     pixels = records.pixel_hash(photo.pixels)
@@ -154,6 +161,20 @@ def prepare(
     return job
 
 
+def verifies(session: Session) -> bool:
+    """Whether the session's edits are verified. UsageError (exit 2) for a budget, a verifier or an editor of the
+    settings that cannot be used for it."""
+    settings = session.settings
+    if not settings.verify:
+        return False
+    Budget.of(settings.budget)
+    for name in session.verifiers():
+        session.settled(VERIFIERS.plural, name)
+    for name in settings.retry_editors if settings.tries > 1 else ():
+        session.settled(EDITORS.plural, name)
+    return True
+
+
 @dataclass(frozen=True)
 class PhotoJob:
     """A photograph with all that is to be done to it, settled: plan, regions (native pixels), editor, seed.
@@ -161,7 +182,8 @@ class PhotoJob:
     `request`, `planner` and `grounders` say where plan and regions came from, `profile_from` who chose the profile
     (None: as the settings say), `notes` what was warned of before the edit, for the record. `resume` is a state file.
     `pixels` is the hash of the photograph's pixels as they were read. For another editor on the same plan and regions
-    replace the `session`.
+    replace the `session`. `follow` is what a record says of verification: its attempts are made again, and nobody is
+    asked; `verifier` is who was.
     """
 
     session: Session
@@ -176,6 +198,8 @@ class PhotoJob:
     resume: Path | None = None
     profile_from: str | None = None
     notes: tuple[str, ...] = ()
+    verifier: Used | None = None
+    follow: Verified | None = None
     pixels: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
@@ -196,16 +220,37 @@ class PhotoJob:
         if self.resume is not None:
             load_state(self.resume, digest=self._digest())
 
-    def edit(self, watch: Watch = Watch()) -> EditResult:
-        """The edited photograph in memory; `EditResult.save` writes it. Errors as `Session.edit`."""
+    def edit(self, watch: Watch = Watch(), on_attempt: OnAttempt | None = None) -> EditResult:
+        """The edited photograph in memory, verified where the settings say so; `EditResult.save` writes it.
+
+        `on_attempt` is told of each subtask that is tried again, and by which editor. Errors as `Session.edit`.
+        """
         result = self.session.edit(
             self.photo.pixels, self.plan, self.regions, seed=self.seed, work=self.work, watch=watch
         )
         _refuse_written(self.photo, self.pixels, f"editor {self.session.settings.editor!r}")
+        result = self._verified(result, watch, on_attempt)
         return replace(result, job=self)
 
+    def _verified(self, result: EditResult, watch: Watch, on_attempt: OnAttempt | None) -> EditResult:
+        """The result after verification, or after what a record says of it; one that was stopped as it is."""
+        if result.stopped or not (self.session.settings.verify or self.follow):
+            return result
+        retry = Retry(self.session, self.photo.pixels, result, self.seed, self.work, _used_editor, watch)
+        if on_attempt is not None:
+            retry.on_attempt = on_attempt
+        result = retry.follow(self.follow) if self.follow is not None else retry.run()
+        _refuse_written(self.photo, self.pixels, "a verifier, or an editor that tried again,")
+        return result
+
     def run(
-        self, out: Path | Output, *, watch: Watch = Watch(), gps: bool = False, overwrite: bool = False
+        self,
+        out: Path | Output,
+        *,
+        watch: Watch = Watch(),
+        gps: bool = False,
+        overwrite: bool = False,
+        on_attempt: OnAttempt | None = None,
     ) -> WrittenEdit:
         """The edit, written to `out` and read again, with its record in `out`.gas.json.
 
@@ -217,7 +262,7 @@ class PhotoJob:
             self.check()
             state = state_path(output.path)
             try:
-                result = self.edit(self._kept(watch, state))
+                result = self.edit(self._kept(watch, state), on_attempt)
             except ResultRefused:
                 if self.resume is None:  # a run that came to its end; to resume it would only come there again
                     state.unlink(missing_ok=True)
@@ -265,7 +310,8 @@ class PhotoJob:
 
     def _record(self, result: EditResult) -> Record:
         settings, editor, helpers = self.session.settings, self._editor(), self._helpers()
-        own = {model.id: model for one in (editor, *helpers) for model in models(one.options)}.values()
+        tried = {one.editor.name: one.editor for one in result.verified.attempts}.values() if result.verified else ()
+        own = {model.id: model for one in (editor, *helpers, *tried) for model in models(one.options)}.values()
         return records.make(
             self.photo,
             result,
@@ -275,6 +321,7 @@ class PhotoJob:
             grounders=self.grounders,
             editor=editor,
             helpers=helpers,
+            verifier=self._verifier(result),
             profile=settings.profile.name,
             profile_from=self.profile_from or settings.origin("profile"),
             models=[*own, *(m for used in self.grounders for m in models(used.options))],
@@ -288,6 +335,11 @@ class PhotoJob:
 
     def _editor(self) -> Used:
         return used(self.session, EDITORS.plural, self.session.settings.editor)
+
+    def _verifier(self, result: EditResult) -> Used | None:
+        if self.follow is not None or result.verified is None:
+            return self.verifier
+        return used(self.session, VERIFIERS.plural, self.session.settings.verifier)
 
     def _helpers(self) -> tuple[Used, ...]:
         return tuple(used(self.session, EDITORS.plural, name) for name in self.session.helpers())
@@ -360,6 +412,10 @@ def used(session: Session, role: str, name: str) -> Used:
         distribution=plugin.distribution[:200],
         version=plugin.version[:200],
     )
+
+
+def _used_editor(session: Session, name: str) -> Used:
+    return used(session, EDITORS.plural, name)
 
 
 def _refuse_written(photo: Photo, pixels: str, who: str) -> None:

@@ -25,7 +25,7 @@ from gas.errors import InputRefused, UsageError
 from gas.picture.blend import inside_change, outside_difference
 from gas.regions.rle import RLE, decode_rle, encode_rle
 from gas.remedies import Remedy, Setting
-from gas.types import MAX_SUBTASKS, EditPlan, EditRequest, Region
+from gas.types import MAX_SUBTASKS, EditPlan, EditRequest, Finding, Region
 from gas.validation import explain, load_json
 from gas.version import __version__
 
@@ -230,6 +230,46 @@ class File(_Value):
     jpeg_why: str = Field("", max_length=500)
 
 
+class Attempt(_Value):
+    """A subtask that was tried again: by which editor, with which seed, on the picture as it was accepted so far.
+
+    * finding: what the verifier said; an editor that gave up has the failure "refused";
+    * kept: "accepted" where it was pasted at once; "best" where nothing got the subtask done and this came nearest,
+      pasted at the end; "no" where it is not in the picture;
+    * rows: how many rows its networks were given, where the editor tells.
+    """
+
+    editor: Used
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
+    finding: Finding
+    kept: Literal["accepted", "best", "no"] = "no"
+    rows: Annotated[float, Field(ge=0)] | None = None
+
+
+class Verified(_Value):
+    """What a verifier said of an edit, and what was tried because of it.
+
+    * findings: of the picture that was written, one for each subtask; first: of the editor's own, before anything was
+      tried again; attempts: in their order;
+    * ended: why nothing more was tried, where something is not done.
+    """
+
+    findings: Annotated[tuple[Finding, ...], Field(max_length=MAX_SUBTASKS)]
+    first: Annotated[tuple[Finding, ...], Field(max_length=MAX_SUBTASKS)] = ()
+    attempts: Annotated[tuple[Attempt, ...], Field(max_length=1000)] = ()
+    ended: PublicText | None = None
+
+    @property
+    def undone(self) -> tuple[int, ...]:
+        """The subtasks that are known not to be done."""
+        return tuple(one.subtask for one in self.findings if one.verdict == "not done")
+
+    @property
+    def unknown(self) -> tuple[int, ...]:
+        """The subtasks of which nobody could tell."""
+        return tuple(one.subtask for one in self.findings if one.verdict == "cannot tell")
+
+
 class Record(_Value):
     """What was done, versioned: JSON in the picture and in `OUT.gas.json`."""
 
@@ -246,6 +286,9 @@ class Record(_Value):
     editor: Used
     helpers: Annotated[tuple[Used, ...], Field(max_length=100)] = ()
     """The editors that the editor hands subtasks to."""
+    verifier: Used | None = None
+    """Who verified it; None where nobody did."""
+    verified: Verified | None = None
     profile: ProfileName | None = None
     profile_from: PublicText | None = None  # who chose it: a flag, a variable, a file, or why it is the default
     models: Annotated[tuple[Model, ...], Field(max_length=1000)] = ()
@@ -274,6 +317,10 @@ class Record(_Value):
                 raise ValueError(f"a mask of {region.mask.size} for a picture of {height, width}")
             if region.subtask is not None and region.subtask >= len(self.plan.subtasks):
                 raise ValueError(f"a region for subtask {region.subtask} of {len(self.plan.subtasks)}")
+        if self.verified is not None:
+            findings = [*self.verified.findings, *self.verified.first, *(one.finding for one in self.verified.attempts)]
+            if any(one.subtask >= len(self.plan.subtasks) for one in findings):
+                raise ValueError(f"a finding for more than {len(self.plan.subtasks)} subtasks")
         return self
 
     def used(self, role: Role) -> tuple[Used, ...]:
@@ -300,6 +347,7 @@ def make(
     grounders: Sequence[Used] = (),
     editor: Used,
     helpers: Sequence[Used] = (),
+    verifier: Used | None = None,
     profile: str | None = None,
     profile_from: str | None = None,
     models: Iterable[Model] = (),
@@ -323,6 +371,8 @@ def make(
         grounders=tuple(grounders),
         editor=editor,
         helpers=tuple(helpers),
+        verifier=verifier,
+        verified=result.verified,
         profile=profile,
         profile_from=profile_from,
         models=tuple(models),

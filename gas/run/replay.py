@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS
+from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.backends.spec import OWN_DISTRIBUTION
 from gas.checkpoint import SUFFIX, load_record
 from gas.errors import InputRefused, ModelUnavailable, UsageError
@@ -49,9 +49,13 @@ def again(
             Remedy("give_original", "give the original with {input}", input=Setting("input", python="photo")),
         )
     # The plan and what was asked are in the record: no planner is chosen anew.
-    chosen = [(role, used) for role in CHOSEN if role is not PLANNERS and ((used := record.used(role)) or role.several)]
+    # Nor is a verifier: what it said is there too.
+    asked_anew = (PLANNERS, VERIFIERS)
+    chosen = [
+        (role, used) for role in CHOSEN if role not in asked_anew and ((used := record.used(role)) or role.several)
+    ]
     options = {one.name: dict(one.options) for _, used in chosen for one in used}
-    options |= {one.name: dict(one.options) for one in record.helpers}
+    options |= {one.name: dict(one.options) for one in (*record.helpers, *_tried(record))}
     names = {role.setting: tuple(one.name for one in used) if role.several else used[0].name for role, used in chosen}
     session = open_session(
         {
@@ -60,6 +64,7 @@ def again(
             "device": record.device,
             "dtype": record.dtype,
             "grounded": record.grounded,
+            "verify": False,
             "options": options,
         }
     )
@@ -81,14 +86,22 @@ def again(
         resume=resume,
         profile_from=record.profile_from,
         notes=record.notes,
+        verifier=record.verifier,
+        follow=record.verified,
     )
+
+
+def _tried(record: Record) -> list[Used]:
+    """The editors that tried a subtask again, each once."""
+    attempts = () if record.verified is None else record.verified.attempts
+    return list({one.editor.name: one.editor for one in attempts}.values())
 
 
 def _refuse_strange_models(session: Session, record: Record) -> None:
     """ModelUnavailable for a model that the record alone names and of which this machine knows nothing."""
     known = {one.files.id for one in known_models(session.registry, lambda name, error: None)}
     backends = [(EDITORS, record.editor.name), *((GROUNDERS, one.name) for one in record.grounders)]
-    backends += [(EDITORS, one.name) for one in record.helpers]
+    backends += [(EDITORS, one.name) for one in (*record.helpers, *_tried(record))]
     for role, name in backends:
         settled = session.settled(role.plural, name)
         for option, model in models_of(settled.options.model_dump(mode="json")).items():

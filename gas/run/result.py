@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gas.picture.frame import Frame
     from gas.run.job import PhotoJob, WrittenEdit
+    from gas.run.record import Verified
     from gas.types import Image, Mask
 
 
@@ -35,7 +36,7 @@ class EditResult:
     working picture was cut from the native one, and `mask` (native) where it was pasted. Of several working pictures
     (`places`) `raw` is the native picture with each of them enlarged in its crop, and `frame` that of the whole.
     `chosen` are the places that the editor chose itself, native too. `job` is what was run, for `save` (None:
-    `Session.edit` was called with an array).
+    `Session.edit` was called with an array). `verified` says which subtasks are done, where asked.
     """
 
     image: Image
@@ -47,6 +48,7 @@ class EditResult:
     stopped: bool
     log: Mapping[str, Any]
     chosen: tuple[Region, ...] = ()
+    verified: Verified | None = None
     job: PhotoJob | None = field(default=None, repr=False, compare=False)
     places: tuple[Place, ...] = ()
 

@@ -10,21 +10,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from gas import notes
-from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
+from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.errors import GasError, ObjectNotFound, PluginBroken, UsageError
-from gas.interfaces import Backend, GroundJob, Watch
+from gas.interfaces import Backend, GroundJob, VerifyJob, Watch
 from gas.process import loading_stops_when
 from gas.remedies import Given, Remedy, Setting
 from gas.run import answers
 from gas.run.points import outlined
 from gas.runtime import Runtime
-from gas.types import EditPlan, EditRequest, Region
+from gas.types import EditPlan, EditRequest, Finding, Region
 
 if TYPE_CHECKING:
     from gas.backends.options import Settled
     from gas.backends.registry import Registry
     from gas.backends.roles import Role
-    from gas.interfaces import Editor, Grounder, Planner
+    from gas.interfaces import Editor, Grounder, Planner, Verifier
     from gas.run.result import EditResult
     from gas.settings.settings import Settings
     from gas.types import Image, Suggestions
@@ -108,6 +108,13 @@ class Session:
                 flags, find_profile=registry.profile, default_profile=default, written=written, row=row
             )
         return cls(settings, registry, runtime=runtime)
+
+    def with_editor(self, name: str) -> Session:
+        """The same session with the editor `name`, for another try at a subtask (`Settings.with_editor`); its planner,
+        grounders and models are shared."""
+        made = Session(self.settings.with_editor(name), self.registry, runtime=self.runtime)
+        made._backends |= {key: one for key, one in self._backends.items() if key[0] != EDITORS.plural}
+        return made
 
     def check(self, *roles: Role) -> None:
         """Refuses, before anything is asked of them, chosen backends of these `roles` that cannot be used.
@@ -324,6 +331,48 @@ class Session:
         asked = working.begin(self, image, plan, regions, seed=seed, work=work, watch=watch)
         return working.edit(self, asked)
 
+    def verify(
+        self,
+        before: Image,
+        after: Image,
+        plan: EditPlan,
+        regions: Sequence[Region],
+        subtasks: Sequence[int] | None = None,
+        *,
+        watch: Watch = Watch(),
+    ) -> tuple[Finding, ...]:
+        """What the session's verifier says of each of the `subtasks` (None: of all) of an edit from `before` to
+        `after`, both `(H, W, 3)` uint8; `regions` are native.
+
+        UsageError (2) as `use`; PluginBroken (9) for an answer of no use; Interrupted (130); the verifier's errors.
+        """
+        from gas.regions.where import edited_regions
+
+        name = self.settings.verifier
+        verifier: Verifier = self.use(VERIFIERS, name)
+        size = before.shape[1], before.shape[0]
+        places = edited_regions(plan, [with_mask(region, before) for region in regions], size)
+        chosen = tuple(range(len(plan.subtasks)) if subtasks is None else subtasks)
+        look = partial(self._candidates, plan, watch)
+        job = VerifyJob(before, after, plan, tuple(places), chosen, look, Watch(should_stop=watch.should_stop))
+        watch.check_stop()
+        with loading_stops_when(watch.should_stop), self.registry.calling(VERIFIERS.plural, name):
+            answer = verifier.verify(job)
+        return answers.findings(answer, chosen, self.fault(VERIFIERS, name))
+
+    def _candidates(
+        self, plan: EditPlan, watch: Watch, image: Image, phrases: Sequence[str]
+    ) -> list[list[Region] | None] | None:
+        """Every place that the first chosen grounder that detects takes for each of the phrases; None without one."""
+        name = next((one for one in self.settings.grounders if self.backend(GROUNDERS.plural, one).detects), None)
+        if name is None:
+            return None
+        grounder: Grounder = self.use(GROUNDERS, name)
+        asked = GroundJob(image, [Region(phrase) for phrase in phrases], plan, Watch(should_stop=watch.should_stop))
+        with loading_stops_when(watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
+            answer = grounder.candidates(asked)
+        return answers.candidates(answer, len(phrases), (image.shape[1], image.shape[0]), self.fault(GROUNDERS, name))
+
     def backend(self, role: str, name: str) -> Any:
         """The backend `name` of `role` ("planners", ...), created at its first use; to look at what it says of itself.
         Where a picture is handed to it, `use` is asked."""
@@ -332,6 +381,8 @@ class Session:
             made = self.registry.create(role, name, {}, self.runtime, below=layers)
             if role == EDITORS.plural:
                 made.find_editor = self._helper
+            if role == VERIFIERS.plural:
+                made.find_verifier = self._asked_verifier
             self._backends[role, name] = made
         return self._backends[role, name]
 
@@ -349,6 +400,21 @@ class Session:
                 Remedy("name_editor", "name it yourself: {editor}", editor=Setting("editor", name)),
             )
         return editor
+
+    def verifiers(self) -> tuple[str, ...]:
+        """The session's verifier and those that it asks, by their names."""
+        name = self.settings.verifier
+        return (name, *self.backend(VERIFIERS.plural, name).helpers)
+
+    def _asked_verifier(self, name: str) -> Verifier:
+        """The verifier `name`, for one that asks it. UsageError (exit 2) as `_helper`."""
+        verifier: Verifier = self.use(VERIFIERS, name)
+        if verifier.remote:
+            raise UsageError(
+                f"verifier {name!r} sends the picture to another machine, which only you may choose",
+                Remedy("name_verifier", "name it yourself: {verifier}", verifier=Setting("verifier", name)),
+            )
+        return verifier
 
     def settled(self, role: str, name: str) -> Settled:
         """The options of a backend as this session settles them, with the origin of each value."""

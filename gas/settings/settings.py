@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,6 +53,7 @@ class Values(BaseModel):
     planner: str | None = Field(default=None, min_length=1)
     grounders: tuple[str, ...] | None = Field(default=None, description="in order; GAS_GROUNDERS: with commas, or none")
     editor: str | None = Field(default=None, min_length=1)
+    verifier: str | None = Field(default=None, min_length=1)
     device: str | None = Field(default=None, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**31)
@@ -61,13 +63,25 @@ class Values(BaseModel):
         default=None, ge=0, le=2, description="share of its size by which a found thing gets room to change its shape"
     )
     grounded: bool | None = Field(default=None, description="whether each subtask's edit is confined to its own region")
+    verify: bool | None = Field(default=None, description="whether it is verified that each subtask is done")
+    tries: int | None = Field(default=None, ge=1, le=10, description="how often a subtask is tried that is not done")
+    budget: str | None = Field(
+        default=None,
+        pattern=r"^\d{1,9}(\.\d{1,6})?\s*(s|rows)$",
+        description="after how many seconds or network rows of an edit nothing is tried again: 60s, 500rows",
+    )
+    retry_editors: tuple[str, ...] | None = Field(
+        default=None, description="who tries what is not done, in order; GAS_RETRY_EDITORS: with commas, or none"
+    )
     options: Mapping[str, Mapping[str, Any]] = Field(
         default={}, description="a table of option values for each backend"
     )
 
 
-_LISTS = {role.setting for role in CHOSEN if role.several}
-_DEFAULTS = Values(device="auto", dtype="auto", offline=False, grow=0.15, grounded=False)
+_LISTS = {role.setting for role in CHOSEN if role.several} | {"retry_editors"}
+_DEFAULTS = Values(
+    device="auto", dtype="auto", offline=False, grow=0.15, grounded=False, verify=False, tries=1, retry_editors=()
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +137,9 @@ class Settings:
             Values(
                 **{role.setting: getattr(self.profile, role.setting) for role in CHOSEN},
                 grounded=self.profile.grounded,
+                verify=self.profile.verify,
+                tries=self.profile.tries,
+                retry_editors=self.profile.retry_editors or None,
                 options=self.profile.options,
             ),
             own=False,
@@ -142,6 +159,11 @@ class Settings:
         self.offline: bool = values["offline"]
         self.grow: float = values["grow"]
         self.grounded: bool = values["grounded"]
+        self.verifier: str = values["verifier"]
+        self.verify: bool = values["verify"]
+        self.tries: int = values["tries"]
+        self.budget: str | None = values["budget"]
+        self.retry_editors: tuple[str, ...] = values["retry_editors"]
 
     @classmethod
     def of(
@@ -200,6 +222,17 @@ class Settings:
             row,
         )
 
+    def with_editor(self, name: str) -> Settings:
+        """The same for the editor `name`, each subtask confined to its own region. The setting `model`, which was meant
+        for the editor before, is gone; whether the user chose this one is whether he chose `retry_editors`."""
+        made = copy(self)
+        without = [replace(one, values=one.values.model_copy(update={"model": None})) for one in self._sources]
+        origin, own = self.origin("retry_editors"), self.said_by_user("retry_editors")
+        made._sources = [*without, _Source(lambda _: origin, Values(editor=name, grounded=True), own=own)]
+        made._values = {**self._values, "editor": name, "grounded": True, "model": None}
+        made.editor, made.grounded, made.model = name, True, None
+        return made
+
     def origin(self, name: str) -> str:
         """Where the setting `name` came from: a flag, a variable, a profile, a file's path, or "default"."""
         return self._profile_origin if name == "profile" else self._highest(name)[1]
@@ -254,7 +287,10 @@ def environment_typos(environ: Mapping[str, str] = os.environ) -> list[str]:
     """A sentence for each GAS_ variable that is no setting but nearly has the name of one."""
     known = {_variable(name) for name in Values.model_fields} | {"GAS_HOME", "GAS_PLUGINS"}
     suspects = sorted(name for name in environ if name.startswith("GAS_") and name not in known)
-    return [f"{name} is no setting; did you mean {guess}?" for name in suspects if (guess := nearest(name, known))]
+    # Without the prefix, in which all are alike.
+    shorter = {name.removeprefix("GAS_") for name in known}
+    guesses = {name: nearest(name.removeprefix("GAS_"), shorter) for name in suspects}
+    return [f"{name} is no setting; did you mean GAS_{guess}?" for name, guess in guesses.items() if guess]
 
 
 def _from_file(path: Path, *, shared: bool = False) -> _Source:

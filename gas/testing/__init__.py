@@ -14,24 +14,28 @@ _HOME = {
     "FakeEditor": "gas.testing.fakes",
     "FakeGrounder": "gas.testing.fakes",
     "FakePlanner": "gas.testing.fakes",
+    "FakeVerifier": "gas.testing.fakes",
     "GaussianDenoiser": "gas.testing.gaussian",
     "GrounderContract": "gas.testing.contracts",
     "PlannerContract": "gas.testing.contracts",
+    "VerifierContract": "gas.testing.contracts",
 }
 __all__ = [  # noqa: RUF022 - in the order of reading
     "PlannerContract",
     "GrounderContract",
     "EditorContract",
+    "VerifierContract",
     "BackboneContract",
     "FakePlanner",
     "FakeGrounder",
     "FakeEditor",
+    "FakeVerifier",
     "GaussianDenoiser",
 ]
 
 if TYPE_CHECKING:
     from gas.testing.backbones import BackboneContract
-    from gas.testing.contracts import EditorContract, GrounderContract, PlannerContract
+    from gas.testing.contracts import EditorContract, GrounderContract, PlannerContract, VerifierContract
     from gas.testing.fakes import FakeEditor, FakeGrounder, FakePlanner
     from gas.testing.gaussian import GaussianDenoiser
 

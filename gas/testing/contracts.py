@@ -23,17 +23,30 @@ import pytest
 from pydantic import ValidationError
 
 from gas.errors import GasError, Interrupted, ObjectNotFound, UsageError
-from gas.interfaces import Backend, Edited, EditJob, Editor, Grounder, GroundJob, Options, Planner, Step, Watch
+from gas.interfaces import (
+    Backend,
+    Edited,
+    EditJob,
+    Editor,
+    Grounder,
+    GroundJob,
+    Options,
+    Planner,
+    Step,
+    Verifier,
+    VerifyJob,
+    Watch,
+)
 from gas.masks import box_mask
 from gas.preview import Preview
-from gas.types import EditPlan, EditRequest, Region, Subtask, Suggestions
+from gas.types import EditPlan, EditRequest, Finding, Region, Subtask, Suggestions
 
 if TYPE_CHECKING:
     from gas.types import Image
 
 
 class _BackendContract:
-    """What planners, grounders and editors have in common."""
+    """What planners, grounders, editors and verifiers have in common."""
 
     job_fixture = "job"
     """The name of the fixture with what the backend is given."""
@@ -221,6 +234,17 @@ class GrounderContract(_BackendContract):
             assert region.mask is not None, "a segment has a mask"
             _check_place(image, region)
 
+    def test_candidates_are_places_with_scores_the_best_first(self, grounder: Grounder, job: GroundJob) -> None:
+        answer = grounder.candidates(job)
+        assert len(answer) == len(job.regions), "a list of places for each region that is asked for"
+        for places in answer:
+            if places is None:
+                continue
+            scores = [region.score or 0.0 for region in places]
+            assert scores == sorted(scores, reverse=True), "the best place comes first"
+            for region in places:
+                _check_place(job.image, region)
+
 
 class EditorContract(_BackendContract):
     """Override `editor`, and `job` if it needs more than a picture, a plan of one subtask and its region."""
@@ -372,6 +396,77 @@ class EditorContract(_BackendContract):
         with _only_gas_errors() as raised:
             editor.edit(replace(job, grounded=True, regions=()))
         assert raised, "it confines subtasks to their regions, and made an edit of one that has none"
+
+
+class VerifierContract(_BackendContract):
+    """Override `verifier`, and `job` if it needs more than a picture whose red box became a blue one.
+
+    What it says is its own affair; that it says it of every subtask, repeatably, and never of nothing, is not.
+    """
+
+    @pytest.fixture
+    def verifier(self) -> Verifier:
+        pytest.fail("override the fixture `verifier`")
+
+    @pytest.fixture
+    def backend(self, verifier: Verifier) -> Backend:
+        return verifier
+
+    @pytest.fixture
+    def job(self, image: Image) -> VerifyJob:
+        return verify_job(image, (30, 60, 210))
+
+    def test_answers_for_every_subtask_in_order(self, verifier: Verifier, job: VerifyJob) -> None:
+        answer = verifier.verify(job)
+        assert isinstance(answer, list)
+        assert all(isinstance(finding, Finding) for finding in answer)
+        assert [finding.subtask for finding in answer] == list(job.subtasks)
+
+    def test_answers_for_those_that_are_asked_for_alone(self, verifier: Verifier, job: VerifyJob) -> None:
+        last = job.subtasks[-1:]
+        assert [finding.subtask for finding in verifier.verify(replace(job, subtasks=last))] == list(last)
+
+    def test_says_how_it_knows(self, verifier: Verifier, job: VerifyJob) -> None:
+        for finding in verifier.verify(job):
+            assert finding.evidence, f"{finding.verdict!r} without any evidence"
+            assert Finding.model_validate_json(finding.model_dump_json()) == finding
+
+    def test_same_question_gives_the_same_answer(self, verifier: Verifier, job: VerifyJob) -> None:
+        assert verifier.verify(job) == verifier.verify(job)
+
+    def test_leaves_its_input_alone(self, verifier: Verifier, job: VerifyJob) -> None:
+        with _unchanged(job.before, job.after, *(mask for one in job.subtasks for mask in job.masks(one))):
+            verifier.verify(job)
+
+    def test_subtask_without_a_region_is_answered_or_cannot_be_told(self, verifier: Verifier, job: VerifyJob) -> None:
+        answer = verifier.verify(replace(job, regions=()))
+        assert [finding.subtask for finding in answer] == list(job.subtasks)
+
+    def test_unchanged_picture_is_not_done(self, verifier: Verifier, job: VerifyJob) -> None:
+        """Whoever cannot tell may say so; nobody may say that it is done."""
+        for finding in verifier.verify(replace(job, after=job.before)):
+            assert finding.verdict != "done", "the picture is as it was, and the verifier says that the edit is done"
+
+    def test_noise_is_not_done(self, verifier: Verifier, job: VerifyJob) -> None:
+        noise = np.random.default_rng(7).integers(0, 256, job.before.shape, dtype=np.uint8)
+        inside = np.max([mask for one in job.subtasks for mask in job.masks(one)], axis=0) > 0
+        after = np.where(inside[..., None], noise, job.before)
+        for finding in verifier.verify(replace(job, after=after)):
+            assert finding.verdict != "done", "the region is random noise, and the verifier says that the edit is done"
+
+
+def verify_job(image: Image, colour: tuple[int, int, int]) -> VerifyJob:
+    """The question whether the red box of `sample_image` became a blue one, where it was painted in `colour`."""
+    height, width = image.shape[:2]
+    mask = np.zeros((height, width), np.float32)
+    mask[height // 4 : 3 * height // 4, width // 3 : 2 * width // 3] = 1
+    grain = np.random.default_rng(1).normal(0, 4, image.shape)
+    paint = np.clip(np.asarray(colour) + grain, 0, 255).astype(np.uint8)
+    after = np.where(mask[..., None] > 0, paint, image)
+    x0, y0 = float(width // 3), float(height // 4)
+    region = Region("the red box", box=(x0, y0, float(2 * width // 3), float(3 * height // 4)), mask=mask, subtask=0)
+    plan = EditPlan(subtasks=(Subtask(source="a red box", target="a blue box", attribute="colour"),))
+    return VerifyJob(image, after, plan, (region,), (0,))
 
 
 def sample_image(width: int, height: int) -> Image:

@@ -1,6 +1,6 @@
 """Backends without models, for tests of everything around them. They keep the same contracts as real ones.
 
-`Registry().add(gas.testing.fakes)` makes all three known by the name `fake`.
+`Registry().add(gas.testing.fakes)` makes all of them known by the name `fake`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pydantic import Field
 from gas.backends.hookspecs import hookimpl
 from gas.backends.spec import BackendSpec
 from gas.errors import ObjectNotFound, PlanUnreadable
-from gas.interfaces import Edited, EditJob, Editor, Grounder, GroundJob, Options, Planner, Step
-from gas.types import Box, EditPlan, EditRequest, Provenance, Region, Subtask
+from gas.interfaces import Edited, EditJob, Editor, Grounder, GroundJob, Options, Planner, Step, Verifier, VerifyJob
+from gas.types import Box, EditPlan, EditRequest, Evidence, Finding, Provenance, Region, Subtask
 
 if TYPE_CHECKING:
     from gas.types import Image
@@ -150,6 +150,38 @@ class FakeEditor(Editor[FakeEditorOptions]):
         return Edited(painted(), stopped=done < options.steps, log={"steps": done})
 
 
+class FakeVerifierOptions(Options):
+    colour: tuple[int, int, int] = Field((255, 0, 0), description="RGB that a region has when its subtask is done")
+    tolerance: float = Field(40.0, ge=0, le=255, description="largest distance from it, in levels, that is near enough")
+
+
+class FakeVerifier(Verifier[FakeVerifierOptions]):
+    """Takes a subtask for done when every pixel of its region is near one colour, which is what FakeEditor paints."""
+
+    options_type = FakeVerifierOptions
+
+    def verify(self, job: VerifyJob) -> list[Finding]:
+        """A finding for each subtask; one without a region cannot be told."""
+        return [self._finding(job, index) for index in job.subtasks]
+
+    def _finding(self, job: VerifyJob, index: int) -> Finding:
+        masks = job.masks(index)
+        if not masks:
+            return Finding(
+                subtask=index, verdict="cannot tell", evidence=(Evidence(by="fake", note="it has no region"),)
+            )
+        inside = np.max(masks, axis=0) == 1
+        far = np.abs(job.after[inside].astype(np.float64) - self.options.colour).max(axis=1)
+        share = float((far <= self.options.tolerance).mean()) if len(far) else 0.0
+        asked = f"pixels of the colour {self.options.colour}"
+        evidence = (Evidence(by="fake", asked=asked, value=share, threshold=0.9),)
+        if share >= 0.9:
+            return Finding(subtask=index, verdict="done", score=share, evidence=evidence)
+        same = bool((job.after[inside] == job.before[inside]).all())
+        failure = "unchanged" if same else "wrong colour"
+        return Finding(subtask=index, verdict="not done", score=share, evidence=evidence, failure=failure)
+
+
 @hookimpl
 def gas_register_planners() -> tuple[BackendSpec, ...]:
     return (BackendSpec("fake", "gas.testing.fakes:FakePlanner", "reads source -> target"),)
@@ -163,3 +195,8 @@ def gas_register_grounders() -> tuple[BackendSpec, ...]:
 @hookimpl
 def gas_register_editors() -> tuple[BackendSpec, ...]:
     return (BackendSpec("fake", "gas.testing.fakes:FakeEditor", "paints the regions"),)
+
+
+@hookimpl
+def gas_register_verifiers() -> tuple[BackendSpec, ...]:
+    return (BackendSpec("fake", "gas.testing.fakes:FakeVerifier", "looks for one colour"),)

@@ -33,4 +33,10 @@ def gas_register_suites() -> tuple[BackendSpec, ...]:
             "rows, seconds and memory, side by side in one run",
             extra="diffusion",
         ),
+        BackendSpec(
+            "verify",
+            "gas_diorama.bench.verifying.run:VerifySuite",
+            "verifiers against exact results: what is wrongly accepted, wrongly rejected, and gained by other tries",
+            extra="diffusion",
+        ),
     )

@@ -53,6 +53,8 @@ class DetectorOptions(Options):
     always_best: bool = Field(False, description="always take the best boxes, whatever their score")
 
 
+MOST = 30
+"""How many boxes `Detector.candidates` gives for a phrase at most."""
 OptionsT = TypeVar("OptionsT", bound=DetectorOptions)
 
 
@@ -99,6 +101,39 @@ class Detector(Grounder[OptionsT]):
             for i, region in enumerate(regions)
             for each in (self._placed(region, *chosen[i]) if i in chosen else [region])
         ]
+
+    def candidates(self, job: GroundJob) -> list[list[Region] | None]:
+        """For each region's phrase the distinct boxes that the network proposes, also below the threshold, the best
+        first, at most `MOST` of them. A box scores no more than its main noun does; None for a phrase that
+        the vocabulary does not have."""
+        image, size = job.image, (job.image.shape[1], job.image.shape[0])
+        queries = [Query(Wanted.of(i, region).text, True) for i, region in enumerate(job.regions)]
+        return [
+            None if candidates is None else self._proposed(region, _inside(candidates, size, self.name))
+            for region, candidates in zip(job.regions, self._all(image, queries, job.watch), strict=True)
+        ]
+
+    def _all(self, image: Image, queries: Sequence[Query], watch: Watch) -> Sequence[Candidates | None]:
+        """What `look` says of all queries at once; where it refuses one, of each alone, and None of that one."""
+        if not queries:
+            return []
+        try:
+            return self.look(image, queries, watch)
+        except ObjectNotFound:
+            if len(queries) == 1:
+                return [None]
+        return [self._all(image, [query], watch)[0] for query in queries]
+
+    def _proposed(self, region: Region, candidates: Candidates) -> list[Region] | None:
+        scores, nouns = candidates.scores, candidates.noun_scores
+        if candidates.unread:
+            return None
+        if not len(scores):
+            return []
+        least = scores if nouns is None else np.minimum(scores, nouns)
+        ranked = np.argsort(-least, kind="stable").tolist()[: 4 * MOST]
+        kept = suppress(candidates.boxes, ranked, self.options.nms)[:MOST]
+        return self._placed(replace(region, given=False), replace(candidates, scores=least, mask_of=None), kept)
 
     def _pool(self, candidates: Candidates, needed: int) -> Pool:
         ranked = np.argsort(-candidates.scores, kind="stable").tolist()

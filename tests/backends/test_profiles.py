@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gas import Profile, Registry
+from gas.backends.roles import CHOSEN
 from gas.errors import ModelUnavailable, PluginBroken, UsageError
 from gas.models.manifest import resolve_model
 
@@ -128,8 +129,9 @@ def test_the_published_set_takes_boxes_and_a_planner_that_the_user_must_name() -
 def test_shipped_profiles_fit_the_options_of_their_backends(name: str) -> None:
     registry = Registry.discover()
     profile = registry.profile(name)
-    roles = {backend: role for role in ("planners", "grounders", "editors") for backend in names(registry, role)}
-    for backend in {*profile.options, profile.planner, profile.editor, *profile.grounders}:
+    roles = {backend: role.plural for role in CHOSEN for backend in names(registry, role.plural)}
+    assert set(profile.retry_editors) <= set(names(registry, "editors"))
+    for backend in {*profile.options, *(name for role in CHOSEN for name in role.names(profile))}:
         settled = registry.settle(roles[backend], backend, {}, [profile.layer(backend)])
         for option in set(profile.options.get(backend, {})) - {"preset"}:
             assert settled.origins[option] == f"profile {name}"

@@ -42,10 +42,10 @@ def test_files_have_no_base_class() -> None:
 
 
 def test_names_are_those_that_settings_and_profiles_chose() -> None:
-    profile = Profile(name="p", planner="a", grounders=("b", "c"), editor="d")
-    settings = Settings.of({"grounders": ("e",), "profile": "p"}, find_profile=lambda _: profile)
-    assert [role.names(profile) for role in CHOSEN] == [("a",), ("b", "c"), ("d",)]
-    assert [role.names(settings) for role in CHOSEN] == [("a",), ("e",), ("d",)]
+    profile = Profile(name="p", planner="a", grounders=("b", "c"), editor="d", verifier="e")
+    settings = Settings.of({"grounders": ("f",), "profile": "p"}, find_profile=lambda _: profile)
+    assert [role.names(profile) for role in CHOSEN] == [("a",), ("b", "c"), ("d",), ("e",)]
+    assert [role.names(settings) for role in CHOSEN] == [("a",), ("f",), ("d",), ("e",)]
 
 
 def test_unknown_role_suggests_the_nearest() -> None:

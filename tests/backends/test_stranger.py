@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -22,16 +23,28 @@ from places import DATA, DOCS, ROOT
 from pydantic import Field
 
 import gas as gas_package
-from gas import BackendSpec, Editor, EditRequest, Grounder, Planner, Profile, Registry, Runtime
+from gas import (
+    BackendSpec,
+    Editor,
+    EditRequest,
+    Grounder,
+    Planner,
+    Profile,
+    Registry,
+    Runtime,
+    Verifier,
+    VerifyJob,
+)
 from gas.backends import hookspecs
 from gas.backends.roles import ROLES
 from gas.errors import PlanUnreadable, ServiceUnavailable
 from gas.models.manifest import resolve_model
 from gas.preview import Message, Preview
 from gas.suites import SuiteJob, SuiteReport
-from gas.testing import EditorContract, GrounderContract, PlannerContract, fakes
+from gas.testing import EditorContract, GrounderContract, PlannerContract, VerifierContract, fakes
 from gas.testing.contracts import sample_image, sample_job
 from gas.types import Provenance
+from gas.verify.changes import region_of
 
 STRANGER = DATA / "stranger"
 GUIDE = DOCS / "write-a-backend.md"
@@ -112,6 +125,17 @@ class TestGuidesPlanner(PlannerContract):
     @pytest.fixture
     def edit_request(self) -> EditRequest:
         return EditRequest(sample_image(32, 32), "the red box -> a blue ball")
+
+
+class TestGuidesVerifier(VerifierContract):
+    @pytest.fixture
+    def verifier(self) -> Verifier:
+        kind = from_guide("Brighter")
+        return kind(kind.options_type(), Runtime())
+
+    def test_looks_for_light(self, verifier: Verifier, job: VerifyJob) -> None:
+        lighter = np.where(region_of(job, 0)[..., None], np.uint8(240), job.before)
+        assert [one.verdict for one in verifier.verify(replace(job, after=lighter))] == ["done"]
 
 
 def test_guides_preview_is_shown() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gas.chat import Reply, Token, probability_of_yes, said_yes
+from gas.chat import Reply, Token, answers, probabilities_of_yes, probability_of_yes, said_yes
 
 
 def token(text: str, **likeliest: float) -> Token:
@@ -68,3 +68,34 @@ def test_a_word_that_is_not_among_the_likeliest_counts_by_itself():
 )
 def test_there_is_none(reply):
     assert probability_of_yes(reply) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "expected"),
+    [
+        ("1. yes\n2. no", 2, [True, False]),
+        ("Here:\n1) No\n\n2) Yes.", 2, [False, True]),
+        ("yes\nno", 2, [True, False]),
+        ("Question 1: yes", 1, [True]),
+        ("1. yes", 2, None),
+        ("2. yes\n1. no", 2, None),
+        ("1. yes\n2. no\n3. no", 2, None),
+        ("1. yes, it does", 1, None),
+        ("<think>1. no</think>1. yes", 1, [True]),
+        ("", 1, None),
+    ],
+)
+def test_answers_to_several_questions(text, count, expected):
+    assert answers(Reply(text), count) == expected
+
+
+def test_refusal_answers_nothing():
+    assert answers(Reply("1. yes", refusal="no"), 1) is None
+
+
+def test_probabilities_of_several():
+    tokens = (token("1. "), token("no", no=0.8, yes=0.2), token("\n2. "), token("yes", yes=0.7, no=0.3))
+    reply = Reply("1. no\n2. yes", tokens=tokens)
+    assert probabilities_of_yes(reply, 2) == pytest.approx([0.2, 0.7])
+    assert probabilities_of_yes(reply, 3) is None
+    assert probabilities_of_yes(Reply("1. no\n2. yes"), 2) is None

@@ -1,4 +1,4 @@
-"""What sends pictures to another machine is used only if the user named it: planner, grounder or editor alike."""
+"""What sends pictures to another machine is used only if the user named it, whatever its role."""
 
 from __future__ import annotations
 
@@ -23,17 +23,24 @@ PROFILE = Profile(
     planner="arrows",
     grounders=("places",),
     editor="painter",
+    verifier="colour-eye",
     options={"places": {"boxes": {"dog": (0.2, 0.2, 0.7, 0.7)}}},
 )
 IMAGE = np.full((60, 80, 3), 90, np.uint8)
 PLAN = EditPlan(subtasks=(Subtask(source="dog", target="tiger"),))
 GIVEN = Region("dog", box=(10.0, 10.0, 50.0, 40.0), mask=np.ones((60, 80), np.float32), subtask=0, given=True)
-CLASSES = {"planner": fakes.FakePlanner, "grounder": fakes.FakeGrounder, "editor": fakes.FakeEditor}
-NAMES: dict[str, Any] = {"planner": "arrows", "grounders": ("places",), "editor": "painter"}
+CLASSES = {
+    "planner": fakes.FakePlanner,
+    "grounder": fakes.FakeGrounder,
+    "editor": fakes.FakeEditor,
+    "verifier": fakes.FakeVerifier,
+}
+NAMES: dict[str, Any] = {"planner": "arrows", "grounders": ("places",), "editor": "painter", "verifier": "colour-eye"}
 USES: dict[str, Callable[[Session], Any]] = {
     "planner": lambda session: session.plan(EditRequest(IMAGE, "dog -> tiger")),
     "grounder": lambda session: session.ground(IMAGE, PLAN, required=True),
     "editor": lambda session: session.edit(IMAGE, PLAN, [GIVEN], seed=1),
+    "verifier": lambda session: session.verify(IMAGE, IMAGE + 9, PLAN, [GIVEN]),
 }
 
 

@@ -1,0 +1,67 @@
+"""What a terminal shows of a verification, and the error that ends the command where something is not done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gas.errors import NotVerified
+from gas.verify.words import evidence_sentence, remedy, sentence, what
+from gas_cli.output import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from gas.run.record import Record
+
+
+def verified_lines(record: Record, *, evidence: bool = False) -> Iterator[str]:
+    """A line for each subtask: whether it is there, and how that is known; then what was tried. With `evidence` a line
+    for each thing that was looked at."""
+    verified = record.verified
+    if verified is None:
+        return
+    for finding in verified.findings:
+        yield sentence(finding, record.plan.subtasks[finding.subtask])
+        for one in finding.evidence if evidence else ():
+            yield f"  {evidence_sentence(one)}"
+    for attempt in verified.attempts:
+        subtask = record.plan.subtasks[attempt.finding.subtask]
+        kept = {"accepted": "kept", "best": "kept, the best of all", "no": "not kept"}[attempt.kept]
+        yield f"tried again with {attempt.editor.name}: {sentence(attempt.finding, subtask)}; {kept}"
+    if verified.undone and verified.ended:
+        yield f"nothing more was tried: {verified.ended}"
+
+
+def warn_unknown(console: Console, record: Record) -> None:
+    """Warns of the subtasks of which nobody could tell."""
+    verified = record.verified
+    for index in verified.unknown if verified is not None else ():
+        finding = verified.findings[index]  # type: ignore[union-attr] # there is one where it has an index
+        why = next((one.note for one in finding.evidence if one.note), "")
+        unknown = f"whether it is done cannot be told: {what(record.plan.subtasks[index])}"
+        warn(console, [unknown + (f" ({why})" if why else "")])
+
+
+def raise_if_undone(record: Record) -> None:
+    """NotVerified (exit 12), with what to try, where a subtask is known not to be done."""
+    verified = record.verified
+    if verified is None or not verified.undone:
+        return
+    undone = verified.undone
+    first = next(one for one in verified.findings if one.subtask == undone[0])
+    named = ", ".join(repr(what(record.plan.subtasks[index])) for index in undone)
+    editor = next(
+        (one.editor.name for one in reversed(verified.attempts) if one.finding.subtask == undone[0]),
+        record.editor.name,
+    )
+    raise NotVerified(
+        f"{len(undone)} of {len(record.plan.subtasks)} changes not done: {named}; the picture was written",
+        remedy(first.failure, record.plan.subtasks[undone[0]], editor),
+    )
+
+
+def verified_data(record: Record) -> dict[str, Any]:
+    """The verification for `--json`; empty where there was none."""
+    return {} if record.verified is None else {"verified": record.verified.model_dump(mode="json")}
