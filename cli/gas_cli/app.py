@@ -32,6 +32,7 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def _gas(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="say nothing but warnings, errors and data")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="stay off the network, whatever the command")] = False,
@@ -41,13 +42,11 @@ def _gas(
 ) -> None:
     """Change several things in one photograph, each where it belongs, and nothing else. The flags below may stand after
     the command too."""
-    import os
-
-    from gas_cli.output import choose
+    from gas_cli.output import choose, libraries_offline
 
     choose(quiet=quiet, offline=offline)
-    if offline:  # libraries read it when they are imported
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    if offline:
+        context.with_resource(libraries_offline())
 
 
 @app.command()

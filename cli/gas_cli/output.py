@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,6 +59,21 @@ def choose(*, quiet: bool, offline: bool) -> None:
     """What was asked of the whole command: to say nothing but warnings, errors and data; to stay off the network."""
     global _quiet, _offline
     _quiet, _offline = quiet, offline
+
+
+@contextmanager
+def libraries_offline() -> Iterator[None]:
+    """Tells libraries, which look at it when they are imported, to stay off the network meanwhile."""
+    name = "HF_HUB_OFFLINE"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def offline() -> bool:

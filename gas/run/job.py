@@ -117,7 +117,7 @@ def prepare(
     from gas.regions.check import check_region
     from gas.settings.catalogue import refuse_picture
 
-    refuse_picture(session.registry, session.settings, photo.pixels)
+    refuse_picture(session.registry, session.settings, photo.pixels, session.helpers)
     session.check(
         *((PLANNERS,) if isinstance(request, Request) else ()),
         GROUNDERS,

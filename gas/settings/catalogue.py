@@ -138,14 +138,19 @@ def default_profile(registry: Registry, image: Image | None = None, model: str |
     return chosen.name, f"default; {'what needs a model' if chosen.photographs else 'for photographs'}: {pull}"
 
 
-def refuse_picture(registry: Registry, settings: Settings, image: Image) -> None:
+def refuse_picture(
+    registry: Registry, settings: Settings, image: Image, helpers: Callable[[], Sequence[str]] = tuple
+) -> None:
     """InputRefused (exit 3) for a picture `(H, W, 3)` uint8 RGB that the models of the chosen profile surely cannot
-    edit. No model is loaded; nothing is said where the editor has no model of the profile's."""
-    profile, editor = settings.profile, settings.editor
-    own = profile.options.get(editor, {}).get("model")
-    layers = settings.option_layers(EDITORS.plural, editor)
-    used = next((layer.values["model"] for layer in reversed(layers) if "model" in layer.values), None)
-    if profile.refuses is None or own is None or used != own:
+    edit. No model is loaded; nothing is said where neither the editor nor one of its `helpers` (asked only if it has
+    none itself) has a model of the profile's."""
+    profile = settings.profile
+    if profile.refuses is None:
+        return
+    editors: Sequence[str] = (settings.editor,)
+    if "model" not in profile.options.get(settings.editor, {}):
+        editors = helpers()
+    if not any(_has_its_model(settings, editor) for editor in editors):
         return
     module, _, name = profile.refuses.partition(":")
     if getattr(import_module(module), name)(image):
@@ -153,6 +158,13 @@ def refuse_picture(registry: Registry, settings: Settings, image: Image) -> None
             f"this is a photograph, and the profile {profile.name} edits drawings of a small world of its own alone",
             _for_photographs(registry),
         )
+
+
+def _has_its_model(settings: Settings, editor: str) -> bool:
+    """Whether an editor is to use the model that the profile names for it."""
+    own = settings.profile.options.get(editor, {}).get("model")
+    layers = settings.option_layers(EDITORS.plural, editor)
+    return own is not None and own == next((x.values["model"] for x in reversed(layers) if "model" in x.values), None)
 
 
 def _for_photographs(registry: Registry) -> Remedy:

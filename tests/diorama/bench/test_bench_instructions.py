@@ -132,7 +132,7 @@ def run(model: Path, tmp_path: Path, five: list[Case]) -> Any:
 def test_such_an_editor_is_given_no_regions_but_a_segmenter(run: Any) -> None:
     run(OWN, GIVEN)
     own, given = JOBS[:5], JOBS[5:]
-    assert all(job.regions == () and isinstance(job.segmenter, Cutter) for job in own)
+    assert all(job.regions == () and isinstance(job.segmenter.inner, Cutter) for job in own)
     assert all(len(job.regions) == 1 and job.segmenter is None for job in given)
 
 
