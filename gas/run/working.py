@@ -25,8 +25,10 @@ from gas.types import EditPlan, Region
 
 if TYPE_CHECKING:
     from gas.interfaces import Edited, Editor
+    from gas.masks import Size
     from gas.picture.frame import Frame
     from gas.picture.frames import Placed
+    from gas.run.result import Place
     from gas.run.session import Session, WorkMode
     from gas.types import Image
 
@@ -65,23 +67,13 @@ def begin(
 ) -> WorkingEdit:
     """The edit of `image` that the session's editor is to make. Arguments and errors as `Session.edit`."""
     from gas.picture.frame import Frame, to_working
-    from gas.picture.frames import one_frame, work_frames
-    from gas.regions.where import edited_regions
 
-    editor: Editor = session.use(EDITORS, session.settings.editor)
+    editor = _editor(session)
     session.check_plan(plan)
-    with loading_stops_when(watch.should_stop), _calling(session):
-        asked = editor.resolution(), editor.multiple()
-    resolution, multiple = answers.working_size(*asked, session.fault(EDITORS, session.settings.editor))
     session.check_regions(plan, regions)
     regions = [with_mask(region, image) for region in regions]
     size = image.shape[1], image.shape[0]
-    places = edited_regions(plan, regions, size)
-    # In several pictures each subtask must have its place in one of them.
-    if {region.subtask for region in places} == set(range(len(plan.subtasks))):
-        placed = tuple(work_frames(size, places, work, resolution, multiple))
-    else:
-        placed = (one_frame(size, places, work, resolution, multiple),)
+    places, placed = _placed(session, size, plan, regions, work, watch)
     if len(placed) > 1:
         frame, before, own = Frame(size, (0, 0, *size), size), image, []
     else:
@@ -99,6 +91,46 @@ def begin(
         watch=watch,
     )
     return WorkingEdit(image, tuple(regions), places, placed, frame, before, job)
+
+
+def working_pictures(
+    session: Session,
+    size: Size,
+    plan: EditPlan,
+    regions: Sequence[Region],
+    *,
+    work: WorkMode = "auto",
+    watch: Watch = Watch(),
+) -> list[Place]:
+    """The working pictures that `edit` would cut from a photograph of `size` (width, height) for these regions with
+    their masks, in its order, and the subtasks of each.
+
+    The session's editor is asked for its size, so its model is loaded. Errors as its `check_plan`, ModelUnavailable
+    (exit 6), Interrupted (exit 130), and InputRefused (exit 3) for a crop without a region.
+    """
+    from gas.run.frames import fineness
+
+    session.check_plan(plan)
+    places, placed = _placed(session, size, plan, regions, work, watch)
+    return list(fineness(placed, places))
+
+
+def _placed(
+    session: Session, size: Size, plan: EditPlan, regions: Sequence[Region], work: WorkMode, watch: Watch
+) -> tuple[Sequence[Region], tuple[Placed, ...]]:
+    """Where the plan means to change something, and the working pictures for that."""
+    from gas.picture.frames import one_frame, work_frames
+    from gas.regions.where import edited_regions
+
+    editor = _editor(session)
+    with loading_stops_when(watch.should_stop), _calling(session):
+        asked = editor.resolution(), editor.multiple()
+    resolution, multiple = answers.working_size(*asked, session.fault(EDITORS, session.settings.editor))
+    places = edited_regions(plan, regions, size)
+    # In several pictures each subtask must have its place in one of them.
+    if {region.subtask for region in places} == set(range(len(plan.subtasks))):
+        return places, tuple(work_frames(size, places, work, resolution, multiple))
+    return places, (one_frame(size, places, work, resolution, multiple),)
 
 
 def edit(session: Session, working: WorkingEdit) -> EditResult:
