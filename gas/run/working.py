@@ -163,6 +163,7 @@ def _in_frames(session: Session, working: WorkingEdit) -> EditResult:
         partial(_edit_one, session),
         session.settings.editor,
         confined=session.settings.grounded,
+        edit_batch=partial(_edit_batch, session) if _shares(session) else None,
     )
     made = run.run()
     if not made.stopped:
@@ -188,27 +189,38 @@ def edit_together(session: Session, several: Sequence[WorkingEdit]) -> list[Edit
     used for all. What has failed in the batch as a whole is tried again one by one, so that no edit suffers for
     another. Interrupted (exit 130) as `Session.edit`.
     """
-    editor = _editor(session)
-    alone = session.settings.grounded or any(len(one.placed) > 1 for one in several)
-    if len(several) > 1 and editor.batches and not alone:
+    in_frames = any(len(one.placed) > 1 for one in several)
+    if len(several) > 1 and _shares(session) and not in_frames:
         try:
-            with notes.collected() as warned, _until_the_first_step(several[0].job) as first, _calling(session):
-                jobs = [first, *(replace(one.job, watch=first.watch) for one in several[1:])]
-                edited = editor.edit_together(jobs)
-            if not isinstance(edited, list) or len(edited) != len(jobs):
-                raise session.fault(EDITORS, session.settings.editor)(
-                    f"edit_together returned {type(edited).__name__}, not a list of {len(jobs)} results"
-                )
-            for job, one in zip(jobs, edited, strict=True):
-                _check(session)(job, one)
+            watch = several[0].job.watch
+            edited = _edit_batch(session, [replace(one.job, watch=watch) for one in several])
             made = zip(several, edited, strict=True)
-            told = [(one, replace(answer, log=_with_notes(answer.log, warned))) for one, answer in made]
-            return [_or_error(partial(_finished, session, one, answer)) for one, answer in told]
+            return [_or_error(partial(_finished, session, one, answer)) for one, answer in made]
         except Interrupted:
             raise
         except GasError:  # of the batch as a whole: each is tried alone
             pass
     return [_or_error(partial(edit, session, one)) for one in several]
+
+
+def _shares(session: Session) -> bool:
+    """Whether the session's editor makes several edits in one batch. A grounded run's are made in turns."""
+    return _editor(session).batches and not session.settings.grounded
+
+
+def _edit_batch(session: Session, jobs: Sequence[EditJob]) -> list[Edited]:
+    """What the editor makes of jobs of one size in one batch, checked, with what was warned of meanwhile."""
+    editor = _editor(session)
+    with notes.collected() as warned, _until_the_first_step(jobs[0]) as first, _calling(session):
+        stops = [replace(job, watch=replace(job.watch, should_stop=first.watch.should_stop)) for job in jobs[1:]]
+        edited = editor.edit_together([first, *stops])
+    if not isinstance(edited, list) or len(edited) != len(jobs):
+        raise session.fault(EDITORS, session.settings.editor)(
+            f"edit_together returned {type(edited).__name__}, not a list of {len(jobs)} results"
+        )
+    for job, one in zip(jobs, edited, strict=True):
+        _check(session)(job, one)
+    return [replace(one, log=_with_notes(one.log, warned)) for one in edited]
 
 
 def _refuse_same(finished: Image, image: Image) -> None:
