@@ -216,12 +216,17 @@ def test_pictures_of_one_size_share_a_batch(
     assert (alone.result.image == together.result.image).all() and (alone.result.mask == together.result.mask).all()
 
 
-def test_pictures_that_overlap_or_differ_in_size_are_made_in_turn(batches: list[list[str]]) -> None:
-    thin = EditPlan(subtasks=(*PLAN.subtasks, Subtask(source="bird", target="owl")), source_prompt="", target_prompt="")
-    near, far = Region("dog", (20, 20, 300, 300)), Region("bird", (100, 100, 130, 130))
-    session().edit(IMAGE, thin, [replace(near, subtask=0), replace(CAT, subtask=1), replace(far, subtask=2)], seed=1)
-    assert batches and ["dog", "cat", "bird"] not in batches
-    assert not any({"dog", "bird"} <= set(one) for one in batches)
+def test_pictures_that_overlap_are_made_in_turn(batches: list[list[str]]) -> None:
+    plan = PLAN.model_copy(update={"subtasks": (*PLAN.subtasks, Subtask(source="bird", target="owl"))})
+    dog, bird = Region("dog", (20, 20, 200, 200), subtask=0), Region("bird", (100, 100, 130, 130), subtask=2)
+    session().edit(IMAGE, plan, [dog, replace(CAT, subtask=1), bird], seed=1)
+    assert batches == [["dog", "cat"]], "the bird's picture lies in the dog's"
+
+
+def test_pictures_of_two_sizes_are_made_in_turn(batches: list[list[str]], jobs: list[EditJob]) -> None:
+    wide, small = Region("dog", (20, 20, 120, 80), subtask=0), Region("cat", (700, 30, 720, 50), subtask=1)
+    session().edit(IMAGE[:100], PLAN, [wide, small], seed=1)
+    assert len({one.image.shape for one in jobs}) == len(jobs) == 2 and batches == []
 
 
 def test_a_batch_that_fails_is_made_one_by_one(

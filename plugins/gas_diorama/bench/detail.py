@@ -240,7 +240,8 @@ def _done_table(rows: Sequence[Row]) -> RenderableType:
     headings = ("right (%)", "done (%)", "all done (%)", "done, minus one crop")
     table = _table("large scenes: subtasks", headings)
     for row in rows:
-        values = [_shown(row.values[column]) for column in ("subtasks_right", "subtasks_done", "all_done")]
+        values = [_mean(row.values["subtasks_right"], 0), _shown(row.values["subtasks_done"])]
+        values.append(_mean(row.values["all_done"], 0))
         table.add_row(row.editor, row.work, *values, "" if row.more is None else _shown(row.more, sign="+"))
     return table
 
