@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -12,6 +12,7 @@ from gas_cli.verified import verified_lines
 
 if TYPE_CHECKING:
     from gas.run.record import Record, RecordedRegion
+    from gas.run.result import Place
     from gas.types import EditPlan
 
 
@@ -113,16 +114,30 @@ def outside_lines(record: Record, encoded: str = "") -> Iterator[str]:
 
 def place_lines(record: Record) -> Iterator[str]:
     """How fine each place was worked on, where it was coarser than the photograph or in a picture of its own."""
-    shown = []
-    for place in record.places:
-        (x0, y0, x1, y1), (width, height) = place.crop, place.size
-        coarse = max((x1 - x0) / width, (y1 - y0) / height)
-        names = [record.plan.subtasks[i] for i in place.subtasks if i < len(record.plan.subtasks)]
-        what = ", ".join(one.region_phrase or one.target or "all" for one in names) or "all"
-        shown.append((f"{what} at 1:{coarse:.1f}" if coarse > 1.05 else f"{what} at 1:1", coarse))
-    if len(shown) > 1 or any(coarse >= _COARSE for _, coarse in shown):
-        in_several = f" in {len(shown)} working pictures" if len(shown) > 1 else ""
-        yield f"worked on{in_several}: {'; '.join(words for words, _ in shown)}"
+    from gas.picture.frame import Frame
+    from gas.run.result import Place
+
+    places = [Place(Frame(one.native, one.crop, one.size), one.subtasks) for one in record.places]
+    if len(places) > 1 or any(_coarse(place) >= _COARSE for place in places):
+        yield f"worked on{in_places(record.plan, places)}"
+
+
+def in_places(plan: EditPlan, places: Sequence[Place]) -> str:
+    """The end of a sentence: in how many working pictures, and how fine each of them is."""
+    in_several = f" in {len(places)} working pictures" if len(places) > 1 else ""
+    return f"{in_several}: {'; '.join(fine(plan, place) for place in places)}"
+
+
+def fine(plan: EditPlan, place: Place) -> str:
+    """What is worked on in a working picture, and how many pixels of the photograph one of its pixels shows."""
+    names = [plan.subtasks[i] for i in place.subtasks if i < len(plan.subtasks)]
+    what = ", ".join(one.region_phrase or one.target or "all" for one in names) or "all"
+    coarse = _coarse(place)
+    return f"{what} at 1:{coarse:.1f}" if coarse > 1.05 else f"{what} at 1:1"
+
+
+def _coarse(place: Place) -> float:
+    return 1 / min(place.frame.scale)
 
 
 def file_lines(record: Record) -> Iterator[str]:

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
-from gas.errors import BatchIncomplete, InputRefused, PlanUnreadable, UsageError
+from gas.errors import BatchIncomplete, GasError, InputRefused, Interrupted, PlanUnreadable, UsageError
 from gas.remedies import Command, shell_words
 from gas_cli import flags as f
 from gas_cli.output import people, print_error, print_json, print_text, warn
 from gas_cli.progress import step_bar, stoppable
 
 if TYPE_CHECKING:
-    from gas.interfaces import Planner
-    from gas.run.session import Session
-    from gas.types import EditPlan, EditRequest
+    from gas.interfaces import Planner, Watch
+    from gas.masks import Size
+    from gas.run.result import Place
+    from gas.run.session import Session, WorkMode
+    from gas.types import EditPlan, EditRequest, Region
 
 
 def plan(
@@ -84,10 +86,12 @@ def ground(
     plan: Path | None,
     words: f.Words,
     drawn: f.Drawn,
+    work: str,
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Finds the regions of a plan and writes masks, boxes and an overlay into the folder `out`."""
+    """Finds the regions of a plan and writes masks, boxes and an overlay into the folder `out`: the regions, and the
+    working pictures that an edit would cut."""
     from gas import files
     from gas.interfaces import Watch
     from gas.picture import overlay, photo
@@ -95,8 +99,9 @@ def ground(
     from gas.regions.folder import INDEX, save_regions
     from gas.run.output import write_picture
     from gas.run.record import Request
+    from gas_cli.render import fine, in_places
 
-    console = people()
+    console, mode = people(), f.work_mode(work)
     folder = out or picture.with_name(f"{picture.stem}-regions")
     look = folder / "overlay.png"
     files.check_folder(folder)
@@ -110,19 +115,43 @@ def ground(
     given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
     with stoppable(console) as stop, step_bar(console, "looking", show=not as_json) as bar:
         found = session.ground(read.pixels, made, given, required=True, watch=Watch(on_step=bar, should_stop=stop))
+        places, why_not = _places(session, read.size, made, found, mode, Watch(should_stop=stop))
     warn(console, [*(region.note for region in found if region.note), *doubts(made, found)])
     files.make_folder(folder)
     written = save_regions(folder, read.size, found, overwrite=overwrite)
-    write_picture(look, overlay.draw_regions(read.pixels, found), overwrite=overwrite)
+    frames = [(place.frame, fine(made, place)) for place in places]
+    write_picture(look, overlay.draw_regions(read.pixels, found, frames), overwrite=overwrite)
     console.print(f"wrote {len(written)} files and {look.name} into {folder}", markup=False, soft_wrap=True)
     rows = [{"phrase": r.phrase, "subtask": r.subtask, "box": r.box, "score": r.score, "given": r.given} for r in found]
     if as_json:
-        print_json("ground", {"folder": str(folder), "overlay": str(look), "regions": rows})
+        shown = [
+            {"subtasks": place.subtasks, "crop": place.frame.crop, "size": place.frame.size, "fine": text}
+            for place, (_, text) in zip(places, frames, strict=True)
+        ]
+        print_json("ground", {"folder": str(folder), "overlay": str(look), "regions": rows, "places": shown})
     else:
         for region in found:
             box = ", ".join(f"{side:.0f}" for side in region.box or ())
             score = f"  score {region.score:.2f}" if region.score is not None else ""
             print_text(f"{region.phrase}: box {box}{score}")
+        if places:
+            print_text(f"an edit with {session.settings.editor} works on them{in_places(made, places)}")
+    if why_not:
+        console.print(f"the working pictures are not shown: {why_not}", markup=False, soft_wrap=True)
+
+
+def _places(
+    session: Session, size: Size, plan: EditPlan, regions: Sequence[Region], work: WorkMode, watch: Watch
+) -> tuple[list[Place], str]:
+    """The working pictures of an edit of these regions; none where its editor cannot be asked, and why."""
+    from gas.run.working import working_pictures
+
+    try:
+        return working_pictures(session, size, plan, regions, work=work, watch=watch), ""
+    except Interrupted:
+        raise
+    except GasError as error:  # what was found is worth having without the editor's model
+        return [], error.message
 
 
 def info(output: Path, *, as_json: bool) -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from gas import files
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.errors import GasError, InputRefused, Interrupted, UsageError
-from gas.regions.check import check_region
 from gas.run.record import Request
 from gas.run.replay import again, drift
 from gas.run.session import Session, new_seed
+from gas.types import Region
 from gas_ui.edits import Edit
 from gas_ui.places import native_point
 from gas_ui.preflight import check_agreed, require_models
@@ -54,8 +54,8 @@ def segment(window: Window, task: Task, row: str, point: Sequence[float], agreed
     """The thing at a point of the view, as a segmenter sees it, as a place of the row."""
     session = window.session(_agreed(window, agreed, window.request, GROUNDERS))
     photo, phrase = window.shown().photo, window.phrase(row)
-    found = session.segment_at(photo.pixels, native_point(point, photo.size), phrase, task.watch())
-    window.add_place(row, replace(check_region(found, photo.size), given=True))
+    pointed = Region(phrase, point=native_point(point, photo.size), given=True)
+    window.add_place(row, session.outline(photo.pixels, pointed, task.watch()))
 
 
 def edit(window: Window, task: Task, agreed: Collection[str], *, other_seed: bool = False) -> None:

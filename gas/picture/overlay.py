@@ -15,6 +15,7 @@ from scipy import ndimage
 from gas.types import Region
 
 if TYPE_CHECKING:
+    from gas.picture.frame import Frame
     from gas.types import Image
 
 # Okabe and Ito's colours, told apart by nearly everybody; the order puts the most different first.
@@ -27,13 +28,15 @@ COLOURS = (
     (86, 180, 233),
     (240, 228, 66),
 )
+FRAME = (255, 255, 255)
 TINT = 0.45
 LEAST = 512
 """Longer side in pixels that a drawn picture has at least."""
 
 
-def draw_regions(image: Image, regions: Sequence[Region]) -> Image:
-    """The image with each region's mask tinted and outlined, its box drawn, its phrase and score written.
+def draw_regions(image: Image, regions: Sequence[Region], frames: Sequence[tuple[Frame, str]] = ()) -> Image:
+    """The image with each region's mask tinted and outlined, its box drawn, its phrase and score written, and the crops
+    of the working pictures `frames` as dashed lines, each with its caption.
 
     `(H, W, 3)` uint8 in and out; a picture under 512 pixels is first enlarged by a whole number, so that it is not
     hidden by its labels. Regions of one subtask share a colour; a label starts with the subtask's number, counted from
@@ -57,6 +60,11 @@ def draw_regions(image: Image, regions: Sequence[Region]) -> Image:
             x0, y0, x1, y1 = region.box
             draw.rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=colour, width=line)
         _write(draw, font, _label(region), _anchor(region), colour, picture.size, taken)
+    for frame, caption in frames:
+        x0, y0, x1, y1 = (side * factor for side in frame.crop)
+        _dashed(draw, (x0, y0, x1 - line, y1 - line), line)
+        # Its label stands within the lower edge; those of regions stand at their upper ones.
+        _write(draw, font, _shown(caption), (x0, y1), FRAME, picture.size, taken)
     return np.asarray(picture)
 
 
@@ -134,9 +142,26 @@ def _colour(region: Region, position: int) -> tuple[int, int, int]:
 
 def _label(region: Region) -> str:
     number = "" if region.subtask is None else f"{region.subtask + 1} "
-    phrase = "".join(c if c.isprintable() else " " for c in region.phrase)
-    phrase = phrase if len(phrase) <= 40 else phrase[:39] + "…"
-    return f"{number}{phrase}" + ("" if region.score is None else f" {region.score:.2f}")
+    return f"{number}{_shown(region.phrase)}" + ("" if region.score is None else f" {region.score:.2f}")
+
+
+def _shown(text: str) -> str:
+    """The text in one line of at most 40 characters that can be drawn."""
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _dashed(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], line: int) -> None:
+    """A rectangle of white dashes on black, to be seen on any picture."""
+    x0, y0, x1, y1 = box
+    draw.rectangle(box, outline=(0, 0, 0), width=line)
+    dash = 8 * line
+    for x in range(x0, x1, 2 * dash):
+        for y in (y0, y1):
+            draw.rectangle((x, y, min(x + dash, x1), y + line - 1), fill=FRAME)
+    for y in range(y0, y1, 2 * dash):
+        for x in (x0, x1):
+            draw.rectangle((x, y, x + line - 1, min(y + dash, y1)), fill=FRAME)
 
 
 def _anchor(region: Region) -> tuple[float, float]:

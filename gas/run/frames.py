@@ -1,7 +1,8 @@
 """An edit in several working pictures (`gas.picture.frames`), one after the other, what is small on top.
 
 Each is cut from the photograph as the pictures before have left it, edited under the plan of its own subtasks, and
-pasted back. What is done is kept in the run's state as working pictures, and the photograph is put together from them.
+pasted back. Neighbours in that order that have one size and do not overlap share a batch where the editor can. What is
+done is kept in the run's state as working pictures, and the photograph is put together from them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gas.checkpoint import of_this_run, prefixed, under
+from gas.errors import GasError, Interrupted
 from gas.interfaces import Edited, EditJob, Step, Watch
 from gas.masks import mask_box
 from gas.picture.frame import to_working
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from gas.types import EditPlan, Image, Mask
 
 EditOne = Callable[[EditJob], Edited]
+EditBatch = Callable[[Sequence[EditJob]], list[Edited]]
+"""Several jobs of one size in one batch; the first one's watch is told of the steps."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,8 @@ def chosen_place(place: Region, plan: EditPlan, frame: Frame) -> Region:
 
 
 class FrameRun:
-    """`template` holds what all jobs share; `edit_one` asks the editor, `editor` is its name. `confined`: nothing is
-    pasted beyond the regions."""
+    """`template` holds what all jobs share; `edit_one` and `edit_batch` (None: it makes one at a time) ask the editor,
+    `editor` is its name. `confined`: nothing is pasted beyond the regions."""
 
     def __init__(
         self,
@@ -82,9 +86,10 @@ class FrameRun:
         editor: str,
         *,
         confined: bool,
+        edit_batch: EditBatch | None = None,
     ) -> None:
         self.template, self.edit_one, self.editor, self.confined = template, edit_one, editor, confined
-        self.placed, self.regions = placed, regions
+        self.placed, self.regions, self.edit_batch = placed, regions, edit_batch
         self.image, self.raw = image.copy(), image.copy()
         self.mask = np.zeros(image.shape[:2], np.float32)
         self.made: list[Edited] = []
@@ -97,7 +102,7 @@ class FrameRun:
         inner = self._resume()
         stopped = False
         while len(self.made) < len(self.placed) and not stopped:
-            stopped = self._frame(inner)
+            stopped = self._next(inner)
             inner = None
             if not stopped and len(self.made) < len(self.placed) and self.template.watch.checkpoint is not None:
                 self.template.watch.checkpoint(self._state())
@@ -116,12 +121,14 @@ class FrameRun:
         if state is None:
             return None
         with of_this_run():
+            if int(state["frames.alone"]):
+                self.edit_batch = None
             self.steps, self.unchanged = int(state["frames.steps"]), [str(one) for one in state["frames.unchanged"]]
             for number in range(int(state["frames.done"])):
                 kept = under(state, f"frames.{number}.")
                 mask = np.asarray(kept["mask"]) if "mask" in kept else None
                 edited = Edited(np.asarray(kept["image"]), mask, log=kept["log"])
-                job = self._job(None)
+                (job,) = self._jobs(1, None)
                 if edited.image.shape != job.image.shape:
                     raise ValueError("its working pictures differ")
                 self._paste(job, edited)
@@ -129,6 +136,7 @@ class FrameRun:
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"frames.done": len(self.made), "frames.steps": self.steps}
+        state["frames.alone"] = int(self.edit_batch is None)
         state["frames.unchanged"] = list(self.unchanged)
         for number, edited in enumerate(self.made):
             part = {"image": edited.image, "log": dict(edited.log)}
@@ -136,34 +144,65 @@ class FrameRun:
             state |= prefixed(f"frames.{number}.", part)
         return state
 
-    def _job(self, resume: Mapping[str, Any] | None) -> EditJob:
-        placed = self.placed[len(self.made)]
-        subtasks, own = frame_regions(self.regions, placed)
-        working = to_working(own, placed.frame)
-        return replace(
-            self.template,
-            image=placed.frame.cut(self.image),
-            plan=part_of_plan(self.template.plan, subtasks),
-            regions=tuple(one if one.mask is None else replace(one, mask=one.mask.copy()) for one in working),
-            seed=self.template.seed + len(self.made),
-            intermediate=bool(self.made),
-            watch=self._watch(resume),
-        )
+    def _at_once(self) -> int:
+        """How many of the next pictures share a batch."""
+        first, *others = self.placed[len(self.made) :]
+        together = [first]
+        for other in others if self.edit_batch is not None else ():
+            overlaps = any(_overlap(other.frame.crop, one.frame.crop) for one in together)
+            if overlaps or other.frame.size != first.frame.size:
+                break
+            together.append(other)
+        return len(together)
 
-    def _frame(self, resume: Mapping[str, Any] | None) -> bool:
-        """Makes the next picture; whether it was told to stop, and so is not done."""
-        job = self._job(resume)
-        before = job.image.copy()
-        edited = self.edit_one(job)
+    def _jobs(self, count: int, resume: Mapping[str, Any] | None) -> list[EditJob]:
+        """The jobs of the next `count` pictures."""
+        jobs = []
+        for number in range(len(self.made), len(self.made) + count):
+            placed = self.placed[number]
+            subtasks, own = frame_regions(self.regions, placed)
+            working = to_working(own, placed.frame)
+            jobs.append(
+                replace(
+                    self.template,
+                    image=placed.frame.cut(self.image),
+                    plan=part_of_plan(self.template.plan, subtasks),
+                    regions=tuple(one if one.mask is None else replace(one, mask=one.mask.copy()) for one in working),
+                    seed=self.template.seed + number,
+                    intermediate=number > 0,
+                    watch=self._watch(number, count, resume),
+                )
+            )
+        return jobs
+
+    def _next(self, resume: Mapping[str, Any] | None) -> bool:
+        """Makes the next picture, or the next few; whether it was told to stop, and so is not done."""
+        jobs = self._jobs(self._at_once(), resume)
+        before = [job.image.copy() for job in jobs]
+        if len(jobs) == 1 or self.edit_batch is None:
+            made = [self.edit_one(jobs[0])]
+        else:
+            try:
+                made = self.edit_batch(jobs)
+            except Interrupted:
+                raise
+            except GasError:  # of the batch as a whole, such as its memory: each is made alone
+                self.edit_batch = None
+                return self._next(None)
+        for job, image, edited in zip(jobs, before, made, strict=True):
+            self._keep(replace(job, image=image), edited)
+        return any(edited.stopped for edited in made)
+
+    def _keep(self, job: EditJob, edited: Edited) -> None:
+        """Pastes a picture that was made."""
         mask = working_mask(job, edited)
         if not edited.stopped:
-            refuse_black(before, edited, mask)
-            if not mask.any() or is_unchanged(before, edited, mask):
+            refuse_black(job.image, edited, mask)
+            if not mask.any() or is_unchanged(job.image, edited, mask):
                 self.unchanged.append(self._name(len(self.made)))
                 if len(self.unchanged) == len(self.placed):
-                    refuse_unchanged(before, edited, mask, self.editor)
-        self._paste(replace(job, image=before), edited)
-        return edited.stopped
+                    refuse_unchanged(job.image, edited, mask, self.editor)
+        self._paste(job, edited)
 
     def _paste(self, job: EditJob, edited: Edited) -> None:
         placed = self.placed[len(self.made)]
@@ -174,15 +213,17 @@ class FrameRun:
         self.raw[y0:y1, x0:x1] = placed.frame.enlarge(edited.image)
         self.made.append(edited)
 
-    def _watch(self, resume: Mapping[str, Any] | None) -> Watch:
-        """What one picture reports to: its steps count on from those of the pictures before, as in `gas.run.turns`."""
+    def _watch(self, number: int, together: int, resume: Mapping[str, Any] | None) -> Watch:
+        """What the picture `number` reports to: its steps count on from those of the pictures before, as in
+        `gas.run.turns`. Of `together` in one batch the first reports, and its steps count for all of them."""
         outer, done, count = self.template.watch, len(self.made), len(self.placed)
         last = done * self.steps
+        first = number == done
 
         def on_step(step: Step) -> None:
             nonlocal last
             self.steps = self.steps or step.total
-            at = done * self.steps + math.ceil(step.index * self.steps / step.total)
+            at = done * self.steps + math.ceil(step.index * together * self.steps / step.total)
             if outer.on_step is None or at <= last:
                 return
             last = at
@@ -194,13 +235,13 @@ class FrameRun:
 
         def save_map(name: str, values: Mask) -> None:
             if outer.save_map is not None:
-                outer.save_map(f"frame-{done + 1}-{name}", values)
+                outer.save_map(f"frame-{number + 1}-{name}", values)
 
         return Watch(
-            on_step=on_step,
+            on_step=on_step if first else None,
             should_stop=outer.should_stop,
-            checkpoint=checkpoint if outer.checkpoint is not None else None,
-            resume=resume,
+            checkpoint=checkpoint if first and outer.checkpoint is not None else None,
+            resume=resume if first else None,
             save_map=save_map if outer.save_map is not None else None,
         )
 
@@ -219,3 +260,7 @@ class FrameRun:
             log["evaluations"] = sum(one["evaluations"] for one in logs)
         confined = {one["confined_by"] for one in logs if "confined_by" in one}
         return log | ({"confined_by": confined.pop()} if len(confined) == 1 else {})
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def outlined(
-    session: Session, image: Image, plan: EditPlan, regions: Sequence[Region], watch: Watch
+    session: Session, image: Image, plan: EditPlan | None, regions: Sequence[Region], watch: Watch
 ) -> tuple[Region, ...]:
     """The given regions, those that are a point alone with the box and the mask of what is there.
 

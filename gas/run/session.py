@@ -16,7 +16,7 @@ from gas.interfaces import Backend, GroundJob, VerifyJob, Watch
 from gas.process import loading_stops_when
 from gas.remedies import Given, Remedy, Setting
 from gas.run import answers
-from gas.run.points import outlined
+from gas.run.points import is_point, outlined
 from gas.runtime import Runtime
 from gas.types import EditPlan, EditRequest, Finding, Region
 
@@ -281,27 +281,18 @@ class Session:
             asked = answers.regions(answer, subtasks, size, self.fault(GROUNDERS, name))
         return asked
 
-    def segment_at(self, image: Image, point: tuple[float, float], phrase: str = "", watch: Watch = Watch()) -> Region:
-        """The smallest segment of the picture that holds `point` (x, y in pixels of `image`), as a region.
-
-        The session's segmenter is asked for all segments. UsageError (exit 2) without one, ObjectNotFound (exit 5)
-        where no segment lies there, Interrupted (exit 130).
-        """
-        x, y = int(point[0]), int(point[1])
-        found = [one for one in self._refined(image, [], watch) if one.mask is not None and one.mask[y, x] >= 0.5]
-        if not found:
-            raise ObjectNotFound("no segment holds this point", "drag a box around the thing instead")
-        best = min(found, key=lambda one: float(one.mask.sum()) if one.mask is not None else 0.0)
-        return replace(best, phrase=phrase, subtask=None, score=None)
-
     def outline(self, image: Image, region: Region, watch: Watch = Watch()) -> Region:
-        """The region with the mask that the last grounder which outlines makes of its box, a hint of the user.
+        """The region with the mask that a grounder makes of its box, a hint of the user, or of a point alone
+        (`gas.run.points`).
 
         UsageError (exit 2) without such a grounder; Interrupted (exit 130); ObjectNotFound (exit 5) by the segmenter.
         """
         from gas.regions.check import check_region
 
         size = image.shape[1], image.shape[0]
+        if is_point(region):
+            (found,) = outlined(self, _read_only(image), None, [check_region(region, size)], watch)
+            return found
         hint = replace(check_region(replace(region, mask=None), size), mask=None, subtask=0, given=False, count=None)
         (found, *_) = self._refined(image, [hint], watch)
         return replace(found, phrase=region.phrase, subtask=region.subtask)
@@ -446,9 +437,9 @@ class Session:
         return Remedy("detector_first", "put a detector first, e.g. {grounders}", grounders=chain)
 
     def _refined(self, image: Image, regions: Sequence[Region], watch: Watch) -> list[Region]:
-        """What the session's segmenter makes of `regions`, all of subtask 0; without any all its segments."""
+        """What the session's segmenter makes of `regions`, all of subtask 0."""
         refines = (name for name in reversed(self.settings.grounders) if self._segments(name) or self._refines(name))
-        name = next((name for name in refines if regions or self._segments(name)), None)
+        name = next(refines, None)
         if name is None:
             segmenter = self.first(GROUNDERS, lambda kind: kind.segments)
             chain = Setting("grounders", (*self.settings.grounders, segmenter or "NAME"))
@@ -460,13 +451,7 @@ class Session:
         job = GroundJob(_read_only(image), regions, None, watch)
         with loading_stops_when(watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
             answer = grounder.ground(job)
-        fault = self.fault(GROUNDERS, name)
-        if regions:
-            return answers.regions(answer, [0], (image.shape[1], image.shape[0]), fault)
-        if not isinstance(answer, list) or not all(isinstance(one, Region) for one in answer):
-            raise fault("returned no list of gas.Region for all segments")
-        shape = image.shape[:2]
-        return [one for one in answer if one.mask is not None and one.mask.shape == shape]
+        return answers.regions(answer, [0], (image.shape[1], image.shape[0]), self.fault(GROUNDERS, name))
 
     def _refines(self, name: str) -> bool:
         return not self.backend(GROUNDERS.plural, name).detects

@@ -25,8 +25,10 @@ from gas.types import EditPlan, Region
 
 if TYPE_CHECKING:
     from gas.interfaces import Edited, Editor
+    from gas.masks import Size
     from gas.picture.frame import Frame
     from gas.picture.frames import Placed
+    from gas.run.result import Place
     from gas.run.session import Session, WorkMode
     from gas.types import Image
 
@@ -65,23 +67,13 @@ def begin(
 ) -> WorkingEdit:
     """The edit of `image` that the session's editor is to make. Arguments and errors as `Session.edit`."""
     from gas.picture.frame import Frame, to_working
-    from gas.picture.frames import one_frame, work_frames
-    from gas.regions.where import edited_regions
 
-    editor: Editor = session.use(EDITORS, session.settings.editor)
+    editor = _editor(session)
     session.check_plan(plan)
-    with loading_stops_when(watch.should_stop), _calling(session):
-        asked = editor.resolution(), editor.multiple()
-    resolution, multiple = answers.working_size(*asked, session.fault(EDITORS, session.settings.editor))
     session.check_regions(plan, regions)
     regions = [with_mask(region, image) for region in regions]
     size = image.shape[1], image.shape[0]
-    places = edited_regions(plan, regions, size)
-    # In several pictures each subtask must have its place in one of them.
-    if {region.subtask for region in places} == set(range(len(plan.subtasks))):
-        placed = tuple(work_frames(size, places, work, resolution, multiple))
-    else:
-        placed = (one_frame(size, places, work, resolution, multiple),)
+    places, placed = _placed(session, size, plan, regions, work, watch)
     if len(placed) > 1:
         frame, before, own = Frame(size, (0, 0, *size), size), image, []
     else:
@@ -99,6 +91,46 @@ def begin(
         watch=watch,
     )
     return WorkingEdit(image, tuple(regions), places, placed, frame, before, job)
+
+
+def working_pictures(
+    session: Session,
+    size: Size,
+    plan: EditPlan,
+    regions: Sequence[Region],
+    *,
+    work: WorkMode = "auto",
+    watch: Watch = Watch(),
+) -> list[Place]:
+    """The working pictures that `edit` would cut from a photograph of `size` (width, height) for these regions with
+    their masks, in its order, and the subtasks of each.
+
+    The session's editor is asked for its size, so its model is loaded. Errors as its `check_plan`, ModelUnavailable
+    (exit 6), Interrupted (exit 130), and InputRefused (exit 3) for a crop without a region.
+    """
+    from gas.run.frames import fineness
+
+    session.check_plan(plan)
+    places, placed = _placed(session, size, plan, regions, work, watch)
+    return list(fineness(placed, places))
+
+
+def _placed(
+    session: Session, size: Size, plan: EditPlan, regions: Sequence[Region], work: WorkMode, watch: Watch
+) -> tuple[Sequence[Region], tuple[Placed, ...]]:
+    """Where the plan means to change something, and the working pictures for that."""
+    from gas.picture.frames import one_frame, work_frames
+    from gas.regions.where import edited_regions
+
+    editor = _editor(session)
+    with loading_stops_when(watch.should_stop), _calling(session):
+        asked = editor.resolution(), editor.multiple()
+    resolution, multiple = answers.working_size(*asked, session.fault(EDITORS, session.settings.editor))
+    places = edited_regions(plan, regions, size)
+    # In several pictures each subtask must have its place in one of them.
+    if {region.subtask for region in places} == set(range(len(plan.subtasks))):
+        return places, tuple(work_frames(size, places, work, resolution, multiple))
+    return places, (one_frame(size, places, work, resolution, multiple),)
 
 
 def edit(session: Session, working: WorkingEdit) -> EditResult:
@@ -131,6 +163,7 @@ def _in_frames(session: Session, working: WorkingEdit) -> EditResult:
         partial(_edit_one, session),
         session.settings.editor,
         confined=session.settings.grounded,
+        edit_batch=partial(_edit_batch, session) if _shares(session) else None,
     )
     made = run.run()
     if not made.stopped:
@@ -156,27 +189,38 @@ def edit_together(session: Session, several: Sequence[WorkingEdit]) -> list[Edit
     used for all. What has failed in the batch as a whole is tried again one by one, so that no edit suffers for
     another. Interrupted (exit 130) as `Session.edit`.
     """
-    editor = _editor(session)
-    alone = session.settings.grounded or any(len(one.placed) > 1 for one in several)
-    if len(several) > 1 and editor.batches and not alone:
+    in_frames = any(len(one.placed) > 1 for one in several)
+    if len(several) > 1 and _shares(session) and not in_frames:
         try:
-            with notes.collected() as warned, _until_the_first_step(several[0].job) as first, _calling(session):
-                jobs = [first, *(replace(one.job, watch=first.watch) for one in several[1:])]
-                edited = editor.edit_together(jobs)
-            if not isinstance(edited, list) or len(edited) != len(jobs):
-                raise session.fault(EDITORS, session.settings.editor)(
-                    f"edit_together returned {type(edited).__name__}, not a list of {len(jobs)} results"
-                )
-            for job, one in zip(jobs, edited, strict=True):
-                _check(session)(job, one)
+            watch = several[0].job.watch
+            edited = _edit_batch(session, [replace(one.job, watch=watch) for one in several])
             made = zip(several, edited, strict=True)
-            told = [(one, replace(answer, log=_with_notes(answer.log, warned))) for one, answer in made]
-            return [_or_error(partial(_finished, session, one, answer)) for one, answer in told]
+            return [_or_error(partial(_finished, session, one, answer)) for one, answer in made]
         except Interrupted:
             raise
         except GasError:  # of the batch as a whole: each is tried alone
             pass
     return [_or_error(partial(edit, session, one)) for one in several]
+
+
+def _shares(session: Session) -> bool:
+    """Whether the session's editor makes several edits in one batch. A grounded run's are made in turns."""
+    return _editor(session).batches and not session.settings.grounded
+
+
+def _edit_batch(session: Session, jobs: Sequence[EditJob]) -> list[Edited]:
+    """What the editor makes of jobs of one size in one batch, checked, with what was warned of meanwhile."""
+    editor = _editor(session)
+    with notes.collected() as warned, _until_the_first_step(jobs[0]) as first, _calling(session):
+        stops = [replace(job, watch=replace(job.watch, should_stop=first.watch.should_stop)) for job in jobs[1:]]
+        edited = editor.edit_together([first, *stops])
+    if not isinstance(edited, list) or len(edited) != len(jobs):
+        raise session.fault(EDITORS, session.settings.editor)(
+            f"edit_together returned {type(edited).__name__}, not a list of {len(jobs)} results"
+        )
+    for job, one in zip(jobs, edited, strict=True):
+        _check(session)(job, one)
+    return [replace(one, log=_with_notes(one.log, warned)) for one in edited]
 
 
 def _refuse_same(finished: Image, image: Image) -> None:

@@ -28,6 +28,12 @@ def gas_register_suites() -> tuple[BackendSpec, ...]:
             extra="diffusion",
         ),
         BackendSpec(
+            "detail",
+            "gas_diorama.bench.suites:DetailSuite",
+            "large scenes with things far apart: one crop around all of them against a working picture for each",
+            extra="diffusion",
+        ),
+        BackendSpec(
             "speed",
             "gas_diorama.bench.suites:SpeedSuite",
             "rows, seconds and memory, side by side in one run",

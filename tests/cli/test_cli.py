@@ -260,6 +260,29 @@ def test_ground_writes_masks_that_edit_takes(gas: Callable[..., Said], here: Pat
     assert gas("edit", "dog.png", "dog -> tiger", *FAKE, "--masks", "regions", "-o", "a.png").code == 0
 
 
+def test_ground_shows_the_pictures_that_an_edit_would_work_on(gas: Callable[..., Said], here: Path) -> None:
+    Pictures.new("RGB", (1600, 900), (90, 90, 90)).save(here / "wide.png")
+    things = ["--box", "dog=30,20,80,60", "--box", "cat=1500,800,1560,860"]
+    asked = ["ground", "wide.png", "dog -> tiger; cat -> lion", *FAKE[:4], "--editor", "painter", *things]
+    said = gas(*asked, "-o", "auto")
+    assert "an edit with painter works on them in 2 working pictures: cat at 1:1.6; dog at 1:1.4" in said.out
+    full = gas(*asked, "-o", "full", "--work", "full", "--json")
+    (place,) = json.loads(full.out)["data"]["places"]
+    assert place["crop"] == [0, 0, 1600, 900] and place["fine"].startswith("dog, cat at 1:")
+    overlays = [np.asarray(Pictures.open(here / name / "overlay.png")) for name in ("auto", "full")]
+    assert (overlays[0] != overlays[1]).any()
+
+
+def test_ground_finds_regions_without_the_model_of_the_editor(gas: Callable[..., Said], here: Path) -> None:
+    asked = ["ground", "dog.png", "dog -> tiger", *FAKE[:4], "--editor", "painter", "--box", "dog=30,20,80,60"]
+    said = gas(*asked, "-o", "regions", "--work", "crop")
+    assert "works on them: dog at 1:" in said.out and "not shown" not in said.err
+    there_is_none = ["--profile", "sd15", *FAKE[2:4], "--editor", "dds"]
+    said = gas("ground", "dog.png", "dog -> tiger", *there_is_none, "--box", "dog=30,20,80,60", "-o", "b")
+    assert said.code == 0 and "the working pictures are not shown: " in said.err
+    assert (here / "b" / "overlay.png").exists()
+
+
 def test_replay_gives_the_same_bytes(gas: Callable[..., Said], here: Path) -> None:
     gas(*edit("-o", "a.png", "-o", "grain=30"))
     said = gas("replay", "a.png", "--input", "dog.png", "-o", "b.png", "--json")

@@ -4,6 +4,7 @@ from pictures import scene
 
 from gas.masks import box_mask
 from gas.picture import overlay
+from gas.picture.frame import Frame
 from gas.regions.check import check_region
 from gas.types import Region
 
@@ -57,6 +58,16 @@ def test_labels_stay_inside_and_off_each_other():
         assert x0 >= 0 and y0 >= 0 and y1 <= 520
         assert x1 <= 520 or number == 4
         assert not any(overlay._meet((x0, y0, x1, y1), other) for other in taken[:number])
+
+
+def test_working_pictures_are_dashed_and_captioned():
+    image = np.full((600, 800, 3), 90, np.uint8)
+    out = overlay.draw_regions(image, [], [(Frame((800, 600), (100, 100, 500, 400), (400, 300)), "dog at 1:1")])
+    edge = out[100, 100:500]
+    assert {tuple(pixel) for pixel in edge.tolist()} == {(0, 0, 0), (255, 255, 255)}
+    inside = out[110:360, 110:490]
+    assert (inside == 90).all(), "the caption stands at the lower edge"
+    assert (out[370:400, 100:200] != 90).any()
 
 
 def test_a_small_picture_is_enlarged_so_that_labels_do_not_hide_it():

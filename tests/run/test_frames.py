@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,3 +185,72 @@ def test_the_record_says_it(source: Path, tmp_path: Path) -> None:
     job(source, "frames").run(tmp_path / "out.png")
     told = json.loads((tmp_path / "out.png.gas.json").read_text())
     assert told["work"] == "frames" and len(told["places"]) == 2
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What the editor, which makes several edits in one batch, was asked for at once."""
+    asked: list[list[str]] = []
+
+    def edit_together(self: FakeEditor, given: Sequence[EditJob]) -> list[Edited]:
+        asked.append([one.plan.subtasks[0].source or "" for one in given])
+        return [self.edit(one) for one in given]
+
+    monkeypatch.setattr(FakeEditor, "batches", True)
+    monkeypatch.setattr(FakeEditor, "edit_together", edit_together)
+    return asked
+
+
+def test_pictures_of_one_size_share_a_batch(
+    source: Path, tmp_path: Path, batches: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[Step] = []
+    together = job(source).run(tmp_path / "together.png", watch=Watch(on_step=steps.append))
+    assert batches == [["cat", "dog"]]
+    assert [(step.index, step.total) for step in steps] == [(2, 8), (4, 8), (6, 8), (8, 8)], "a step counts for both"
+    batches.clear()
+    job(source, grounded=True).run(tmp_path / "grounded.png")
+    assert batches == [], "subtasks are confined in turns"
+    monkeypatch.setattr(FakeEditor, "batches", False)
+    alone = job(source).run(tmp_path / "alone.png")
+    assert (alone.result.image == together.result.image).all() and (alone.result.mask == together.result.mask).all()
+
+
+def test_pictures_that_overlap_are_made_in_turn(batches: list[list[str]]) -> None:
+    plan = PLAN.model_copy(update={"subtasks": (*PLAN.subtasks, Subtask(source="bird", target="owl"))})
+    dog, bird = Region("dog", (20, 20, 200, 200), subtask=0), Region("bird", (100, 100, 130, 130), subtask=2)
+    session().edit(IMAGE, plan, [dog, replace(CAT, subtask=1), bird], seed=1)
+    assert batches == [["dog", "cat"]], "the bird's picture lies in the dog's"
+
+
+def test_pictures_of_two_sizes_are_made_in_turn(batches: list[list[str]], jobs: list[EditJob]) -> None:
+    wide, small = Region("dog", (20, 20, 120, 80), subtask=0), Region("cat", (700, 30, 720, 50), subtask=1)
+    session().edit(IMAGE[:100], PLAN, [wide, small], seed=1)
+    assert len({one.image.shape for one in jobs}) == len(jobs) == 2 and batches == []
+
+
+def test_a_batch_that_fails_is_made_one_by_one(
+    source: Path, tmp_path: Path, batches: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(self: FakeEditor, given: Sequence[EditJob]) -> list[Edited]:
+        raise InputRefused("too much memory", "less")
+
+    whole = job(source).run(tmp_path / "whole.png")
+    monkeypatch.setattr(FakeEditor, "edit_together", too_large)
+    done = job(source).run(tmp_path / "out.png")
+    assert (done.result.image == whole.result.image).all()
+
+
+def test_a_stopped_batch_goes_on(source: Path, tmp_path: Path, batches: list[list[str]]) -> None:
+    whole = job(source).run(tmp_path / "whole.png")
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 2
+
+    part = job(source).run(tmp_path / "part.png", watch=Watch(should_stop=should_stop))
+    assert part.result.stopped and part.state is not None
+    resumed = replace(job(source), resume=part.state).run(tmp_path / "part.png", overwrite=True)
+    assert (resumed.result.image == whole.result.image).all() and not resumed.result.stopped

@@ -40,6 +40,16 @@ def test_two_points_are_two_regions_of_one_subtask() -> None:
     assert [(region.subtask, region.box) for region in found[:2]] == [(0, (32, 24, 64, 48)), (0, (0, 0, 32, 24))]
 
 
+def test_one_point_alone_is_outlined_without_a_plan() -> None:
+    found = session("places").outline(IMAGE, Region("dog", point=(40, 30), given=True))
+    assert (found.phrase, found.box, found.subtask, found.given) == ("dog", (32, 24, 64, 48), None, True)
+    assert found.mask is not None and found.mask.sum() == 32 * 24
+    with pytest.raises(UsageError, match="at a point"):
+        session().outline(IMAGE, Region("dog", point=(40, 30)))
+    with pytest.raises(InputRefused, match="outside the picture"):
+        session("places").outline(IMAGE, Region("dog", point=(400, 30)))
+
+
 def test_without_a_grounder_that_can_it_says_which_does() -> None:
     with pytest.raises(UsageError, match="at a point") as raised:
         session("colour").ground(IMAGE, PLAN, [Region("dog", point=(40, 30)), Region("sky", box=(0, 0, 20, 10))])

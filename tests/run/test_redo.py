@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
-from gas.errors import InputRefused, Interrupted, ObjectNotFound, UsageError
+from gas.errors import InputRefused, Interrupted, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo as photos
 from gas.run.job import Planned, make_plan, prepare
@@ -74,18 +74,13 @@ def test_a_plan_that_was_made_before_is_not_made_again(dog: Path, monkeypatch: p
 
 
 class Segmenter(fakes.FakeGrounder):
-    """Knows two segments, one inside the other; a box becomes its left half."""
+    """A box becomes its left half."""
 
     segments = True
     detects = False
 
     def ground(self, job: Any) -> list[Region]:
         height, width = job.image.shape[:2]
-        if not job.regions:
-            whole, part = np.zeros((2, height, width), np.float32)
-            whole[:, : width // 2] = 1
-            part[:20, :20] = 1
-            return [Region("", mask=whole), Region("", mask=part)]
         (region,) = job.regions
         assert region.box is not None and region.mask is None
         x0, y0, x1, y1 = (int(value) for value in region.box)
@@ -102,20 +97,10 @@ def test_a_box_is_a_hint_to_the_segmenter(dog: Path, monkeypatch: pytest.MonkeyP
     assert found.mask is not None and found.mask.sum() == 20 * 40
 
 
-def test_a_point_takes_the_smallest_segment_that_holds_it(dog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fakes, "FakeGrounder", Segmenter)
-    mine, pixels = session(), photos.read(dog).pixels
-    inner, outer = mine.segment_at(pixels, (5.0, 5.0), "dog"), mine.segment_at(pixels, (30.0, 50.0))
-    assert inner.phrase == "dog" and inner.mask is not None and inner.mask.sum() == 400
-    assert outer.mask is not None and outer.mask.sum() == 90 * 60
-    with pytest.raises(ObjectNotFound):
-        mine.segment_at(pixels, (100.0, 5.0))
-
-
 def test_without_a_segmenter_it_says_so(dog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fakes.FakeGrounder, "segments", False)
     pixels = photos.read(dog).pixels
     with pytest.raises(UsageError, match="none of the grounders outlines"):
         session().outline(pixels, PLACES[0])
     with pytest.raises(UsageError, match="none is chosen"):
-        session(grounders=()).segment_at(pixels, (1.0, 1.0))
+        session(grounders=()).outline(pixels, PLACES[0])

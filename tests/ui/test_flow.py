@@ -422,6 +422,14 @@ def test_a_picture_leaves_only_when_the_user_has_agreed(page: Page, remote: list
     assert [one["key"] for one in task["asks"]] == ["editor painter"] and remote == ["plan", "edit"]
 
 
+def test_a_click_outlines_the_thing_there_as_a_point_of_the_command_line_does(planned: Page) -> None:
+    row, before = planned.state["rows"][0]["id"], {place["id"] for place in planned.state["places"]}
+    planned.do("/places/at", {"row": row, "point": [1, 1]})
+    (place,) = [place for place in planned.state["places"] if place["id"] not in before]
+    assert place["row"] == row and place["byHand"] and place["box"][:2] == [0, 0]
+    assert place["share"] == pytest.approx(0.25, abs=0.01), "the fake's answer to a point is that quarter"
+
+
 def test_pointing_at_a_thing_sends_nothing_without_agreement(planned: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     ground = fakes.FakeGrounder.ground

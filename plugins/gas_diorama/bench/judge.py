@@ -26,12 +26,14 @@ from gas_diorama.bench.verdict import ABSENT, Verdict, verdict
 from gas_diorama.world.world import (
     COLOURS,
     GROUNDS,
+    HOME,
     KINDS,
     SIZE,
     SKIES,
     Edit,
     Scene,
     Thing,
+    View,
     apply,
     masks,
     name,
@@ -42,18 +44,24 @@ from gas_diorama.world.world import (
 
 
 class Judge:
-    """Judges outputs for one scene and its edits. The renderings are made at the first output and kept for the next."""
+    """Judges outputs for one scene and its edits. The renderings are made at the first output and kept for the next.
 
-    def __init__(self, scene: Scene, edits: Sequence[Edit]) -> None:
-        self.scene, self.edits = scene, tuple(edits)
+    Outputs are pictures of `view`; in another than the usual one only things may be edited, and all of them within it.
+    """
+
+    def __init__(self, scene: Scene, edits: Sequence[Edit], view: View = HOME) -> None:
+        if view != HOME and any(edit.part != "thing" for edit in edits):
+            raise ValueError("ground and sky are judged in the usual view only")
+        self.scene, self.edits, self.view = scene, tuple(edits), view
         self.edited = apply(scene, edits)
-        self.source = render(scene)
-        self.exact = render(self.edited)
-        self.regions = [region > 0 for region in regions(scene, edits)]
+        self.source = render(scene, view)
+        self.exact = render(self.edited, view)
+        self.regions = [region > 0 for region in regions(scene, edits, view)]
         self._measures: list[Callable[[Array], dict[str, float]]] | None = None
 
     def verdicts(self, output: Picture) -> list[Verdict]:
-        """One verdict per edit, in their order, on `output`: uint8 (128, 128, 3). ValueError on another shape."""
+        """One verdict per edit, in their order, on `output`: uint8 (128, 128, 3), or of the view's shape. ValueError on
+        another shape."""
         found = []
         for edit, region, measured in zip(self.edits, self.regions, self._measured(output), strict=True):
             way = _distance(self.source, self.exact, region)
@@ -90,14 +98,14 @@ class Judge:
         thing = edit.source if edit.target is None else edit.target
         assert isinstance(thing, Thing)
         others = [other for other in self.edited.objects if other != thing]
-        base = render(replace(self.edited, objects=tuple(others))).astype(np.float32)
+        base = render(replace(self.edited, objects=tuple(others)), self.view).astype(np.float32)
         farther = tuple(other for other in others if (other.y, other.x) < (thing.y, thing.x))
-        behind = render(replace(self.edited, objects=farther)).astype(np.float32)
+        behind = render(replace(self.edited, objects=farther), self.view).astype(np.float32)
         front = region.astype(np.float32)
         for other in others:
             if other not in farther:
-                front = front * (1 - silhouette(other))
-        stock = sprites(self.edited, thing, front, behind)
+                front = front * (1 - silhouette(other, self.view))
+        stock = sprites(self.edited, thing, front, behind, self.view)
 
         def measure(seen: Array) -> dict[str, float]:
             rest = (seen - base) * region[..., None]

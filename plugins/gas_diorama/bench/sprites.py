@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gas_diorama.world.world import COLOURS, KINDS, SIZE, Scene, Thing, render, silhouette
+from gas_diorama.world.world import COLOURS, KINDS, Scene, Thing, View, render, silhouette
 
 Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -37,16 +37,18 @@ class Sprites:
         return np.repeat(per_kind, len(COLOURS), axis=1)
 
 
-def sprites(scene: Scene, thing: Thing, front: Array, behind: Array) -> Sprites:
-    """The sprites of every kind x colour x scale on `thing`'s base line, with that place's own tint.
+def sprites(scene: Scene, thing: Thing, front: Array, behind: Array, view: View) -> Sprites:
+    """The sprites of every kind x colour x scale on `thing`'s base line, with that place's own tint, in pixels of the
+    view; the thing stands well within it.
 
     Where a larger one would stand out of the picture it is drawn a pixel or three inside, and moved back.
     """
     sizes = [round(thing.size * scale) for scale in SCALES]
     margin = max(sizes) // 2 + 3
-    window = _PAD + thing.y - max(sizes) - 3, _PAD + thing.x - margin, max(sizes) + 6, 2 * margin
+    row, column = thing.y - view.y - max(sizes) - 3, thing.x - view.x - margin
+    window = _PAD + row, _PAD + column, max(sizes) + 6, 2 * margin
     empty = replace(scene, objects=())
-    backdrop = render(empty).astype(np.float32)
+    backdrop = render(empty, view).astype(np.float32)
 
     def place(picture: Array, dx: int, dy: int) -> Array:
         padded = np.pad(picture, [(_PAD, _PAD), (_PAD, _PAD), *[(0, 0)] * (picture.ndim - 2)])
@@ -58,15 +60,16 @@ def sprites(scene: Scene, thing: Thing, front: Array, behind: Array) -> Sprites:
         drawn = []
         for size in sizes:
             half = size // 2
-            x, y = min(max(thing.x, half + 1), SIZE - size + half - 1), max(thing.y, size + 1)
+            x = min(max(thing.x, view.x + half + 1), view.x + view.width - size + half - 1)
+            y = max(thing.y, view.y + size + 1)
             drawn.append((replace(thing, kind=kind, size=size, x=x, y=y), thing.x - x, thing.y - y))
-        shapes = [silhouette(one) for one, _, _ in drawn]
+        shapes = [silhouette(one, view) for one, _, _ in drawn]
         covers.append(np.stack([place(c, dx, dy).ravel() for c, (_, dx, dy) in zip(shapes, drawn, strict=True)]))
         for colour in COLOURS:
             names.append(f"{colour} {kind}")
             rows = []
             for shape, (one, dx, dy) in zip(shapes, drawn, strict=True):
-                alone = render(replace(scene, objects=(replace(one, colour=colour),)))
+                alone = render(replace(scene, objects=(replace(one, colour=colour),)), view)
                 rows.append(place(alone - backdrop * (1 - shape[..., None]), dx, dy).ravel())
             layers.append(np.stack(rows))
     layer = np.clip(np.rint(np.stack(layers)), 0, 255).astype(np.uint8)

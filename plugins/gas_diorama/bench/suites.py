@@ -12,6 +12,8 @@ from gas.suites import Suite, SuiteJob, SuiteReport
 
 FOLDER = Path("runs/bench")
 """Where the diorama's results are kept when nobody says otherwise."""
+DETAIL_FOLDER = Path("runs/detail")
+"""The same for large scenes."""
 
 
 class DioramaOptions(Options):
@@ -43,6 +45,35 @@ class DioramaSuite(Suite[DioramaOptions]):
             seeds=None if options.seeds is None else range(options.seeds),
             chosen=None if options.edits is None else benchmark_cases(options.edits),
             resume=options.resume,
+            profile=options.profile,
+            runtime=self.runtime,
+            registry=job.registry,
+            progress=job.progress,
+        )
+
+
+class DetailOptions(Options):
+    """Who edits, and how many scenes."""
+
+    editors: tuple[str, ...] = Field(("auto", "instruct-pix2pix"), description="names of editors, with commas")
+    scenes: int = Field(36, ge=1, le=1000, description="how many, of 512 to 1024 pixels")
+    profile: str = Field("diorama", description="whose model and options are measured")
+
+
+class DetailSuite(Suite[DetailOptions]):
+    """Scenes drawn large, edited in one crop and in a working picture for each place, against exact results."""
+
+    options_type = DetailOptions
+
+    def run(self, job: SuiteJob) -> SuiteReport:
+        """The report; figures and pictures are in the folder `job.out`. Errors as `detail.run`."""
+        from gas_diorama.bench.detail import run
+
+        options = self.options
+        return run(
+            options.editors,
+            out=job.out or DETAIL_FOLDER,
+            scenes=options.scenes,
             profile=options.profile,
             runtime=self.runtime,
             registry=job.registry,

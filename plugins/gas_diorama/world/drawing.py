@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gas_diorama.world.scene import CELL, SIZE, Edit, Scene, Thing, apply
+from gas_diorama.world.view import HOME, View
 
 Array = NDArray[np.float32]
 Part = tuple[Array, tuple[float, float, float] | None, float]
@@ -36,8 +37,6 @@ _GLASS = (190.0, 222.0, 240.0)
 _ORANGE = (244.0, 134.0, 30.0)
 _RIM = 3.0
 """Thickness in pixels of the darker rim that sets a thing off from its ground."""
-
-_ROWS, _COLUMNS = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) + np.float32(0.5)
 
 
 def _disc(p: Array, q: Array, x: float, y: float, r: float) -> Array:
@@ -156,15 +155,10 @@ def _jitter(seed: int, *where: int) -> Array:
     return np.array([0.97 + 0.06 * ((key >> shift) & 0xFF) / 255 for shift in (0, 8, 16)], np.float32)
 
 
-def _window(thing: Thing) -> tuple[slice, slice]:
-    x0, y0, x1, y1 = thing.box
-    return slice(max(y0 - 2, 0), min(y1 + 2, SIZE)), slice(max(x0 - 2, 0), min(x1 + 2, SIZE))
-
-
-def _parts(thing: Thing) -> tuple[tuple[slice, slice], Array, Array, list[Part]]:
-    window = _window(thing)
-    p = (_COLUMNS[window] - thing.x) / np.float32(thing.size)
-    q = (thing.y - _ROWS[window]) / np.float32(thing.size)
+def _parts(thing: Thing, view: View) -> tuple[tuple[slice, slice], Array, Array, list[Part]]:
+    window = view.window(thing)
+    p = (view.columns[window] - thing.x) / np.float32(thing.size)
+    q = (thing.y - view.rows[window]) / np.float32(thing.size)
     parts = [((d * thing.size).astype(np.float32), paint, shade) for d, paint, shade in _SHAPES[thing.kind](p, q)]
     return window, p, q, parts
 
@@ -177,10 +171,10 @@ def _silhouette(parts: Iterable[Part]) -> Array:
     return _cover(np.minimum.reduce([distance for distance, _, _ in parts]))
 
 
-def silhouette(thing: Thing) -> Array:
-    """Cover of the whole thing, hidden parts too: float32 (128, 128) in [0, 1]."""
-    full = np.zeros((SIZE, SIZE), np.float32)
-    window, _, _, parts = _parts(thing)
+def silhouette(thing: Thing, view: View = HOME) -> Array:
+    """Cover of the whole thing, hidden parts too: float32 of the view's shape in [0, 1]."""
+    full = np.zeros(view.shape, np.float32)
+    window, _, _, parts = _parts(thing, view)
     full[window] = _silhouette(parts)
     return full
 
@@ -189,32 +183,34 @@ def _back_to_front(scene: Scene) -> list[Thing]:
     return sorted(scene.objects, key=lambda thing: (thing.y, thing.x))
 
 
-def _backdrop(scene: Scene) -> Array:
+def _backdrop(scene: Scene, view: View) -> Array:
+    rows, columns = view.rows, view.columns
     top, low = (np.array(paint, np.float32) for paint in SKY_PAINT[scene.sky])
-    share = np.clip(_ROWS / scene.horizon, 0, 1)[..., None] ** 1.3
+    share = np.clip(rows / scene.horizon, 0, 1)[..., None] ** 1.3
     sky = (top + (low - top) * share) * _jitter(scene.seed, -1)
-    depth = (_ROWS - scene.horizon) / (SIZE - scene.horizon)
+    depth = np.minimum((rows - scene.horizon) / (SIZE - scene.horizon), 1)
     wave = {
-        "grass": 0.05 * np.sin(_COLUMNS / 7 + _ROWS / 9) * np.sin(_ROWS / 6),
-        "snow": 0.04 * np.sin(_COLUMNS / 20 + _ROWS / 11),
-        "sand": 0.07 * np.sin(_ROWS / 3.4 + 1.5 * np.sin(_COLUMNS / 17)),
-        "water": 0.14 * np.sin(_ROWS / 2.2) * np.sin(_COLUMNS / 13 + _ROWS / 4),
+        "grass": 0.05 * np.sin(columns / 7 + rows / 9) * np.sin(rows / 6),
+        "snow": 0.04 * np.sin(columns / 20 + rows / 11),
+        "sand": 0.07 * np.sin(rows / 3.4 + 1.5 * np.sin(columns / 17)),
+        "water": 0.14 * np.sin(rows / 2.2) * np.sin(columns / 13 + rows / 4),
     }[scene.ground]
     paint = np.array(GROUND_PAINT[scene.ground], np.float32) * _jitter(scene.seed, -2)
     ground = paint * (1.02 - 0.12 * (1 - depth) + wave)[..., None]
-    below = _ground_cover(scene)[..., None]
+    below = _ground_cover(scene, view)[..., None]
     return sky * (1 - below) + ground * below
 
 
-def _ground_cover(scene: Scene) -> Array:
-    return np.clip(_ROWS + 0.5 - scene.horizon, 0, 1)
+def _ground_cover(scene: Scene, view: View) -> Array:
+    return np.clip(view.rows + 0.5 - scene.horizon, 0, 1)
 
 
-def render(scene: Scene) -> NDArray[np.uint8]:
-    """The picture of a scene: uint8 (128, 128, 3), RGB. The same scene gives the same bytes."""
-    canvas = _backdrop(scene)
+def render(scene: Scene, view: View = HOME) -> NDArray[np.uint8]:
+    """The picture of a scene: uint8 RGB of the view's shape, (128, 128, 3) unless said. The same scene gives the same
+    bytes."""
+    canvas = _backdrop(scene, view)
     for thing in _back_to_front(scene):
-        window, p, q, parts = _parts(thing)
+        window, p, q, parts = _parts(thing, view)
         own = np.array(PAINT[thing.colour], np.float32) * _jitter(scene.seed, thing.x, thing.y)
         light = (1.0 + 0.12 * (q - 0.5) - 0.1 * p)[..., None]
         cover = _silhouette(parts)[..., None]
@@ -230,16 +226,16 @@ def render(scene: Scene) -> NDArray[np.uint8]:
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
 
 
-def masks(scene: Scene) -> dict[Thing | str, Array]:
-    """What is visible of each thing, of "ground" and of "sky": float32 (128, 128) in [0, 1], one at every pixel in
-    sum."""
-    free = np.ones((SIZE, SIZE), np.float32)
+def masks(scene: Scene, view: View = HOME) -> dict[Thing | str, Array]:
+    """What is visible of each thing, of "ground" and of "sky": float32 of the view's shape in [0, 1], one at every
+    pixel in sum."""
+    free = np.ones(view.shape, np.float32)
     visible: dict[Thing | str, Array] = {}
     for thing in reversed(_back_to_front(scene)):
-        cover = silhouette(thing)
+        cover = silhouette(thing, view)
         visible[thing] = cover * free
         free = free * (1 - cover)
-    below = _ground_cover(scene)
+    below = _ground_cover(scene, view)
     return visible | {"ground": free * below, "sky": free * (1 - below)}
 
 
@@ -267,18 +263,18 @@ def grow(region: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return grown
 
 
-def regions(scene: Scene, edits: Sequence[Edit]) -> list[Array]:
-    """For each of `edits`, done together, where it acts: float32 (128, 128) of zeros and ones.
+def regions(scene: Scene, edits: Sequence[Edit], view: View = HOME) -> list[Array]:
+    """For each of `edits`, done together, where it acts: float32 of the view's shape, of zeros and ones.
 
     A thing's region is the union of its whole silhouettes before and after, grown by one latent cell (8 pixels). That
     of ground or sky is what is visible of it before or after, so the things that stay are left out. DESIGN.md, "Judging
     an edit".
     """
-    before, after = masks(scene), masks(apply(scene, edits))
+    before, after = masks(scene, view), masks(apply(scene, edits), view)
     found = []
     for edit in edits:
         if edit.part == "thing":
-            ends = [silhouette(end) > 0 for end in (edit.source, edit.target) if isinstance(end, Thing)]
+            ends = [silhouette(end, view) > 0 for end in (edit.source, edit.target) if isinstance(end, Thing)]
             region = grow(np.logical_or.reduce(ends), CELL)
         else:
             region = (before[edit.part] > 0) | (after[edit.part] > 0)

@@ -41,12 +41,14 @@ from gas_diorama.world.scene import (
     sample_scene,
     split,
 )
+from gas_diorama.world.view import HOME, View
 
 __all__ = [
     "CELL",
     "COLOURS",
     "EDIT_FORMS",
     "GROUNDS",
+    "HOME",
     "KINDS",
     "SIZE",
     "SKIES",
@@ -54,6 +56,7 @@ __all__ = [
     "Edit",
     "Scene",
     "Thing",
+    "View",
     "apply",
     "article",
     "caption",
