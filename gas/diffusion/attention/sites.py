@@ -16,6 +16,11 @@ SiteKind = Literal["cross", "self", "joint"]
 """What the picture's cells look at: the prompt, the picture itself, or both at once (in a transformer)."""
 
 
+CONTRASTED = 9
+"""How many modules the contrastive loss compares in Stable Diffusion 1.x, where its weight was chosen; all the sites of
+a model together count as much (CDS's code sums over them)."""
+
+
 def _all(output: Tensor) -> Tensor:
     return output
 
