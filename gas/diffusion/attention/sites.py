@@ -85,6 +85,11 @@ def sites_near(sites: Sequence[AttentionSite], size: Size, side: float, least: i
     return tuple(site for site in fine if distance(site) == best)
 
 
+def finest_side(sites: Sequence[AttentionSite], size: Size) -> int:
+    """The smaller side, in cells, of the finest grid that any of `sites` has over a latent of `size` (h, w)."""
+    return max(min(site.grid(size)) for site in sites)
+
+
 def sites_within(sites: Sequence[AttentionSite], size: Size, cells: float) -> tuple[AttentionSite, ...]:
     """Those whose grid over a latent of `size` (h, w) has at most `cells` cells; there may be none."""
     return tuple(site for site in sites if math.prod(site.grid(size)) <= cells)
