@@ -144,7 +144,8 @@ def _tried(
     from gas.testing.contracts import sample_image
 
     fields = registry.load("editors", editor).options_type.model_fields
-    scales = [name for name in ("guidance_scale", "source_guidance") if name in fields and family == "flux-schnell"]
+    scales = [name for name in ("guidance_scale", "source_guidance") if name in fields and fields[name].default]
+    scales = scales if family == "flux-schnell" else []  # it knows no guidance, and the defaults would be refused
     steps = {"steps": STEPS} if "steps" in fields else {}
     try:
         session = Session.of(
