@@ -1,4 +1,4 @@
-"""Backbones of a dozen lines in the layouts of families that come later, in a world of plain colours: what the protocol
+"""Backbones of a dozen lines in the layouts of SDXL and of FLUX, in a world of plain colours: what the protocol
 must be able to carry, and that nothing but the protocol is needed.
 
 A prompt's pictures have the colour that its first word names, give or take; the null prompt's are grey.

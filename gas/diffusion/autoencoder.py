@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Autoencoder:
     """A frozen variational autoencoder; latents are scaled (and shifted) to about unit variance, as its configuration
-    says."""
+    says. The sides of its latents must divide by `patch`, the cells on a side of what the network takes as one."""
 
     vae: Any  # diffusers.AutoencoderKL
     device: torch.device
+    patch: int = 1
 
     @property
     def factor(self) -> int:
@@ -46,10 +47,12 @@ class Autoencoder:
         """The posterior's mean `(1, C, h, w)` for a picture `(H, W, 3)` uint8, as the VAE itself gives it. InputRefused
         when the picture's sides do not divide into latent cells."""
         height, width = image.shape[:2]
-        if height % self.factor or width % self.factor:
+        step = self.factor * self.patch
+        if height % step or width % step:
+            what = "latent cells" if self.patch == 1 else "patches of latent cells"
             raise InputRefused(
-                f"a picture of {width}x{height} pixels does not divide into latent cells of {self.factor}",
-                f"make both sides multiples of {self.factor}",
+                f"a picture of {width}x{height} pixels does not divide into {what} of {step}",
+                f"make both sides multiples of {step}",
             )
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(self.device, self.vae.dtype) / 127.5 - 1
         return self.vae.encode(pixels).latent_dist.mean

@@ -12,7 +12,7 @@ import torch
 
 from gas.diffusion.adapters import find_base
 from gas.diffusion.backbone import Backbone, ModelKind
-from gas.diffusion.loading import pipeline_of
+from gas.diffusion.loading import pipeline_of, read_settings
 from gas.errors import ModelUnavailable
 from gas.models.hub import snapshot
 from gas.models.manifest import resolve_model
@@ -27,6 +27,8 @@ class Family:
 
     * pipelines: the pipelines that diffusers names in `model_index.json` for them.
     * folders: what such a model's folder has where it has no `model_index.json`, or one that names another pipeline.
+      The first family whose folders are all there reads it, so a family with more of them comes before one with fewer.
+    * network: the class of the network in the first of `folders`; "" where any may be there.
     * target: `module:Class` of a `Backbone` with the class method `from_folder(folder, device, dtype, *, name, kind,
       variant, allow_pickle)`, which raises ModelUnavailable for what it cannot use.
     """
@@ -35,6 +37,14 @@ class Family:
     pipelines: tuple[str, ...]
     folders: tuple[str, ...]
     target: str
+    network: str = ""
+
+    def lies_in(self, folder: Path) -> bool:
+        """Whether `folder` has its folders, and its network in the first of them."""
+        if not all((folder / one).is_dir() for one in self.folders):
+            return False
+        file = folder / self.folders[0] / "config.json"
+        return not self.network or (file.exists() and read_settings(file, "").get("_class_name") == self.network)
 
     def load_class(self) -> Any:
         """The class."""
@@ -43,6 +53,26 @@ class Family:
 
 
 FAMILIES: tuple[Family, ...] = (
+    Family(
+        "Stable Diffusion XL",
+        ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
+        ("unet", "text_encoder_2"),
+        "gas.diffusion.stable_diffusion_xl:StableDiffusionXL",
+    ),
+    Family(
+        "Stable Diffusion 3",
+        ("StableDiffusion3Pipeline", "StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"),
+        ("transformer",),
+        "gas.diffusion.stable_diffusion_3:StableDiffusion3",
+        "SD3Transformer2DModel",
+    ),
+    Family(
+        "FLUX.1",
+        ("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"),
+        ("transformer",),
+        "gas.diffusion.flux:Flux",
+        "FluxTransformer2DModel",
+    ),
     Family(
         "Stable Diffusion 1.x and 2.x",
         ("StableDiffusionPipeline", "StableDiffusionInstructPix2PixPipeline", "StableDiffusionGLIGENPipeline"),
@@ -111,7 +141,7 @@ def family_of(folder: Path, name: str) -> Family:
     base, _ = find_base(folder)
     pipeline = pipeline_of(base, name)
     named = [family for family in FAMILIES if pipeline in family.pipelines]
-    laid_out = [family for family in FAMILIES if all((base / one).is_dir() for one in family.folders)]
+    laid_out = [] if named else [family for family in FAMILIES if family.lies_in(base)]
     for family in (*named, *laid_out):
         return family
     what = f"is a {pipeline}" if pipeline else "is not a model in diffusers' layout"

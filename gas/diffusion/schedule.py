@@ -205,6 +205,18 @@ class FlowSchedule(Schedule):
     clean = 0.0
     sampled = "velocity"
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], tokens: int) -> FlowSchedule:
+        """The schedule of a configuration of diffusers' FlowMatchEulerDiscreteScheduler, for latents that the network
+        takes as so many `tokens`: where the shift is "dynamic" it grows with them, from `base_shift` at
+        `base_image_seq_len` to `max_shift` at `max_image_seq_len`, linearly, as diffusers' FluxPipeline computes it."""
+        if not config.get("use_dynamic_shifting"):
+            return cls(float(config.get("shift", 1.0)))
+        least, most = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+        low, high = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+        mu = low + (high - low) * (tokens - least) / (most - least)
+        return cls(math.exp(mu) if config.get("time_shift_type", "exponential") == "exponential" else mu)
+
     @property
     def noisiest(self) -> float:
         return 1.0

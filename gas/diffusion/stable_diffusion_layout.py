@@ -11,7 +11,7 @@ from gas.errors import ModelUnavailable
 WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 PICKLES = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "pytorch_model"}
 
-_REMEDIES: dict[ModelKind, str] = {
+KIND_REMEDIES: dict[ModelKind, str] = {
     "text-to-image": "name a text-to-image Stable Diffusion 1.x or 2.x",
     "instruction": "name an instruction model of the Stable Diffusion 1.x kind, such as timbrooks/instruct-pix2pix",
     "boxes": "name a GLIGEN model, such as masterful/gligen-1-4-inpainting-text-box",
@@ -22,8 +22,8 @@ def check_layout(folder: Path, pipeline: str, name: str) -> None:
     """ModelUnavailable unless the parts are there, of a model whose index names this `pipeline`."""
     if "XL" in pipeline or (folder / "text_encoder_2").exists():
         raise ModelUnavailable(
-            f"{name} is a Stable Diffusion XL model, which this editor does not support",
-            "name a Stable Diffusion 1.x or 2.x",
+            f"{name} has the parts of a Stable Diffusion XL model, but its index names the pipeline {pipeline!r}",
+            "correct _class_name in model_index.json, or name another model",
         )
     needed = [f"{place}/config.json" for place in WEIGHTS] + ["tokenizer", "scheduler/scheduler_config.json"]
     missing = [file for file in needed if not (folder / file).exists()]
@@ -36,13 +36,13 @@ def check_layout(folder: Path, pipeline: str, name: str) -> None:
 
 def check_parts(unet: Any, latent_channels: int, text_dim: int, prediction: str, kind: ModelKind, name: str) -> None:
     """ModelUnavailable unless the parts fit each other and are of the `kind`; `unet` is its configuration."""
-    remedy = _REMEDIES[kind]
+    remedy = KIND_REMEDIES[kind]
     if kind == "boxes":
         _check_gated(unet, latent_channels, name, remedy)
     else:
         _check_channels(unet, latent_channels, kind, name, remedy)
     if getattr(unet, "addition_embed_type", None):
-        raise ModelUnavailable(f"{name}: a UNet of the SDXL kind is not supported by this editor", remedy)
+        raise ModelUnavailable(f"{name}: its UNet is one of the SDXL kind, beside one text encoder", remedy)
     if unet.cross_attention_dim != text_dim:
         raise ModelUnavailable(
             f"{name}: the UNet wants prompt embeddings of {unet.cross_attention_dim} numbers, "

@@ -10,14 +10,15 @@ from gas.errors import GasError
 from gas.models.cache import snapshot
 from gas.models.manifest import ModelFiles, resolve_model
 
+_BY_TRANSFORMER = {"SD3Transformer2DModel": "StableDiffusion3Pipeline", "FluxTransformer2DModel": "FluxPipeline"}
 _BY_CHANNELS = {4: "StableDiffusionPipeline", 8: "StableDiffusionInstructPix2PixPipeline"}
 
 
 def pipeline_of(model: str) -> str | None:
     """The pipeline of diffusers that the model `model` is for, such as "StableDiffusionPipeline".
 
-    That is what its `model_index.json` says; without one it is told by the UNet's settings. None for what is not here,
-    is no folder of diffusers, or cannot be read.
+    That is what its `model_index.json` says; without one it is told by the network's settings. None for what is not
+    here, is no folder of diffusers, or cannot be read.
     """
     try:
         source = resolve_model(model)
@@ -30,7 +31,12 @@ def pipeline_of(model: str) -> str | None:
     named = _settings(folder / "model_index.json").get("_class_name")
     if isinstance(named, str) and named.isidentifier():
         return named
+    transformer = _settings(folder / "transformer" / "config.json").get("_class_name")
+    if isinstance(transformer, str):
+        return _BY_TRANSFORMER.get(transformer)
     unet = _settings(folder / "unet" / "config.json")
+    if unet.get("addition_embed_type") == "text_time":
+        return "StableDiffusionXLPipeline" if unet.get("in_channels") == 4 else None
     if unet.get("attention_type", "default") != "default":
         return None
     channels = unet.get("in_channels")

@@ -3,12 +3,16 @@ everything but the picture and the words."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from gas.testing.tiny_families import build_tiny_flux as build_tiny_flux
+from gas.testing.tiny_families import build_tiny_stable_diffusion_3 as build_tiny_stable_diffusion_3
+from gas.testing.tiny_families import build_tiny_stable_diffusion_xl as build_tiny_stable_diffusion_xl
+from gas.testing.tiny_parts import build_byte_tokenizer as build_byte_tokenizer
+from gas.testing.tiny_parts import save_pipeline, tiny_clip_text, tiny_vae
 from gas.testing.tiny_vision_language import build_tiny_vision_language as build_tiny_vision_language
 
 
@@ -28,10 +32,8 @@ def build_tiny_stable_diffusion(
     The blocks are those of Stable Diffusion 1.x (nine self-attention modules in the up blocks, a VAE with factor 8, 77
     tokens), a few channels wide. The weights depend on `seed` alone. `sample_size` is the side of the latent, in cells.
     """
-    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from diffusers import PNDMScheduler, UNet2DConditionModel
 
-    folder = Path(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(
@@ -49,26 +51,8 @@ def build_tiny_stable_diffusion(
         for name, gate in network.named_parameters():
             if name.endswith((".alpha_attn", ".alpha_dense")):
                 gate.data.fill_(1.0)  # it begins at 0, and what a gated layer is told would change nothing
-        vae = AutoencoderKL(
-            latent_channels=latent_channels,
-            sample_size=sample_size * 8,
-            block_out_channels=(8, 8, 8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            norm_num_groups=4,
-        )
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=514,
-                hidden_size=cross_attention_dim,
-                intermediate_size=2 * cross_attention_dim,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                bos_token_id=512,
-                eos_token_id=513,
-                pad_token_id=513,
-            )
-        )
+        vae = tiny_vae(latent_channels, sample_size)
+        text_encoder = tiny_clip_text(cross_attention_dim)
     scheduler = PNDMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -77,20 +61,8 @@ def build_tiny_stable_diffusion(
         skip_prk_steps=True,
         steps_offset=1,
     )
-    parts: dict[str, Any] = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "scheduler": scheduler}
-    for name, part in parts.items():
-        part.save_pretrained(folder / name)
-    build_byte_tokenizer(folder / "tokenizer")
-    index = {
-        "_class_name": "StableDiffusionPipeline",
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "scheduler": ["diffusers", "PNDMScheduler"],
-    }
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2))
-    return folder
+    parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "scheduler": scheduler}
+    return save_pipeline(folder, "StableDiffusionPipeline", parts, {"tokenizer": build_byte_tokenizer})
 
 
 def build_tiny_instruct_pix2pix(folder: Path | str, *, latent_channels: int = 4, **options: Any) -> Path:
@@ -138,14 +110,3 @@ def build_tiny_gligen(folder: Path | str, *, latent_channels: int = 4, inpaintin
     index = Path(folder) / "model_index.json"
     index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusionGLIGENPipeline"))
     return Path(folder)
-
-
-def build_byte_tokenizer(folder: Path | str) -> None:
-    """Saves a CLIP tokenizer without merges: one token for each byte, 514 tokens in all."""
-    from transformers import CLIPTokenizer
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    letters = list(bytes_to_unicode().values())
-    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {word: number for number, word in enumerate(words)}
-    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)

@@ -45,4 +45,10 @@ def gas_register_suites() -> tuple[BackendSpec, ...]:
             "verifiers against exact results: what is wrongly accepted, wrongly rejected, and gained by other tries",
             extra="diffusion",
         ),
+        BackendSpec(
+            "matrix",
+            "gas_diorama.bench.suites:MatrixSuite",
+            "which editor runs on which family of models, plain and grounded, and why it is refused elsewhere",
+            extra="diffusion",
+        ),
     )

@@ -1,4 +1,4 @@
-"""Editors on families that have no implementation yet: an SDXL layout and a flow layout of a dozen lines each
+"""Editors on families of a closed form: an SDXL layout and a flow layout of a dozen lines each
 (`fake_backbones`), through the same options, the same loops and the same refusals as Stable Diffusion."""
 
 from __future__ import annotations

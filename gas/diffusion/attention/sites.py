@@ -16,6 +16,11 @@ SiteKind = Literal["cross", "self", "joint"]
 """What the picture's cells look at: the prompt, the picture itself, or both at once (in a transformer)."""
 
 
+CONTRASTED = 9
+"""How many modules the contrastive loss compares in Stable Diffusion 1.x, where its weight was chosen; all the sites of
+a model together count as much (CDS's code sums over them)."""
+
+
 def _all(output: Tensor) -> Tensor:
     return output
 
@@ -78,6 +83,11 @@ def sites_near(sites: Sequence[AttentionSite], size: Size, side: float, least: i
 
     best = min(map(distance, fine))
     return tuple(site for site in fine if distance(site) == best)
+
+
+def finest_side(sites: Sequence[AttentionSite], size: Size) -> int:
+    """The smaller side, in cells, of the finest grid that any of `sites` has over a latent of `size` (h, w)."""
+    return max(min(site.grid(size)) for site in sites)
 
 
 def sites_within(sites: Sequence[AttentionSite], size: Size, cells: float) -> tuple[AttentionSite, ...]:

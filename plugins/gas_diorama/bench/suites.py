@@ -108,3 +108,29 @@ class SpeedSuite(Suite[SpeedOptions]):
         if job.out is not None:
             files.write_text(job.out, json.dumps(report.as_json(), indent=2) + "\n")
         return report
+
+
+class MatrixOptions(Options):
+    """Which rows and columns."""
+
+    editors: tuple[str, ...] = Field((), description="with commas; empty: all with a model of diffusers")
+    families: tuple[str, ...] = Field((), description="of models, with commas; empty: all")
+
+
+class MatrixSuite(Suite[MatrixOptions]):
+    """Editors on tiny models of every family."""
+
+    options_type = MatrixOptions
+
+    def run(self, job: SuiteJob) -> SuiteReport:
+        """The table, also written to the file `job.out`, if there is one. OutputExists (exit 2); others as
+        `matrix.run`."""
+        from gas import files
+        from gas_diorama.bench.matrix import run
+
+        if job.out is not None:
+            files.refuse_existing([job.out])
+        report = run(job.registry, self.runtime, self.options.editors, self.options.families, job.progress)
+        if job.out is not None:
+            files.write_text(job.out, json.dumps(report.as_json(), indent=2) + "\n")
+        return report

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gas.diffusion.attention.maps import collect_attention
-from gas.diffusion.attention.sites import AttentionSite, sites_near
+from gas.diffusion.attention.sites import AttentionSite, finest_side, sites_near
 from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.edit_friendly import invert_edit_friendly
 from gas.diffusion.sample.phases import Phases, State, clean
@@ -160,7 +160,7 @@ class LEditsPPEditor(SamplingEditor[LEditsPPOptions]):
     def _sites(self, size: tuple[int, int]) -> Sequence[AttentionSite]:
         """The sites nearest to a quarter of the latent's sides (16 x 16 at 512 pixels, as in the paper)."""
         every = self.model.need_sites("cross", "LEDITS++ with masks from attention")
-        return sites_near(every, size, (size[0] * size[1]) ** 0.5 / 4, min(_LEAST_CELLS, *size))
+        return sites_near(every, size, (size[0] * size[1]) ** 0.5 / 4, min(_LEAST_CELLS, finest_side(every, size)))
 
     def _masks(
         self, targets: Targets, concepts: Sequence[Concept], guidance: Tensor, attention: Tensor | None, t: float

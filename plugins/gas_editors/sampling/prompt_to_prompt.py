@@ -18,7 +18,7 @@ from gas.diffusion.attention.control import Replace, Reweight, control_attention
 from gas.diffusion.attention.inject import inject_attention
 from gas.diffusion.attention.maps import AttentionMaps
 from gas.diffusion.attention.phrase_tokens import phrase_tokens
-from gas.diffusion.attention.sites import sites_near, sites_within
+from gas.diffusion.attention.sites import finest_side, sites_near, sites_within
 from gas.diffusion.backbone import Conditioning
 from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.inversion import Inversion, invert, null_text
@@ -201,7 +201,8 @@ class _Sampler:
         own = predictor.model.need_sites("self", "Prompt-to-Prompt")
         self.own = sites_within(own, self.size, self.options.self_cells * height * width)
         # 16 x 16 cells at 512 pixels, as in the paper.
-        self.seen = sites_near(self.cross, self.size, (height * width) ** 0.5 / 4, least=min(8, height, width))
+        least = min(8, finest_side(self.cross, self.size))
+        self.seen = sites_near(self.cross, self.size, (height * width) ** 0.5 / 4, least)
 
     def start(self) -> State:
         state = {"z": self.inversion.noise()}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gas.diffusion.attention.control import control_attention
 from gas.diffusion.attention.maps import AttentionMaps, collect_attention
-from gas.diffusion.attention.sites import AttentionSite, sites_near, unet_sites
+from gas.diffusion.attention.sites import AttentionSite, finest_side, sites_near, unet_sites
 
 pytestmark = pytest.mark.seeded  # libraries draw the first weights of the networks in here
 
@@ -104,6 +104,7 @@ def test_layers_near_a_size(unet: UNet2DConditionModel) -> None:
     assert levels(sites_near(cross, (16, 4), 1, least=4)) == {0}, "the shorter side counts"
     assert levels(sites_near(cross, (16, 16), 1000)) == {0}
     assert levels(sites_near(cross, (64, 64), math.sqrt(32 * 16))) == {1}, "of two as near the finer"
+    assert finest_side(cross, (7, 64)) == 7
     with pytest.raises(ValueError, match="no attention site has 8 x 8 cells over a latent of 7 x 64"):
         sites_near(cross, (7, 64), 16, least=8)
 

@@ -1,0 +1,198 @@
+"""The family of FLUX.1 (Black Forest Labs, 2024): a transformer over packed latents, a rectified flow, and guidance
+that is told as a number (dev) or that there is none of (schnell)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gas.diffusion.attention.joint_sites import joint_sites, picture_first
+from gas.diffusion.attention.sites import AttentionSite, SiteKind, Size
+from gas.diffusion.autoencoder import Autoencoder
+from gas.diffusion.backbone import Backbone, Conditioning, ModelKind
+from gas.diffusion.clip_text import ClipText
+from gas.diffusion.guidance import Guidance
+from gas.diffusion.loading import explained
+from gas.diffusion.model_folder import ModelFolder
+from gas.diffusion.parameterisation import Parameterisation
+from gas.diffusion.schedule import FlowSchedule
+from gas.diffusion.stable_diffusion_layout import KIND_REMEDIES
+from gas.diffusion.t5_text import T5Text
+from gas.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gas.types import Image
+
+FAMILY = "FLUX.1 model"
+PATCH = 2
+"""Cells on a side of what is packed into one token."""
+T5_TOKENS = 512
+_PLAIN = 1.0
+"""The guidance that rows are told where nobody said one."""
+_NETWORKS = ("transformer", "vae", "text_encoder", "text_encoder_2")
+_OTHERS = ("tokenizer", "tokenizer_2", "scheduler/scheduler_config.json")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Flux(Backbone):
+    """A frozen FLUX.1. Its rows are T5's; "pooled" `(n, dim)` is CLIP's pooled embedding, and "guidance" `(n,)` the
+    number that each row is told, where the network takes one.
+
+    Times are those of the flow, from 0 to 1. `scheduler` is the configuration of its schedule, whose shift grows with
+    the picture where it is dynamic; `schedule` is that of a picture of `resolution`. Transformer and T5 work in
+    `dtype`, CLIP and VAE in fp32 at least.
+    """
+
+    name: str
+    network: Any  # diffusers.FluxTransformer2DModel
+    autoencoder: Autoencoder
+    clip: ClipText
+    t5: T5Text
+    scheduler: Mapping[str, Any]
+    schedule: FlowSchedule
+    guidance: Guidance
+    resolution: int
+    factor: int
+    multiple: int
+    device: torch.device
+    dtype: torch.dtype
+    parameterisation: Parameterisation = "velocity"
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path | str,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        *,
+        name: str | None = None,
+        kind: ModelKind = "text-to-image",
+        variant: str | None = None,
+        allow_pickle: bool = False,
+    ) -> Flux:
+        """The model in a local folder of diffusers' layout, frozen; arguments and errors as in
+        `gas.diffusion.load.load_backbone`."""
+        from diffusers import FluxTransformer2DModel
+        from transformers import CLIPTextModel
+
+        here = ModelFolder.find(folder, name, FAMILY, device, variant=variant, allow_pickle=allow_pickle)
+        here.check_kind(kind, KIND_REMEDIES[kind])
+        here.refuse_adapters()
+        here.check_layout(_NETWORKS, _OTHERS)
+        once = torch.promote_types(dtype, torch.float32)
+        with explained(here.name):
+            transformer = here.part(FluxTransformer2DModel, "transformer", dtype)
+            autoencoder = here.autoencoder(once, PATCH)
+            clip = here.clip_text(CLIPTextModel, "", once)
+            t5 = here.t5_text("_2", dtype, T5_TOKENS)
+            scheduler = here.settings("scheduler/scheduler_config.json")
+            side = int(autoencoder.vae.config.sample_size)  # 1024; the transformer's settings say nothing of sizes
+            tokens = (side // autoencoder.factor // PATCH) ** 2
+            schedule = FlowSchedule.from_config(scheduler, tokens)
+        _check_parts(transformer.config, autoencoder.channels, clip, t5, here.name)
+        return cls(
+            name=here.name,
+            network=transformer,
+            autoencoder=autoencoder,
+            clip=clip,
+            t5=t5,
+            scheduler=scheduler,
+            schedule=schedule,
+            guidance="told" if transformer.config.guidance_embeds else "none",
+            resolution=side,
+            factor=autoencoder.factor,
+            multiple=autoencoder.factor * PATCH,
+            device=here.device,
+            dtype=dtype,
+        )
+
+    # --- pictures -----------------------------------------------------------------------------------------------------
+
+    def encode(self, image: Image) -> Tensor:
+        return self.autoencoder.encode(image)
+
+    def decode(self, z: Tensor) -> Image:
+        return self.autoencoder.decode(z)
+
+    # --- predictions --------------------------------------------------------------------------------------------------
+
+    def condition(self, prompts: Sequence[str], size: Size) -> Conditioning:
+        states = self.t5.states(prompts)
+        return Conditioning(states, {"pooled": self.clip.pooled(prompts, warn=False)})
+
+    def dropped_words(self, prompt: str) -> str:
+        return self.t5.dropped_words(prompt)
+
+    def predict(self, z_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        height, width = z_t.shape[2] // PATCH, z_t.shape[3] // PATCH
+        packed = F.pixel_unshuffle(z_t, PATCH).flatten(2).transpose(1, 2)  # (n, tokens, 4 C)
+        told = conditioning.extra.get("guidance", torch.full((len(z_t),), _PLAIN, device=z_t.device))
+        output = self.network(
+            packed.to(self.dtype),
+            conditioning.embeddings.to(self.dtype),
+            conditioning.extra["pooled"].to(self.dtype),
+            t.to(self.dtype),
+            img_ids=_places(height, width, z_t.device),
+            txt_ids=torch.zeros(conditioning.embeddings.shape[1], 3, device=z_t.device),
+            guidance=told.to(self.dtype) if self.guidance == "told" else None,
+            return_dict=False,
+        )
+        velocity = output[0].to(z_t.dtype).transpose(1, 2).unflatten(2, (height, width))
+        return F.pixel_shuffle(velocity, PATCH)
+
+    def schedule_for(self, size: Size) -> FlowSchedule:
+        return FlowSchedule.from_config(self.scheduler, (size[0] // PATCH) * (size[1] // PATCH))
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def attention_sites(self, kind: SiteKind | None = None) -> tuple[AttentionSite, ...]:
+        return self._sites if kind in (None, "joint") else ()
+
+    @cached_property
+    def _sites(self) -> tuple[AttentionSite, ...]:
+        apart, together = self.network.transformer_blocks, self.network.single_transformer_blocks
+        without_prompt = partial(_after, self.t5.max_tokens)
+        return joint_sites(
+            [(f"transformer_blocks.{i}.attn", block.attn, picture_first) for i, block in enumerate(apart)]
+            + [(f"single_transformer_blocks.{i}.attn", block.attn, without_prompt) for i, block in enumerate(together)]
+        )
+
+
+def _after(tokens: int, output: Tensor) -> Tensor:
+    """The picture's cells where the prompt's `tokens` come before them."""
+    return output[:, tokens:]
+
+
+def _places(height: int, width: int, device: torch.device) -> Tensor:
+    """`(height * width, 3)`: 0, row and column of each token, which its rotary embedding turns by."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([torch.zeros_like(rows), rows, columns], -1).flatten(0, 1).float().to(device)
+
+
+def _check_parts(transformer: Any, channels: int, clip: ClipText, t5: T5Text, name: str) -> None:
+    """ModelUnavailable unless the parts fit each other; `transformer` is its configuration."""
+    packed = channels * PATCH**2
+    if transformer.in_channels != packed:
+        more = " (a model that is told a picture, such as Fill)" if transformer.in_channels > packed else ""
+        raise ModelUnavailable(
+            f"{name}: its transformer takes {transformer.in_channels} channels{more}, but packed latents have {packed}",
+            "name a text-to-image FLUX.1 (dev, schnell)",
+        )
+    for what, wants, gives in (
+        ("pooled embeddings", transformer.pooled_projection_dim, clip.encoder.config.hidden_size),
+        ("prompt embeddings", transformer.joint_attention_dim, t5.encoder.config.d_model),
+    ):
+        if wants != gives:
+            raise ModelUnavailable(
+                f"{name}: the transformer wants {what} of {wants} numbers, the text encoder gives {gives}",
+                "use parts that belong together",
+            )

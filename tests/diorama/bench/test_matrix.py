@@ -1,0 +1,55 @@
+"""`gas bench matrix`: a small part of the table, and what it says of a refusal."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from gas import Registry
+from gas.errors import UsageError
+from gas.runtime import Runtime
+from gas.suites import SuiteJob
+from gas_diorama.bench.matrix import RUNS, Matrix, run
+from gas_diorama.bench.suites import MatrixOptions, MatrixSuite
+
+EDITORS = ("dds", "flow-edit", "masactrl")
+
+
+def matrix(editors: tuple[str, ...], families: tuple[str, ...], out: Path | None = None) -> Matrix:
+    options = MatrixOptions(editors=editors, families=families)
+    made = MatrixSuite(options, Runtime("cpu", "fp32")).run(SuiteJob(Registry.discover(), out))
+    assert isinstance(made, Matrix)
+    return made
+
+
+@pytest.mark.parametrize("family", ["sdxl", "sd3", "flux-dev", "flux-schnell"])
+def test_what_runs_and_what_is_refused(family: str) -> None:
+    found = {cell.editor: cell for cell in matrix(EDITORS, (family,)).cells}
+    assert all(found[name].plain == found[name].grounded == RUNS for name in ("dds", "flow-edit"))
+    refused = found["masactrl"]
+    if family == "sdxl":
+        assert refused.exit_codes == (0, 0)
+    else:
+        assert refused.plain == f"MasaCtrl works on self-attention, which the model {family} has none of"
+        assert refused.exit_codes == (6, 6)
+
+
+def test_the_table_numbers_its_reasons(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    report = matrix(("sdedit", "ledits-pp", "instruct-pix2pix"), ("sd3",), tmp_path / "matrix.json")
+    console = Console(width=200, file=io.StringIO())
+    console.print(report.tables())
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "both" in shown and "grounded; 1" in shown
+    assert "1. LEDITS++ with masks" in shown and "2. the model sd3" in shown
+    told = json.loads((tmp_path / "matrix.json").read_text())
+    assert [cell["editor"] for cell in told["cells"]] == ["sdedit", "ledits-pp", "instruct-pix2pix"]
+
+
+def test_an_unknown_family_is_named() -> None:
+    with pytest.raises(UsageError, match="sdx"):
+        run(Registry.discover(), Runtime("cpu", "fp32"), ("dds",), ("sdx",))
