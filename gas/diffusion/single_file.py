@@ -101,7 +101,7 @@ def _read(file: Path, name: str, allow_pickle: bool) -> dict[str, Tensor]:
         )
     if not allow_pickle:
         raise ModelUnavailable(
-            f"{name} is a .ckpt, a format that can hide programs",
+            f"{name} is a single file of the kind .ckpt, which can hide programs",
             Remedy(
                 "allow_pickle",
                 "use a model with .safetensors files, or set {allow} (only tensors are read)",
@@ -122,7 +122,8 @@ def _check_layout(weights: Mapping[str, Tensor], name: str) -> None:
     for part, prefix in PREFIXES.items():
         if not any(key.startswith(prefix) for key in weights):
             raise ModelUnavailable(
-                f"{name}: there are no weights of {part} (none whose name begins with {prefix})", remedy
+                f"{name} is a single file with no weights of {part} (none whose name begins with {prefix})",
+                remedy,
             )
     known = (*PREFIXES.values(), *_UNUSED, *_PROJECTION)
     strange = [key for key in weights if not key.startswith(known)]
@@ -170,7 +171,7 @@ def _text_encoder(weights: Mapping[str, Tensor], name: str, dtype: torch.dtype) 
 def _filled(
     make: Callable[[], Any],
     own: Mapping[str, Tensor],
-    renamed: Mapping[str, Tensor],
+    renamed: Mapping[str, Tensor | None],
     name: str,
     part: str,
     dtype: torch.dtype,
@@ -183,20 +184,21 @@ def _filled(
     from accelerate import init_empty_weights
 
     check_loading()
+    found = {key: one for key, one in renamed.items() if one is not None}  # diffusers' name for one that is missing
     with init_empty_weights(include_buffers=False):
         network = make()
-    taken = {one.data_ptr() for one in renamed.values()}
+    taken = {one.data_ptr() for one in found.values()}
     wanted = network.state_dict()
     check_weights(
         {
-            "missing_keys": wanted.keys() - renamed.keys(),
+            "missing_keys": wanted.keys() - found.keys(),
             "unexpected_keys": [
-                *(renamed.keys() - wanted.keys()),
+                *(found.keys() - wanted.keys()),
                 *(key for key, one in own.items() if one.data_ptr() not in taken),
             ],
             "mismatched_keys": [
                 (key, tuple(one.shape), tuple(wanted[key].shape))
-                for key, one in renamed.items()
+                for key, one in found.items()
                 if key in wanted and one.shape != wanted[key].shape
             ],
         },
@@ -204,7 +206,7 @@ def _filled(
         part=part,
     )
     # copied: the file is mapped into memory, and may change or go while the model works
-    used = {key: one.to(dtype, copy=True) for key, one in renamed.items() if key in wanted}
+    used = {key: one.to(dtype, copy=True) for key, one in found.items() if key in wanted}
     network.load_state_dict(used, strict=False, assign=True)
     return network
 
