@@ -19,9 +19,9 @@ _LONGEST_HEADER = 100_000_000  # bytes, the format's own limit
 def pipeline_of(model: str) -> str | None:
     """The pipeline of diffusers that the model `model` is for, such as "StableDiffusionPipeline".
 
-    That is what its `model_index.json` says; without one it is told by the network's settings. A single file in the layout
-    of Stable Diffusion 1.x is told by its first weight; of a `.ckpt`, which only that is read from, nothing is looked
-    at. None for what is not here, is neither of both, or cannot be read.
+    That is what its `model_index.json` says; without one it is told by the network's settings. A single file in the
+    layout of Stable Diffusion 1.x is told by its first weight; of a `.ckpt`, which only that is read from, nothing is
+    looked at. None for what is not here, is neither of both, or cannot be read.
     """
     try:
         source = resolve_model(model)
