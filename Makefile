@@ -6,7 +6,7 @@ SCENE := plugins/gas_diorama/scenes/demo
 PHOTOGRAPH := docs/photographs/coffee.jpg
 REQUEST := change the red car into a blue house, change the grass into snow, change the clear sky into a sunset sky
 
-.PHONY: demo test lint format setup clean
+.PHONY: demo test lowest lint format setup clean
 
 setup: $(VENV)/.ready
 
@@ -27,6 +27,17 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
+# What pyproject.toml promises of its lower bounds: the base, without torch, on the oldest versions that it allows.
+LOWEST := .venv-lowest
+LOWEST_TESTS := tests/picture tests/plan tests/regions tests/test_files.py tests/test_reserve.py
+
+lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip compile --quiet --no-header --resolution lowest-direct --python $(LOWEST)/bin/python pyproject.toml -o $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python -c $(LOWEST)/lowest.txt -e . pytest pytest-timeout hypothesis httpx scikit-image scikit-learn
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,4 +49,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -79,6 +79,7 @@ Part = Kind | str | int | float
 Words = Callable[[Kind], str]
 
 _GAP = re.compile(r"\{(\w+)\}")
+_EXTRAS = re.compile(r"[\w.-]+\[[\w.,-]+\]")
 
 
 @dataclass(frozen=True, init=False)
@@ -178,7 +179,8 @@ def shell_words(kind: Command | Install) -> str:
     """What is typed in a shell, whatever the way of use."""
     if isinstance(kind, Command):
         return " ".join(["gas", kind.name, *map(shlex.quote, kind.arguments)])
-    requirement = f'"{kind.requirement}"' if "[" in kind.requirement else shlex.quote(kind.requirement)
+    plain = _EXTRAS.fullmatch(kind.requirement)  # in double quotes, which every system's shell takes
+    requirement = f'"{kind.requirement}"' if plain else shlex.quote(kind.requirement)
     return f"pip install {'-U ' if kind.upgrade else ''}{requirement}"
 
 

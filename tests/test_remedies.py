@@ -3,7 +3,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import typer
@@ -130,8 +130,8 @@ def test_advice_to_install_has_a_code_of_its_own() -> None:
     assert (install("timm").code, install("timm", upgrade=True).code) == ("install", "upgrade")
 
 
-def _sources() -> Iterator[tuple[str, ast.Module]]:
-    for root in ("gas", "plugins"):
+def _sources(roots: Sequence[str] = ("gas", "plugins")) -> Iterator[tuple[str, ast.Module]]:
+    for root in roots:
         for path in sorted((ROOT / root).rglob("*.py")):
             yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
 
@@ -181,6 +181,49 @@ def test_what_is_listed_of_backends_and_their_options_names_no_flag() -> None:
             texts = [entry.spec.summary, *(field.description or "" for field in fields.values())]
             shown[entry.spec.name] = [text for text in texts if FLAG.search(text)]
     assert len(shown) > 15 and not any(shown.values()), shown
+
+
+def _typed_commands(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Messages that spell out a command with a gap in it, for a name or a path that nobody quotes."""
+    from gas_cli.app import app
+
+    found = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    inner = {word for one in found.values() for word in getattr(one, "commands", ())} | {"show"}
+    typed = re.compile(rf"\bgas ({'|'.join(found)})( ({'|'.join(inner)}|--[a-z-]+))* [{{\0]|\bpip install (-U )?[{{\0]")
+    skipped: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
+            skipped |= {id(part) for part in node.values}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            text = node.value
+        else:
+            continue
+        if typed.search(text):
+            yield node.lineno, text
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('f("gas models pull " f"{name}")', True),
+        ('f(f"get it: gas models pull --repair {name}")', True),
+        ('Remedy("x", "see: gas backends show {name}", name=name)', True),
+        ('f(f"gas edit {path}")', True),
+        ('f(f"pip install -U {name}")', True),
+        ('f("gas doctor")', False),
+        ('f(f"{name} needs gas models: {x}")', False),
+    ],
+)
+def test_what_counts_as_a_command_with_a_gap(source: str, found: bool) -> None:
+    assert bool(list(_typed_commands(ast.parse(source)))) == found
+
+
+def test_commands_with_names_in_them_are_quoted_by_one_place() -> None:
+    """`gas.remedies.Command` and `Install` quote; what spells a command out itself would not."""
+    sources = [*_sources(), *_sources(("cli",))]
+    found = {path: list(_typed_commands(tree)) for path, tree in sources if path != "gas/remedies.py"}
+    assert not any(found.values()), {path: texts for path, texts in found.items() if texts}
 
 
 def test_every_setting_that_a_remedy_names_is_a_flag() -> None:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from gas.types import Image
 
 LEAST_TILE = 256
-"""Least height of a picture on the sheet, in pixels: smaller ones are enlarged by whole factors."""
+"""Least side of a picture on the sheet, in pixels: smaller ones are enlarged by whole factors."""
+USUAL_TILE, HIGHEST_TILE = 512, 2048
+"""Height of larger pictures on the sheet, in pixels, and of those that are so much higher than wide."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,7 @@ def compare(
     panels = [(_caption(entry), entry.result.image) for entry in entries if entry.result is not None]
     if not panels and failed is not None:
         raise failed
-    sheet = [("input", read.pixels), *panels]
-    write_picture(out, overlay.strip([(name, _tile(image)) for name, image in sheet]), overwrite=overwrite)
+    write_picture(out, sheet([("input", read.pixels), *panels]), overwrite=overwrite)
     console.print(f"wrote {out}, seed {job.seed}", markup=False, soft_wrap=True)
     if as_json:
         rows = [entry.figures() for entry in entries if not isinstance(entry.error, Interrupted)]
@@ -165,6 +166,11 @@ def _caption(entry: Entry) -> str:
     return f"{entry.editor.replace('+', ' + ')} {entry.seconds:.1f} s, outside {entry.outside_max:g}"
 
 
-def _tile(image: Any) -> Any:
-    factor = -(-LEAST_TILE // image.shape[0])
-    return image if factor <= 1 else image.repeat(factor, axis=0).repeat(factor, axis=1)
+def sheet(panels: Sequence[tuple[str, Image]]) -> Image:
+    """The pictures, all of one size, side by side with their captions above, as `(h, W, 3)` uint8: each at least 256
+    pixels high and wide, but for those that would be over 2048 high then."""
+    height, width = panels[0][1].shape[:2]
+    factor = max(-(-LEAST_TILE // min(height, width)), 1)
+    tall = min(max(USUAL_TILE, -(-LEAST_TILE * height // width)), HIGHEST_TILE)
+    enlarged = [(name, image.repeat(factor, axis=0).repeat(factor, axis=1)) for name, image in panels]
+    return overlay.strip(enlarged, height=tall)

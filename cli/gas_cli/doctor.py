@@ -15,6 +15,7 @@ from gas.backends.registry import Registered, Registry
 from gas.backends.roles import CHOSEN, PROFILES
 from gas.errors import GasError
 from gas.memory import gigabytes, memory
+from gas.remedies import Command, shell_words
 from gas_cli import wording
 from gas_cli.output import output_console, people, print_json
 
@@ -225,7 +226,7 @@ def _profiles(registry: Registry) -> Iterable[Finding]:
             listed = ", ".join(
                 f"{files.id} ({', '.join(filter(None, [size(files.size_mb), terms(files)]))})" for files in to_get
             )
-            yield Finding(topic, "missing", f"models: {listed}", f"gas models pull {name}")
+            yield Finding(topic, "missing", f"models: {listed}", shell_words(Command("models pull", name)))
         if complete:
             yield Finding(topic, "ok", "complete")
 

@@ -53,7 +53,7 @@ BudgetText = Annotated[
     str | None,
     typer.Option("--budget", help="after how much nothing is tried again: 60s, 500rows", rich_help_panel=_RUN),
 ]
-Model = Annotated[str | None, typer.Option(help="folder, hub id or id@revision", rich_help_panel=_CHOICE)]
+Model = Annotated[str | None, typer.Option(help="folder, file, hub id or id@revision", rich_help_panel=_CHOICE)]
 AllowModel = Annotated[
     bool,
     typer.Option("--allow-model", help="use a model that only the record names", rich_help_panel=_RUN),

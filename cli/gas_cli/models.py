@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from gas.backends.registry import Registry
 from gas.backends.roles import EDITORS, GROUNDERS
 from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.models import cache as models
-from gas.remedies import Command, Remedy, Setting
+from gas.remedies import Command, Remedy, Setting, shell_words
 from gas.settings import catalogue
 from gas_cli.output import people, print_json, print_table, warn
 
@@ -53,7 +52,7 @@ def ls(registry: Registry, *, as_json: bool = False) -> None:
         name for name in catalogue.profile_names(registry) if any(_needs(name, one, found) for one, found in known)
     ]
     for name in short:
-        people().print(f"get what {name} needs: gas models pull {name}", markup=False)
+        people().print(f"get what {name} needs: {shell_words(Command('models pull', name))}", markup=False)
 
 
 def pull(
@@ -227,10 +226,12 @@ def verify(registry: Registry, names: Sequence[str], *, as_json: bool = False) -
     if damaged:
         raise ModelUnavailable(
             f"damaged: {', '.join(damaged)}",
-            f"get the damaged files again: gas models pull --repair {' '.join(damaged)}",
+            Remedy("repair", "get the damaged files again: {pull}", pull=Command("models pull", "--repair", *damaged)),
         )
     if missing and names:
-        raise ModelUnavailable(f"not complete: {', '.join(missing)}", f"gas models pull {shlex.join(missing)}")
+        raise ModelUnavailable(
+            f"not complete: {', '.join(missing)}", Remedy("pull", "{pull}", pull=Command("models pull", *missing))
+        )
 
 
 def size(megabytes: float | None) -> str:

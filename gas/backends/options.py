@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gas.errors import PluginBroken, UsageError
 from gas.interfaces import Options
+from gas.remedies import Command, Remedy
 from gas.validation import explain, nearest, unknown
 
 PRESET = "preset"
@@ -103,7 +104,12 @@ def _read(backend: str, options_type: type[Options], name: str, value: Any, orig
         guess = nearest(name, known)
         raise UsageError(
             f"{backend} has no option {name!r} ({origin})" + (f"; did you mean {guess!r}?" if guess else ""),
-            f"its options: {', '.join(known) or 'none'}; see: gas backends show {backend}",
+            Remedy(
+                "know_options",
+                "its options: {known}; see: {show}",
+                known=", ".join(known) or "none",
+                show=_show(backend),
+            ),
         )
     adapter = _adapter(options_type, name)
     complaint: ValidationError | None = None
@@ -136,5 +142,9 @@ def _adapter(options_type: type[Options], name: str) -> TypeAdapter[Any]:
     )
 
 
-def _see(backend: str) -> str:
-    return f"see: gas backends show {backend}"
+def _see(backend: str) -> Remedy:
+    return Remedy("see_options", "see: {show}", show=_show(backend))
+
+
+def _show(backend: str) -> Command:
+    return Command("backends show", backend)

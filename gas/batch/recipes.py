@@ -18,7 +18,7 @@ from gas.checkpoint import run_digest
 from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.models.cache import snapshot
 from gas.models.manifest import ModelFiles, models_of, resolve_model
-from gas.remedies import Remedy, Setting
+from gas.remedies import Command, Remedy, Setting
 from gas.run.job import models, used
 from gas.run.models import missing_models
 from gas.settings.settings import THE_MANIFEST
@@ -157,7 +157,10 @@ def require_models(session: Session, looks: bool) -> None:
         missing += missing_models(session, GROUNDERS, session.settings.grounders)
     if missing:
         names = list(dict.fromkeys(one.files.model for one in missing))
-        raise ModelUnavailable(f"not downloaded yet: {', '.join(names)}", f"get it: gas models pull {' '.join(names)}")
+        raise ModelUnavailable(
+            f"not downloaded yet: {', '.join(names)}",
+            Remedy("pull", "get it: {pull}", pull=Command("models pull", *names)),
+        )
 
 
 def _refuse_models(session: Session) -> None:

@@ -31,6 +31,7 @@ class Family:
     * network: the class of the network in the first of `folders`; "" where any may be there.
     * target: `module:Class` of a `Backbone` with the class method `from_folder(folder, device, dtype, *, name, kind,
       variant, allow_pickle)`, which raises ModelUnavailable for what it cannot use.
+    * single_file: whether `folder` may be a single file too, in the layout that the model was first published in.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Family:
     folders: tuple[str, ...]
     target: str
     network: str = ""
+    single_file: bool = False
 
     def lies_in(self, folder: Path) -> bool:
         """Whether `folder` has its folders, and its network in the first of them."""
@@ -78,6 +80,7 @@ FAMILIES: tuple[Family, ...] = (
         ("StableDiffusionPipeline", "StableDiffusionInstructPix2PixPipeline", "StableDiffusionGLIGENPipeline"),
         ("unet",),
         "gas.diffusion.stable_diffusion:StableDiffusion",
+        single_file=True,
     ),
 )
 
@@ -92,8 +95,8 @@ def load_backbone(
 ) -> Backbone:
     """The model that `resolve_model` understands, shared in `runtime`; a hub id must be in the hub's cache.
 
-    Weights are safetensors; `.bin` files are read (tensors only) with `allow_pickle`. `variant` is the middle part of
-    the weights' file names ("fp16"). ModelUnavailable (exit 6): missing, not in the cache, of no family that is
+    Weights are safetensors; `.bin` and `.ckpt` are read (tensors only) with `allow_pickle`. `variant` is the middle
+    part of the weights' file names ("fp16"). ModelUnavailable (exit 6): missing, not in the cache, of no family that is
     known, or not of that `kind`.
     """
     device, dtype = runtime.torch_device(), runtime.torch_dtype()
@@ -118,8 +121,9 @@ def backbone_from_folder(
     variant: str | None = None,
     allow_pickle: bool = False,
 ) -> Backbone:
-    """The model in a local folder of diffusers' layout, or of an adapter on one (`gas.diffusion.adapters`), frozen.
-    `name` is what errors call it; the rest as in `load_backbone`."""
+    """The model in a local folder of diffusers' layout, of an adapter on one (`gas.diffusion.adapters`), or in a single
+    file (Stable Diffusion 1.x, `.safetensors` or `.ckpt`), frozen. `name` is what errors call it; the rest as in
+    `load_backbone`."""
     folder, name = Path(folder), name or str(folder)
     backbone: Backbone = (
         family_of(folder, name)
@@ -133,11 +137,8 @@ def backbone_from_folder(
 
 def family_of(folder: Path, name: str) -> Family:
     """The family of the model in `folder`, which errors call `name`. ModelUnavailable (exit 6) when none reads it."""
-    if folder.is_file():
-        raise ModelUnavailable(
-            f"{name} is a single file",
-            "give a folder in diffusers' layout (unet, vae, text_encoder, tokenizer, scheduler)",
-        )
+    if folder.is_file():  # which says itself whether it is one, by the names of its weights
+        return next(family for family in FAMILIES if family.single_file)
     base, _ = find_base(folder)
     pipeline = pipeline_of(base, name)
     named = [family for family in FAMILIES if pipeline in family.pipelines]

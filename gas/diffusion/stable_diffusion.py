@@ -4,7 +4,7 @@ from the parts that diffusers saves."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from gas.diffusion.gligen import told_boxes
 from gas.diffusion.loading import check_variant, explained, load_part, pipeline_of, read_settings
 from gas.diffusion.parameterisation import Parameterisation
 from gas.diffusion.schedule import VPSchedule
+from gas.diffusion.single_file import read_single_file
 from gas.diffusion.stable_diffusion_layout import PICKLES, WEIGHTS, check_layout, check_parts
 from gas.models.account import load_tokenizer
 
@@ -66,31 +67,55 @@ class StableDiffusion(Backbone):
         variant: str | None = None,
         allow_pickle: bool = False,
     ) -> StableDiffusion:
-        """The model in a local folder of diffusers' layout, or of an adapter on one (`gas.diffusion.adapters`), frozen.
-        `name` is what errors call it; the rest as in `gas.diffusion.load.load_backbone`."""
+        """The model in a local folder of diffusers' layout, or of an adapter on one (`gas.diffusion.adapters`), or in a
+        single file (`gas.diffusion.single_file`), frozen. `name` is what errors call it; the rest as in
+        `gas.diffusion.load.load_backbone`."""
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
 
         folder, device = Path(folder), torch.device(device)
         name = name or str(folder)
+        once = torch.promote_types(dtype, torch.float32)
+        if folder.is_file():
+            check_variant({}, name, variant)
+            formats = {"unet": dtype, "vae": once, "text_encoder": once}
+            networks, tokenizer, scheduler = read_single_file(folder, name, formats, allow_pickle=allow_pickle)
+            return cls._of(networks, tokenizer, scheduler, device, dtype, name, kind)
         folder, adapters = find_base(folder)
         check_layout(folder, pipeline_of(folder, name), name)
-        once = torch.promote_types(dtype, torch.float32)
-
         files = {place: (WEIGHTS[place], PICKLES[place]) for place in WEIGHTS}
         check_variant({folder / place: stems for place, stems in files.items()}, name, variant)
 
         def part(network: Any, place: str, dtype: torch.dtype) -> Any:
             options: dict[str, Any] = {"variant": variant, "allow_pickle": allow_pickle}
-            loaded = load_part(network, folder / place, files[place], name, part=place, dtype=dtype, **options)
-            return loaded.to(device).eval().requires_grad_(False)
+            return load_part(network, folder / place, files[place], name, part=place, dtype=dtype, **options)
 
         with explained(name):
             scheduler = read_settings(folder / "scheduler" / "scheduler_config.json", name)
-            unet = adapt_all(part(UNet2DConditionModel, "unet", dtype), adapters)
-            autoencoder = Autoencoder(part(AutoencoderKL, "vae", once), device)
-            encoder = part(CLIPTextModel, "text_encoder", once)
-            tokenizer = load_tokenizer(CLIPTokenizer, folder / "tokenizer", name, encoder)
+            networks = {
+                "unet": adapt_all(part(UNet2DConditionModel, "unet", dtype), adapters),
+                "vae": part(AutoencoderKL, "vae", once),
+                "text_encoder": part(CLIPTextModel, "text_encoder", once),
+            }
+            tokenizer = load_tokenizer(CLIPTokenizer, folder / "tokenizer", name, networks["text_encoder"])
+        return cls._of(networks, tokenizer, scheduler, device, dtype, name, kind)
+
+    @classmethod
+    def _of(
+        cls,
+        networks: Mapping[str, Any],
+        tokenizer: Any,
+        scheduler: Mapping[str, Any],
+        device: torch.device,
+        dtype: torch.dtype,
+        name: str,
+        kind: ModelKind,
+    ) -> StableDiffusion:
+        """The model of these parts, frozen; ModelUnavailable unless they fit each other and are of the `kind`."""
+        frozen = {place: one.to(device).eval().requires_grad_(False) for place, one in networks.items()}
+        unet, encoder = frozen["unet"], frozen["text_encoder"]
+        with explained(name):
+            autoencoder = Autoencoder(frozen["vae"], device)
             schedule = VPSchedule.from_config(scheduler).to(device)
         prediction = scheduler.get("prediction_type", "epsilon")
         check_parts(unet.config, autoencoder.channels, encoder.config.hidden_size, prediction, kind, name)

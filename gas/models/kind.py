@@ -12,13 +12,16 @@ from gas.models.manifest import ModelFiles, resolve_model
 
 _BY_TRANSFORMER = {"SD3Transformer2DModel": "StableDiffusion3Pipeline", "FluxTransformer2DModel": "FluxPipeline"}
 _BY_CHANNELS = {4: "StableDiffusionPipeline", 8: "StableDiffusionInstructPix2PixPipeline"}
+_FIRST_WEIGHT = "model.diffusion_model.input_blocks.0.0.weight"
+_LONGEST_HEADER = 100_000_000  # bytes, the format's own limit
 
 
 def pipeline_of(model: str) -> str | None:
     """The pipeline of diffusers that the model `model` is for, such as "StableDiffusionPipeline".
 
-    That is what its `model_index.json` says; without one it is told by the network's settings. None for what is not
-    here, is no folder of diffusers, or cannot be read.
+    That is what its `model_index.json` says; without one it is told by the network's settings. A single file in the
+    layout of Stable Diffusion 1.x is told by its first weight; of a `.ckpt`, which only that is read from, nothing is
+    looked at. None for what is not here, is neither of both, or cannot be read.
     """
     try:
         source = resolve_model(model)
@@ -28,6 +31,8 @@ def pipeline_of(model: str) -> str | None:
     folder = Path(source.location) if source.local else snapshot(files)
     if folder is None:
         return None
+    if folder.is_file():
+        return _BY_CHANNELS[4] if folder.suffix == ".ckpt" else _BY_CHANNELS.get(_channels(folder) or 0)
     named = _settings(folder / "model_index.json").get("_class_name")
     if isinstance(named, str) and named.isidentifier():
         return named
@@ -41,6 +46,17 @@ def pipeline_of(model: str) -> str | None:
         return None
     channels = unet.get("in_channels")
     return _BY_CHANNELS.get(channels) if isinstance(channels, int) else None
+
+
+def _channels(file: Path) -> int | None:
+    """How many channels the UNet in a file of safetensors takes, by its header; None where there is none."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(length)) if length < _LONGEST_HEADER else {}
+        return int(header[_FIRST_WEIGHT]["shape"][1])
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        return None
 
 
 def _settings(file: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gas.errors import GasError, InputRefused, ModelUnavailable, UsageError
 from gas.models.cache import look
 from gas.models.kind import pipeline_of
 from gas.models.manifest import CACHE_PREFIX, ModelFiles, resolve_model
-from gas.remedies import Command, Remedy, Setting
+from gas.remedies import Command, Remedy, Setting, shell_words
 from gas.validation import unknown
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def default_profile(registry: Registry, image: Image | None = None, model: str |
     if better is None:
         return chosen.name, "default"
     size = sum(files.size_mb or 0 for files in better.models) / 1000
-    pull = f"gas models pull {better.name}" + (f" ({size:.1f} GB)" if size else "")
+    pull = shell_words(Command("models pull", better.name)) + (f" ({size:.1f} GB)" if size else "")
     return chosen.name, f"default; {'what needs a model' if chosen.photographs else 'for photographs'}: {pull}"
 
 

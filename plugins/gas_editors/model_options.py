@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class ModelOptions(Options):
     """Which model, and how its files are read."""
 
-    model: str | None = Field(None, description="hub id, id@revision, or folder; a profile usually says it")
+    model: str | None = Field(None, description="hub id, id@revision, folder or file; a profile usually says it")
     variant: str | None = Field(None, description="middle part of the weights' file names, e.g. fp16")
-    allow_pickle: bool = Field(False, description="read weights that exist as .bin only (tensors only)")
+    allow_pickle: bool = Field(False, description="read weights that exist as .bin or .ckpt only (tensors only)")
     accept_db: float | None = Field(
         None, description="refuse pictures whose VAE round trip is below so many dB; for models of a small world"
     )

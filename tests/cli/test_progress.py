@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gas.errors import Interrupted
 from gas.interfaces import Step
-from gas_cli.progress import Stages, count_bar, forecast, previews, stages, step_bar, stoppable
+from gas_cli.progress import Stages, count_bar, forecast, live_numbers, previews, stages, step_bar, stoppable
 
 
 def console() -> Console:
@@ -67,6 +67,27 @@ def test_forecast_is_said_once() -> None:
     for index in range(1, 20):
         callback(Step(index, 20))
     assert said(out).count("20 steps, about") == 1
+
+
+def test_a_steps_numbers_stay_in_their_places_under_their_names() -> None:
+    steps = [
+        {"t": 999, "loss": 0.001234, "norm": 12345.678, "not shown": 1.0},
+        {"t": 3, "loss": -1.5e-7, "norm": 0.0, "not shown": 1.0},
+        {"t": 20.25, "loss": float("nan"), "norm": float("inf")},
+    ]
+    lines = [live_numbers(Step(1, 2, values=values)) for values in steps]
+    assert len({(line.index("t "), line.index("loss "), line.index("norm ")) for line in lines}) == 1
+    assert len({len(line) for line in lines}) == 1 and not any("not shown" in line for line in lines)
+    assert lines[0].split() == ["t", "999", "loss", "0.00123", "norm", "1.23e+04"]
+    assert live_numbers(Step(1, 2)) == ""
+
+
+def test_the_bar_shows_them_beside_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    out = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    with step_bar(out, "dds", show=True) as bar:
+        bar(Step(7, 20, values={"t": 500, "loss": 0.25}))
+    assert "7/20" in said(out) and "t 500        loss 0.25" in said(out)
 
 
 def test_no_bar_where_nobody_looks() -> None:

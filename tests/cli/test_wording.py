@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -38,11 +40,25 @@ def test_flags_are_what_people_type(kind: Kind, words: str) -> None:
     assert flag_words(kind) == words
 
 
-@pytest.mark.parametrize("nasty", ["it's", 'a "b"', "$(touch x)", "a; rm b", "a\\b", "*", "`id`", "-x"])
+NASTY = ["it's", 'a "b"', "$(touch x)", "a; rm b", "a\\b", "*", "`id`", "-x", "two words", "a\nb", "#x", "~", "é > ü"]
+
+
+@pytest.mark.parametrize("nasty", NASTY)
 def test_what_is_pasted_into_a_shell_stays_one_word(nasty: str) -> None:
     assert shlex.split(flag_words(Given(nasty, ("box",)))) == ["--box", f"{nasty}=x0,y0,x1,y1"]
     assert shlex.split(flag_words(Setting("caption", nasty))) == ["--caption", nasty]
     assert shlex.split(flag_words(Command("models pull", nasty))) == ["gas", "models", "pull", nasty]
+    assert shlex.split(flag_words(Setting("grounders", (nasty, "sam")))) == ["--grounder", nasty, "--grounder", "sam"]
+    for upgrade in ([], ["-U"]):
+        words = shlex.split(flag_words(Install(f"x[{nasty}]", upgrade=bool(upgrade))))
+        assert words == ["pip", "install", *upgrade, f"x[{nasty}]"]
+    if shell := shutil.which("sh"):  # which sees what a program that only splits does not, such as $( )
+        for kind in (Given(nasty, ("box",)), Setting("caption", nasty), Install(f"x[{nasty}]"), Option({"m": nasty})):
+            words = flag_words(kind)
+            printed = subprocess.run(
+                [shell, "-c", f"printf '%s\\0' {words}"], capture_output=True, text=True, check=True
+            )
+            assert printed.stdout.split("\0")[:-1] == shlex.split(words)
     dash, value = shlex.split(flag_words(Option({"model": nasty}, "dds")))
     assert dash == "-o" and split_o([value]) == (None, [("dds", "model", nasty)])
 

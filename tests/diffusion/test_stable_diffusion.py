@@ -390,12 +390,6 @@ def test_old_names_of_weights_are_read(folder: Path, model: StableDiffusion) -> 
     )
 
 
-def test_a_single_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "v1-5.safetensors").write_bytes(b"x")
-    with pytest.raises(ModelUnavailable, match="single file"):
-        load_backbone(str(tmp_path / "v1-5.safetensors"), Runtime(device="cpu"))
-
-
 def test_pickled_weights_are_read_only_when_allowed(folder: Path, model: StableDiffusion) -> None:
     part = folder / "unet"
     torch.save(model.network.state_dict(), part / "diffusion_pytorch_model.bin")
