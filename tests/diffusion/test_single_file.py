@@ -185,3 +185,23 @@ def test_the_shipped_words_have_the_published_numbers() -> None:
     assert tokenizer("a photo of a cat").input_ids == [49406, 320, 1125, 539, 320, 2368, 49407]
     assert tokenizer("Hello, World!").input_ids == [49406, 3306, 267, 1002, 256, 49407]
     assert tokenizer.decode(tokenizer("a photograph of an astronaut").input_ids[1:-1]) == "a photograph of an astronaut"
+
+
+def test_an_edit_by_a_file_alone_takes_the_profile_of_its_kind(weights: dict[str, Tensor], written: Any) -> None:
+    import gas
+    from gas.testing.contracts import sample_image
+
+    image = sample_image(128, 128)
+    result = gas.edit(
+        image,
+        "change the red box into a blue ball",
+        regions=[gas.Region("red box", box=(30, 30, 90, 90))],
+        model=str(written(weights)),
+        planner="rules",
+        editor="dds",
+        options={"dds": {"steps": 2}},
+        seed=1,
+    )
+    changed = (result.image != image).any(axis=2)
+    assert changed[30:90, 30:90].any() and not changed[:30].any() and not changed[90:].any()
+    assert result.job is not None and result.job.session.settings.profile.name == "sd15"
