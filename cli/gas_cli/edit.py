@@ -17,6 +17,7 @@ from gas.run import record as records
 from gas.run.job import PhotoJob, WrittenEdit, prepare
 from gas.run.output import Output, check_picture, reserve_output, write_picture
 from gas.run.replay import again, drift, output_of, state_record
+from gas.run.undone import raise_if_undone
 from gas.verify.words import what
 from gas_cli import flags as f
 from gas_cli import models
@@ -24,7 +25,7 @@ from gas_cli.maps import Maps
 from gas_cli.output import people, print_json, short, warn
 from gas_cli.progress import forecast, previews, stages, step_bar, stoppable
 from gas_cli.render import file_lines, outside_lines, place_lines
-from gas_cli.verified import raise_if_undone, verified_data, verified_lines, warn_unknown
+from gas_cli.verified import verified_data, verified_lines, warn_unknown
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,11 +1,10 @@
-"""What a terminal shows of a verification, and the error that ends the command where something is not done."""
+"""What a terminal shows of a verification."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gas.errors import NotVerified
-from gas.verify.words import evidence_sentence, remedy, sentence, what
+from gas.verify.words import evidence_sentence, sentence, what
 from gas_cli.output import warn
 
 if TYPE_CHECKING:
@@ -42,24 +41,6 @@ def warn_unknown(console: Console, record: Record) -> None:
         why = next((one.note for one in finding.evidence if one.note), "")
         unknown = f"whether it is done cannot be told: {what(record.plan.subtasks[index])}"
         warn(console, [unknown + (f" ({why})" if why else "")])
-
-
-def raise_if_undone(record: Record) -> None:
-    """NotVerified (exit 12), with what to try, where a subtask is known not to be done."""
-    verified = record.verified
-    if verified is None or not verified.undone:
-        return
-    undone = verified.undone
-    first = next(one for one in verified.findings if one.subtask == undone[0])
-    named = ", ".join(repr(what(record.plan.subtasks[index])) for index in undone)
-    editor = next(
-        (one.editor.name for one in reversed(verified.attempts) if one.finding.subtask == undone[0]),
-        record.editor.name,
-    )
-    raise NotVerified(
-        f"{len(undone)} of {len(record.plan.subtasks)} changes not done: {named}; the picture was written",
-        remedy(first.failure, record.plan.subtasks[undone[0]], editor),
-    )
 
 
 def verified_data(record: Record) -> dict[str, Any]:

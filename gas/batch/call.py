@@ -52,9 +52,11 @@ def batch(
     * together: how many pictures of one size may share an editor's batch; their bytes then depend on what shares it.
     * shard: "3/16" for a part; `store`: an address (`s3://…`) for the pictures.
     * registry: "module:function" of a program that has backends of its own; workers call it.
-    * `flags` as for `gas.Session.of`; the rest as on the command line.
+    * `flags` as for `gas.Session.of`; with `verify=True` (and `tries=3`) entries have `verdicts`. The rest as on the
+      command line.
 
-    An item that fails is an entry with `status` "failed". Errors before anything is edited, and faults of the whole,
+    An item that fails is an entry with `status` "failed"; one that is verified and not done, too, with `exit_code` 12
+    and its picture written. Errors before anything is edited, and faults of the whole,
     are raised: children of `gas.GasError`.
     """
     from gas.run.session import Session

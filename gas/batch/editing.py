@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from gas import files, notes
-from gas.backends.roles import CHOSEN, EDITORS, PLANNERS
+from gas.backends.roles import CHOSEN, EDITORS, PLANNERS, VERIFIERS
 from gas.batch import places
 from gas.batch.engines.wire import bug, error_values
 from gas.batch.rows import Row
@@ -33,13 +34,16 @@ from gas.run.job import PhotoJob, Planned, edit_together, make_plan, prepare
 from gas.run.output import check_output
 from gas.run.record import Request
 from gas.run.session import Session
+from gas.run.undone import raise_if_undone
 from gas.runtime import Runtime
 from gas.types import EditPlan, Region
+from gas.verify.words import what
 
 if TYPE_CHECKING:
     from gas.backends.registry import Registry
     from gas.picture.photo import Photo
     from gas.run.job import WrittenEdit
+    from gas.run.record import Record
     from gas.run.result import EditResult
     from gas.types import Image
 
@@ -160,6 +164,9 @@ class Editing:
                 said["found"] = [_found(region) for region in job.regions]
                 said["warnings"] += [*job.plan.warnings, *job.notes]
                 result = self._device.edit(job, watch)
+                if session.settings.verify:
+                    with self._device.lock:
+                        result = job.verified(result, watch)
                 if result.stopped:
                     raise Interrupted("stopped before its end")
             except GasError:
@@ -174,6 +181,8 @@ class Editing:
         said["inside"], said["outside"] = list(record.measured.inside), record.file.outside_max
         said["output_sha256"] = record.file.sha256
         said["warnings"] += [*written.written.warnings, *result.log.get("notes", ())]
+        said["verdicts"] = _verdicts(record)
+        raise_if_undone(record)
 
     def _photo(self, data: Mapping[str, Any]) -> Photo:
         """The item's picture. InputRefused (exit 3) where it is no longer the one that the batch began with."""
@@ -203,6 +212,8 @@ class Editing:
                 runtime = self._runtimes.setdefault(where, Runtime(*where))  # networks are loaded once for all recipes
                 session = Session(settings, self._registry, runtime=runtime)
                 for role in CHOSEN:
+                    if role is VERIFIERS and not settings.verify:
+                        continue
                     for name in role.names(settings):
                         with contextlib.suppress(*((GasError,) if role is PLANNERS else ())):  # it may not be needed
                             session.use(role, name)
@@ -246,6 +257,26 @@ def _found(region: Region) -> dict[str, Any]:
     box = None if region.box is None else [round(float(value), 1) for value in region.box]
     score = None if region.score is None else round(float(region.score), 3)
     return {"phrase": region.phrase, "score": score, "box": box, "given": region.given}
+
+
+def _verdicts(record: Record) -> list[dict[str, Any]]:
+    """What the ledger says of the verification: for each change whether it is there, how that is known, and how often
+    it was tried. Empty where nothing was verified."""
+    verified = record.verified
+    if verified is None:
+        return []
+    tried = Counter(one.finding.subtask for one in verified.attempts)
+    return [
+        {
+            "what": what(record.plan.subtasks[one.subtask]),
+            "verdict": one.verdict,
+            "failure": one.failure,
+            "score": None if one.score is None else round(one.score, 3),
+            "by": one.evidence[0].by if one.evidence else None,
+            "tries": 1 + tried[one.subtask],
+        }
+        for one in verified.findings
+    ]
 
 
 def _thumbnail(*images: Image) -> str:

@@ -28,7 +28,9 @@ class Entry:
 
     `item` is the picture as the manifest names it, `out` the output's name in the output folder; `exit_code`, `error`
     and `remedy` say what went wrong. `asked` is the instruction, `plan` a sentence for each subtask, `found` where the
-    things were; `inside` and `outside` are the record's figures. `size`, `time` and `sha256` are the input file's;
+    things were; `inside` and `outside` are the record's figures. `verdicts` is empty where nothing was verified, else a
+    table for each subtask: `what`, `verdict`, `failure`, `score`, `by` and `tries`; with one that is not done the item
+    is "failed" with exit code 12, and its picture is written. `size`, `time` and `sha256` are the input file's;
     `thumbnail` is the name of a picture in the folder of the report.
     """
 
@@ -44,6 +46,7 @@ class Entry:
     asked: str = ""
     plan: tuple[str, ...] = ()
     found: tuple[Mapping[str, Any], ...] = ()
+    verdicts: tuple[Mapping[str, Any], ...] = ()
     inside: tuple[float | None, ...] = ()
     outside: float | None = None
     warnings: tuple[str, ...] = ()

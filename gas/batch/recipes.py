@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS
+from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.checkpoint import run_digest
 from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.models.cache import snapshot
 from gas.models.manifest import ModelFiles, models_of, resolve_model
 from gas.remedies import Command, Remedy, Setting
-from gas.run.job import models, used
+from gas.run.job import models, used, verifies
 from gas.run.models import missing_models
 from gas.settings.settings import THE_MANIFEST
 from gas.validation import shown
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 OpenSession = Callable[[Mapping[str, Any] | None], "Session"]
 """Makes a session of the user's settings with those of a row above them (None: none)."""
+_CHOOSE = {"profile", "planner", "grounder", "editor", "options", "verify", "tries"}
+"""The columns of a row that say with what it is edited."""
 Require = Callable[["Session", bool], None]
 """Sees to it that a session's models are here; is told whether things are looked for."""
 
@@ -53,7 +55,7 @@ class Recipe:
     @cached_property
     def digest(self) -> str:
         """What an edit depends on besides plan, picture, regions and seed: backends with versions and options, and
-        models with revisions or the hashes of their files."""
+        models with revisions or the hashes of their files; where it verifies, who is asked and who tries again."""
         settings = self.session.settings
         backends = [used(self.session, GROUNDERS.plural, name) for name in settings.grounders]
         editors = (settings.editor, *self.session.helpers())
@@ -65,16 +67,31 @@ class Recipe:
             grow=settings.grow,
             grounded=settings.grounded,
             dtype=settings.dtype,
+            **({"verified": self._verification()} if settings.verify else {}),
         )
+
+    def _verification(self) -> dict[str, Any]:
+        """What verification and further attempts depend on. Models that verifiers name are told by their options."""
+        settings = self.session.settings
+        asked = [used(self.session, VERIFIERS.plural, name) for name in self.session.verifiers()]
+        retry = settings.retry_editors if settings.tries > 1 else ()
+        others = [used(self.session.with_editor(name), EDITORS.plural, name) for name in retry]
+        return {
+            "by": [one.model_dump(mode="json") for one in asked],
+            "tries": settings.tries,
+            "budget": settings.budget if settings.tries > 1 else None,
+            "others": [one.model_dump(mode="json") for one in others],
+            "models": [model.model_dump(mode="json") for one in others for model in models(one.options)],
+        }
 
     @cached_property
     def data(self) -> dict[str, Any]:
         """The same settings as plain values, for `Settings.of` in another process."""
         said, rest = self.session.settings.spoken()
         options: dict[str, dict[str, Any]] = {}
-        for role, name in _backends(self.session):
+        for session, role, name in _backends(self.session):
             if role is not PLANNERS or self._can_plan:  # backends of two roles that have one name share a table
-                settled = self.session.settled(role.plural, name).options
+                settled = session.settled(role.plural, name).options
                 options.setdefault(name, {}).update(settled.model_dump(mode="json"))
         return {"said": {**said, "options": options}, "rest": rest}
 
@@ -90,8 +107,9 @@ class Recipe:
         """Refuses what can be refused before anything is edited: errors of `Session.check` and `Session.use`, and
         ModelUnavailable (exit 6) for models that are missing."""
         session = self.session
-        roles = (*((PLANNERS,) if plans else ()), GROUNDERS, EDITORS)
         with _at(self.where):
+            verified = (VERIFIERS,) if verifies(session) else ()
+            roles = (*((PLANNERS,) if plans else ()), GROUNDERS, EDITORS, *verified)
             session.check(*roles)
             for role in roles:
                 for name in role.names(session.settings):
@@ -115,7 +133,7 @@ class Recipes:
     def of(self, row: Row, where: str) -> Recipe:
         """The recipe of a row that stands at `where`. Errors name the place: UsageError (exit 2) for a name or option
         that is unknown, InputRefused (3) as `Settings.of`, ModelUnavailable (6) for a model that a row may not name."""
-        asked = row.model_dump(include={"profile", "planner", "grounder", "editor", "options"}, exclude_none=True)
+        asked = row.model_dump(include=_CHOOSE, exclude_none=True)
         key = json.dumps(asked, sort_keys=True)
         if key not in self._made:
             with _at(where):
@@ -141,7 +159,7 @@ class Recipes:
             if same and mine.said_by_user(name):
                 del values[name]
         session = self._open(values)
-        in_use = {name for _, name in _backends(session)} if "options" in values else set()
+        in_use = {name for _, _, name in _backends(session)} if "options" in values else set()
         if strange := next((name for name in values.get("options", {}) if name not in in_use), None):
             raise UsageError(f"options of {strange!r}, which is not in use", f"in use: {', '.join(sorted(in_use))}")
         if not self._allow_model:
@@ -165,9 +183,9 @@ def require_models(session: Session, looks: bool) -> None:
 
 def _refuse_models(session: Session) -> None:
     """ModelUnavailable for a model that the manifest alone names and that is not on this machine."""
-    for role, name in _backends(session):
+    for one, role, name in _backends(session):
         try:
-            settled = session.settled(role.plural, name)
+            settled = one.settled(role.plural, name)
         except GasError:  # `Recipe.check` says so where it matters
             continue
         for option, model in models_of(settled.options.model_dump(mode="json")).items():
@@ -183,10 +201,18 @@ def _refuse_models(session: Session) -> None:
                 )
 
 
-def _backends(session: Session) -> list[tuple[Role, str]]:
-    """All backends that a session may use: those that are chosen, and the editors that its editor hands subtasks to."""
-    chosen = [(role, name) for role in CHOSEN for name in role.names(session.settings)]
-    return [*chosen, *((EDITORS, name) for name in session.helpers())]
+def _backends(session: Session) -> list[tuple[Session, Role, str]]:
+    """All backends that a session may use, each with the session that settles its options: those that are chosen, the
+    editors that its editor hands subtasks to, and where it verifies who is asked and who tries again."""
+    settings = session.settings
+    found = [(session, role, name) for role in CHOSEN for name in role.names(settings)]
+    found += [(session, EDITORS, name) for name in session.helpers()]
+    if settings.verify:
+        found += [(session, VERIFIERS, name) for name in session.verifiers()[1:]]
+        known = {name for _, role, name in found if role is EDITORS}
+        again = [name for name in settings.retry_editors if name not in known] if settings.tries > 1 else []
+        found += [(session.with_editor(name), EDITORS, name) for name in again]
+    return found
 
 
 def _is_here(model: str) -> bool:

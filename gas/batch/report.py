@@ -10,7 +10,8 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ MAX_SHOWN = 20_000
 
 _SHOWN = (
     *("item", "out", "status", "attempt", "exit_code", "error", "remedy", "asked", "plan", "found", "outside"),
-    *("warnings", "seed", "seconds", "thumbnail", "pixels"),
+    *("verdicts", "warnings", "seed", "seconds", "thumbnail", "pixels"),
 )
 
 
@@ -46,12 +47,25 @@ def write_report(out: Path, *, title: str, only: Collection[str] | None = None, 
     data = {
         "linked": not store,
         "totals": {"done": len(done), "failed": len(failed), "seconds": sum(entry.seconds for entry in done)},
-        "items": [{name: getattr(entry, name) for name in _SHOWN} for entry in shown],
+        "verified": Counter(verdict for entry in found if (verdict := _verdict(entry))),
+        "items": [_item(entry) for entry in shown],
     }
     more = f"{left_out:,} more items are in the ledger. " if left_out else ""
     path = out / PAGE
     files.write_text(path, _page(title, data, f"{more}Written by gas {__version__}."), overwrite=True)
     return path
+
+
+def _item(entry: Entry) -> dict[str, Any]:
+    """What the page is given of an entry; `written`: whether there is an edited picture."""
+    written = entry.status == "done" or bool(entry.output_sha256)
+    return {**{name: getattr(entry, name) for name in _SHOWN}, "written": written, "verdict": _verdict(entry)}
+
+
+def _verdict(entry: Entry) -> str:
+    """The worst of an entry's verdicts; empty where nothing was verified."""
+    said = {one.get("verdict") for one in entry.verdicts if isinstance(one, Mapping)}
+    return next((verdict for verdict in ("not done", "cannot tell", "done") if verdict in said), "")
 
 
 def _page(title: str, data: Any, footer: str) -> str:

@@ -46,6 +46,8 @@ class Row(BaseModel):
     options: Mapping[Name, Any] | None = Field(
         None, description="options of the editor, or tables of options by backend"
     )
+    verify: bool | None = Field(None, description="whether it is verified that each change is there")
+    tries: int | None = Field(None, ge=1, le=10, description="how often a change is tried that is not done; verifies")
     out: File | None = Field(None, description="where in the output folder the edited picture goes")
 
     @field_validator("boxes", "masks", mode="after")
@@ -62,6 +64,12 @@ class Row(BaseModel):
             raise ValueError(neither if self.plan is None else "has both an instruction and a plan")
         return self
 
+    @model_validator(mode="after")
+    def _tries_what_it_verifies(self) -> Row:
+        if self.tries is not None and self.verify is False:
+            raise ValueError("has tries, and says that nothing is verified")
+        return self
+
     def settings(self, editor: str) -> dict[str, Any]:
         """What the row says of settings, by the names of `gas.settings.settings.Values`. Options without a table are
         put into that of `editor`."""
@@ -75,6 +83,8 @@ class Row(BaseModel):
             if plain:
                 tables[editor] = {**plain, **tables.get(editor, {})}
             values["options"] = tables
+        values["verify"] = True if self.tries is not None else self.verify
+        values["tries"] = self.tries
         return {name: value for name, value in values.items() if value is not None}
 
     def drawn(self, size: Size) -> list[Region]:
@@ -164,6 +174,8 @@ def template() -> str:
             "instruction": "make the cup green",
             "boxes": {"cup": ["10%", "20%", "60%", "90%"]},
             "seed": 7,
+            "verify": True,
+            "tries": 2,
             "out": "cups/second-green.png",
         },
         {

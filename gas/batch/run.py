@@ -207,6 +207,7 @@ class Batch:
             seconds=round(float(value.get("seconds", 0.0)), 3),
             worker=outcome.worker,
             thumbnail=thumbnail,
+            verdicts=tuple(value.get("verdicts", ())),
             inside=tuple(value.get("inside", ())),
             outside=value.get("outside"),
             output_sha256=value.get("output_sha256", ""),

@@ -229,11 +229,11 @@ class PhotoJob:
             self.photo.pixels, self.plan, self.regions, seed=self.seed, work=self.work, watch=watch
         )
         _refuse_written(self.photo, self.pixels, f"editor {self.session.settings.editor!r}")
-        result = self._verified(result, watch, on_attempt)
-        return replace(result, job=self)
+        return replace(self.verified(result, watch, on_attempt), job=self)
 
-    def _verified(self, result: EditResult, watch: Watch, on_attempt: OnAttempt | None) -> EditResult:
-        """The result after verification, or after what a record says of it; one that was stopped as it is."""
+    def verified(self, result: EditResult, watch: Watch = Watch(), on_attempt: OnAttempt | None = None) -> EditResult:
+        """A result of this job after verification, where the settings say so, or after what a record says of it; one
+        that was stopped as it is. `edit` does this itself; it is for the results of `edit_together`."""
         if result.stopped or not (self.session.settings.verify or self.follow):
             return result
         retry = Retry(self.session, self.photo.pixels, result, self.seed, self.work, _used_editor, watch)

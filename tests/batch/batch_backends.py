@@ -18,9 +18,9 @@ from gas.backends.hookspecs import hookimpl
 from gas.backends.registry import Registry
 from gas.backends.spec import BackendSpec
 from gas.errors import ResultRefused, ServiceUnavailable
-from gas.interfaces import Edited, EditJob, EditRequest
+from gas.interfaces import Edited, EditJob, EditRequest, Options, Verifier, VerifyJob
 from gas.testing import fakes
-from gas.types import EditPlan
+from gas.types import EditPlan, Evidence, Finding
 
 
 class PainterOptions(fakes.FakeEditorOptions):
@@ -72,6 +72,39 @@ class Service(fakes.FakePlanner):
         return super().plan(request)
 
 
+class JudgeOptions(Options):
+    least: float = Field(0.5, ge=0, le=1, description="how red a region is that is done")
+
+
+class Judge(Verifier[JudgeOptions]):
+    """Takes a subtask for done when its region is red; of "fog" it cannot tell."""
+
+    options_type = JudgeOptions
+
+    def verify(self, job: VerifyJob) -> list[Finding]:
+        return [self._finding(job, index) for index in job.subtasks]
+
+    def _finding(self, job: VerifyJob, index: int) -> Finding:
+        if job.plan.subtasks[index].target == "fog":
+            return Finding(subtask=index, verdict="cannot tell", evidence=(Evidence(by="judge", note="fog"),))
+        red, green, _ = job.after[np.max(job.masks(index), axis=0) == 1].mean(axis=0) / 255
+        score = float(np.clip(red - green, 0, 1))
+        done = score >= self.options.least
+        failure = None if done else "wrong colour"
+        evidence = (Evidence(by="judge", asked="red", value=score, threshold=self.options.least),)
+        return Finding(
+            subtask=index, verdict="done" if done else "not done", score=score, evidence=evidence, failure=failure
+        )
+
+
+class FarJudge(Judge):
+    """A verifier on another machine, as far as anybody can tell."""
+
+    @property
+    def remote(self) -> bool:
+        return True
+
+
 @hookimpl
 def gas_register_planners() -> tuple[BackendSpec, ...]:
     return (
@@ -87,7 +120,18 @@ def gas_register_grounders() -> tuple[BackendSpec, ...]:
 
 @hookimpl
 def gas_register_editors() -> tuple[BackendSpec, ...]:
-    return (BackendSpec("painter", "batch_backends:Painter", "paints the regions"),)
+    return (
+        BackendSpec("painter", "batch_backends:Painter", "paints the regions"),
+        BackendSpec("second", "batch_backends:Painter", "paints the regions too"),
+    )
+
+
+@hookimpl
+def gas_register_verifiers() -> tuple[BackendSpec, ...]:
+    return (
+        BackendSpec("judge", "batch_backends:Judge", "wants red"),
+        BackendSpec("far", "batch_backends:FarJudge", "sends what it gets away"),
+    )
 
 
 def registry() -> Registry:

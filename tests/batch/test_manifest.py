@@ -26,6 +26,7 @@ ROWS: list[dict[str, Any]] = [
     {"image": "a.png", "instruction": 'make "it", ä\nred', "seed": 7, "out": "x/a.png"},
     {"image": "b.png", "plan": PLAN, "boxes": {"dog": [1, 2, 30, 40]}, "grounder": ["colour", "grabcut"]},
     {"image": "c.png", "plan": "plans/c.json", "masks": {"dog": ["m.png", "n.png"]}, "options": {"steps": 3}},
+    {"image": "e.png", "instruction": "x", "verify": True, "tries": 3},
     {"image": "d.png", "instruction": "x", "boxes": {"dog": [["1%", "2%", "3%", "4%"], ["5%", "6%", "7%", "8%"]]}},
 ]
 
@@ -110,6 +111,11 @@ def test_a_folder_has_every_picture_below_it_but_outputs(tmp_path: Path) -> None
     ('{"image": "a.png", "plan": {"subtasks": []}}', "plan"),
     ('{"image": "a.png", "instruction": "x", "options": ' + "[" * 40 + "]" * 40 + "}", "nested deeper"),
     ('{"image": "", "instruction": "x"}', "image: "),
+    ('{"image": "a.png", "instruction": "x", "tries": 0}', "tries: "),
+    ('{"image": "a.png", "instruction": "x", "tries": 11}', "tries: "),
+    ('{"image": "a.png", "instruction": "x", "verify": "perhaps"}', "verify: "),
+    ('{"image": "a.png", "instruction": "x", "verify": false, "tries": 2}', "nothing is verified"),
+    ('{"image": "a.png", "instruction": "x", "verifier": "vlm"}', "verifier: extra inputs"),
 ])  # fmt: skip
 def test_what_is_wrong_is_named_by_its_line(line: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "jobs.jsonl").write_text(f'{{"image": "a.png", "instruction": "x"}}\n{line}\n')

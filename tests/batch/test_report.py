@@ -64,6 +64,27 @@ def test_a_report_of_very_many_stays_a_page(tmp_path: Path, monkeypatch: pytest.
     assert shown["totals"]["done"] == 20 and "16 more items are in the ledger" in page
 
 
+def verdict(verdict: str, **more: Any) -> dict[str, Any]:
+    said = {"what": "a tiger", "verdict": verdict, "failure": None, "score": 0.25, "by": "judge", "tries": 1}
+    return {**said, **more}
+
+
+def test_verdicts_are_shown_and_counted_by_the_worst_of_each_item(tmp_path: Path) -> None:
+    page = made(tmp_path, [
+        entry("plain.png"), entry("good.png", verdicts=(verdict("done"),)),
+        entry("mixed.png", "failed", exit_code=12, output_sha256="ab", verdicts=(verdict("done"), verdict("not done"))),
+        entry("open.png", verdicts=(verdict("cannot tell", what=HOSTILE), verdict("done"))),
+        entry("broken.png", "failed", exit_code=3),
+    ])  # fmt: skip
+    assert data(page)["verified"] == {"done": 1, "not done": 1, "cannot tell": 1}
+    shown = {one["item"]: (one["verdict"], one["written"]) for one in data(page)["items"]}
+    assert shown == {
+        "plain.png": ("", True), "good.png": ("done", True), "mixed.png": ("not done", True),
+        "open.png": ("cannot tell", True), "broken.png": ("", False),
+    }  # fmt: skip
+    assert page.count("<script") == 2
+
+
 def chromium() -> str:
     import shutil
 
@@ -84,7 +105,10 @@ def _look(path: str, tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     hostile = entry(HOSTILE, "failed", error=HOSTILE, asked=HOSTILE, exit_code=3, remedy="give another")
-    made(tmp_path, [hostile, *(entry(f"{i}.png", seconds=1.0) for i in range(130))], title=HOSTILE)
+    undone = verdict("not done", what=HOSTILE, failure="wrong colour", tries=2)
+    wrong = entry("1.png", "failed", exit_code=12, output_sha256="ab", verdicts=(undone, verdict("done", by=None)))
+    others = (entry(f"{i}.png", seconds=1.0) for i in range(130) if i != 1)
+    made(tmp_path, [hostile, wrong, *others], title=HOSTILE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page()
@@ -98,7 +122,13 @@ def _look(path: str, tmp_path: Path) -> None:
         assert page.evaluate("window.hurt") is None
         assert page.locator(".card").count() >= 60 and page.locator("#count").inner_text() == "131 items"
         page.get_by_role("button", name="Failed").click()
-        assert page.locator(".card").count() == 1 and "onerror" in page.locator(".error").inner_text()
+        assert page.locator(".card").count() == 2 and "onerror" in page.locator(".error").first.inner_text()
+        assert page.get_by_role("button", name="Verified").count() == 0
+        page.get_by_role("button", name="Not there").click()
+        assert page.locator(".card").count() == 1
+        chips = page.locator(".verdicts li").all_inner_texts()
+        assert "onerror" in chips[0] and "no" in chips[0] and "wrong colour, judge 0.25, 2 tries" in chips[0]
+        assert chips[1].startswith("a tiger: yes") and page.evaluate("window.hurt") is None
         page.get_by_role("button", name="All").click()
         page.locator("#search").fill("77.PNG")
         assert page.locator(".card").count() == 1

@@ -90,6 +90,20 @@ def test_failed_items_are_named_with_flags_and_the_code_is_10(here: Path) -> Non
     assert code == 10 and "2 tried again" in error
 
 
+def test_items_are_verified_by_flags_and_columns(here: Path) -> None:
+    listed = manifest(here, row(), row(1, verify=False))
+    arguments = [listed, "-o", "out", "--profile", "retouch", "--verifier", "pixels", "--tries", "2", "--json"]
+    code, out, error = gas(here, *arguments)
+    assert code == 0, error
+    items = {line["item"]["item"]: line["item"] for line in map(json.loads, out.splitlines()) if "item" in line}
+    (verdict,) = items["p0.png"]["verdicts"]
+    assert verdict["verdict"] == "cannot tell" and verdict["by"] == "pixels" and items["p1.png"]["verdicts"] == []
+    code, _, error = gas(here, *arguments, "--no-verify")
+    assert code == 0 and "1 done already" in error and "1 made again" in error
+    code, _, error = gas(here, listed, "-o", "other", "--profile", "retouch", "--verify", "--budget", "much")
+    assert code == 2 and "budget" in error and not (here / "other").exists()
+
+
 def test_a_bad_manifest_runs_nothing(here: Path) -> None:
     listed = manifest(here, row(), {"image": "p1.png"}, row(2, image="../p.png"), row(3, out="../x.png"))
     code, _, error = gas(here, listed, "-o", "out", "--profile", "retouch")

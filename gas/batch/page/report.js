@@ -25,7 +25,7 @@ function half(side, item) {
   const image = make("img", { src: relative("report/thumbnails/" + item.thumbnail), alt: "", loading: "lazy", decoding: "async" });
   box.append(image);
   const place = () => {
-    const halves = item.status === "done" ? 2 : 1;
+    const halves = item.written ? 2 : 1;
     const frame = box.closest(".picture");
     if (!frame || !image.naturalWidth) return;
     const ratio = image.naturalWidth / halves / image.naturalHeight;
@@ -39,14 +39,14 @@ function half(side, item) {
 }
 
 function picture(item) {
-  const target = data.linked && item.status === "done" ? relative(item.out) : null;
-  const frame = make(target ? "a" : "div", { class: "picture", href: target, title: target ? "Open " + item.out : null });
+  const target = data.linked && item.written ? relative(item.out) : null;
+  const frame = make(target ? "a" : "div", { class: item.written ? "picture written" : "picture", href: target, title: target ? "Open " + item.out : null });
   if (!item.thumbnail) {
     frame.append(make("div", { class: "nothing" }, "no picture"));
     return frame;
   }
   frame.append(half("before", item));
-  if (item.status !== "done") return frame;
+  if (!item.written) return frame;
   const after = half("after", item);
   const line = make("hr");
   const split = (share) => {
@@ -72,6 +72,18 @@ function chips(item) {
   return make("ul", { class: "chips" }, ...item.found.slice(0, 12).map(one));
 }
 
+const ANSWERS = { "done": "yes", "not done": "no", "cannot tell": "cannot tell" };
+function verdicts(item) {
+  if (!item.verdicts.length) return null;
+  const one = (found) => {
+    const how = [found.failure, found.by && (typeof found.score === "number" ? found.by + " " + found.score.toFixed(2) : found.by),
+      found.tries > 1 ? found.tries + " tries" : null].filter(Boolean);
+    const kind = { "done": "good", "not done": "bad" }[found.verdict] || "unknown";
+    return make("li", { class: kind }, found.what + ": " + (ANSWERS[found.verdict] || ""), how.length ? make("small", {}, how.join(", ")) : null);
+  };
+  return make("ul", { class: "chips verdicts" }, ...item.verdicts.slice(0, 12).map(one));
+}
+
 function card(item) {
   const failed = item.status === "failed";
   const facts = [];
@@ -88,11 +100,13 @@ function card(item) {
       make("p", { class: "asked" }, item.asked || "—"),
       make("p", { class: "name" }, item.item === item.out ? item.item : item.item + " → " + item.out),
       failed ? make("div", { class: "error" }, make("b", {}, "Error " + item.exit_code + " "), item.error, item.remedy ? make("i", {}, item.remedy) : null) : null,
+      verdicts(item),
       chips(item),
       make("p", { class: "facts" }, facts.join("  ·  ")),
       more.length ? make("details", {}, make("summary", {}, more.length === 1 ? "1 note" : more.length + " notes"), ...more.map((text) => make("p", {}, text))) : null));
 }
 
+const passes = (item) => ["all", item.status, "verdict " + item.verdict].includes(state.filter);
 const searchable = new Map();
 function words(item) {
   if (!searchable.has(item)) searchable.set(item, [item.item, item.out, item.asked, item.error].join("\n").toLowerCase());
@@ -100,7 +114,7 @@ function words(item) {
 }
 function chosen() {
   const wanted = state.words.toLowerCase();
-  return data.items.filter((item) => (state.filter === "all" || item.status === state.filter) && (!wanted || words(item).includes(wanted)));
+  return data.items.filter((item) => passes(item) && (!wanted || words(item).includes(wanted)));
 }
 
 function show(anew) {
@@ -128,7 +142,10 @@ byId("bar").append(make("i", { class: "good" }), make("i", { class: "bad" }));
 byId("bar").children[0].style.width = (100 * done) / Math.max(done + failed, 1) + "%";
 byId("bar").children[1].style.width = (100 * failed) / Math.max(done + failed, 1) + "%";
 
-for (const [filter, label, count] of [["all", "All", done + failed], ["done", "Done", done], ["failed", "Failed", failed]])
+/* Buttons for what a verifier said are there only where something was verified. */
+const answered = [["done", "Verified"], ["not done", "Not there"], ["cannot tell", "Cannot tell"]]
+  .filter(([verdict]) => data.verified[verdict]).map(([verdict, label]) => ["verdict " + verdict, label, data.verified[verdict]]);
+for (const [filter, label, count] of [["all", "All", done + failed], ["done", "Done", done], ["failed", "Failed", failed], ...answered])
   byId("filters").append(make("button", { type: "button", "data-filter": filter, onclick: () => { state.filter = filter; show(true); } }, label, make("span", {}, number(count))));
 byId("search").addEventListener("input", (event) => { state.words = event.target.value; show(true); });
 
