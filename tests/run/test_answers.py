@@ -191,8 +191,12 @@ def test_memory_is_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ctrl_c_passes_and_a_backends_own_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fakes.FakeEditor, "edit", lambda self, job: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
-        edit()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            edit()
+    finally:
+        signal.signal(signal.SIGINT, before)
     own = {"__name__": "gas.testing.fakes"}  # the plugin's package, as the spec says it
     exec("def edit(self, job):\n    raise KeyboardInterrupt", own)
     monkeypatch.setattr(fakes.FakeEditor, "edit", own["edit"])
