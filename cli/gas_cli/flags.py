@@ -162,8 +162,8 @@ def split_o(values: Sequence[str] | None) -> tuple[Path | None, list[Option]]:
 
 
 def without(names: Sequence[str], arguments: Sequence[str] | None = None) -> list[str]:
-    """The arguments of the process (or these) without the options `names` and their values, for who starts the command
-    again."""
+    """The arguments of the process (or these) without the options `names` and their values, to start the command again
+    with."""
     left = list(sys.argv[1:] if arguments is None else arguments)
     kept = []
     while left:

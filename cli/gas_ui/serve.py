@@ -32,7 +32,7 @@ def serve(
     say: Callable[[str], None] = print,
 ) -> None:
     """Serves the page until it is interrupted. `say` is told the address, with the token in it unless there is a
-    `password`. UsageError (exit 2) for an address or a port that cannot be had."""
+    `password`. UsageError (exit 2) for an address or a port that is taken or not allowed."""
     with _listening(host, port) as listener:
         door = Door(host, listener.getsockname()[1])
         if password is not None:

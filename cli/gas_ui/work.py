@@ -158,7 +158,7 @@ def redo(window: Window, task: Task, made: Edit, subtask: int, editor: str | Non
 
 
 def replay(window: Window, task: Task, output: Picture) -> None:
-    """The edit that a dropped picture's record tells of, made again from the original, which was dropped too."""
+    """The edit in the record of a dropped picture, made again from the original, which was dropped too."""
     then = output.record
     if then is None:
         raise UsageError("this picture holds no record of gas", "drop a picture that gas wrote")

@@ -16,13 +16,10 @@ from typing import TYPE_CHECKING, Any
 from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.checkpoint import run_digest
 from gas.errors import GasError, ModelUnavailable, UsageError
-from gas.models.cache import snapshot
-from gas.models.manifest import ModelFiles, models_of, resolve_model
-from gas.remedies import Command, Remedy, Setting
+from gas.remedies import Command, Remedy
 from gas.run.job import models, used, verifies
-from gas.run.models import missing_models
+from gas.run.models import missing_models, refuse_strange_model
 from gas.settings.settings import THE_MANIFEST
-from gas.validation import shown
 
 if TYPE_CHECKING:
     from gas.backends.roles import Role
@@ -188,17 +185,7 @@ def _refuse_models(session: Session) -> None:
             settled = one.settled(role.plural, name)
         except GasError:  # `Recipe.check` says so where it matters
             continue
-        for option, model in models_of(settled.options.model_dump(mode="json")).items():
-            if settled.origins.get(option) == THE_MANIFEST and not _is_here(model):
-                raise ModelUnavailable(
-                    f"the manifest names the model {shown(model)}, which is not on this machine",
-                    Remedy(
-                        "allow_model",
-                        "name your own with {model}; to trust the manifest's: {allow}",
-                        model=Setting("model"),
-                        allow=Setting("allow_model", True),
-                    ),
-                )
+        refuse_strange_model(settled, THE_MANIFEST)
 
 
 def _backends(session: Session) -> list[tuple[Session, Role, str]]:
@@ -213,14 +200,6 @@ def _backends(session: Session) -> list[tuple[Session, Role, str]]:
         again = [name for name in settings.retry_editors if name not in known] if settings.tries > 1 else []
         found += [(session.with_editor(name), EDITORS, name) for name in again]
     return found
-
-
-def _is_here(model: str) -> bool:
-    try:
-        source = resolve_model(model)
-    except UsageError:  # a name that nothing can have
-        return False
-    return source.local or snapshot(ModelFiles(id=source.location, revision=source.revision)) is not None
 
 
 @contextmanager

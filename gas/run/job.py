@@ -74,10 +74,17 @@ def make_plan(
     watch: Watch = Watch(),
     on_stage: OnStage | None = None,
 ) -> Planned:
-    """The plan that the session's planner makes of what is asked of `photo`: the first stage of `prepare` alone, for
-    who shows it before anything is looked for. Errors as there."""
+    """The plan that the session's planner makes of what is asked of `photo`: the first stage of `prepare` alone, to
+    show it before anything is looked for. Errors as there."""
     session.check(PLANNERS)
-    name, pixels = session.settings.planner, records.pixel_hash(photo.pixels)
+    return _planned(session, photo, request, records.pixel_hash(photo.pixels), seed, watch, on_stage)
+
+
+def _planned(
+    session: Session, photo: Photo, request: Request, pixels: str, seed: int, watch: Watch, on_stage: OnStage | None
+) -> Planned:
+    """What `make_plan` gives; `pixels` is the photograph's hash before the planner sees it."""
+    name = session.settings.planner
     with notes.collected() as warned:
         edit_request = request.of(photo.pixels, seed)
         watch.check_stop()
@@ -130,7 +137,7 @@ def prepare(
     settings = session.settings
     with notes.collected() as warned:
         if isinstance(request, Request):
-            request = make_plan(session, photo, request, seed=seed, watch=watch, on_stage=on_stage)
+            request = _planned(session, photo, request, pixels, seed, watch, on_stage)
         known = request if isinstance(request, Planned) else None
         plan = request if isinstance(request, EditPlan) else request.plan
         watch.check_stop()

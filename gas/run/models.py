@@ -1,15 +1,19 @@
-"""The models that a session needs and that are not on this machine."""
+"""The models that a session needs and that are not on this machine, or that only a stranger's file names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
-from gas.models.cache import look, source_of
-from gas.models.manifest import ModelFiles, models_of
+from gas.errors import ModelUnavailable, UsageError
+from gas.models.cache import look, snapshot, source_of
+from gas.models.manifest import ModelFiles, models_of, resolve_model
+from gas.remedies import Remedy, Setting
 from gas.settings.catalogue import KnownModel, chosen_models
+from gas.validation import shown
 
 if TYPE_CHECKING:
+    from gas.backends.options import Settled
     from gas.backends.roles import Role
     from gas.run.session import Session
 
@@ -33,3 +37,30 @@ def missing_models(session: Session, role: Role, names: Sequence[str]) -> list[K
             if state == "missing" or (state == "partly" and not some):
                 found[known.files.model] = known
     return list(found.values())
+
+
+def refuse_strange_model(settled: Settled, origin: str, known: Container[str] | None = None) -> None:
+    """ModelUnavailable (exit 6) for a model among a backend's `settled` options that only `origin`, a file of anybody,
+    names ("the record"), and that is not on this machine, nor, where that counts, among the `known` ids of the hub."""
+    for option, model in models_of(settled.options.model_dump(mode="json")).items():
+        if settled.origins.get(option) == origin and not _is_here(model, known or ()):
+            where = "not on this machine" if known is None else "neither on this machine nor in a profile"
+            raise ModelUnavailable(
+                f"{origin} names the model {shown(model)}, which is {where}",
+                Remedy(
+                    "allow_model",
+                    f"name your own with {{model}}; to trust {origin}'s: {{allow}}",
+                    model=Setting("model"),
+                    allow=Setting("allow_model", True),
+                ),
+            )
+
+
+def _is_here(model: str, known: Container[str]) -> bool:
+    try:
+        source = resolve_model(model)
+    except UsageError:  # a name that nothing can have
+        return False
+    if source.local or source.location in known:
+        return True
+    return snapshot(ModelFiles(id=source.location, revision=source.revision)) is not None

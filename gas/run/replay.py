@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.backends.spec import OWN_DISTRIBUTION
 from gas.checkpoint import SUFFIX, load_record
-from gas.errors import InputRefused, ModelUnavailable, UsageError
-from gas.models.cache import snapshot
-from gas.models.manifest import ModelFiles, models_of, resolve_model
+from gas.errors import InputRefused
 from gas.remedies import Remedy, Setting
 from gas.run import record as records
 from gas.run.job import PhotoJob
+from gas.run.models import refuse_strange_model
 from gas.run.output import state_path
 from gas.run.record import Record, Used
 from gas.settings.catalogue import known_models
 from gas.settings.settings import THE_RECORD
-from gas.validation import shown
 
 if TYPE_CHECKING:
     from gas.picture.photo import Photo
@@ -103,28 +101,7 @@ def _refuse_strange_models(session: Session, record: Record) -> None:
     backends = [(EDITORS, record.editor.name), *((GROUNDERS, one.name) for one in record.grounders)]
     backends += [(EDITORS, one.name) for one in (*record.helpers, *_tried(record))]
     for role, name in backends:
-        settled = session.settled(role.plural, name)
-        for option, model in models_of(settled.options.model_dump(mode="json")).items():
-            if settled.origins.get(option) == THE_RECORD and not _is_here_or_known(model, known):
-                raise ModelUnavailable(
-                    f"the record names the model {shown(model)}, which is neither on this machine nor in a profile",
-                    Remedy(
-                        "allow_model",
-                        "name your own with {model}; to trust the record's: {allow}",
-                        model=Setting("model"),
-                        allow=Setting("allow_model", True),
-                    ),
-                )
-
-
-def _is_here_or_known(model: str, known: set[str]) -> bool:
-    try:
-        source = resolve_model(model)
-    except UsageError:  # a name that nothing can have
-        return False
-    if source.local or source.location in known:
-        return True
-    return snapshot(ModelFiles(id=source.location, revision=source.revision)) is not None
+        refuse_strange_model(session.settled(role.plural, name), THE_RECORD, known)
 
 
 def state_record(path: Path) -> tuple[Record, Path]:

@@ -371,9 +371,9 @@ class Session:
             layers = self.settings.option_layers(role, name)
             made = self.registry.create(role, name, {}, self.runtime, below=layers)
             if role == EDITORS.plural:
-                made.find_editor = self._helper
+                made.find_editor = partial(self._handed_to, EDITORS)
             if role == VERIFIERS.plural:
-                made.find_verifier = self._asked_verifier
+                made.find_verifier = partial(self._handed_to, VERIFIERS)
             self._backends[role, name] = made
         return self._backends[role, name]
 
@@ -381,31 +381,25 @@ class Session:
         """The names of the editors that the session's editor hands subtasks to."""
         return tuple(self.backend(EDITORS.plural, self.settings.editor).helpers)
 
-    def _helper(self, name: str) -> Editor:
-        """The editor `name`, for one that hands subtasks to it. UsageError (exit 2) for one that sends pictures away:
-        the user has not named it."""
-        editor: Editor = self.use(EDITORS, name)
-        if editor.remote:
+    def _handed_to(self, role: Role, name: str) -> Any:
+        """The backend `name` of `role`, for another one of it that hands its work on. UsageError (exit 2) for one that
+        sends pictures away: the user has not named it."""
+        backend: Backend = self.use(role, name)
+        if backend.remote:
             raise UsageError(
-                f"editor {name!r} sends the picture to another machine, which only you may choose",
-                Remedy("name_editor", "name it yourself: {editor}", editor=Setting("editor", name)),
+                f"{role.name} {name!r} sends the picture to another machine, which only you may choose",
+                Remedy(
+                    f"name_{role.name}",
+                    f"name it yourself: {{{role.name}}}",
+                    **{role.name: Setting(role.name, name)},
+                ),
             )
-        return editor
+        return backend
 
     def verifiers(self) -> tuple[str, ...]:
         """The session's verifier and those that it asks, by their names."""
         name = self.settings.verifier
         return (name, *self.backend(VERIFIERS.plural, name).helpers)
-
-    def _asked_verifier(self, name: str) -> Verifier:
-        """The verifier `name`, for one that asks it. UsageError (exit 2) as `_helper`."""
-        verifier: Verifier = self.use(VERIFIERS, name)
-        if verifier.remote:
-            raise UsageError(
-                f"verifier {name!r} sends the picture to another machine, which only you may choose",
-                Remedy("name_verifier", "name it yourself: {verifier}", verifier=Setting("verifier", name)),
-            )
-        return verifier
 
     def settled(self, role: str, name: str) -> Settled:
         """The options of a backend as this session settles them, with the origin of each value."""

@@ -98,7 +98,7 @@ def _any_model(name: str, known: Iterable[str]) -> KnownModel:
 
 
 def default_profile(registry: Registry, image: Image | None = None, model: str | None = None) -> tuple[str, str]:
-    """The name of the profile for who has chosen none, and why.
+    """The name of the profile where nobody has chosen one, and why.
 
     Where a `model` is chosen it is the profile that names it, else one whose options are for its kind of model; the
     values that suit one kind are wrong for another.
@@ -181,7 +181,7 @@ def _for_photographs(registry: Registry) -> Remedy:
 
 
 def _for_model(registry: Registry, model: str) -> tuple[str, str] | None:
-    """The profile for who has chosen a model alone, and why; None where no profile is for it."""
+    """The profile where a model alone was chosen, and why; None where no profile is for it."""
     profiles = [profile for profile in _own(registry) if not profile.remote]
     for profile in profiles:
         if any(model in {files.id, files.model} for files in profile.models):

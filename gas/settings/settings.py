@@ -32,8 +32,8 @@ _ADDRESSES = {"url", "host", "endpoint", "server"}
 
 
 DefaultProfile = Callable[[str | None], tuple[str, str]]
-"""Gives the name of the profile for who has chosen none, and why: `gas.settings.catalogue.default_profile`. It is told
-the model that was chosen, if one was."""
+"""Gives the name of the profile where nobody has chosen one, and why: `gas.settings.catalogue.default_profile`. It is
+told the model that was chosen, if one was."""
 
 THE_RECORD = "the record"
 """The origin of what a run that is made again takes from its record."""
