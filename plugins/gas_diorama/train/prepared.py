@@ -1,8 +1,9 @@
 """`python -m gas_diorama.train all --budget 7m`: trains every network that draws, from the shipped weights on, for so
 long, and leaves results at every moment.
 
-The time is shared: what one network leaves over, the next ones get. Each network rests on those before it: the flow
-model on the text encoder that was trained with the denoiser, the instruction models on the denoiser. Started again
+The time is shared: what one network leaves over, the next ones get. Each network rests on those before it: the denoiser
+on the autoencoder (which a GPU trains too), the flow model on the text encoder that was trained with the denoiser, the
+instruction models on the denoiser. Started again
 with the same folder, the run goes on where it stopped.
 """
 
@@ -28,6 +29,7 @@ from gas_diorama.train.export import export
 from gas_diorama.train.flow import load_transformer
 from gas_diorama.train.run_folder import Run
 from gas_diorama.train.scene_cache import SceneCache
+from gas_diorama.train.train_autoencoder import AutoencoderSettings, train_autoencoder
 from gas_diorama.train.train_flow import FlowSettings, export_trained_flow, train_flow
 from gas_diorama.train.train_instruct import InstructSettings, export_instruct, remove_settings, train_instruct
 from gas_diorama.train.train_text import TextSettings
@@ -35,9 +37,20 @@ from gas_diorama.train.train_unet import UNetSettings, train_unet
 from gas_diorama.train.train_vae import averaged_vae
 from gas_diorama.train.training import Stopped, load_checkpoint, log
 
-SHARES = {"unet": 0.4, "flow": 0.28, "instruct": 0.16, "instruct-remove": 0.04, "figures": 0.12}
-"""Of the whole time. Figures take the last of it, and are left out where that is too little for them."""
-_FIGURES_SECONDS = {"cuda": 30.0, "cpu": 900.0}
+SHARES = {
+    "cpu": {"autoencoder": 0.0, "unet": 0.4, "flow": 0.28, "instruct": 0.16, "instruct-remove": 0.04, "figures": 0.12},
+    "cuda": {
+        "autoencoder": 0.15,
+        "unet": 0.37,
+        "flow": 0.18,
+        "instruct": 0.21,
+        "instruct-remove": 0.04,
+        "figures": 0.05,
+    },
+}
+"""Of the whole time, by the device. What has no share stays as it is. Figures take the last of it, and are left out
+where that is too little for them, or none: the classifier that they need is trained on a CPU."""
+_FIGURES_SECONDS = {"cuda": 20.0, "cpu": 900.0}
 _SCENES, _CAPTIONS, _GUIDANCE, _STEPS = 100, 200, 4.0, 30
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -58,6 +71,7 @@ def seconds(text: str) -> float:
 class Plan:
     """Settings of each network for a device."""
 
+    vae: AutoencoderSettings
     unet: UNetSettings
     flow: FlowSettings
     instruct: InstructSettings
@@ -69,20 +83,22 @@ def plan(device: str, seed: int = 0) -> Plan:
     way. Time alone ends the training."""
     long: dict[str, Any] = {"seed": seed, "steps": 10**8}
     remove = remove_settings(**long | {"seed": seed + 1})
-    first = Plan(UNetSettings(**long), FlowSettings(**long), InstructSettings(**long), remove)
+    vae = AutoencoderSettings(**long)
+    first = Plan(vae, UNetSettings(**long), FlowSettings(**long), InstructSettings(**long), remove)
     instruct: dict[str, Any] = {"measured": 0}
     if torch.device(device).type == "cpu":
         few: dict[str, Any] = {"first_scenes": 256, "scenes_a_step": 8, "save_every": 100, "previews": 8}
         instruct |= {"first_pairs": 128, "save_every": 100}
         return Plan(
-            replace(first.unet, **few), replace(first.flow, **few), replace(first.instruct, **instruct),
+            vae, replace(first.unet, **few), replace(first.flow, **few), replace(first.instruct, **instruct),
             replace(first.remove, **instruct),
         )  # fmt: skip
-    many: dict[str, Any] = {"scenes": 100_000, "first_scenes": 100_000, "save_every": 1500, "preview_every": 3000}
-    instruct |= {"batch": 256, "pairs": 30_000, "first_pairs": 30_000, "save_every": 1500}
+    many: dict[str, Any] = {"scenes": 100_000, "first_scenes": 100_000, "save_every": 5000, "preview_every": 10**8}
+    instruct |= {"batch": 256, "pairs": 60_000, "first_pairs": 60_000, "save_every": 5000, "peak": 1e-3}
+    remove_pairs = {"pairs": 20_000, "first_pairs": 20_000, "peak": 5e-4}
     return Plan(
-        replace(first.unet, batch=512, **many), replace(first.flow, batch=1024, **many),
-        replace(first.instruct, **instruct), replace(first.remove, **instruct | {"pairs": 5000, "first_pairs": 5000}),
+        vae, replace(first.unet, batch=512, **many), replace(first.flow, batch=1024, **many),
+        replace(first.instruct, **instruct), replace(first.remove, **instruct | remove_pairs),
     )  # fmt: skip
 
 
@@ -93,7 +109,7 @@ def run_prepared(
     results: Path | None = None,
     seed: int = 0,
     settings: Plan | None = None,
-    shares: Mapping[str, float] = SHARES,
+    shares: Mapping[str, float] | None = None,
     processes: int | None = None,
     compiled: bool = False,
 ) -> Path:
@@ -106,15 +122,16 @@ def run_prepared(
         results: folder of what to take away (default: `out`/results).
         seed: of everything.
         settings: of the networks (default: those for the device).
-        shares: of the time.
+        shares: of the time (default: those for the device).
         processes: that draw scenes (default: one for each core on a GPU's machine, one on a CPU).
         compiled: as `train_unet` takes it.
 
     Raises:
         Stopped: a signal asked for it; the results are written.
     """
-    began, chosen = time.monotonic(), settings or plan(device, seed)
-    workers = processes or (1 if torch.device(device).type == "cpu" else os.cpu_count() or 1)
+    began, chosen, kind = time.monotonic(), settings or plan(device, seed), torch.device(device).type
+    given = shares or SHARES[kind]
+    workers = processes or (1 if kind == "cpu" else os.cpu_count() or 1)
     run = Run(out, results or out / "results")
     run.begin()
     weights = run.weights
@@ -123,11 +140,15 @@ def run_prepared(
     def scenes() -> SceneCache:
         """What the first two networks learn from."""
         tokenizer = CLIPTokenizer.from_pretrained(weights / "sd" / "tokenizer")
-        made = SceneCache(averaged_vae(out).to(device), tokenizer, chosen.unet.scenes, seed)
+        vae = averaged_vae(out).to(device)
+        made = SceneCache(vae, tokenizer, chosen.unet.scenes, seed, keep=given["autoencoder"] > 0)
         with drawers(workers) as pool:
             made.grow(chosen.unet.first_scenes, pool)
         log.info("%d scenes after %.0f s", made.known, time.monotonic() - began)
         return made
+
+    def autoencoder(until: float, saved: Callable[[], None]) -> None:
+        train_autoencoder(out, chosen.vae, scenes(), device, until)
 
     def unet(until: float, saved: Callable[[], None]) -> None:
         text = TextSettings(**(load_checkpoint(out / "unet.pt") or {})["text_settings"])
@@ -146,6 +167,7 @@ def run_prepared(
         train_instruct(out, "instruct-remove", chosen.remove, base, device, start, until, workers, saved)
 
     stages: dict[str, tuple[Callable[..., None], Callable[[], object]]] = {
+        "autoencoder": (autoencoder, lambda: None),  # the denoiser's decoder and its latents change together
         "unet": (unet, lambda: export(out, weights / "sd")),
         "flow": (flow, lambda: export_trained_flow(out, weights / "flow", weights / "sd")),
         "instruct": (
@@ -155,10 +177,14 @@ def run_prepared(
             remove, lambda: export_instruct(out, "instruct-remove", weights / "instruct-remove", weights / "instruct")
         ),
     }  # fmt: skip
+    if kind != "cpu":
+        torch.backends.cudnn.benchmark = True
+        if not {"autoencoder", "unet", "flow"} <= {*run.done}:
+            scenes()  # before the time is shared
     for name, (train, exported) in stages.items():
-        if name in run.done:
+        if name in run.done or given[name] == 0:
             continue
-        left = {other: share for other, share in shares.items() if other not in run.done}
+        left = {other: share for other, share in given.items() if other not in run.done}
         now = time.monotonic()
         until = now + (began + budget - now) * left[name] / sum(left.values())
 

@@ -14,8 +14,7 @@ from transformers import CLIPTokenizer
 
 from gas_diorama.train.drawn import Drawn, draw
 from gas_diorama.world.asking import LABELS
-from gas_diorama.world.networks import to_tensor
-from gas_diorama.world.scene import GRID
+from gas_diorama.world.scene import GRID, SIZE
 from gas_diorama.world.tokenizer import MAX_LENGTH
 
 TOKENS = 32
@@ -43,15 +42,19 @@ class SceneCache:
         count: how many scenes there can be.
         seed: another seed, other scenes.
         texts: whole sentences a scene, and as many short phrases.
+        keep: whether the pictures stay on the device too, 49 kB a scene, for an autoencoder that is to be trained.
     """
 
-    def __init__(self, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, seed: int, texts: int = 6) -> None:
+    def __init__(
+        self, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, seed: int, texts: int = 6, keep: bool = False
+    ) -> None:
         self.vae, self.tokenizer, self.seed, self.texts = vae, tokenizer, seed, texts
         self.known, device = 0, vae.device
         self.latents = torch.zeros((count, vae.config.latent_channels, GRID, GRID), dtype=torch.half, device=device)
         self.weights = torch.zeros((count, 1, GRID, GRID), dtype=torch.half, device=device)
         self.ids = torch.zeros((count, 2, texts, TOKENS), dtype=torch.int16, device=device)
         self.shown = torch.zeros((count, GRID * GRID, len(LABELS)), dtype=torch.bool, device=device)
+        self.pictures = torch.zeros((count if keep else 0, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
         self.empty = self._ids([""]).to(device)
 
     def _ids(self, texts: list[str]) -> Tensor:
@@ -66,17 +69,29 @@ class SceneCache:
         for chunk, drawn in zip(chunks, every, strict=True):
             self._take(chunk, drawn)
 
-    @torch.no_grad()
     def _take(self, numbers: np.ndarray, drawn: Drawn) -> None:
         device, rows = self.vae.device, slice(int(numbers[0]), int(numbers[-1]) + 1)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            latents = self.vae.encode(to_tensor(drawn.pictures).to(device)).latent_dist.mean
-        self.latents[rows] = latents.half()
+        pictures = torch.from_numpy(drawn.pictures).to(device).permute(0, 3, 1, 2)
+        if len(self.pictures):
+            self.pictures[rows] = pictures
+        self.latents[rows] = self._encoded(pictures)
         self.weights[rows] = torch.from_numpy(drawn.weights).half().to(device)
         self.shown[rows] = torch.from_numpy(drawn.shown).to(device)
         said = [text for some in zip(drawn.whole, drawn.short, strict=True) for kind in some for text in kind]
         self.ids[rows] = self._ids(said).view(len(numbers), 2, self.texts, TOKENS).to(device)
         self.known = rows.stop
+
+    @torch.no_grad()
+    def _encoded(self, pictures: Tensor) -> Tensor:
+        with torch.autocast(self.vae.device.type, dtype=torch.bfloat16):
+            return self.vae.encode(levels(pictures)).latent_dist.mean.half()
+
+    def encode(self, vae: AutoencoderKL) -> None:
+        """Makes the latents of all known scenes anew with another autoencoder; their pictures were kept."""
+        self.vae = vae
+        for first in range(0, self.known, 8 * _CHUNK):
+            rows = slice(first, min(first + 8 * _CHUNK, self.known))
+            self.latents[rows] = self._encoded(self.pictures[rows])
 
     def batch(self, size: int, generator: torch.Generator, empty: float, short: float) -> Batch:
         """`size` of the known scenes, drawn by `generator` (of the CPU), each with a text: none with chance `empty`, a
@@ -88,6 +103,11 @@ class SceneCache:
         ids = self.ids[index, ((draws >= empty) & (draws < empty + short)).long(), which]
         ids = torch.where((draws < empty)[:, None], self.empty, ids).long()
         return Batch(self.latents[index].float(), self.weights[index].float(), ids, self.shown[index])
+
+
+def levels(pictures: Tensor) -> Tensor:
+    """uint8 pictures (n, 3, h, w) as networks take them: float32 in [-1, 1]."""
+    return pictures.float().div(127.5).sub(1)
 
 
 def padded(ids: Tensor, tokenizer: CLIPTokenizer) -> Tensor:

@@ -26,6 +26,7 @@ from gas_diorama.train.flow import (
     sample_flow,
     text_states,
 )
+from gas_diorama.train.graphs import Loss
 from gas_diorama.train.optimisers import adamw, muon
 from gas_diorama.train.scene_cache import SceneCache
 from gas_diorama.train.training import fit, load_checkpoint, log, noise_like
@@ -149,17 +150,19 @@ def train_flow(
     learner = FlowLearner(transformer, settings.shown_layer).to(device).train()
     scenes = cache or SceneCache(vae, tokenizer, settings.scenes, settings.seed)
 
-    def loss_at(step: int) -> Tensor:
+    def batch_at(step: int) -> tuple[Tensor, ...]:
         generator, n = cpu_generator(settings.seed + 20, step), settings.batch
         scenes.grow(settings.first_scenes + settings.scenes_a_step * step)
         batch = scenes.batch(n, generator, settings.empty, settings.short)
-        states, pooled = text_states(encoder, batch.ids)
         t = logit_normal((torch.rand(n, generator=generator) + torch.arange(n)) / n).to(device)
-        z, eps = batch.latents, noise_like(batch.latents, generator)
+        return batch.latents, noise_like(batch.latents, generator), t, batch.ids, batch.weights, batch.shown
+
+    def loss_of(z: Tensor, eps: Tensor, t: Tensor, ids: Tensor, weights: Tensor, shown: Tensor) -> Tensor:
+        states, pooled = text_states(encoder, ids)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
             v, told = learner(torch.lerp(z, eps, t[:, None, None, None]), t, states, pooled)
-        error = (batch.weights * (v.float() - (eps - z)).square()).mean()
-        wrong = nn.functional.binary_cross_entropy_with_logits(told.float(), patches(batch.shown).float())
+        error = (weights * (v.float() - (eps - z)).square()).mean()
+        wrong = nn.functional.binary_cross_entropy_with_logits(told.float(), patches(shown).float())
         return error + settings.shown_weight * len(LABELS) * wrong
 
     def saved(step: int, average: Mapping[str, Tensor], last: bool) -> None:
@@ -177,7 +180,8 @@ def train_flow(
         at_save()
 
     build = muon(lambda name: "transformer_blocks" in name and "norm1" not in name) if settings.muon else adamw
-    return transformer_of(fit(out / "flow.pt", learner, settings, loss_at, saved, build=build, until=until), settings)
+    loss = Loss(batch_at, loss_of)
+    return transformer_of(fit(out / "flow.pt", learner, settings, loss, saved, build=build, until=until), settings)
 
 
 def export_trained_flow(out: Path, folder: Path = FLOW, base: Path = WEIGHTS) -> Path:

@@ -23,6 +23,7 @@ from gas.diffusion.adapters import adapt, factors_of, merge, write_adapter
 from gas_diorama.bench.follow import Guidance, Parts, answers, followed, load_parts, shares, sheet
 from gas_diorama.train.drawn import drawers
 from gas_diorama.train.export import WEIGHTS
+from gas_diorama.train.graphs import Loss
 from gas_diorama.train.pair_cache import PairCache
 from gas_diorama.train.train_unet import velocity_weights
 from gas_diorama.train.training import fit, load_checkpoint, log, noise_like
@@ -199,26 +200,32 @@ def train_instruct(
     on_cpu = {weight: value.cpu() for weight, value in weights.items()}
     adapter = Adapter(on_cpu, settings.rank, settings.whole, settings.seed, begun).to(device)
     unet = adapt(parts.unet, {"conv_in.weight": weights["conv_in.weight"]}).train()
-    unet.set_attn_processor(AttnProcessor())  # plain attention trains faster than the fused one on CPUs
+    if torch.device(device).type == "cpu":
+        unet.set_attn_processor(AttnProcessor())  # plain attention trains faster than the fused one there
     alphas, empty = scheduler().alphas_cumprod.to(device), parts.embed([""])
     cache = PairCache(parts, settings.pairs, settings.seed, settings.forms)
     with drawers(processes) as pool:
         cache.grow(settings.first_pairs, pool)
 
-    def loss_at(step: int) -> Tensor:
+    def batch_at(step: int) -> tuple[Tensor, ...]:
         generator, n = cpu_generator(settings.seed + 7, step), settings.batch
         cache.grow(settings.first_pairs + settings.pairs_a_batch * step)
         batch, draw = cache.batch(n, generator), torch.rand(n, generator=generator).to(device)[:, None, None]
-        states = torch.where(draw < 2 * settings.drop, empty, parts.states(batch.ids))
-        source = batch.source * ((draw < settings.drop) | (draw >= 3 * settings.drop))[..., None]
         times = banded_times((torch.rand(n, generator=generator) + torch.arange(n)) / n, settings.bands).to(device)
+        eps = noise_like(batch.target, generator)
+        return batch.source, batch.target, eps, times, draw, batch.ids, batch.weights
+
+    def loss_of(
+        source: Tensor, z: Tensor, eps: Tensor, times: Tensor, draw: Tensor, ids: Tensor, weight: Tensor
+    ) -> Tensor:
+        states = torch.where(draw < 2 * settings.drop, empty, parts.states(ids))
+        source = source * ((draw < settings.drop) | (draw >= 3 * settings.drop))[..., None]
         t = (times * len(alphas)).long().clamp(max=len(alphas) - 1)
-        z, eps = batch.target, noise_like(batch.target, generator)
         alpha, sigma = alphas[t].sqrt()[:, None, None, None], (1 - alphas[t]).sqrt()[:, None, None, None]
         # At the start of sampling there is noise alone; v is what then leads to z: z = alpha z_t - sigma v.
         z_t = torch.where((times == 1)[:, None, None, None], eps, alpha * z + sigma * eps)
         v = (alpha * z_t - z) / sigma
-        cells = batch.weights * velocity_weights(alphas[t], settings.snr_limit)[:, None, None, None]
+        cells = weight * velocity_weights(alphas[t], settings.snr_limit)[:, None, None, None]
         merged = merge(weights, adapter.tensors())
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
             guess = functional_call(unet, merged, (torch.cat([z_t, source], 1), t, states)).sample
@@ -239,7 +246,8 @@ def train_instruct(
     def rate(weight: str) -> float:
         return settings.quick if weight.endswith("lora_B/weight") else 1.0
 
-    return adapter_tensors(fit(out / f"{name}.pt", adapter, settings, loss_at, measure, rate, until=until))
+    loss = Loss(batch_at, loss_of)
+    return adapter_tensors(fit(out / f"{name}.pt", adapter, settings, loss, measure, rate, until=until))
 
 
 def changes(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from gas_diorama.train.graphs import Loss
 from gas_diorama.train.scene_cache import SceneCache, padded
 from gas_diorama.train.train_text import TextSettings, build_text_encoder, load_tokenizer, train_text
 from gas_diorama.train.train_vae import averaged_vae
@@ -183,21 +184,26 @@ def train_unet(
     learner = build_denoiser(settings, text_settings, vae, tokenizer, compiled).to(device).train()
     if not path.exists():
         learner.encoder.load_state_dict(train_text(out, text_settings, device)[0].state_dict())
-    learner.unet.set_attn_processor(AttnProcessor())  # plain attention trains faster than the fused one on CPUs
+    if torch.device(device).type == "cpu":
+        learner.unet.set_attn_processor(AttnProcessor())  # plain attention trains faster than the fused one there
     alphas = scheduler().alphas_cumprod.to(device)
     scenes = cache or SceneCache(vae, tokenizer, settings.scenes, settings.seed)
 
-    def loss_at(step: int) -> torch.Tensor:
+    def batch_at(step: int) -> tuple[torch.Tensor, ...]:
         generator, n = cpu_generator(settings.seed, step), settings.batch
         scenes.grow(settings.first_scenes + settings.scenes_a_step * step)
         batch = scenes.batch(n, generator, settings.empty, settings.short)
         shares = (torch.rand(n, generator=generator) + torch.arange(n)) / n
         t = (shares * len(alphas)).long().to(device)
-        z, eps = batch.latents, noise_like(batch.latents, generator)
+        return batch.latents, noise_like(batch.latents, generator), t, padded(batch.ids, tokenizer), batch.weights
+
+    def loss_of(
+        z: torch.Tensor, eps: torch.Tensor, t: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
         alpha, sigma = alphas[t].sqrt()[:, None, None, None], (1 - alphas[t]).sqrt()[:, None, None, None]
-        weights = batch.weights * velocity_weights(alphas[t], settings.snr_limit)[:, None, None, None]
+        weights = weights * velocity_weights(alphas[t], settings.snr_limit)[:, None, None, None]
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
-            guess = learner(alpha * z + sigma * eps, t, padded(batch.ids, tokenizer))
+            guess = learner(alpha * z + sigma * eps, t, ids)
         return (weights * (guess.float() - (alpha * eps - sigma * z)).square()).mean()
 
     def saved(step: int, average: Mapping[str, torch.Tensor], last: bool) -> None:
@@ -213,4 +219,4 @@ def train_unet(
         return 1.0 if name.startswith("unet.") else settings.text_peak / settings.peak
 
     kept = {"text_settings": asdict(text_settings)}
-    fit(path, learner, settings, loss_at, saved, rate, until=until, kept=kept)
+    fit(path, learner, settings, Loss(batch_at, loss_of), saved, rate, until=until, kept=kept)

@@ -60,18 +60,16 @@ def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return 10 * np.log10(255**2 / np.maximum(error, 1e-6))
 
 
-def _edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Differences of neighbours, along rows and along columns."""
     return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
 @torch.no_grad()
-def standardise(vae: AutoencoderKL, bank: SceneBank) -> None:
+def standardise(vae: AutoencoderKL, pictures: torch.Tensor) -> None:
     """Folds the latents' mean and deviation, channel by channel, into the two 1x1 convolutions around them, so that the
-    posterior means have mean 0 and variance 1 over the bank's scenes and `scaling_factor` is 1."""
-    numbers = np.arange(bank.count)
-    means = torch.cat(
-        [vae.encode(to_tensor(bank.pictures(n)).to(vae.device)).latent_dist.mean for n in np.array_split(numbers, 16)]
-    )
+    posterior means have mean 0 and variance 1 over the pictures (n, 3, h, w) in [-1, 1] and `scaling_factor` is 1."""
+    means = torch.cat([vae.encode(some.to(vae.device)).latent_dist.mean for some in pictures.split(32)])
     shift, scale = means.mean(dim=(0, 2, 3)), means.std(dim=(0, 2, 3))
     channels = len(shift)
     quant, post = vae.quant_conv, vae.post_quant_conv
@@ -149,7 +147,7 @@ def train_decoder(out: Path, settings: DecoderSettings, device: str = "cpu") -> 
             y = vae.decode(posterior.mean + posterior.std * noise).sample
         y = y.float()
         error = (w * ((y - x).abs() + 2 * (y - x).square())).mean() / w.mean()
-        sharp = sum((a - b).abs().mean() for a, b in zip(_edges(y), _edges(x), strict=True))
+        sharp = sum((a - b).abs().mean() for a, b in zip(edges(y), edges(x), strict=True))
         optimiser.zero_grad(set_to_none=True)
         (error + settings.edges * sharp).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -190,7 +188,7 @@ def averaged_vae(out: Path) -> AutoencoderKL:
     vae = build_vae(settings)
     vae.load_state_dict(state["average"])
     vae.eval()
-    standardise(vae, SceneBank(settings.measured, settings.seed))
+    standardise(vae, to_tensor(SceneBank(settings.measured, settings.seed).pictures(np.arange(settings.measured))))
     return vae
 
 
@@ -228,7 +226,7 @@ def train_vae(out: Path, settings: VAESettings, device: str = "cpu") -> Autoenco
             y = vae.decode(posterior.mean + posterior.std * noise).sample
         y = y.float()
         error = (y - x).abs().mean() + 2 * (y - x).square().mean()
-        sharp = sum((a - b).abs().mean() for a, b in zip(_edges(y), _edges(x), strict=True))
+        sharp = sum((a - b).abs().mean() for a, b in zip(edges(y), edges(x), strict=True))
         loss = error + settings.edges * sharp + settings.kl * posterior.kl().mean() / posterior.mean[0].numel()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

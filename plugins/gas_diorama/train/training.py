@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import distributed, nn
 
+from gas_diorama.train.graphs import replayed
 from gas_diorama.train.optimisers import Together, adamw
 
 log = logging.getLogger("gas_diorama.train")
@@ -166,7 +167,7 @@ def fit(
         network: what is trained, in place; only weights that require a gradient.
         settings: the schedule; the checkpoint keeps it.
         loss_at: the loss of a batch, which depends on the number of the batch and on the network alone. Each step takes
-            as many batches as there are processes.
+            as many batches as there are processes. A `Loss` is replayed as a CUDA graph where there is a GPU.
         at_save: called after each checkpoint with the steps done, the averaged weights and whether it is the last.
         rate: factor on the learning rate of the weight of a name.
         build: the optimiser of weights by name, a peak rate, a decay and `rate`.
@@ -192,6 +193,7 @@ def fit(
     ends = f"at step {settings.steps}" if until is None else f"in {until - started:.0f} s"
     log.info("%s: %.2f M parameters, from step %d, ends %s", path.stem, size, first, ends)
     running, done = torch.zeros((), device=device), first
+    graph = replayed(loss_at, trained, first) if processes == 1 else None
 
     def save() -> None:
         state = {"network": network.state_dict(), "average": average.weights, "optimiser": optimiser.state_dict()}
@@ -210,9 +212,12 @@ def fit(
                 break
             for group in optimiser.param_groups:
                 group["lr"] = group["rate"] * learning_rate(step, steps, settings.peak, settings.warm_up)
-            loss = loss_at(step * processes + rank)
-            optimiser.zero_grad()
-            loss.backward()
+            if graph is not None:
+                loss = graph(step)
+            else:
+                loss = loss_at(step * processes + rank)
+                optimiser.zero_grad()
+                loss.backward()
             if processes > 1:
                 average_gradients(trained)
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -224,7 +229,7 @@ def fit(
             if rank:
                 continue
             loss = loss.detach()  # asking for its value would wait for the GPU
-            running = loss if step == first else torch.lerp(running, loss, 0.02)
+            running = loss.clone() if step == first else torch.lerp(running, loss, 0.02)
             if done % 50 == 0 or step == first:
                 speed = (done - first) * settings.batch * processes / (time.monotonic() - started)
                 log.info("%s step %d loss %.4f, %.1f samples/s", path.stem, done, running.item(), speed)

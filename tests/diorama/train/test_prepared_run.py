@@ -24,6 +24,7 @@ from gas_diorama.train.pair_cache import PairCache
 from gas_diorama.train.prepared import Plan, run_prepared, seconds
 from gas_diorama.train.run_folder import NETWORKS, Run
 from gas_diorama.train.scene_cache import SceneCache
+from gas_diorama.train.train_autoencoder import AutoencoderSettings, train_autoencoder
 from gas_diorama.train.train_flow import FlowSettings
 from gas_diorama.train.train_instruct import InstructSettings, export_instruct
 from gas_diorama.train.train_text import TextSettings, build_text_encoder
@@ -39,10 +40,11 @@ SIZE = FlowSize(16, 2, 2)
 SCENES = {"steps": 2, "batch": 2, "scenes": 6, "first_scenes": 4, "scenes_a_step": 1, "save_every": 1, "previews": 1}
 UNET = UNetSettings(channels=(16, 16, 32), preview_every=9, **SCENES)  # type: ignore[arg-type]
 FLOW = FlowSettings(width=16, heads=2, layers=2, shown_layer=0, preview_every=9, **SCENES)  # type: ignore[arg-type]
+AUTOENCODER = AutoencoderSettings(steps=2, batch=2, measured=4)
 INSTRUCT = InstructSettings(
     rank=1, whole=(), steps=1, batch=2, pairs=4, first_pairs=4, save_every=1, measured=0, average=0.9
 )
-PLAN = Plan(UNET, FLOW, INSTRUCT, INSTRUCT)
+PLAN = Plan(AUTOENCODER, UNET, FLOW, INSTRUCT, INSTRUCT)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -113,6 +115,29 @@ def test_a_run_trains_every_network_and_its_results_unpack(shipped: Path, tmp_pa
     old, new = (load_flow(folder / "flow")[0].transformer.state_dict() for folder in (shipped, tmp_path / "new"))
     assert any(not torch.equal(old[key], new[key]) for key in old)
     assert json.loads((tmp_path / "run" / "done.json").read_text()) == ["unet", "flow", "instruct", "instruct-remove"]
+
+
+@pytest.mark.usefixtures("begun")
+def test_an_autoencoder_with_a_share_is_trained_first_and_its_latents_are_made_anew(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caches: list[SceneCache] = []
+    before: list[torch.Tensor] = []
+
+    def noted(out: Path, settings: object, scenes: SceneCache, *rest: object) -> None:
+        caches.append(scenes)
+        before.append(scenes.latents.clone())
+        train_autoencoder(out, settings, scenes, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(prepared, "train_autoencoder", noted)
+    run_prepared(tmp_path / "run", 600.0, "cpu", settings=PLAN, shares=prepared.SHARES["cuda"])
+    assert json.loads((tmp_path / "run" / "done.json").read_text())[:2] == ["autoencoder", "unet"]
+    old, new = (load_parts(folder / "sd").vae for folder in (shipped, tmp_path / "run" / "weights"))
+    assert any(not torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters(), strict=True))
+    scenes, known = caches[0], 4
+    assert not torch.equal(scenes.latents[:known], before[0][:known])
+    for channel in scenes.latents[:known].float().unbind(1):  # standardised over these scenes
+        assert abs(channel.mean().item()) < 0.05 and abs(channel.std().item() - 1) < 0.05
 
 
 @pytest.mark.usefixtures("begun")
@@ -240,4 +265,5 @@ def test_a_gpu_gets_large_batches_and_all_scenes_at_once() -> None:
     for one in (gpu.unet, gpu.flow):
         assert one.first_scenes == one.scenes and one.batch > cpu.unet.batch and one.seed == 3
     assert cpu.unet.first_scenes < 1000 and {cpu.remove.seed, gpu.remove.seed} == {4}
-    assert abs(sum(prepared.SHARES.values()) - 1) < 1e-9
+    for shares in prepared.SHARES.values():
+        assert abs(sum(shares.values()) - 1) < 1e-9
