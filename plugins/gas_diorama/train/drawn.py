@@ -1,5 +1,5 @@
-"""Training scenes and pairs as pictures, loss weights and texts: what processes draw before networks see it. No torch,
-so that a process starts at once."""
+"""Training scenes and pairs as pictures, loss weights and token ids: what processes draw before networks see it. No
+torch and no transformers, so that a process starts at once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from gas_diorama.world.asking import cell_labels
 from gas_diorama.world.drawing import render, silhouette
@@ -19,6 +21,31 @@ from gas_diorama.world.pairs import Pair, inverse, sample_pair, training_instruc
 from gas_diorama.world.scene import CELL, GRID, Scene, sample_scene
 
 Cells = NDArray[np.float32]
+Ids = NDArray[np.int16]
+
+TOKENS = 32
+"""A text is kept as so many tokens; the longest caption of the world has 23."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """A tokenizer that can be sent to another process: its JSON, and what it pads with."""
+
+    text: str
+    pad_token: str
+    pad_id: int
+
+    def ids(self, texts: list[str]) -> Ids:
+        """Token ids (n, 32), padded or cut."""
+        return np.array([said.ids for said in _tokenizer(self).encode_batch(texts)], np.int16)
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(words: Words) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(words.text)
+    tokenizer.enable_truncation(TOKENS)
+    tokenizer.enable_padding(length=TOKENS, pad_id=words.pad_id, pad_token=words.pad_token)
+    return tokenizer
 
 
 def cell_weights(scene: Scene) -> Cells:
@@ -42,25 +69,26 @@ def changed_cells(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Cells:
 @dataclass(frozen=True, eq=False)
 class Drawn:
     """Some scenes before the autoencoder sees them: pictures uint8 (n, 128, 128, 3), loss weights (n, 1, 16, 16), what
-    each cell shows, bool (n, 256, labels), and for each scene its whole sentences and its short phrases."""
+    each cell shows, bool (n, 256, labels), token ids of whole sentences and of short phrases (n, 2, texts, 32)."""
 
     pictures: NDArray[np.uint8]
     weights: Cells
     shown: NDArray[np.bool_]
-    whole: list[list[str]]
-    short: list[list[str]]
+    ids: Ids
 
 
-def draw(seed: int, numbers: NDArray[np.int64], texts: int) -> Drawn:
+def draw(seed: int, numbers: NDArray[np.int64], texts: int, words: Words) -> Drawn:
     """Training scenes by number; `texts` sentences and as many phrases for each."""
     scenes = [sample_scene(np.random.default_rng((seed, 1, int(n))), part="train") for n in numbers]
-    words = [np.random.default_rng((seed, 4, int(n))) for n in numbers]
+    said: list[str] = []
+    for number, scene in zip(numbers, scenes, strict=True):
+        rng = np.random.default_rng((seed, 4, int(number)))
+        said += [caption(scene, rng) for _ in range(texts)] + [short_phrase(scene, rng) for _ in range(texts)]
     return Drawn(
         np.stack([render(scene) for scene in scenes]),
         np.stack([cell_weights(scene) for scene in scenes]),
         np.stack([cell_labels(scene, [GRID]) for scene in scenes]),
-        [[caption(scene, rng) for _ in range(texts)] for scene, rng in zip(scenes, words, strict=True)],
-        [[short_phrase(scene, rng) for _ in range(texts)] for scene, rng in zip(scenes, words, strict=True)],
+        words.ids(said).reshape(len(numbers), 2, texts, TOKENS),
     )
 
 
@@ -72,27 +100,31 @@ def training_pair(seed: int, forms: Mapping[str, float], number: int) -> Pair:
 @dataclass(frozen=True, eq=False)
 class DrawnPairs:
     """Some pairs before the autoencoder sees them: pictures uint8 (n, 2, 128, 128, 3), loss weights (n, 1, 16, 16),
-    instructions told forwards and backwards (of what is added or removed, forwards twice), whether it is a change."""
+    token ids of instructions (n, 2, texts, 32) told forwards and backwards (of what is added or removed, forwards
+    twice), whether it is a change (n,)."""
 
     pictures: NDArray[np.uint8]
     weights: Cells
-    told: list[tuple[list[str], list[str]]]
-    changes: list[bool]
+    ids: Ids
+    changes: NDArray[np.bool_]
 
 
-def draw_pairs(seed: int, forms: Mapping[str, float], numbers: NDArray[np.int64], texts: int) -> DrawnPairs:
+def draw_pairs(
+    seed: int, forms: Mapping[str, float], numbers: NDArray[np.int64], texts: int, words: Words
+) -> DrawnPairs:
     """Training pairs by number, with `texts` instructions each way."""
-    pictures, weights, told, changes = [], [], [], []
+    pictures, weights, changes = [], [], []
+    told: list[str] = []
     for number in numbers:
         pair, rng = training_pair(seed, forms, int(number)), np.random.default_rng((seed, 13, int(number)))
         both, change = (render(pair.before), render(pair.after)), pair.edit.action == "change"
         ways = (pair, inverse(pair) if change else pair)
-        forwards, backwards = ([training_instruction(way, rng) for _ in range(texts)] for way in ways)
-        told.append((forwards, backwards))
+        told += [training_instruction(way, rng) for way in ways for _ in range(texts)]
         pictures.append(np.stack(both))
         weights.append(np.maximum(changed_cells(*both), cell_weights(pair.after)))
         changes.append(change)
-    return DrawnPairs(np.stack(pictures), np.stack(weights), told, changes)
+    ids = words.ids(told).reshape(len(numbers), 2, texts, TOKENS)
+    return DrawnPairs(np.stack(pictures), np.stack(weights), ids, np.array(changes))
 
 
 @contextmanager

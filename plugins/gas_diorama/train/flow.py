@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from gas_diorama import folders
+from gas_diorama.train.drawn import TOKENS
 from gas_diorama.train.export import whole_folder
-from gas_diorama.train.scene_cache import TOKENS
 from gas_diorama.world.scene import GRID
 
 FLOW = folders.WEIGHTS / "flow"

@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from gas_diorama.bench.follow import Parts
-from gas_diorama.train.drawn import DrawnPairs, draw_pairs
-from gas_diorama.train.scene_cache import TOKENS, padded
+from gas_diorama.train.drawn import TOKENS, DrawnPairs, draw_pairs
+from gas_diorama.train.scene_cache import chunk, padded, words_of
 from gas_diorama.world.scene import GRID
-
-_CHUNK = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,21 +52,20 @@ class PairCache:
     def grow(self, count: int, pool: ProcessPoolExecutor | None = None) -> None:
         """Makes the pairs up to number `count`, as far as there are so many."""
         numbers = np.arange(self.known, min(count, len(self.latents)))
-        chunks = [numbers[i : i + _CHUNK] for i in range(0, len(numbers), _CHUNK)]
-        n, run = len(chunks), pool.map if pool else map
-        every = run(draw_pairs, [self.seed] * n, [dict(self.forms)] * n, chunks, [self.texts] * n)
-        for chunk, drawn in zip(chunks, every, strict=True):
-            self._take(chunk, drawn)
+        size = chunk(self.latents.device) // 2
+        chunks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
+        n, run, words = len(chunks), pool.map if pool else map, words_of(self.parts.tokenizer)
+        every = run(draw_pairs, [self.seed] * n, [dict(self.forms)] * n, chunks, [self.texts] * n, [words] * n)
+        for some, drawn in zip(chunks, every, strict=True):
+            self._take(some, drawn)
 
     def _take(self, numbers: np.ndarray, drawn: DrawnPairs) -> None:
         device, rows = self.latents.device, slice(int(numbers[0]), int(numbers[-1]) + 1)
         latents = self.parts.encode(drawn.pictures.reshape(-1, *drawn.pictures.shape[2:]))
         self.latents[rows] = latents.unflatten(0, (-1, 2)).half()
         self.weights[rows] = torch.from_numpy(drawn.weights).half().to(device)
-        texts = [text for ways in drawn.told for way in ways for text in way]
-        words = self.parts.tokenizer(texts, padding="max_length", max_length=TOKENS, truncation=True)
-        self.ids[rows] = torch.tensor(words.input_ids, dtype=torch.int16).view(-1, 2, self.texts, TOKENS).to(device)
-        self.changes[rows] = torch.tensor(drawn.changes, device=device)
+        self.ids[rows] = torch.from_numpy(drawn.ids).to(device)
+        self.changes[rows] = torch.from_numpy(drawn.changes).to(device)
         self.known = rows.stop
 
     def batch(self, size: int, generator: torch.Generator) -> PairBatch:

@@ -12,14 +12,21 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from gas_diorama.train.drawn import Drawn, draw
+from gas_diorama.train.drawn import TOKENS, Drawn, Words, draw
 from gas_diorama.world.asking import LABELS
 from gas_diorama.world.scene import GRID, SIZE
 from gas_diorama.world.tokenizer import MAX_LENGTH
 
-TOKENS = 32
-"""A text is kept as so many tokens; the longest caption of the world has 23."""
-_CHUNK = 64
+
+def chunk(device: torch.device) -> int:
+    """How many scenes are drawn and encoded at once."""
+    return 64 if device.type == "cpu" else 256
+
+
+def words_of(tokenizer: CLIPTokenizer) -> Words:
+    """The tokenizer as processes without transformers take it."""
+    assert isinstance(tokenizer.pad_token_id, int)
+    return Words(tokenizer.backend_tokenizer.to_str(), str(tokenizer.pad_token), tokenizer.pad_token_id)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,24 +57,23 @@ class SceneCache:
     ) -> None:
         self.vae, self.tokenizer, self.seed, self.texts = vae, tokenizer, seed, texts
         self.known, device = 0, vae.device
+        self._chunk = chunk(device)
         self.latents = torch.zeros((count, vae.config.latent_channels, GRID, GRID), dtype=torch.half, device=device)
         self.weights = torch.zeros((count, 1, GRID, GRID), dtype=torch.half, device=device)
         self.ids = torch.zeros((count, 2, texts, TOKENS), dtype=torch.int16, device=device)
         self.shown = torch.zeros((count, GRID * GRID, len(LABELS)), dtype=torch.bool, device=device)
         self.pictures = torch.zeros((count if keep else 0, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
-        self.empty = self._ids([""]).to(device)
-
-    def _ids(self, texts: list[str]) -> Tensor:
-        words = self.tokenizer(texts, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt")
-        return words.input_ids.to(torch.int16)
+        self._words = words_of(tokenizer)
+        self.empty = torch.from_numpy(self._words.ids([""])).to(device)
 
     def grow(self, count: int, pool: ProcessPoolExecutor | None = None) -> None:
         """Makes the scenes up to number `count`, as far as there are so many."""
         numbers = np.arange(self.known, min(count, len(self.latents)))
-        chunks = [numbers[i : i + _CHUNK] for i in range(0, len(numbers), _CHUNK)]
-        every = (pool.map if pool else map)(draw, [self.seed] * len(chunks), chunks, [self.texts] * len(chunks))
-        for chunk, drawn in zip(chunks, every, strict=True):
-            self._take(chunk, drawn)
+        chunks = [numbers[i : i + self._chunk] for i in range(0, len(numbers), self._chunk)]
+        n, run = len(chunks), pool.map if pool else map
+        every = run(draw, [self.seed] * n, chunks, [self.texts] * n, [self._words] * n)
+        for some, drawn in zip(chunks, every, strict=True):
+            self._take(some, drawn)
 
     def _take(self, numbers: np.ndarray, drawn: Drawn) -> None:
         device, rows = self.vae.device, slice(int(numbers[0]), int(numbers[-1]) + 1)
@@ -77,8 +83,7 @@ class SceneCache:
         self.latents[rows] = self._encoded(pictures)
         self.weights[rows] = torch.from_numpy(drawn.weights).half().to(device)
         self.shown[rows] = torch.from_numpy(drawn.shown).to(device)
-        said = [text for some in zip(drawn.whole, drawn.short, strict=True) for kind in some for text in kind]
-        self.ids[rows] = self._ids(said).view(len(numbers), 2, self.texts, TOKENS).to(device)
+        self.ids[rows] = torch.from_numpy(drawn.ids).to(device)
         self.known = rows.stop
 
     @torch.no_grad()
@@ -89,8 +94,8 @@ class SceneCache:
     def encode(self, vae: AutoencoderKL) -> None:
         """Makes the latents of all known scenes anew with another autoencoder; their pictures were kept."""
         self.vae = vae
-        for first in range(0, self.known, 8 * _CHUNK):
-            rows = slice(first, min(first + 8 * _CHUNK, self.known))
+        for first in range(0, self.known, self._chunk):
+            rows = slice(first, min(first + self._chunk, self.known))
             self.latents[rows] = self._encoded(self.pictures[rows])
 
     def batch(self, size: int, generator: torch.Generator, empty: float, short: float) -> Batch:

@@ -17,10 +17,10 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from gas_diorama.train import optimisers, train, train_flow, training
-from gas_diorama.train.drawn import draw
+from gas_diorama.train.drawn import TOKENS, draw
 from gas_diorama.train.evaluate import flow_painter, text_to_image
 from gas_diorama.train.flow import FlowSize, build_flow, export_flow, flow_ids, load_flow, sample_flow, text_states
-from gas_diorama.train.scene_cache import TOKENS, SceneCache, padded
+from gas_diorama.train.scene_cache import SceneCache, padded, words_of
 from gas_diorama.train.train_flow import FlowLearner, FlowSettings, logit_normal, patches, transformer_of
 from gas_diorama.train.training import load_checkpoint, save_checkpoint
 from gas_diorama.world import networks
@@ -206,6 +206,13 @@ def test_sampling_is_what_diffusers_own_pipeline_draws(trained: Path, tiny_sd: P
     assert pictures.shape == (3, 128, 128, 3) and pictures.dtype == np.uint8
 
 
+def test_a_tokenizer_that_is_sent_to_processes_gives_the_same_ids(tiny_sd: Path) -> None:
+    _, tokenizer = _parts(tiny_sd)
+    rng = np.random.default_rng(0)
+    texts = ["", "A Red car, please", "word " * 40, *(caption(sample_scene(rng), rng) for _ in range(9))]
+    assert words_of(tokenizer).ids(texts).tolist() == flow_ids(tokenizer, texts).tolist()
+
+
 def test_a_cache_keeps_what_was_drawn(tiny_sd: Path) -> None:
     vae = AutoencoderKL.from_pretrained(tiny_sd / "vae", torch_dtype=torch.float32).eval()
     _, tokenizer = _parts(tiny_sd)
@@ -214,7 +221,7 @@ def test_a_cache_keeps_what_was_drawn(tiny_sd: Path) -> None:
     first = cache.latents[:2].clone()
     cache.grow(99)
     assert cache.known == 6 and torch.equal(cache.latents[:2], first) and cache.latents[5].any()
-    drawn = draw(1, np.arange(6), 2)
+    drawn = draw(1, np.arange(6), 2, words_of(tokenizer))
     with torch.no_grad():
         latents = vae.encode(networks.to_tensor(drawn.pictures)).latent_dist.mean
     assert torch.allclose(cache.latents.float(), latents, atol=0.05)
@@ -222,8 +229,8 @@ def test_a_cache_keeps_what_was_drawn(tiny_sd: Path) -> None:
     told = {
         tuple(ids): (number, kind)
         for number in range(6)
-        for kind, texts in enumerate((drawn.whole[number], drawn.short[number]))
-        for ids in flow_ids(tokenizer, texts).tolist()
+        for kind in range(2)
+        for ids in drawn.ids[number, kind].tolist()
     }
     batch = cache.batch(400, torch.Generator().manual_seed(0), empty=0.2, short=0.3)
     empty = flow_ids(tokenizer, [""])[0]

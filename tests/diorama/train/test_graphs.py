@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,20 @@ from torch import Tensor, nn
 
 from gas_diorama.train.graphs import Loss, replayed
 from gas_diorama.train.training import fit
-from tests.diorama.train.test_diorama_training import _Settings
 
+pytestmark = pytest.mark.seeded
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@dataclass(frozen=True)
+class _Settings:
+    steps: int = 4
+    batch: int = 4
+    peak: float = 0.1
+    warm_up: int = 1
+    decay: float = 0.0
+    average: float = 0.9
+    save_every: int = 9
 
 
 def _loss(network: nn.Module, device: str = "cpu") -> Loss:
