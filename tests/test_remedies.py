@@ -13,6 +13,7 @@ from gas import GasError, Registry
 from gas.backends.roles import CHOSEN
 from gas.errors import Interrupted, PlanUnreadable
 from gas.remedies import Command, Given, Install, Kind, Option, Remedy, Setting, install, python_words, remedy_of
+from gas_cli.lazy import LazyGroup
 
 FLAG = re.compile(r"(?<![\w-])(?:--[a-z]|-o(?![\w-]))")
 # Programs with command lines of their own.
@@ -187,7 +188,8 @@ def _typed_commands(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Messages that spell out a command with a gap in it, for a name or a path that nobody quotes."""
     from gas_cli.app import app
 
-    found = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    group = typer.main.get_command(app)
+    found = {name: group.load(name) for name in group.commands}  # type: ignore[attr-defined]
     inner = {word for one in found.values() for word in getattr(one, "commands", ())} | {"show"}
     typed = re.compile(rf"\bgas ({'|'.join(found)})( ({'|'.join(inner)}|--[a-z-]+))* [{{\0]|\bpip install (-U )?[{{\0]")
     skipped: set[int] = set()
@@ -252,5 +254,5 @@ def test_every_setting_that_a_remedy_names_is_a_flag() -> None:
 def _flags(command: object) -> Iterator[str]:
     for parameter in command.params:  # type: ignore[attr-defined]
         yield from (*parameter.opts, *parameter.secondary_opts)
-    for inner in getattr(command, "commands", {}).values():
-        yield from _flags(inner)
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _flags(command.load(name) if isinstance(command, LazyGroup) else inner)
