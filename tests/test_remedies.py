@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import pytest
 import typer
@@ -184,14 +185,18 @@ def test_what_is_listed_of_backends_and_their_options_names_no_flag() -> None:
     assert len(shown) > 15 and not any(shown.values()), shown
 
 
-def _typed_commands(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Messages that spell out a command with a gap in it, for a name or a path that nobody quotes."""
+@cache
+def _typed_command() -> re.Pattern[str]:
     from gas_cli.app import app
 
     group = typer.main.get_command(app)
     found = {name: group.load(name) for name in group.commands}  # type: ignore[attr-defined]
     inner = {word for one in found.values() for word in getattr(one, "commands", ())} | {"show"}
-    typed = re.compile(rf"\bgas ({'|'.join(found)})( ({'|'.join(inner)}|--[a-z-]+))* [{{\0]|\bpip install (-U )?[{{\0]")
+    return re.compile(rf"\bgas ({'|'.join(found)})( ({'|'.join(inner)}|--[a-z-]+))* [{{\0]|\bpip install (-U )?[{{\0]")
+
+
+def _typed_commands(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Messages that spell out a command with a gap in it, for a name or a path that nobody quotes."""
     skipped: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
@@ -201,7 +206,7 @@ def _typed_commands(tree: ast.Module) -> Iterator[tuple[int, str]]:
             text = node.value
         else:
             continue
-        if typed.search(text):
+        if _typed_command().search(text):
             yield node.lineno, text
 
 
