@@ -27,6 +27,8 @@ _REGION = "Regions by hand"
 _RUN = "Running"
 WORKERS = "Workers"
 
+Picture = Annotated[Path, typer.Argument(metavar="IN", help="the photograph")]
+Instructions = Annotated[list[str] | None, typer.Argument(metavar="[INSTRUCTION]...", help="what to change")]
 Profile = Annotated[str | None, typer.Option(help="a named set of backends and models", rich_help_panel=_CHOICE)]
 Planner = Annotated[str | None, typer.Option(help="who splits the request into subtasks", rich_help_panel=_CHOICE)]
 Grounder = Annotated[

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -15,10 +14,10 @@ from torch.nn import functional as F
 
 from gas.diffusion.attention.joint_sites import joint_sites, picture_first
 from gas.diffusion.attention.sites import AttentionSite, SiteKind, Size
-from gas.diffusion.autoencoder import Autoencoder
-from gas.diffusion.backbone import Backbone, Conditioning, ModelKind
+from gas.diffusion.backbone import Conditioning, ModelKind
 from gas.diffusion.clip_text import ClipText
 from gas.diffusion.guidance import Guidance
+from gas.diffusion.latent_diffusion import LatentDiffusion
 from gas.diffusion.loading import explained
 from gas.diffusion.model_folder import ModelFolder
 from gas.diffusion.parameterisation import Parameterisation
@@ -30,9 +29,6 @@ from gas.errors import ModelUnavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gas.types import Image
-
-FAMILY = "FLUX.1 model"
 PATCH = 2
 """Cells on a side of what is packed into one token."""
 T5_TOKENS = 512
@@ -43,7 +39,7 @@ _OTHERS = ("tokenizer", "tokenizer_2", "scheduler/scheduler_config.json")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Flux(Backbone):
+class Flux(LatentDiffusion):
     """A frozen FLUX.1. Its rows are T5's; "pooled" `(n, dim)` is CLIP's pooled embedding, and "guidance" `(n,)` the
     number that each row is told, where the network takes one.
 
@@ -52,39 +48,21 @@ class Flux(Backbone):
     `dtype`, CLIP and VAE in fp32 at least.
     """
 
-    name: str
+    family: ClassVar = "FLUX.1 model"
+
     network: Any  # diffusers.FluxTransformer2DModel
-    autoencoder: Autoencoder
     clip: ClipText
     t5: T5Text
     scheduler: Mapping[str, Any]
     schedule: FlowSchedule
     guidance: Guidance
-    resolution: int
-    factor: int
-    multiple: int
-    device: torch.device
-    dtype: torch.dtype
     parameterisation: Parameterisation = "velocity"
 
     @classmethod
-    def from_folder(
-        cls,
-        folder: Path | str,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        *,
-        name: str | None = None,
-        kind: ModelKind = "text-to-image",
-        variant: str | None = None,
-        allow_pickle: bool = False,
-    ) -> Flux:
-        """The model in a local folder of diffusers' layout, frozen; arguments and errors as in
-        `gas.diffusion.load.load_backbone`."""
+    def _read(cls, here: ModelFolder, dtype: torch.dtype, kind: ModelKind) -> Self:
         from diffusers import FluxTransformer2DModel
         from transformers import CLIPTextModel
 
-        here = ModelFolder.find(folder, name, FAMILY, device, variant=variant, allow_pickle=allow_pickle)
         here.check_kind(kind, KIND_REMEDIES[kind])
         here.refuse_adapters()
         here.check_layout(_NETWORKS, _OTHERS)
@@ -114,14 +92,6 @@ class Flux(Backbone):
             device=here.device,
             dtype=dtype,
         )
-
-    # --- pictures -----------------------------------------------------------------------------------------------------
-
-    def encode(self, image: Image) -> Tensor:
-        return self.autoencoder.encode(image)
-
-    def decode(self, z: Tensor) -> Image:
-        return self.autoencoder.decode(z)
 
     # --- predictions --------------------------------------------------------------------------------------------------
 

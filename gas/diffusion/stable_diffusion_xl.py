@@ -6,17 +6,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from gas.diffusion.adapters import adapt_all
 from gas.diffusion.attention.sites import CONTRASTED, AttentionSite, SiteKind, Size, unet_sites
-from gas.diffusion.autoencoder import Autoencoder
-from gas.diffusion.backbone import Backbone, Conditioning, ModelKind
+from gas.diffusion.backbone import Conditioning, ModelKind
 from gas.diffusion.clip_text import ClipText
+from gas.diffusion.latent_diffusion import LatentDiffusion
 from gas.diffusion.loading import explained
 from gas.diffusion.model_folder import ModelFolder
 from gas.diffusion.parameterisation import Parameterisation
@@ -24,17 +23,13 @@ from gas.diffusion.schedule import VPSchedule
 from gas.diffusion.stable_diffusion_layout import KIND_REMEDIES
 from gas.errors import ModelUnavailable
 
-if TYPE_CHECKING:
-    from gas.types import Image
-
-FAMILY = "Stable Diffusion XL model"
 _NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
 _OTHERS = ("tokenizer", "tokenizer_2", "scheduler/scheduler_config.json")
 _OTHER_MODEL = "name a text-to-image Stable Diffusion XL"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class StableDiffusionXL(Backbone):
+class StableDiffusionXL(LatentDiffusion):
     """A frozen Stable Diffusion XL. Beside the embeddings of both encoders, side by side, its rows have "pooled" `(n,
     dim)`, the second encoder's pooled embedding, and "size_ids" `(n, 6)`: height and width of the original, top and
     left of the crop, height and width of the picture, in pixels (sec. 2.2). Rows say that the picture is an original
@@ -46,38 +41,20 @@ class StableDiffusionXL(Backbone):
     The UNet works in `dtype`; text encoders and VAE in fp32 at least: its VAE overflows in fp16.
     """
 
-    name: str
+    family: ClassVar = "Stable Diffusion XL model"
+
     network: Any  # diffusers.UNet2DConditionModel
-    autoencoder: Autoencoder
     words: ClipText
     second: ClipText
     zero_null: bool
     schedule: VPSchedule
     parameterisation: Parameterisation
-    resolution: int
-    factor: int
-    multiple: int
-    device: torch.device
-    dtype: torch.dtype
 
     @classmethod
-    def from_folder(
-        cls,
-        folder: Path | str,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        *,
-        name: str | None = None,
-        kind: ModelKind = "text-to-image",
-        variant: str | None = None,
-        allow_pickle: bool = False,
-    ) -> StableDiffusionXL:
-        """The model in a local folder of diffusers' layout, frozen; arguments and errors as in
-        `gas.diffusion.load.load_backbone`."""
+    def _read(cls, here: ModelFolder, dtype: torch.dtype, kind: ModelKind) -> Self:
         from diffusers import UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-        here = ModelFolder.find(folder, name, FAMILY, device, variant=variant, allow_pickle=allow_pickle)
         here.check_kind(kind, KIND_REMEDIES[kind])
         here.check_layout(_NETWORKS, _OTHERS)
         once = torch.promote_types(dtype, torch.float32)
@@ -107,14 +84,6 @@ class StableDiffusionXL(Backbone):
             device=here.device,
             dtype=dtype,
         )
-
-    # --- pictures -----------------------------------------------------------------------------------------------------
-
-    def encode(self, image: Image) -> Tensor:
-        return self.autoencoder.encode(image)
-
-    def decode(self, z: Tensor) -> Image:
-        return self.autoencoder.decode(z)
 
     # --- predictions --------------------------------------------------------------------------------------------------
 
@@ -166,7 +135,9 @@ def _check_parts(unet: Any, channels: int, words: ClipText, second: ClipText, na
             _OTHER_MODEL,
         )
     if unet.addition_embed_type != "text_time":
-        raise ModelUnavailable(f"{name}: its UNet is not told sizes, as that of a {FAMILY} is", _OTHER_MODEL)
+        raise ModelUnavailable(
+            f"{name}: its UNet is not told sizes, as that of a {StableDiffusionXL.family} is", _OTHER_MODEL
+        )
     sides = [one.encoder.config.hidden_size for one in (words, second)]
     given = unet.projection_class_embeddings_input_dim - 6 * unet.addition_time_embed_dim
     pooled = second.encoder.config.projection_dim

@@ -17,7 +17,7 @@ from gas.backends.roles import EDITORS
 from gas.errors import InputRefused, ResultRefused
 from gas.files import make_folder, refuse_existing, slug, write_text
 from gas.suites import Progress, SuiteReport
-from gas_diorama.bench.bench import counting_rows
+from gas_diorama.bench.counting import counting_rows
 from gas_diorama.bench.judge import Judge
 from gas_diorama.bench.scores import ALL, Estimate, Result, difference, estimate
 from gas_diorama.bench.seams import Seam, seam
