@@ -50,6 +50,12 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
             extra="diffusion",
         ),
         BackendSpec(
+            "edit-model",
+            "gas_editors.pipelines.edit_model:EditModelEditor",
+            "FLUX.1 Kontext, FLUX.2, Qwen-Image-Edit and their like: each subtask on a crop around its region",
+            extra="diffusion",
+        ),
+        BackendSpec(
             "ledits-pp",
             "gas_editors.sampling.ledits_pp:LEditsPPEditor",
             "LEDITS++: several concepts at once, each where the model itself sees it",

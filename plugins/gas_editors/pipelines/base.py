@@ -1,0 +1,262 @@
+"""What editors over diffusers' pipelines share: the model, the turns, the crops, and how they are pasted."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+from pydantic import Field
+
+from gas.checkpoint import of_this_run, prefixed, under
+from gas.diffusion.pipeline import load_pipeline, named_pipeline
+from gas.diffusion.stepping import Stopped
+from gas.errors import ModelUnavailable, UsageError
+from gas.interfaces import Edited, EditJob, Editor, Options
+from gas.masks import union
+from gas.picture.frame import Frame, work_frame
+from gas.picture.pasted import Pasted
+from gas.remedies import Option, Remedy, Setting
+from gas.run.turns import turn_order
+from gas_editors.job_regions import subtask_regions
+from gas_editors.pipelines.calling import Calls
+from gas_editors.pipelines.table import Row, row_of
+from gas_editors.structure import structured
+
+if TYPE_CHECKING:
+    from gas.types import Image, Mask, Region, Subtask
+
+
+class PipelineOptions(Options):
+    """Which model, and how it is called. What is left out is the value that its authors name."""
+
+    model: str | None = Field(None, description="hub id, id@revision or folder; a profile usually says it")
+    variant: str | None = Field(None, description="middle part of the weights' file names, e.g. fp16")
+    allow_pickle: bool = Field(False, description="read weights that exist as .bin only (tensors only)")
+    steps: int | None = Field(None, ge=1, le=1000, description="steps of each turn; left out: the model's own")
+    guidance_scale: float | None = Field(
+        None, ge=0, le=100, description="how much the words count; left out: the model's own"
+    )
+    resolution: int | None = Field(
+        None, ge=64, le=4096, description="side of the square whose area each crop is worked at; left out: the model's"
+    )
+    enlarge: float = Field(
+        1.0, ge=1, le=8, description="how many times the crop around a small region may be enlarged (ours); 1: never"
+    )
+    keep_structure: bool = Field(
+        False,
+        description="where a subtask changes only a colour or a material: the edit gives the colour, the source all "
+        "else inside its region (ours)",
+    )
+
+
+PipelineOptionsT = TypeVar("PipelineOptionsT", bound=PipelineOptions)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One call of the pipeline: for the subtask `index`, on the crop of `frame`, in `mask` `(H, W)` of the photograph;
+    no mask: the whole picture."""
+
+    index: int
+    frame: Frame
+    mask: Mask | None
+
+
+class PipelineEditor(Editor[PipelineOptionsT]):
+    """Base of editors that call a pipeline once for each subtask, on the photograph's own pixels around its region.
+
+    The subtasks are turns, the largest region first; what a turn made is pasted in its region, so that every pixel
+    outside all regions keeps its bits.
+    """
+
+    confines = True
+    rows: ClassVar[tuple[Row, ...]]
+    kind: ClassVar[str]
+    """What such a model is called in an error."""
+
+    def resolution(self) -> None:
+        """None: it works on the photograph's own pixels, and cuts crops of the model's size itself."""
+        return
+
+    def multiple(self) -> int:
+        return 1
+
+    @property
+    def row(self) -> Row:
+        """How the model's pipeline is called. UsageError (exit 2) when no model is named; ModelUnavailable (exit 6)
+        for one that is not here, or of another kind."""
+        model = self._model
+        named = named_pipeline(model)
+        row = row_of(named, self.rows)
+        if row is None:
+            raise ModelUnavailable(f"{model} is for diffusers' {named}, which is no {self.kind}", self._other_editor())
+        return row
+
+    @property
+    def _model(self) -> str:
+        if not self.options.model:
+            raise UsageError(
+                "no model is named",
+                Remedy(
+                    "name_model",
+                    "use {profile}, or {model} (a folder, or OWNER/NAME of the hub)",
+                    profile=Setting("profile", "kontext"),
+                    model=Option({"model": "NAME"}),
+                ),
+            )
+        return self.options.model
+
+    def _other_editor(self) -> Remedy:
+        names = ", ".join(sorted({name for row in self.rows for name in row.reads}))
+        return Remedy(
+            "other_editor",
+            "leave {editor} out, so that the kind of the model chooses it, or name a model for one of: {names}",
+            editor=Setting("editor"),
+            names=names,
+        )
+
+    def pipeline(self, row: Row) -> Any:
+        """The shared pipeline; loaded when first asked for."""
+        options = self.options
+        return load_pipeline(
+            self._model,
+            self.runtime,
+            row.name,
+            may_lack=row.may_lack,
+            variant=options.variant,
+            allow_pickle=options.allow_pickle,
+        )
+
+    @abstractmethod
+    def arguments(self, subtask: Subtask, row: Row, crop: Image, mask: Mask) -> Mapping[str, Any]:
+        """What the pipeline is given of a `subtask` beside what every call has: `crop` `(h, w, 3)` uint8 and the region
+        in it, `mask` `(h, w)` in [0, 1]."""
+
+    def finished(self, crop: Image, made: Image, mask: Mask) -> tuple[Image, np.ndarray | None, Mapping[str, Any]]:
+        """What is pasted of the picture `made` of a crop: it, where it is known (`(h, w)` bool; None: everywhere), and
+        what there is to say of it as plain JSON values."""
+        return made, None, {}
+
+    def edit(self, job: EditJob) -> Edited:
+        """The photograph after all turns. Its mask is what they pasted taken together, None when one remade the whole
+        picture. InputRefused (exit 3) for a grounded job with a subtask that has no region."""
+        row = self.row
+        turns = self._turns(job, row)
+        pipeline = self.pipeline(row)
+        config = pipeline.config
+        steps, guidance = row.defaults(bool(config.get("is_distilled")))
+        options = self.options
+        steps = options.steps or steps
+        guidance = guidance if options.guidance_scale is None else options.guidance_scale
+        run = _Run(self, job, row, turns, steps, guidance)
+        calls = Calls(pipeline, job.watch, len(turns) * steps, run.so_far.done * steps, run.rows)
+        stopped = False
+        try:
+            while run.so_far.done < len(turns):
+                run.make(calls)
+                run.keep(calls.rows)
+        except Stopped:
+            stopped = True
+        log = {
+            "model": options.model,
+            "pipeline": row.name,
+            "steps": steps,
+            "guidance_scale": guidance,
+            "evaluations": calls.rows,
+            "turns": run.so_far.logs,
+            "notes": _notes(run.so_far.logs),
+        }
+        return structured(job, Edited(run.so_far.picture, run.mask, stopped, log), options.keep_structure)
+
+    def _turns(self, job: EditJob, row: Row) -> list[Turn]:
+        """The calls that a job takes: for each subtask one for each of its regions, the largest first; those without a
+        region, which are about the whole picture, before them."""
+        height, width = job.image.shape[:2]
+        whole = Frame((width, height), (0, 0, width, height), row.size(width, height, self.options.resolution))
+        found: list[Turn] = []
+        everywhere = []
+        for index in range(len(job.plan.subtasks)):
+            own = [one for one in job.regions if one.subtask == index and one.mask is not None]
+            if job.grounded and not own:
+                own = subtask_regions(job, index)  # says which it is
+            found += [Turn(index, self._frame(one, job, row), one.mask) for one in own]
+            everywhere += [] if own else [Turn(index, whole, None)]
+        order = turn_order([turn.mask for turn in found if turn.mask is not None])
+        return [*everywhere, *(found[at] for at in order)]
+
+    def _frame(self, region: Region, job: EditJob, row: Row) -> Frame:
+        """The crop around a region, at the size that the model works at."""
+        height, width = job.image.shape[:2]
+        options = self.options
+        side = round((options.resolution or row.resolution) / options.enlarge)
+        x0, y0, x1, y1 = work_frame((width, height), [region], "crop", side).crop
+        return Frame((width, height), (x0, y0, x1, y1), row.size(x1 - x0, y1 - y0, options.resolution))
+
+
+class _Run:
+    """One job while it is done."""
+
+    def __init__(
+        self, editor: PipelineEditor[Any], job: EditJob, row: Row, turns: list[Turn], steps: int, guidance: float
+    ) -> None:
+        self.editor, self.job, self.row, self.turns = editor, job, row, turns
+        self.steps, self.guidance = steps, guidance
+        self.so_far = Pasted.begun(job.image)
+        self.rows = 0
+        if (state := job.watch.resume) is not None:
+            with of_this_run():
+                self.so_far = Pasted.restored(under(state, "turns."), job.image, len(turns))
+                self.rows = int(state["rows"])
+
+    @property
+    def mask(self) -> Mask | None:
+        """Where the turns so far have pasted anything, `(H, W)`; None: everywhere."""
+        kept = self.so_far.kept
+        if kept is None:
+            return None
+        pasted = (kept < 1).astype(np.float32)
+        own = [region.mask for region in self.job.regions if region.mask is not None]
+        return pasted if pasted.any() or not own else union(own)
+
+    def make(self, calls: Calls) -> None:
+        """The next turn: the crop edited and pasted."""
+        number = self.so_far.done
+        turn = self.turns[number]
+        subtask = self.job.plan.subtasks[turn.index]
+        frame, before = turn.frame, self.so_far.picture
+        crop = frame.cut(before)
+        mask = np.ones(crop.shape[:2], np.float32) if turn.mask is None else frame.cut_mask(turn.mask)
+        row = self.row
+        arguments = {
+            **self.editor.arguments(subtask, row, crop, mask),
+            "num_inference_steps": self.steps,
+            row.guided_by: self.guidance,
+            **({} if row.negative is None else {"negative_prompt": row.negative}),
+            **({"width": frame.size[0], "height": frame.size[1]} if row.sized else {}),
+            **row.arguments(frame.size),
+        }
+        seed = self.job.seed + number
+        made = calls.make(arguments, seed, frame.size, self.steps, {"subtask": turn.index + 1})
+        image, known, told = self.editor.finished(crop, made, mask)
+        told = {"subtask": turn.index + 1, "seed": seed, "told": arguments["prompt"], **told}
+        if turn.mask is None:
+            self.so_far.paste(frame.enlarge(image), None, told)
+            return
+        x0, y0, x1, y1 = frame.crop
+        after = before.copy()
+        after[y0:y1, x0:x1] = frame.enlarge(image)
+        alpha = turn.mask if known is None else frame.native_mask(known.astype(np.float32), turn.mask)
+        self.so_far.paste(after, frame.paste_mask(alpha), told)
+
+    def keep(self, rows: int) -> None:
+        """Gives the watch the state after a turn, from which the next one can begin."""
+        watch = self.job.watch
+        if watch.checkpoint is not None and self.so_far.done < len(self.turns):
+            watch.checkpoint({"rows": rows, **prefixed("turns.", self.so_far.state())})
+
+
+def _notes(logs: list[dict[str, Any]]) -> list[str]:
+    return [note for log in logs for note in log.get("notes", ())]
