@@ -140,7 +140,8 @@ def _part(
         raise ModelUnavailable(f"{model}: the installed {library} has no {name}, its {part}", _upgrade())
     if not folder.is_dir():
         raise ModelUnavailable(f"{model} has no folder {part}, where its {part.replace('_', ' ')} is", _AGAIN)
-    if issubclass(kind, diffusers.ModelMixin | transformers.PreTrainedModel):
+    networks: Any = (diffusers.ModelMixin, transformers.PreTrainedModel)
+    if issubclass(kind, networks):
         network = load_part(
             kind,
             folder,
@@ -152,7 +153,8 @@ def _part(
             allow_pickle=allow_pickle,
         )
         return network.eval().requires_grad_(False)
-    made = kind.from_pretrained(str(folder), local_files_only=True)
+    reader: Any = kind
+    made = reader.from_pretrained(str(folder), local_files_only=True)
     words = getattr(made, "tokenizer", made)
     if isinstance(words, transformers.PreTrainedTokenizerBase):
         check_vocabulary(words, model)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from gas.testing.tiny_families import build_tiny_flux
-from gas.testing.tiny_parts import save_pipeline
+from gas.testing.tiny_parts import build_letter_tokenizer, save_pipeline, tiny_t5, tiny_vae
 from gas.testing.tiny_qwen import build_chat_tokenizer, tiny_qwen2_vl, tiny_qwen3
 
 QwenEdit = Literal["QwenImageEditPipeline", "QwenImageEditPlusPipeline"]
@@ -92,3 +92,66 @@ def build_tiny_qwen_image_edit(
     )
     parts |= {"processor": processor, "tokenizer": processor.tokenizer}
     return save_pipeline(folder, pipeline, parts, {})
+
+
+def build_tiny_z_image(folder: Path | str, *, seed: int = 0) -> Path:
+    """`folder`, now with a Z-Image as diffusers saves it: a transformer of one kind of blocks over patches of 2 x 2
+    cells of 16 channels, a Qwen 3 text encoder."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, ZImageTransformer2DModel
+
+    wide = 16
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        transformer = ZImageTransformer2DModel(
+            dim=32, n_layers=2, n_refiner_layers=1, n_heads=2, n_kv_heads=2, cap_feat_dim=wide, axes_dims=(4, 6, 6)
+        )
+        for name, weights in transformer.named_parameters():
+            if name.endswith("_pad_token"):
+                weights.data.normal_()  # made without numbers, and so of whatever was in memory
+        parts: dict[str, Any] = {
+            "transformer": transformer,
+            "vae": tiny_vae(
+                16, 16, scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False
+            ),
+            "text_encoder": tiny_qwen3(wide, layers=2),
+        }
+    parts["scheduler"] = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    parts["tokenizer"] = build_chat_tokenizer()
+    return save_pipeline(folder, "ZImagePipeline", parts, {})
+
+
+def build_tiny_chroma(folder: Path | str, *, seed: int = 0) -> Path:
+    """`folder`, now with a Chroma as diffusers saves it: FLUX.1's blocks, modulated by one small network, and a T5
+    encoder alone."""
+    from diffusers import ChromaTransformer2DModel, FlowMatchEulerDiscreteScheduler
+
+    wide = 32
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        parts: dict[str, Any] = {
+            "transformer": ChromaTransformer2DModel(
+                num_layers=1,
+                num_single_layers=2,
+                attention_head_dim=16,
+                num_attention_heads=2,
+                joint_attention_dim=wide,
+                axes_dims_rope=(4, 6, 6),
+                approximator_num_channels=16,
+                approximator_hidden_dim=32,
+                approximator_layers=1,
+            ),
+            "vae": tiny_vae(
+                16, 16, scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False
+            ),
+            "text_encoder": tiny_t5(wide),
+            "image_encoder": None,
+            "feature_extractor": None,
+        }
+    parts["scheduler"] = FlowMatchEulerDiscreteScheduler(shift=1.0)
+    save_pipeline(folder, "ChromaPipeline", parts, {"tokenizer": build_letter_tokenizer})
+    settings = (
+        Path(folder) / "transformer" / "config.json"
+    )  # the published one has two keys of FLUX.1
+    more = {"guidance_embeds": False, "pooled_projection_dim": 768}
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), **more}))
+    return Path(folder)

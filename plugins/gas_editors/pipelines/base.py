@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,12 +58,13 @@ PipelineOptionsT = TypeVar("PipelineOptionsT", bound=PipelineOptions)
 
 @dataclass(frozen=True)
 class Turn:
-    """One call of the pipeline: for the subtask `index`, on the crop of `frame`, in `mask` `(H, W)` of the photograph;
-    no mask: the whole picture."""
+    """One call of the pipeline: for the subtask `index`, on the crop of `frame`, in `mask` `(H, W)` of the photograph,
+    pasted in `paste`, which may be wider; no masks: the whole picture."""
 
     index: int
     frame: Frame
-    mask: Mask | None
+    mask: Mask | None = None
+    paste: Mask | None = None
 
 
 class PipelineEditor(Editor[PipelineOptionsT]):
@@ -135,6 +137,16 @@ class PipelineEditor(Editor[PipelineOptionsT]):
         """What the pipeline is given of a `subtask` beside what every call has: `crop` `(h, w, 3)` uint8 and the region
         in it, `mask` `(h, w)` in [0, 1]."""
 
+    def strength(self, row: Row) -> float | None:
+        """The share of the steps that a pipeline is to make; None for one that is not told it."""
+        return row.strength
+
+    def pasted(self, region: Region, frame: Frame, row: Row, grounded: bool) -> Mask:
+        """Where the turn of a region may paste, `(H, W)` of the photograph: the region, unless a subclass goes beyond
+        it. The region has a mask."""
+        assert region.mask is not None
+        return region.mask
+
     def finished(self, crop: Image, made: Image, mask: Mask) -> tuple[Image, np.ndarray | None, Mapping[str, Any]]:
         """What is pasted of the picture `made` of a crop: it, where it is known (`(h, w)` bool; None: everywhere), and
         what there is to say of it as plain JSON values."""
@@ -152,7 +164,7 @@ class PipelineEditor(Editor[PipelineOptionsT]):
         steps = options.steps or steps
         guidance = guidance if options.guidance_scale is None else options.guidance_scale
         run = _Run(self, job, row, turns, steps, guidance)
-        calls = Calls(pipeline, job.watch, len(turns) * steps, run.so_far.done * steps, run.rows)
+        calls = Calls(pipeline, job.watch, len(turns) * run.planned, run.so_far.done * run.planned, run.rows)
         stopped = False
         try:
             while run.so_far.done < len(turns):
@@ -165,9 +177,10 @@ class PipelineEditor(Editor[PipelineOptionsT]):
             "pipeline": row.name,
             "steps": steps,
             "guidance_scale": guidance,
+            **({} if run.strength is None else {"strength": run.strength}),
             "evaluations": calls.rows,
             "turns": run.so_far.logs,
-            "notes": _notes(run.so_far.logs),
+            "notes": _lacking(pipeline, row),
         }
         return structured(job, Edited(run.so_far.picture, run.mask, stopped, log), options.keep_structure)
 
@@ -182,18 +195,20 @@ class PipelineEditor(Editor[PipelineOptionsT]):
             own = [one for one in job.regions if one.subtask == index and one.mask is not None]
             if job.grounded and not own:
                 own = subtask_regions(job, index)  # says which it is
-            found += [Turn(index, self._frame(one, job, row), one.mask) for one in own]
-            everywhere += [] if own else [Turn(index, whole, None)]
+            found += [self._turn(index, one, job, row) for one in own]
+            everywhere += [] if own else [Turn(index, whole)]
         order = turn_order([turn.mask for turn in found if turn.mask is not None])
         return [*everywhere, *(found[at] for at in order)]
 
-    def _frame(self, region: Region, job: EditJob, row: Row) -> Frame:
-        """The crop around a region, at the size that the model works at."""
+    def _turn(self, index: int, region: Region, job: EditJob, row: Row) -> Turn:
+        """The call for a region of a subtask, on the crop around it, at the size that the model works at."""
         height, width = job.image.shape[:2]
         options = self.options
         side = round((options.resolution or row.resolution) / options.enlarge)
         x0, y0, x1, y1 = work_frame((width, height), [region], "crop", side).crop
-        return Frame((width, height), (x0, y0, x1, y1), row.size(x1 - x0, y1 - y0, options.resolution))
+        frame = Frame((width, height), (x0, y0, x1, y1), row.size(x1 - x0, y1 - y0, options.resolution))
+        assert region.mask is not None
+        return Turn(index, frame, region.mask, self.pasted(region, frame, row, job.grounded))
 
 
 class _Run:
@@ -203,7 +218,8 @@ class _Run:
         self, editor: PipelineEditor[Any], job: EditJob, row: Row, turns: list[Turn], steps: int, guidance: float
     ) -> None:
         self.editor, self.job, self.row, self.turns = editor, job, row, turns
-        self.steps, self.guidance = steps, guidance
+        self.steps, self.guidance, self.strength = steps, guidance, editor.strength(row)
+        self.planned = steps if self.strength is None else min(math.ceil(steps * self.strength), steps)
         self.so_far = Pasted.begun(job.image)
         self.rows = 0
         if (state := job.watch.resume) is not None:
@@ -232,6 +248,7 @@ class _Run:
         row = self.row
         arguments = {
             **self.editor.arguments(subtask, row, crop, mask),
+            **({} if self.strength is None else {"strength": self.strength}),
             "num_inference_steps": self.steps,
             row.guided_by: self.guidance,
             **({} if row.negative is None else {"negative_prompt": row.negative}),
@@ -239,16 +256,16 @@ class _Run:
             **row.arguments(frame.size),
         }
         seed = self.job.seed + number
-        made = calls.make(arguments, seed, frame.size, self.steps, {"subtask": turn.index + 1})
+        made = calls.make(arguments, seed, frame.size, self.planned, {"subtask": turn.index + 1})
         image, known, told = self.editor.finished(crop, made, mask)
         told = {"subtask": turn.index + 1, "seed": seed, "told": arguments["prompt"], **told}
-        if turn.mask is None:
+        if turn.paste is None:
             self.so_far.paste(frame.enlarge(image), None, told)
             return
         x0, y0, x1, y1 = frame.crop
         after = before.copy()
         after[y0:y1, x0:x1] = frame.enlarge(image)
-        alpha = turn.mask if known is None else frame.native_mask(known.astype(np.float32), turn.mask)
+        alpha = turn.paste if known is None else frame.native_mask(known.astype(np.float32), turn.paste)
         self.so_far.paste(after, frame.paste_mask(alpha), told)
 
     def keep(self, rows: int) -> None:
@@ -258,5 +275,7 @@ class _Run:
             watch.checkpoint({"rows": rows, **prefixed("turns.", self.so_far.state())})
 
 
-def _notes(logs: list[dict[str, Any]]) -> list[str]:
-    return [note for log in logs for note in log.get("notes", ())]
+def _lacking(pipeline: Any, row: Row) -> list[str]:
+    """A sentence for each text encoder that the model's folder is without."""
+    lacking = [part for part in row.may_lack if getattr(pipeline, part) is None and "encoder" in part]
+    return [f"the model has no {part.replace('_', ' ')}, and sees less of a long prompt" for part in lacking]

@@ -40,7 +40,7 @@ def _as_json(sentence: str) -> str:
 class Row:
     """A pipeline, and how it is called.
 
-    * name: diffusers' class; reads: the pipelines that the index of a model for it may name.
+    * name: diffusers' class; reads: the pipelines that the index of a model for it may name: those with the same parts.
     * told: what it is told of a subtask: its instruction, or the phrase for what shall be there.
     * steps, guidance: the defaults; `distilled` the two for a model whose index says `is_distilled`.
     * guided_by: the argument that guidance is given as; negative: the negative prompt that switches it on.
@@ -49,6 +49,7 @@ class Row:
     * sizes_in: `module:CONSTANT`, the sizes (width, height) that it was trained at.
     * fixed: whether diffusers brings every picture to about a megapixel itself, with its sides `rounded` to the
       multiple; sized: whether it takes a size.
+    * strength: for those that are told a mask the share of the steps that is made in it, 1: from pure noise.
     * worded, arguments: the sentence as it wants it; further arguments for a size.
     * may_lack: parts that its folder may be without.
     """
@@ -69,6 +70,7 @@ class Row:
     fixed: bool = False
     sized: bool = True
     rounded: Callable[[float], int] = round
+    strength: float | None = None
     worded: Callable[[str], str] = str
     arguments: Callable[[Size], Mapping[str, Any]] = _no_arguments
     may_lack: tuple[str, ...] = ()
@@ -113,10 +115,12 @@ class Row:
 
 _QWEN = "Qwen-Image-Edit's model card: 50 steps, true_cfg_scale 4.0, negative prompt ' '"
 
+_T5 = ("text_encoder_3", "tokenizer_3")
+
 EDIT_MODELS: tuple[Row, ...] = (
     Row(
         "FluxKontextPipeline",
-        ("FluxKontextPipeline",),
+        ("FluxKontextPipeline", "FluxKontextInpaintPipeline"),
         "instruction",
         steps=28,
         guidance=2.5,
@@ -135,7 +139,7 @@ EDIT_MODELS: tuple[Row, ...] = (
     ),
     Row(
         "Flux2KleinPipeline",
-        ("Flux2KleinPipeline",),
+        ("Flux2KleinPipeline", "Flux2KleinInpaintPipeline"),
         "instruction",
         steps=50,
         guidance=4.0,
@@ -145,7 +149,7 @@ EDIT_MODELS: tuple[Row, ...] = (
     ),
     Row(
         "QwenImageEditPipeline",
-        ("QwenImageEditPipeline",),
+        ("QwenImageEditPipeline", "QwenImageEditInpaintPipeline"),
         "instruction",
         steps=50,
         guidance=4.0,
@@ -198,6 +202,94 @@ EDIT_MODELS: tuple[Row, ...] = (
         guidance=5.0,
         worded=_as_json,
         said_in="diffusers' example: 30 steps, guidance 5",
+    ),
+)
+
+
+MASKED_MODELS: tuple[Row, ...] = (
+    Row(
+        "FluxKontextInpaintPipeline",
+        ("FluxKontextPipeline", "FluxKontextInpaintPipeline"),
+        "instruction",
+        steps=28,
+        guidance=2.5,
+        strength=1.0,
+        said_in="FLUX.1 Kontext dev's model card: guidance 2.5; diffusers' example: strength 1",
+        sizes_in="diffusers.pipelines.flux.pipeline_flux_kontext:PREFERRED_KONTEXT_RESOLUTIONS",
+        arguments=_of_that_area,
+    ),
+    Row(
+        "Flux2KleinInpaintPipeline",
+        ("Flux2KleinPipeline", "Flux2KleinInpaintPipeline"),
+        "instruction",
+        steps=50,
+        guidance=4.0,
+        distilled=(4, 1.0),
+        strength=1.0,
+        least=64,
+        said_in="FLUX.2 klein's model cards: 4 steps, guidance 1; base: 50 steps, guidance 4",
+    ),
+    Row(
+        "QwenImageEditInpaintPipeline",
+        ("QwenImageEditPipeline", "QwenImageEditInpaintPipeline"),
+        "instruction",
+        steps=50,
+        guidance=4.0,
+        guided_by="true_cfg_scale",
+        negative=" ",
+        strength=1.0,
+        multiple=32,
+        fixed=True,
+        said_in=_QWEN,
+    ),
+    Row(
+        "ZImageInpaintPipeline",
+        ("ZImagePipeline", "ZImageImg2ImgPipeline", "ZImageInpaintPipeline"),
+        "target",
+        steps=8,
+        guidance=0.0,
+        strength=1.0,
+        said_in="diffusers' example for Z-Image-Turbo: 8 steps, no guidance",
+    ),
+    Row(
+        "ChromaInpaintPipeline",
+        ("ChromaPipeline", "ChromaImg2ImgPipeline", "ChromaInpaintPipeline"),
+        "target",
+        steps=28,
+        guidance=7.0,
+        strength=1.0,
+        said_in="diffusers' own defaults: 28 steps, guidance 7",
+    ),
+    Row(
+        "StableDiffusion3InpaintPipeline",
+        ("StableDiffusion3Pipeline", "StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"),
+        "target",
+        steps=50,
+        guidance=7.0,
+        strength=1.0,
+        said_in="diffusers' own defaults: 50 steps, guidance 7",
+        may_lack=_T5,
+    ),
+    Row(
+        "StableDiffusionXLInpaintPipeline",
+        ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
+        "target",
+        steps=50,
+        guidance=7.5,
+        strength=0.9999,
+        multiple=8,
+        said_in="diffusers' own defaults: 50 steps, guidance 7.5, strength 0.9999",
+    ),
+    Row(
+        "StableDiffusionInpaintPipeline",
+        ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
+        "target",
+        steps=50,
+        guidance=7.5,
+        strength=1.0,
+        resolution=512,
+        multiple=8,
+        said_in="diffusers' own defaults: 50 steps, guidance 7.5, strength 1",
     ),
 )
 
