@@ -149,9 +149,7 @@ def build_tiny_chroma(folder: Path | str, *, seed: int = 0) -> Path:
         }
     parts["scheduler"] = FlowMatchEulerDiscreteScheduler(shift=1.0)
     save_pipeline(folder, "ChromaPipeline", parts, {"tokenizer": build_letter_tokenizer})
-    settings = (
-        Path(folder) / "transformer" / "config.json"
-    )  # the published one has two keys of FLUX.1
+    settings = Path(folder) / "transformer" / "config.json"  # the published one has two keys of FLUX.1
     more = {"guidance_embeds": False, "pooled_projection_dim": 768}
     settings.write_text(json.dumps({**json.loads(settings.read_text()), **more}))
     return Path(folder)

@@ -112,12 +112,13 @@ class PipelineEditor(Editor[PipelineOptionsT]):
         return self.options.model
 
     def _other_editor(self) -> Remedy:
-        names = ", ".join(sorted({name for row in self.rows for name in row.reads}))
         return Remedy(
             "other_editor",
-            "leave {editor} out, so that the kind of the model chooses it, or name a model for one of: {names}",
+            "leave {profile} and {editor} out, so that the kind of the model chooses both, or name a model for one of: "
+            "{names}",
+            profile=Setting("profile"),
             editor=Setting("editor"),
-            names=names,
+            names=", ".join(sorted(row.reads[0] for row in self.rows)),
         )
 
     def pipeline(self, row: Row) -> Any:
