@@ -10,9 +10,9 @@ from importlib import import_module
 import diffusers
 import pytest
 
-from gas_editors.pipelines.table import EDIT_MODELS, Row
+from gas_editors.pipelines.table import EDIT_MODELS, MASKED_MODELS, Row
 
-ROWS = {row.name: row for row in EDIT_MODELS}
+ROWS = {row.name: row for row in (*EDIT_MODELS, *MASKED_MODELS)}
 CROPS = ((1792, 1792), (1000, 700), (640, 1500), (4000, 300), (33, 47))
 
 
@@ -22,8 +22,16 @@ def test_a_pipeline_takes_what_its_row_gives(row: Row) -> None:
     given = {"image", "prompt", "generator", "output_type", "num_inference_steps", row.guided_by}
     given |= set(row.arguments((64, 64))) | ({"height", "width"} if row.sized else set())
     given |= {"negative_prompt"} if row.negative is not None else set()
+    given |= {"mask_image", "strength"} if row in MASKED_MODELS else set()
     assert given <= set(takes)
     assert row.name in row.reads and row.said_in
+    assert (row.strength is not None) == (row in MASKED_MODELS)
+
+
+@pytest.mark.parametrize("rows", [EDIT_MODELS, MASKED_MODELS], ids=["edit", "masked"])
+def test_a_kind_of_model_has_one_row(rows: tuple[Row, ...]) -> None:
+    kinds = [kind for row in rows for kind in row.reads]
+    assert len(kinds) == len(set(kinds)) and all(hasattr(diffusers, kind) for kind in kinds)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
