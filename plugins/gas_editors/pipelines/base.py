@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from pydantic import Field
 
-from gas.checkpoint import of_this_run, prefixed, under
 from gas.diffusion.pipeline import load_pipeline, named_pipeline
 from gas.diffusion.stepping import Stopped
 from gas.errors import ModelUnavailable, UsageError
 from gas.interfaces import Edited, EditJob, Editor, Options
-from gas.masks import union
 from gas.picture.frame import Frame, work_frame
-from gas.picture.pasted import Pasted
 from gas.remedies import Option, Remedy, Setting
 from gas.run.turns import turn_order
 from gas_editors.job_regions import subtask_regions
 from gas_editors.pipelines.calling import Calls
-from gas_editors.pipelines.table import Row, row_of
+from gas_editors.pipelines.row import Row, row_of
+from gas_editors.pipelines.run import Run, Turn
 from gas_editors.structure import structured
 
 if TYPE_CHECKING:
@@ -54,17 +50,6 @@ class PipelineOptions(Options):
 
 
 PipelineOptionsT = TypeVar("PipelineOptionsT", bound=PipelineOptions)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One call of the pipeline: for the subtask `index`, on the crop of `frame`, in `mask` `(H, W)` of the photograph,
-    pasted in `paste`, which may be wider; no masks: the whole picture."""
-
-    index: int
-    frame: Frame
-    mask: Mask | None = None
-    paste: Mask | None = None
 
 
 class PipelineEditor(Editor[PipelineOptionsT]):
@@ -153,6 +138,12 @@ class PipelineEditor(Editor[PipelineOptionsT]):
         what there is to say of it as plain JSON values."""
         return made, None, {}
 
+    def carry_out(self, run: Run, calls: Calls) -> None:
+        """Makes all turns of a run that are left, one after the other."""
+        while run.so_far.done < len(run.turns):
+            run.make(calls)
+            run.keep(calls.rows)
+
     def edit(self, job: EditJob) -> Edited:
         """The photograph after all turns. Its mask is what they pasted taken together, None when one remade the whole
         picture. InputRefused (exit 3) for a grounded job with a subtask that has no region."""
@@ -164,13 +155,11 @@ class PipelineEditor(Editor[PipelineOptionsT]):
         options = self.options
         steps = options.steps or steps
         guidance = guidance if options.guidance_scale is None else options.guidance_scale
-        run = _Run(self, job, row, turns, steps, guidance)
+        run = Run(self, job, row, turns, steps, guidance)
         calls = Calls(pipeline, job.watch, len(turns) * run.planned, run.so_far.done * run.planned, run.rows)
         stopped = False
         try:
-            while run.so_far.done < len(turns):
-                run.make(calls)
-                run.keep(calls.rows)
+            self.carry_out(run, calls)
         except Stopped:
             stopped = True
         log = {
@@ -210,70 +199,6 @@ class PipelineEditor(Editor[PipelineOptionsT]):
         frame = Frame((width, height), (x0, y0, x1, y1), row.size(x1 - x0, y1 - y0, options.resolution))
         assert region.mask is not None
         return Turn(index, frame, region.mask, self.pasted(region, frame, row, job.grounded))
-
-
-class _Run:
-    """One job while it is done."""
-
-    def __init__(
-        self, editor: PipelineEditor[Any], job: EditJob, row: Row, turns: list[Turn], steps: int, guidance: float
-    ) -> None:
-        self.editor, self.job, self.row, self.turns = editor, job, row, turns
-        self.steps, self.guidance, self.strength = steps, guidance, editor.strength(row)
-        self.planned = steps if self.strength is None else min(math.ceil(steps * self.strength), steps)
-        self.so_far = Pasted.begun(job.image)
-        self.rows = 0
-        if (state := job.watch.resume) is not None:
-            with of_this_run():
-                self.so_far = Pasted.restored(under(state, "turns."), job.image, len(turns))
-                self.rows = int(state["rows"])
-
-    @property
-    def mask(self) -> Mask | None:
-        """Where the turns so far have pasted anything, `(H, W)`; None: everywhere."""
-        kept = self.so_far.kept
-        if kept is None:
-            return None
-        pasted = (kept < 1).astype(np.float32)
-        own = [region.mask for region in self.job.regions if region.mask is not None]
-        return pasted if pasted.any() or not own else union(own)
-
-    def make(self, calls: Calls) -> None:
-        """The next turn: the crop edited and pasted."""
-        number = self.so_far.done
-        turn = self.turns[number]
-        subtask = self.job.plan.subtasks[turn.index]
-        frame, before = turn.frame, self.so_far.picture
-        crop = frame.cut(before)
-        mask = np.ones(crop.shape[:2], np.float32) if turn.mask is None else frame.cut_mask(turn.mask)
-        row = self.row
-        arguments = {
-            **self.editor.arguments(subtask, row, crop, mask),
-            **({} if self.strength is None else {"strength": self.strength}),
-            "num_inference_steps": self.steps,
-            row.guided_by: self.guidance,
-            **({} if row.negative is None else {"negative_prompt": row.negative}),
-            **({"width": frame.size[0], "height": frame.size[1]} if row.sized else {}),
-            **row.arguments(frame.size),
-        }
-        seed = self.job.seed + number
-        made = calls.make(arguments, seed, frame.size, self.planned, {"subtask": turn.index + 1})
-        image, known, told = self.editor.finished(crop, made, mask)
-        told = {"subtask": turn.index + 1, "seed": seed, "told": arguments["prompt"], **told}
-        if turn.paste is None:
-            self.so_far.paste(frame.enlarge(image), None, told)
-            return
-        x0, y0, x1, y1 = frame.crop
-        after = before.copy()
-        after[y0:y1, x0:x1] = frame.enlarge(image)
-        alpha = turn.paste if known is None else frame.native_mask(known.astype(np.float32), turn.paste)
-        self.so_far.paste(after, frame.paste_mask(alpha), told)
-
-    def keep(self, rows: int) -> None:
-        """Gives the watch the state after a turn, from which the next one can begin."""
-        watch = self.job.watch
-        if watch.checkpoint is not None and self.so_far.done < len(self.turns):
-            watch.checkpoint({"rows": rows, **prefixed("turns.", self.so_far.state())})
 
 
 def _lacking(pipeline: Any, row: Row) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image as Pictures
+from torch import Tensor
 
 from gas.diffusion.memory import memory_named
 from gas.diffusion.stepping import Stopped
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gas.masks import Size
     from gas.types import Image
 
+After = Callable[[int, Tensor], Tensor]
 CALLBACK = "callback_on_step_end"
 _GIVEN = ("hidden_states", "x", "sample")  # what networks call the noisy latents
 
@@ -33,17 +35,23 @@ class Calls:
         self.rows = rows
 
     def make(
-        self, arguments: Mapping[str, Any], seed: int, size: Size, planned: int, values: Mapping[str, float]
+        self,
+        arguments: Mapping[str, Any],
+        seed: int,
+        size: Size,
+        planned: int,
+        values: Mapping[str, float],
+        after: After | None = None,
     ) -> Image:
         """The picture `(H, W, 3)` uint8 of `size` that the pipeline makes of its `arguments`, in `planned` steps at
-        most, each reported with `values`.
+        most, each reported with `values`. `after(i, latents)` gives the latents with which step i (from 0) is left.
 
         Stopped when the watch says so; ResultRefused (exit 11) for a latent that is not finite; OutOfResources (exit 7)
         when memory is short.
         """
         begun = self.done
 
-        def reported(latents: torch.Tensor | None) -> None:
+        def reported(latents: Tensor | None) -> Tensor | None:
             if latents is not None and not bool(torch.isfinite(latents).all()):
                 raise ResultRefused(
                     f"the latent is not a finite number any more (step {self.done - begun + 1})", USE_FP32
@@ -53,6 +61,7 @@ class Calls:
                 self.watch.on_step(Step(self.done, self.total, values))
             if self.done < begun + planned:
                 self._check_stop()
+            return latents if latents is None or after is None else after(self.done - begun - 1, latents)
 
         self._check_stop()
         call = {**arguments, "generator": torch.Generator().manual_seed(seed), "output_type": "np"}
@@ -66,6 +75,30 @@ class Calls:
         self.done = begun + planned
         return _picture(made, size)
 
+    def begin(self, arguments: Mapping[str, Any], seed: int) -> tuple[Tensor, Tensor]:
+        """What the pipeline's network would be given first of its `arguments`, `(1, tokens, C)`, and the scheduler's
+        noise levels; nothing is computed beyond that."""
+        self._check_stop()
+
+        def stop(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+            raise _Begun(_given(args, kwargs))
+
+        hook = self._network.register_forward_pre_hook(stop, with_kwargs=True)
+        call = {**arguments, "generator": torch.Generator().manual_seed(seed), "output_type": "np"}
+        try:
+            with torch.no_grad(), memory_named(lambda: OutOfResources("not enough memory for the prompt", USE_BF16)):
+                self.pipeline(**call)
+        except _Begun as begun:
+            return begun.tokens, self.pipeline.scheduler.sigmas.clone()
+        finally:
+            hook.remove()
+            self.pipeline.maybe_free_model_hooks()
+        raise AssertionError("a pipeline that asks its network for nothing")
+
+    @property
+    def _network(self) -> Any:
+        return getattr(self.pipeline, "transformer", None) or self.pipeline.unet
+
     def _check_stop(self) -> None:
         if self.watch.should_stop():
             raise Stopped
@@ -76,7 +109,7 @@ class Calls:
         pipeline = self.pipeline
         try:
             if CALLBACK in inspect.signature(type(pipeline).__call__).parameters:
-                call[CALLBACK] = lambda pipe, i, t, tensors: (reported(tensors["latents"]), tensors)[1]
+                call[CALLBACK] = lambda pipe, i, t, tensors: {"latents": reported(tensors["latents"])}
                 yield
                 return
             shown = pipeline.progress_bar
@@ -91,19 +124,28 @@ class Calls:
     @contextmanager
     def _counted(self) -> Iterator[None]:
         """Within it the rows that the pipeline's network is given are counted."""
-        network = getattr(self.pipeline, "transformer", None) or self.pipeline.unet
 
         def count(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-            given = (
-                args[0] if args else next(kwargs[name] for name in ("hidden_states", "x", "sample") if name in kwargs)
-            )
-            self.rows += len(given)
+            self.rows += len(_given(args, kwargs))
 
-        hook = network.register_forward_pre_hook(count, with_kwargs=True)
+        hook = self._network.register_forward_pre_hook(count, with_kwargs=True)
         try:
             yield
         finally:
             hook.remove()
+
+
+class _Begun(Exception):
+    """The network was about to be asked for the first time."""
+
+    def __init__(self, tokens: Tensor) -> None:
+        super().__init__()
+        self.tokens = tokens
+
+
+def _given(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The noisy latents among what a network is called with."""
+    return args[0] if args else next(kwargs[name] for name in _GIVEN if name in kwargs)
 
 
 class _Bar:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from gas.masks import grow
 from gas_editors.pipelines.base import PipelineEditor, PipelineOptions
-from gas_editors.pipelines.table import MASKED_MODELS, Row
+from gas_editors.pipelines.row import Row
+from gas_editors.pipelines.table import MASKED_MODELS
 from gas_editors.told import instruction_of
 
 if TYPE_CHECKING:

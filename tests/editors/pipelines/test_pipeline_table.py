@@ -10,7 +10,8 @@ from importlib import import_module
 import diffusers
 import pytest
 
-from gas_editors.pipelines.table import EDIT_MODELS, MASKED_MODELS, Row
+from gas_editors.pipelines.row import Row
+from gas_editors.pipelines.table import EDIT_MODELS, MASKED_MODELS
 
 ROWS = {row.name: row for row in (*EDIT_MODELS, *MASKED_MODELS)}
 CROPS = ((1792, 1792), (1000, 700), (640, 1500), (4000, 300), (33, 47))
