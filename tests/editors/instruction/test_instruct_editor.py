@@ -24,8 +24,8 @@ from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image
 from gas.testing.tiny import build_tiny_instruct_pix2pix
 from gas.types import EditPlan, Subtask
-from gas_editors.instruction.base import instruction_of
 from gas_editors.instruction.instruct_pix2pix import InstructPix2PixEditor, InstructPix2PixOptions
+from gas_editors.told import instruction_of
 
 WIDTH, HEIGHT = 96, 64
 PLAN = EditPlan(subtasks=(Subtask(source="a red box", target="a blue ball", instruction="make the box a blue ball"),))
