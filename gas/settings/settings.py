@@ -223,9 +223,15 @@ class Settings:
         )
 
     def with_editor(self, name: str) -> Settings:
-        """The same for the editor `name`, each subtask confined to its own region. The setting `model`, which was meant
-        for the editor before, is gone; whether the user chose this one is whether he chose `retry_editors`."""
+        """The same for the editor `name`, each subtask confined to its own region. For another editor the setting `model`,
+        which was meant for the one before, is gone, and whether the user chose it is whether he chose
+        `retry_editors`."""
         made = copy(self)
+        if name == self.editor:
+            origin, own = self.origin("editor"), self.said_by_user("editor")
+            made._sources = [*self._sources, _Source(lambda _: origin, Values(editor=name, grounded=True), own=own)]
+            made._values, made.grounded = {**self._values, "grounded": True}, True
+            return made
         without = [replace(one, values=one.values.model_copy(update={"model": None})) for one in self._sources]
         origin, own = self.origin("retry_editors"), self.said_by_user("retry_editors")
         made._sources = [*without, _Source(lambda _: origin, Values(editor=name, grounded=True), own=own)]
