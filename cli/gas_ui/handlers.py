@@ -194,6 +194,14 @@ def _redo(asked: Asked, window: Window) -> None:
     )
 
 
+def _accept(asked: Asked, window: Window) -> None:
+    window.accept(asked.path_params["number"])
+
+
+def _discard(asked: Asked, window: Window) -> None:
+    window.discard(asked.path_params["number"])
+
+
 def _open_edit(asked: Asked, window: Window) -> None:
     window.open(asked.path_params["number"])
 
@@ -237,7 +245,7 @@ def _bundle(asked: Asked, window: Window) -> Response:
     made = window.edit(asked.path_params["number"])
     if made.record is None:
         return PlainTextResponse("none yet", 404)
-    return _download(bundle.plan_and_masks(made.record, made.base), f"{made.out.stem}-plan.zip", "application/zip")
+    return _download(bundle.plan_and_masks(made.record), f"{made.out.stem}-plan.zip", "application/zip")
 
 
 def _download(content: bytes, name: str, kind: str) -> Response:
@@ -275,6 +283,8 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/tasks/{task}/preview", _preview),
     ("POST", "/edits/{number:int}/resume", _resume),
     ("POST", "/edits/{number:int}/redo", _redo),
+    ("POST", "/edits/{number:int}/accept", _accept),
+    ("POST", "/edits/{number:int}/discard", _discard),
     ("POST", "/edits/{number:int}/open", _open_edit),
     ("POST", "/edits/{number:int}/continue", _continue),
     ("GET", "/edits/{number:int}/after", _after),

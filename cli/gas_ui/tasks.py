@@ -51,9 +51,9 @@ class Task:
         """What the work reports to; its steps move the progress unless they go elsewhere."""
         return Watch(on_step=on_step or self.progress.step, should_stop=self._stop.is_set)
 
-    def begin_stage(self, stage: str, names: str) -> None:
-        """For `gas.run.job.OnStage`."""
-        self.progress.begin(stage, names)
+    def begin_stage(self, stage: str, names: str, then: str = "") -> None:
+        """For `gas.run.job.OnStage`; `then` is what follows the stage's last step."""
+        self.progress.begin(stage, names, then)
 
     def run(self) -> None:
         """Does the work; whatever it raises becomes the task's error."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gas.backends.roles import EDITORS
+from gas.backends.roles import EDITORS, VERIFIERS
 from gas.errors import UsageError
 from gas.interfaces import Watch
 from gas.picture import photo_write
-from gas.run.job import PhotoJob, make_plan, prepare
+from gas.run.job import PhotoJob, make_plan, prepare, verifies
 from gas.run.record import Request
 from gas.run.session import Session, new_seed
 from gas.types import Region
@@ -27,12 +28,14 @@ from gas_ui.table import Table
 if TYPE_CHECKING:
     from gas.backends.registry import Registry
     from gas.runtime import Runtime
-    from gas.settings.settings import Settings
     from gas_ui.tasks import Task
 
 OWN_FLAGS = {"work", "gps"}
 """What is chosen on the page and is no setting of a session."""
-Runtimes = Callable[["Settings"], "Runtime"]
+OF_THE_EDIT = {"seed", "verify", "tries", "verifier", "retry_editors", "budget", *OWN_FLAGS}
+"""What says how the same regions are edited: what was found stays when it changes."""
+Share = Callable[["Runtime"], "Runtime"]
+"""Gives the runtime that all windows use in the place of one that says the same."""
 
 
 class Window:
@@ -42,12 +45,12 @@ class Window:
     and `gps`.
     """
 
-    def __init__(self, folder: Path, registry: Registry, runtimes: Runtimes) -> None:
+    def __init__(self, folder: Path, registry: Registry, share: Share) -> None:
         self.id = secrets.token_urlsafe(12)
         self.folder = folder / self.id
         self.folder.mkdir(mode=0o700)
         self.registry = registry
-        self._runtimes = runtimes
+        self._shared = share
         self.lock = threading.RLock()
         self.numbers = itertools.count(1)
         self.pictures: list[Picture] = []
@@ -98,14 +101,22 @@ class Window:
 
     # --- settings ------------------------------------------------------------------------------------------------
 
-    def session(self, more: Mapping[str, Any] | None = None, flags: Mapping[str, Any] | None = None) -> Session:
-        """A session with the window's settings, or those of `flags`, and `more` above them; models are shared by all
-        windows."""
+    def session(
+        self,
+        more: Mapping[str, Any] | None = None,
+        flags: Mapping[str, Any] | None = None,
+        *,
+        recorded: Mapping[str, Any] | None = None,
+        picture: Picture | None = None,
+    ) -> Session:
+        """A session with the window's settings, or those of `flags`, and `more` above them, for the window's photograph
+        or `picture`; models are shared by all windows. `recorded` stands in for environment and settings files."""
         below = self.flags if flags is None else flags
         flags = {name: value for name, value in {**below, **(more or {})}.items() if name not in OWN_FLAGS}
-        image = None if self.picture is None else self.picture.photo.pixels
-        session = Session.load(flags, registry=self.registry, image=image, written=setting_words)
-        session.runtime = self._runtimes(session.settings)
+        picture = picture or self.picture
+        image = None if picture is None else picture.photo.pixels
+        session = Session.load(flags, registry=self.registry, image=image, recorded=recorded, written=setting_words)
+        session.runtime = self._shared(session.runtime)
         return session
 
     def set_flags(self, flags: Mapping[str, Any]) -> None:
@@ -115,13 +126,13 @@ class Window:
             before, self.flags = self.flags, dict(flags)
             try:
                 session = self.session()
-                session.check(EDITORS)
+                session.check(EDITORS, *((VERIFIERS,) if verifies(session) else ()))
             except Exception:
                 self.flags = before
                 raise
             changed = {name for name in {*before, *flags} if before.get(name) != flags.get(name)}
             self.seed = None if "seed" in changed else self.seed
-            if changed & {"seed", "work", "gps"} != changed:
+            if not changed <= OF_THE_EDIT:
                 self._forget_found()
             elif self.job is not None:
                 seed = session.settings.seed if session.settings.seed is not None else self.job.seed
@@ -247,6 +258,37 @@ class Window:
                 **more,
             )
             self.edits.append(edit)
+        return edit
+
+    def redone_edit(self, made: Edit, subtask: int, task: Task) -> Edit:
+        """A card for `made` with one change made again, which is offered; an earlier offer is thrown away."""
+        with self.lock:
+            for one in [one for one in self.edits if one.offered]:
+                self.discard(one.number)
+            fresh = replace(
+                made, number=next(self.numbers), out=self.new_file(made.out.name), task=task, parent=made.number
+            )
+            fresh.redone, fresh.offered, fresh.group, fresh.record, fresh.seconds = subtask, True, None, None, 0.0
+            fresh.same_bytes, fresh.drift = None, ()
+            self.edits.append(fresh)
+        return fresh
+
+    def accept(self, number: int) -> None:
+        """The offered edit becomes the one that it was made of. UsageError where nothing is offered."""
+        with self.lock:
+            self._offered(number).offered = False
+
+    def discard(self, number: int) -> None:
+        """Throws an offered edit away, with its files."""
+        with self.lock:
+            edit = self._offered(number)
+            self.edits.remove(edit)
+            shutil.rmtree(edit.out.parent, ignore_errors=True)
+
+    def _offered(self, number: int) -> Edit:
+        edit = self.edit(number)
+        if not edit.offered:
+            raise UsageError("this edit is no offer", "reload the page")
         return edit
 
     def edit(self, number: int) -> Edit:
