@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gas.errors import GasError
 from gas.notes import plain
 from gas.run.job import Planned
+from gas.types import Finding
 from gas.verify.words import answer, attempt_sentence, evidence_sentence, remedy
 from gas_ui import views
 from gas_ui.choices import in_use, settings_form
@@ -16,7 +17,7 @@ from gas_ui.wording import page_words, told
 from gas_ui.work import maker, original_of
 
 if TYPE_CHECKING:
-    from gas.run.record import Record
+    from gas.run.record import Attempt, Record
     from gas.types import Subtask
     from gas_ui.edits import Edit
     from gas_ui.tasks import Task, Tasks
@@ -154,6 +155,13 @@ def _verdict(record: Record, index: int) -> dict[str, Any]:
     }
 
 
+def _tried(attempt: Attempt) -> str:
+    # What was accepted by hand has its finding as the verdict already.
+    untold = Finding(subtask=attempt.finding.subtask, verdict="cannot tell")
+    finding = untold if attempt.asked else attempt.finding
+    return plain(attempt_sentence(attempt.editor.name, finding, attempt.kept, asked=attempt.asked))
+
+
 def _picture(window: Window) -> dict[str, Any] | None:
     picture = window.picture
     if picture is None:
@@ -240,6 +248,35 @@ def _sheet(window: Window) -> dict[str, Any] | None:
     if window.job is None:
         return None
     try:
-        return sheet(window.job)
+        return {**sheet(window.job), "sizes": _sizes(window), "seconds": _seconds(window)}
     except GasError as error:
         return {"error": told(error)}
+
+
+def _sizes(window: Window) -> list[dict[str, Any]] | None:
+    """How fine each place is worked on; None while that is not known."""
+    if window.sizes is None or window.job is None:
+        return None
+    return [
+        {
+            "what": [plain(name) for name in place.names(window.job.plan)],
+            "size": list(place.frame.size),
+            "coarse": place.coarseness,
+        }
+        for place in window.sizes
+    ]
+
+
+def _seconds(window: Window) -> float | None:
+    """About how long the edit takes: as long as the last one with the same editor and options in this window, for each
+    working picture. None before there was one."""
+    job = window.job
+    assert job is not None
+    editor = job.session.settings.editor
+    for edit in reversed(window.edits):
+        record = edit.record
+        if record is None or record.stopped or edit.redone is not None or edit.editor != editor:
+            continue
+        if (edit.flags.get("options") or {}).get(editor) == (window.flags.get("options") or {}).get(editor):
+            return edit.seconds * (len(window.sizes or ()) or 1) / (len(record.places) or 1)
+    return None

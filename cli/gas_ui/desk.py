@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAX_WINDOWS = 64
 """Windows that are kept; the one that was opened first makes room, unless it has something at work."""
 
+WITH_THE_EDITOR = {"edit", "compare", "replay"}
+"""The tasks that use what `gas_ui.work.measure` loads."""
+
 
 class Desk:
     """What the routes work on. `close` stops all tasks and removes the folder."""
@@ -50,7 +53,7 @@ class Desk:
 
     def open_window(self) -> Window:
         """A new window."""
-        window = Window(self.folder, self.registry, self._shared)
+        window = Window(self.folder, self.registry, self._shared, self._later)
         with self._lock:
             self.windows[window.id] = window
             idle = [one for one in self.windows.values() if one.task is None or one.task.over]
@@ -70,8 +73,15 @@ class Desk:
         """A task of the window, which has one at a time. UsageError while another one is not over."""
         with window.lock:
             window.check_idle()
-            window.task = self.tasks.submit(lane(window.session().settings.device), kind, work)
+            where = lane(window.session().settings.device)
+            if kind not in WITH_THE_EDITOR:
+                self.tasks.stop_quiet(where)
+            window.task = self.tasks.submit(where, kind, work)
             return window.task
+
+    def _later(self, window: Window, work: Callable[[Task], Any]) -> None:
+        """Does `work` when nothing else is to be done on the window's device."""
+        self.tasks.submit(lane(window.session().settings.device), "measure", work, quiet=True)
 
     def close(self) -> None:
         """Stops what runs and removes all files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -126,12 +127,13 @@ def _paint(asked: Asked, window: Window) -> None:
 def _change_place(asked: Asked, window: Window) -> None:
     sent, id = _sent(asked), asked.path_params["place"]
     how, agreed, (pixels,) = str(sent.get("how")), _agreed(sent), _numbers([sent.get("pixels", 0)])
+    by = (*_numbers(sent.get("by", ())), 0.0, 0.0)[:2]
     if how == "outline":
         _desk(asked).start(window, "outline", lambda task: work.outline(window, task, id, agreed))
     elif how == "remove":
         window.remove_place(id)
     else:
-        window.change_place(id, lambda place: place.change(how, pixels))
+        window.change_place(id, lambda place: place.change(how, pixels, by))
 
 
 def _export_mask(asked: Asked, window: Window) -> Response:
@@ -255,9 +257,12 @@ def _download(content: bytes, name: str, kind: str) -> Response:
 
 def _numbers(values: Any) -> list[float]:
     try:
-        return [float(value) for value in values]
+        numbers = [float(value) for value in values]
     except (TypeError, ValueError):
-        raise InputRefused(f"{values!r:.80} are no numbers", "reload the page") from None
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise InputRefused(f"{values!r:.80} are no numbers", "reload the page")
+    return numbers
 
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (

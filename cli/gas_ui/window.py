@@ -7,17 +7,20 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas.backends.roles import EDITORS, VERIFIERS
-from gas.errors import UsageError
+from gas.errors import GasError, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo_write
 from gas.run.job import PhotoJob, make_plan, prepare, verifies
+from gas.run.models import missing_models
 from gas.run.record import Request
 from gas.run.session import Session, new_seed
+from gas.run.working import working_pictures
 from gas.types import Region
 from gas_shell.words import setting_words
 from gas_ui.edits import Edit
@@ -27,6 +30,7 @@ from gas_ui.table import Table
 
 if TYPE_CHECKING:
     from gas.backends.registry import Registry
+    from gas.run.result import Place as WorkingPicture
     from gas.runtime import Runtime
     from gas_ui.tasks import Task
 
@@ -36,6 +40,8 @@ OF_THE_EDIT = {"seed", "verify", "tries", "verifier", "retry_editors", "budget",
 """What says how the same regions are edited: what was found stays when it changes."""
 Share = Callable[["Runtime"], "Runtime"]
 """Gives the runtime that all windows use in the place of one that says the same."""
+Later = Callable[["Window", Callable[["Task"], Any]], None]
+"""Does something when nothing else is to be done."""
 
 
 class Window:
@@ -45,12 +51,12 @@ class Window:
     and `gps`.
     """
 
-    def __init__(self, folder: Path, registry: Registry, share: Share) -> None:
+    def __init__(self, folder: Path, registry: Registry, share: Share, later: Later) -> None:
         self.id = secrets.token_urlsafe(12)
         self.folder = folder / self.id
         self.folder.mkdir(mode=0o700)
         self.registry = registry
-        self._shared = share
+        self._shared, self._later = share, later
         self.lock = threading.RLock()
         self.numbers = itertools.count(1)
         self.pictures: list[Picture] = []
@@ -60,6 +66,7 @@ class Window:
         self.table = Table(self._new_id)
         self.places: list[Place] = []
         self.job: PhotoJob | None = None
+        self.sizes: list[WorkingPicture] | None = None
         self.seed: int | None = None
         self.task: Task | None = None
         self.edits: list[Edit] = []
@@ -136,7 +143,7 @@ class Window:
                 self._forget_found()
             elif self.job is not None:
                 seed = session.settings.seed if session.settings.seed is not None else self.job.seed
-                self.job = replace(self.job, session=session, seed=seed, work=self.work)
+                self._ready(replace(self.job, session=session, seed=seed, work=self.work))
 
     @property
     def work(self) -> Any:
@@ -199,7 +206,27 @@ class Window:
             fresh = replace(same, region=region) if same else None
             places.append(fresh or Place.of(self._new_id(), row, region, by_hand=region.given))
         self.places = [*places, *(place for place in self.places if place.row not in rows)]
-        self.job, self.seed = job, job.seed
+        self.seed = job.seed
+        self._ready(job)
+
+    def _ready(self, job: PhotoJob) -> None:
+        """From now on `job` is what Edit runs. How fine it works is measured when there is time."""
+        self.job, self.sizes = job, None
+        self._later(self, lambda task: self._measure(job, task))
+
+    def _measure(self, job: PhotoJob, task: Task) -> None:
+        """How fine `job` works; nothing where a model is missing, or its editor cannot be asked."""
+        if self.job is not job:
+            return
+        places: list[WorkingPicture] = []
+        with suppress(GasError):
+            if not missing_models(job.session, EDITORS, [job.session.settings.editor]):
+                places = working_pictures(
+                    job.session, job.photo.size, job.plan, job.regions, work=job.work, watch=task.watch()
+                )
+        with self.lock:
+            if self.job is not None and self.job.regions is job.regions:
+                self.sizes = places
 
     def place(self, id: str) -> Place:
         """The place with this id. UsageError for one that is gone."""
@@ -233,7 +260,7 @@ class Window:
                 index = self.table.indices()
                 on = [place for place in self.places if place.row in index]
                 regions = tuple(replace(place.region, subtask=index[place.row]) for place in on)
-                self.job = replace(self.job, regions=regions)
+                self._ready(replace(self.job, regions=regions))
 
     # --- edits ---------------------------------------------------------------------------------------------------
 

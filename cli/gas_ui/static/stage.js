@@ -41,7 +41,7 @@ export function drawStage() {
   }
   const edit = theEdit();
   const view = page.view === "result" && !edit?.done ? "photo" : page.view;
-  const what = `${view} ${view === "result" ? `${edit.number} ${edit.seconds}` : state.picture.number}`;
+  const what = `${view} ${view === "result" ? `${edit.number} ${edit.seconds} ${edit.offered}` : state.picture.number}`;
   if (shown !== what) {
     surface = el("div", { class: "surface" });
     fill(area, surface);
@@ -150,8 +150,10 @@ function buildResult(edit) {
     slider.value = (100 * (event.clientX - box.left)) / box.width;
     set();
   };
-  surface.append(el("img", { class: "base", src: at(`/pictures/${edit.picture}`), alt: "Before the edit", draggable: "false" }), after,
-    el("span", { class: "corner before" }, "Before"), el("span", { class: "corner" }, "After"), line, slider);
+  const was = edit.offered ? state.edits.find((one) => one.number === edit.parent) : null; // an offer is seen beside what it would replace
+  const before = was ? at(`/edits/${was.number}/after?${was.seconds}`) : at(`/pictures/${edit.picture}`);
+  surface.append(el("img", { class: "base", src: before, alt: was ? "As it was" : "Before the edit", draggable: "false" }), after,
+    el("span", { class: "corner before" }, was ? "As it was" : "Before"), el("span", { class: "corner" }, was ? "Made again" : "After"), line, slider);
   surface.addEventListener("pointerdown", (event) => {
     surface.setPointerCapture(event.pointerId);
     follow(event);
