@@ -141,7 +141,7 @@ def _verdict(record: Record, index: int) -> dict[str, Any]:
     finding = findings.get(index) or next((one.finding for one in reversed(attempts) if one.finding.evidence), None)
     out: dict[str, Any] = {
         "verdict": None if finding is None else finding.verdict,
-        "tried": [plain(attempt_sentence(one.editor.name, one.finding, one.kept, asked=one.asked)) for one in attempts],
+        "tried": [_tried(one) for one in attempts],
     }
     if finding is None:
         return out

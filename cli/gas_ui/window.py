@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gas.backends.roles import EDITORS, VERIFIERS
-from gas.errors import GasError, UsageError
+from gas.backends.roles import CHOSEN, EDITORS
+from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo_write
 from gas.run.job import PhotoJob, make_plan, prepare, verifies
@@ -23,6 +23,7 @@ from gas.run.session import Session, new_seed
 from gas.run.working import working_pictures
 from gas.types import Region
 from gas_shell.words import setting_words
+from gas_ui.choices import in_use
 from gas_ui.edits import Edit
 from gas_ui.picture import Picture, file_name
 from gas_ui.places import Place
@@ -42,6 +43,15 @@ Share = Callable[["Runtime"], "Runtime"]
 """Gives the runtime that all windows use in the place of one that says the same."""
 Later = Callable[["Window", Callable[["Task"], Any]], None]
 """Does something when nothing else is to be done."""
+
+
+def _check_options(session: Session) -> None:
+    """UsageError for an option that its backend does not take, of all that an edit may ask. A package that is missing
+    is said when it is needed."""
+    for role in CHOSEN:
+        for name in in_use(session)[role.name]:
+            with suppress(ModelUnavailable):
+                session.settled(role.plural, name)
 
 
 class Window:
@@ -133,7 +143,9 @@ class Window:
             before, self.flags = self.flags, dict(flags)
             try:
                 session = self.session()
-                session.check(EDITORS, *((VERIFIERS,) if verifies(session) else ()))
+                session.check(EDITORS)
+                verifies(session)
+                _check_options(session)
             except Exception:
                 self.flags = before
                 raise

@@ -1,5 +1,5 @@
 // Starts the page: its window, what is dropped on it, the gallery, and the parts that draw themselves.
-import { act, at, call } from "./api.js";
+import { act, call } from "./api.js";
 import { byId, el, icon, problem, toast } from "./dom.js";
 import { onChange, page, setStart, setState, start, state } from "./store.js";
 import { drawHistory } from "./history.js";
@@ -9,6 +9,7 @@ import { drawRun, follow } from "./run.js";
 import { openSettings } from "./settings.js";
 import { drawStage, wireStage } from "./stage.js";
 import { drawMade } from "./replay.js";
+import { wireKeys } from "./keys.js";
 
 const KEY = "gas-window";
 
@@ -105,6 +106,6 @@ function drawTop() {
 wire();
 wirePlan();
 wireStage();
+wireKeys();
 for (const draw of [drawTop, drawMade, drawStage, drawPlan, drawResult, drawHistory, drawRun]) onChange(() => state && draw());
 open().catch((error) => toast(problem(error), true));
-export { at };

@@ -144,4 +144,3 @@ async function redoDialog(edit, one, index) {
       } }, "Redo")));
   dialog.showModal();
 }
-export { change, state };

@@ -1,6 +1,6 @@
 // The foot of the panel: what is about to run, the button, progress with Stop; and the tasks' affairs.
 import { act, at, call } from "./api.js";
-import { byId, capital, el, fill, icon, problem, seconds, toast } from "./dom.js";
+import { byId, el, fill, icon, problem, seconds, toast } from "./dom.js";
 import { busy, change, page, setState, state } from "./store.js";
 import { compareDialog } from "./compare.js";
 import { setFlags } from "./settings.js";
@@ -150,4 +150,3 @@ export function drawRun() {
     state.sheet ? null : el("button", { type: "button", class: "second", "data-key": "find", onclick: () => begin("/find") }, "Find"),
     el("button", { type: "button", class: "second", "data-key": "compare", onclick: compareDialog }, "Compare…")));
 }
-export { capital };
