@@ -65,6 +65,7 @@ def edit_state(edit: Edit) -> dict[str, Any]:
     record, running = edit.record, edit.task is not None and not edit.task.over
     out: dict[str, Any] = {
         "number": edit.number,
+        "task": None if edit.task is None else edit.task.id,
         "name": edit.out.name,
         "picture": edit.picture.number,
         "size": list(edit.picture.size),
@@ -150,6 +151,9 @@ def _verdict(record: Record, index: int) -> dict[str, Any]:
     return {
         **out,
         "answer": plain(answer(finding)),
+        "why": ""
+        if finding.verdict != "cannot tell"
+        else plain(next((e.note for e in finding.evidence if e.note), "")),
         "evidence": [plain(evidence_sentence(one)) for one in finding.evidence],
         "remedy": plain(remedy(finding.failure, subtask, maker(record, index)).worded(page_words)) if undone else "",
     }

@@ -28,6 +28,23 @@ playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: p
 pytestmark = pytest.mark.seeded  # the browser's driver and the planner's client draw random names
 Tab = Any
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FAINT = """() => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = (rgb) => rgb.slice(0, 3).map((one) => one / 255).map((one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, one, i) => sum + one * [0.2126, 0.7152, 0.0722][i], 0);
+  const faint = [];
+  for (const one of document.querySelectorAll("body *")) {
+    const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !one.checkVisibility() || one.closest(":disabled, .change.off, svg, .frames, .surface, .visually-hidden")) continue;
+    let behind = one;
+    while (behind && !(parts(getComputedStyle(behind).backgroundColor)[3] ?? 1)) behind = behind.parentElement;
+    const [a, b] = [getComputedStyle(one).color, behind ? getComputedStyle(behind).backgroundColor : "rgb(255, 255, 255)"].map((each) => light(parts(each)));
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) faint.push(`${one.textContent.trim().slice(0, 40)}: ${contrast.toFixed(2)}`);
+  }
+  return faint;
+}"""
+"""Text whose contrast with what is behind it is less than 4.5 (WCAG 2.2, AA); what is disabled may be faint."""
 ASKED = "dog -> tiger; grass -> snow"
 FEW_STEPS = "[options.ground-a-score]\nsteps = 4\n"
 
@@ -429,6 +446,7 @@ def test_a_phones_width_holds_everything(opened: Any, served: tuple[str, Desk], 
     tab = window.tab
 
     def fits() -> bool:
+        assert tab.evaluate(FAINT) == []
         return bool(tab.evaluate("document.documentElement.scrollWidth <= 390"))
 
     assert fits()

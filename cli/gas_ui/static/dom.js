@@ -62,9 +62,11 @@ export function toast(words, bad = false) {
   const note = el("div", { class: bad ? "toast bad" : "toast" }, words);
   const toasts = byId("toasts");
   (document.querySelector("dialog[open]") ?? document.body).append(toasts);
-  toasts.append(note);
+  toasts.replaceChildren(note);
   setTimeout(() => note.remove(), bad ? 9000 : 4000);
 }
+
+export const quiet = () => byId("toasts").replaceChildren();
 
 export function problem(error) {
   const { message, remedy } = error;
@@ -74,6 +76,7 @@ export function problem(error) {
 // For screen readers alone.
 export const announce = (words) => (byId("announced").textContent = words);
 
-export const capital = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
+// A sentence begins with a capital, unless it begins with a file's name or the like.
+export const capital = (text) => (text && !/^\S*[._/\d]\S/.test(text) ? text[0].toUpperCase() + text.slice(1) : text ?? "");
 export const percent = (share) => (share >= 0.0995 ? `${Math.round(100 * share)} %` : share >= 0.0005 ? `${(100 * share).toFixed(1)} %` : "under 0.1 %");
 export const seconds = (value) => (value < 10 ? `${value.toFixed(1)} s` : value < 90 ? `${Math.round(value)} s` : `${Math.round(value / 60)} min`);

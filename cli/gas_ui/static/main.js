@@ -1,6 +1,6 @@
 // Starts the page: its window, what is dropped on it, the gallery, and the parts that draw themselves.
 import { act, call } from "./api.js";
-import { byId, el, icon, problem, toast } from "./dom.js";
+import { byId, el, icon, problem, quiet, toast } from "./dom.js";
 import { onChange, page, setStart, setState, start, state } from "./store.js";
 import { drawHistory } from "./history.js";
 import { drawPlan, wirePlan } from "./plan.js";
@@ -34,6 +34,7 @@ export async function take(file, what = "photo") {
   if (!file) return;
   const area = byId("stage-area");
   area.classList.add("loading");
+  quiet();
   try {
     await act("POST", `/${what}/file?name=${encodeURIComponent(file.name)}`, file);
     if (what === "photo") byId("ask").focus();

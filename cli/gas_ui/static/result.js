@@ -72,7 +72,7 @@ function summary(edit) {
 function verdict(one) {
   if (!one.verdict) return null;
   const [sign, words] = VERDICTS[one.verdict];
-  const reason = one.answer.replace(/^(yes|no|cannot tell),? ?/, "").replace(/^\((.*)\)$/, "$1");
+  const reason = one.why || one.answer.replace(/^(yes|no|cannot tell),? ?/, "").replace(/^\((.*)\)$/, "$1");
   return el("p", { class: "verdict" }, el("span", { class: `seal mark-${sign}` }, icon(sign), words), reason ? el("span", { class: "hint number" }, capital(reason)) : null);
 }
 

@@ -1,6 +1,6 @@
 // The foot of the panel: what is about to run, the button, progress with Stop; and the tasks' affairs.
 import { act, at, call } from "./api.js";
-import { byId, el, fill, icon, problem, seconds, toast } from "./dom.js";
+import { byId, el, fill, icon, problem, quiet, seconds, toast } from "./dom.js";
 import { busy, change, page, setState, state } from "./store.js";
 import { compareDialog } from "./compare.js";
 import { setFlags } from "./settings.js";
@@ -12,10 +12,10 @@ let again = null; // what was begun last, to be begun once more when the user ha
 // Starts a task by a request whose answer is the window's state, and follows it to its end.
 export async function begin(path, body = {}) {
   again = { path, body };
+  quiet();
   try {
-    const before = state.edits.length ? state.edits[0].number : 0;
     await act("POST", path, body);
-    change({ error: null, before, stage: "", view: path === "/edit" || path.endsWith("/resume") ? "photo" : page.view });
+    change({ error: null, stage: "", view: path === "/edit" || path.endsWith("/resume") ? "photo" : page.view });
     follow();
   } catch (error) {
     if (path === "/plan" || path === "/find") change({ error });
@@ -53,8 +53,7 @@ async function look() {
 function ended(task, fresh) {
   following = null;
   Object.assign(page, { busy: null, preview: null, previews: 0, lost: null });
-  const newest = fresh.edits[0];
-  const made = newest && newest.done && (newest.number > (page.before ?? 0) || task.kind === "edit") ? newest : null;
+  const made = fresh.edits.find((one) => one.task === task.id && one.done); // of a comparison the last one may have failed
   if (made && ["edit", "compare", "replay"].includes(task.kind)) {
     Object.assign(page, { edit: made.number, view: "result", comparing: task.kind === "compare" ? made.group : null });
   } else if (["plan", "find", "outline"].includes(task.kind) && fresh.places.length) page.view = "regions";
@@ -101,12 +100,12 @@ function preflight() {
   const sheet = state.sheet;
   if (!sheet) return el("p", { class: "hint" }, state.places.length ? "What has no place yet is looked for first." : "The things are looked for first.");
   if (sheet.error) return problem(sheet.error);
-  const time = sheet.seconds === null ? "how long is known after the first edit" : `about ${seconds(sheet.seconds)}`;
+  const time = sheet.seconds === null ? "its time is known after the first one" : `about ${seconds(sheet.seconds)}`;
   const where = [`Profile ${sheet.profile}`, sheet.device === "auto" ? "" : `on ${sheet.device}`, `seed ${sheet.seed}`].filter(Boolean).join(", ");
   const leaves = sheet.leaves.length ? `The picture goes to another machine: ${sheet.leaves.join(", ")}.` : "Nothing leaves this machine.";
   return el("div", { class: "hint number preflight" },
     el("p", {}, el("strong", {}, `${sheet.count} change${sheet.count > 1 ? "s" : ""} by ${sheet.editor}${sheet.grounded ? ", grounded" : ""}`), ` · ${time}`),
-    detail(sheet), el("p", {}, `${where}. ${leaves}`),
+    detail(sheet), el("p", {}, el("span", { class: "where" }, `${where}. `), leaves),
     sheet.missing.length ? el("p", {}, `Not here yet: ${sheet.missing.join("; ")}.`) : null);
 }
 

@@ -102,7 +102,7 @@ function draw(body) {
   const used = chosen.in_use;
   const value = (one) => (one.kind === "flag" ? (text) => (text === null ? null : text === "true") : (text) => text);
   fill(body,
-    chooser("profile", "Profile", chosen.profile, capital(chosen.why)),
+    chooser("profile", "Profile", chosen.profile, "profile" in flags ? "" : capital(chosen.why)),
     chooser("planner", "Who reads the request", chosen.planner, "", ...forms("planner", used.planner)),
     section("Who finds the things", ...ordered("grounders", "grounder", known.grounders, chosen.grounders, "Nobody: you draw every place.", "Add one"), absent("grounders")),
     chooser("editor", "Who edits", chosen.editor, "", ...forms("editor", used.editor)),
