@@ -12,7 +12,7 @@ from gas_ui import views
 if TYPE_CHECKING:
     from gas.interfaces import Step
 
-SHARE = 0.04
+SHARE = 0.03
 """The share of a run's time that previews may take."""
 STAGES = {
     "plan": "Reading the request",

@@ -30,15 +30,16 @@ Tab = Any
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FAINT = """() => {
   const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = (rgb) => rgb.slice(0, 3).map((one) => one / 255).map((one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, one, i) => sum + one * [0.2126, 0.7152, 0.0722][i], 0);
+  const linear = (one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const not = ":disabled, .change.off, svg, .frames, .surface, .visually-hidden";
   const faint = [];
   for (const one of document.querySelectorAll("body *")) {
     const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !one.checkVisibility() || one.closest(":disabled, .change.off, svg, .frames, .surface, .visually-hidden")) continue;
+    if (!own || !one.checkVisibility() || one.closest(not)) continue;
     let behind = one;
     while (behind && !(parts(getComputedStyle(behind).backgroundColor)[3] ?? 1)) behind = behind.parentElement;
-    const [a, b] = [getComputedStyle(one).color, behind ? getComputedStyle(behind).backgroundColor : "rgb(255, 255, 255)"].map((each) => light(parts(each)));
+    const [a, b] = [light(parts(getComputedStyle(one).color)), light(parts(getComputedStyle(behind).backgroundColor))];
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (contrast < 4.5) faint.push(`${one.textContent.trim().slice(0, 40)}: ${contrast.toFixed(2)}`);
   }
