@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS, VERIFIERS, 
 from gas.errors import GasError, ModelUnavailable
 from gas.interfaces import EditJob, GroundJob, VerifyJob
 from gas.models import cache as models
+from gas.models.manifest import models_of
 from gas.remedies import Command, Remedy
 from gas.run.models import missing_models
 from gas.types import EditPlan, Subtask
@@ -139,10 +141,21 @@ def sheet(job: PhotoJob) -> dict[str, Any]:
         "count": len(job.plan.subtasks),
         "device": device,
         "seed": job.seed,
-        "size": list(job.photo.size),
+        "models": _models(session),
         "missing": [_said(one) for one in missing_models(session, EDITORS, [settings.editor])],
         "leaves": [f"{role.name} {name}" for role, name in remote_backends(session, (EDITORS, VERIFIERS))],
     }
+
+
+def _models(session: Session) -> list[str]:
+    """The names of the models that the editor and those that it asks are to use."""
+    names: dict[str, None] = {}
+    for editor in (session.settings.editor, *session.helpers()):
+        with contextlib.suppress(GasError):  # of one that cannot be loaded it is said when it is asked
+            options = session.settled(EDITORS.plural, editor).options.model_dump(mode="json")
+            found = (model.partition("@")[0].rstrip("/").rpartition("/")[2] for model in models_of(options).values())
+            names |= dict.fromkeys(found)
+    return list(names)
 
 
 def _said(one: KnownModel) -> str:

@@ -101,7 +101,7 @@ function preflight() {
   if (!sheet) return el("p", { class: "hint" }, state.places.length ? "What has no place yet is looked for first." : "The things are looked for first.");
   if (sheet.error) return problem(sheet.error);
   const time = sheet.seconds === null ? "its time is known after the first one" : `about ${seconds(sheet.seconds)}`;
-  const where = [`Profile ${sheet.profile}`, sheet.device === "auto" ? "" : `on ${sheet.device}`, `seed ${sheet.seed}`].filter(Boolean).join(", ");
+  const where = [`Profile ${sheet.profile}`, sheet.models.length ? `model ${sheet.models.join(" and ")}` : "no model", sheet.device === "auto" ? "" : `on ${sheet.device}`, `seed ${sheet.seed}`].filter(Boolean).join(", ");
   const leaves = sheet.leaves.length ? `The picture goes to another machine: ${sheet.leaves.join(", ")}.` : "Nothing leaves this machine.";
   return el("div", { class: "hint number preflight" },
     el("p", {}, el("strong", {}, `${sheet.count} change${sheet.count > 1 ? "s" : ""} by ${sheet.editor}${sheet.grounded ? ", grounded" : ""}`), ` · ${time}`),

@@ -219,7 +219,7 @@ function drawTools() {
       page.box ? el("button", { type: "button", class: "first small", "data-key": "put-box", onclick: () => putBox(page.box) }, "Put it here") : null,
       el("button", { type: "button", class: "second small", onclick: () => change({ tool: "look", box: null }) }, "Cancel"));
   }
-  if (!place) return fill(tools, el("span", { class: "hint" }, state.places.length ? "Click a region to paint on it (keys: , and .), or draw another beside its change in the plan." : "Nothing has a place yet: press Find, or draw places beside the changes in the plan."));
+  if (!place) return fill(tools, el("span", { class: "hint" }, state.places.length ? "Click a region to paint on it, or draw another beside its change in the plan." : "Nothing has a place yet: press Find, or draw places beside the changes in the plan."));
   const tool = (name, words, key) => el("button", { type: "button", class: "tool", "aria-pressed": String(page.tool === name), "data-key": `tool-${name}`, disabled: busy(), title: `${words} (${key})`, onclick: () => change({ tool: name }) }, icon(name), words);
   const press = (name, words, how, pixels, key) => el("button", { type: "button", class: "tool", title: key ? `${words} (${key})` : null, "data-key": `press-${how}`, disabled: busy() || (how === "undo" && !place.undo), onclick: () => changePlace(how, pixels) }, name ? icon(name) : null, words);
   const step = stepOf();
