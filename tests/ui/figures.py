@@ -8,6 +8,7 @@ of the page are counted in it, too.
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import shutil
@@ -22,9 +23,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image as Pictures
-from served import Page, serving
+from served import ORIGIN, PORT, Page, serving
+from starlette.testclient import TestClient
 
 from gas_ui.desk import Desk
+from gas_ui.guard import Door, Guard
+from gas_ui.routes import application
 
 LOOKED = 0.35
 """Seconds between two looks of the page at what runs."""
@@ -126,38 +130,26 @@ def previews(desk: Desk, client: Any, flags: dict[str, Any], pairs: int) -> tupl
 
 def main() -> None:
     """Prints the figures."""
+    parser = argparse.ArgumentParser(description="The page's figures.")
+    parser.add_argument("--steps", type=int, default=100, help="of ground-a-score, with and without previews")
+    parser.add_argument("--pairs", type=int, default=5, help="of edits, with and without previews")
+    asked = parser.parse_args()
     os.environ["GAS_HOME"] = tempfile.mkdtemp(prefix="gas-figures-")
-    from starlette.testclient import TestClient
-
-    from gas_ui.guard import Door, Guard
-    from gas_ui.routes import application
-
     seconds = sorted(start() for _ in range(3))
-    print(
-        f"start to ready: {seconds[1][0]:.2f} s, torch {'loaded' if any(one for _, one in seconds) else 'not loaded'}"
-    )
+    torch = "loaded" if any(one for _, one in seconds) else "not loaded"
+    print(f"start to ready: {seconds[1][0]:.2f} s, torch {torch}", flush=True)
     desk = Desk()
     content = photograph()
-    took = [shown(content, desk) for _ in range(3)]
-    if None in took:
-        print("a 12-megapixel photograph: no Chromium here")
-    else:
-        print(f"a 12-megapixel photograph ({len(content) / 1e6:.1f} MB) shown: {sorted(took)[1]:.2f} s")  # type: ignore[type-var]
-    door = Door("127.0.0.1", 7860)
-    client = TestClient(
-        Guard(application(desk, door), door),
-        base_url="http://127.0.0.1:7860",
-        headers={"origin": "http://127.0.0.1:7860"},
-    )
+    took = [one for one in (shown(content, desk) for _ in range(3)) if one is not None]
+    size = f"a photograph of 12 megapixels, {len(content) / 1e6:.1f} MB"
+    print(f"{size}: shown after {statistics.median(took):.2f} s" if took else f"{size}: no Chromium here", flush=True)
+    door = Door("127.0.0.1", PORT)
+    client = TestClient(Guard(application(desk, door), door), base_url=ORIGIN, headers={"origin": ORIGIN})
     client.cookies.set(door.cookie, door.session)
-    for name, flags, pairs in (
-        ("ground-a-score, 100 steps", {"editor": "ground-a-score", "options": {"ground-a-score": {"steps": "100"}}}, 5),
-        ("instruct-pix2pix", {"editor": "instruct-pix2pix"}, 5),
-    ):
-        ratio, without, count = previews(desk, client, flags, pairs)
-        print(
-            f"previews, {name}: {100 * (ratio - 1):+.1f} % processor time ({without:.1f} s without), {count} previews"
-        )
+    steps = {"editor": "ground-a-score", "options": {"ground-a-score": {"steps": str(asked.steps)}}}
+    for name, flags in ((f"ground-a-score, {asked.steps} steps", steps), ("auto", {"editor": "auto"})):
+        ratio, without, count = previews(desk, client, flags, asked.pairs)
+        print(f"{name}: {count} previews, {100 * (ratio - 1):+.1f} % of {without:.1f} s processor time", flush=True)
     desk.close()
     shutil.rmtree(os.environ["GAS_HOME"], ignore_errors=True)
 

@@ -22,10 +22,10 @@ export function drawResult() {
     el("ul", { class: "outcomes" }, edit.changes.map((one, index) => outcome(edit, one, index))),
     el("p", { class: "hint" }, outside(edit)),
     edit.notes.length ? el("ul", { class: "warnings" }, edit.notes.map((one) => el("li", {}, capital(one)))) : null,
-    el("div", { class: "row" },
+    el("div", { class: "row decide" },
       el("a", { class: "button first", "data-key": "download", href: at(`/edits/${edit.number}/picture`), download: edit.name }, icon("down"), "Download"),
       el("a", { class: "button second", href: at(`/edits/${edit.number}/record`), download: "" }, "Record"),
-      el("button", { type: "button", class: "second", "data-key": "continue", disabled: busy(), onclick: () => goOn(edit) }, "Edit this further")),
+      el("button", { type: "button", class: "second", "data-key": "continue", disabled: busy(), onclick: () => goOn(edit) }, "Edit further")),
     command(edit));
 }
 
