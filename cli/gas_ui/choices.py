@@ -136,7 +136,7 @@ def _default(options_type: type[Options], field: str) -> Any:
 
 
 def _kind(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """The kind of a field: "flag", "whole", "number", "choice" with its values, or "text", with limits."""
+    """The kind of a field: "flag", "whole", "number", "choice" with its values, "list" or "text", with limits."""
     if "$ref" in schema:
         return _kind(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
     if "examples" in schema:
@@ -148,6 +148,7 @@ def _kind(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]
         return {**kinds[0], "optional": optional} if len(kinds) == 1 else {"kind": "text", "optional": optional}
     if "enum" in schema or "const" in schema:
         return {"kind": "choice", "choices": [typed(one) for one in schema.get("enum", [schema.get("const")])]}
-    kind = {"boolean": "flag", "integer": "whole", "number": "number"}.get(str(schema.get("type")), "text")
+    kinds = {"boolean": "flag", "integer": "whole", "number": "number", "array": "list"}
+    kind = kinds.get(str(schema.get("type")), "text")
     limits = {"exclusiveMinimum": "above", "minimum": "least", "exclusiveMaximum": "below", "maximum": "most"}
     return {"kind": kind, **{word: schema[key] for key, word in limits.items() if key in schema}}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas.masks import mask_box, union
+from gas.notes import joined
 from gas.regions.where import edited_regions
 from gas_ui import views
 from gas_ui.kept import Kept
@@ -64,7 +65,7 @@ class Edit:
         return self.picture.view
 
     def finish(self, done: WrittenEdit, job: PhotoJob, seconds: float, warned: Sequence[str] = ()) -> None:
-        """Takes what the page shows out of a written edit, of which was `warned` meanwhile."""
+        """Takes what the page shows out of a written edit; `warned` is what was said of this run alone."""
         result = done.result
         self.record, self.state = done.record, done.state
         self.job = job if done.state is not None else None
@@ -72,8 +73,7 @@ class Edit:
         self.kept = None if result.stopped else Kept.of(job.photo.pixels, result, self.out.with_suffix(".npz"))
         self.after = views.view(result.image)
         self.changes = [_change(job, result, index) for index in range(len(result.plan.subtasks))]
-        said = (*done.written.warnings, *done.record.notes, *result.log.get("notes", ()), *warned)
-        self.notes = tuple(dict.fromkeys(said))
+        self.notes = joined(done.written.warnings, done.record.notes, result.log.get("notes", ()), warned)
         self.error = None
 
 

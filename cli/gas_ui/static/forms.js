@@ -9,11 +9,12 @@ export function field(one, key, chosen, put, title = one.name) {
   const changed = chosen !== null && chosen !== undefined;
   const value = changed ? chosen : one.value;
   const typed = (event) => put(event.target.value !== "" ? event.target.value : one.optional ? "none" : null);
+  const written = ["text", "list"].includes(one.kind);
   const common = { "data-key": key, onchange: typed };
   let input;
   if (one.kind === "flag") input = el("select", common, ["true", "false"].map((each) => el("option", { value: each, selected: value === each }, each === "true" ? "yes" : "no")));
   else if (one.kind === "choice") input = el("select", common, [...new Set([...one.choices, value])].filter(Boolean).map((each) => el("option", { value: each, selected: value === each }, each)));
-  else input = el("input", { ...common, value, type: one.kind === "text" || one.optional ? "text" : "number", inputmode: one.kind === "text" ? null : "decimal", step: one.kind === "whole" ? 1 : "any", min: one.least ?? one.above, max: one.most ?? one.below, placeholder: one.optional ? "none" : one.default });
+  else input = el("input", { ...common, value, type: written || one.optional ? "text" : "number", inputmode: written ? null : "decimal", step: one.kind === "whole" ? 1 : "any", min: one.least ?? one.above, max: one.most ?? one.below, placeholder: one.optional ? "none" : one.default });
   const limits = [one.least !== undefined ? `at least ${one.least}` : one.above !== undefined ? `more than ${one.above}` : "", one.most !== undefined ? `at most ${one.most}` : one.below !== undefined ? `less than ${one.below}` : ""].filter(Boolean).join(", ");
   const from = changed || one.origin === "default" ? "" : `from ${one.origin}`;
   return el("div", { class: changed ? "cell changed" : "cell" },

@@ -100,7 +100,7 @@ function draw(body) {
   const { chosen, flags } = state;
   if (chosen.error) return fill(body, problem(chosen.error), el("button", { type: "button", class: "second", onclick: () => set(Object.fromEntries(Object.keys(flags).map((name) => [name, null]))) }, "Take back all settings"));
   const used = chosen.in_use;
-  const value = (one) => (one.kind === "flag" ? (text) => (text === null ? null : text === "true") : (text) => text);
+  const value = (one, text) => (text === null ? null : one.kind === "flag" ? text === "true" : one.kind === "list" ? text.split(",").map((each) => each.trim()).filter(Boolean) : text);
   fill(body,
     chooser("profile", "Profile", chosen.profile, "profile" in flags ? "" : capital(chosen.why)),
     chooser("planner", "Who reads the request", chosen.planner, "", ...forms("planner", used.planner)),
@@ -113,6 +113,6 @@ function draw(body) {
       onchange: (event) => set({ seed: event.target.value === "" ? null : Number(event.target.value) }) }), el("p", { class: "hint" }, "The same seed makes the same picture.")),
     section("Size, memory and speed",
       el("label", { class: "stack tight" }, el("span", { class: "cell-name" }, "Size that is worked at"), el("select", { "data-key": "set-work", onchange: (event) => set({ work: event.target.value }) }, WORK.map(([name, words]) => el("option", { value: name, selected: (flags.work ?? "") === name }, words)))),
-      chosen.settings.map((one) => field(one, `set-${one.name}`, one.chosen, (text) => set({ [one.name]: value(one)(text) }), one.title))),
+      chosen.settings.map((one) => field(one, `set-${one.name}`, one.chosen, (text) => set({ [one.name]: value(one, text) }), one.title))),
     known.broken.length ? section("Plugins that cannot be used", el("ul", { class: "warnings" }, known.broken.map((one) => el("li", {}, one)))) : null);
 }
