@@ -60,6 +60,8 @@ def settings_form(session: Session, flags: Mapping[str, Any]) -> list[dict[str, 
             continue
         value, origin = held[name]
         described = schema["properties"][name]
+        # Its examples are all that is usual; what else may be typed is for the command line.
+        usual = {"kind": "choice", "choices": described["examples"]} if "examples" in described else {}
         fields.append(
             {
                 "name": name,
@@ -70,6 +72,7 @@ def settings_form(session: Session, flags: Mapping[str, Any]) -> list[dict[str, 
                 "chosen": typed(flags[name]) if name in flags else None,
                 "origin": origin,
                 **_kind(described, schema.get("$defs", {})),
+                **usual,
                 "optional": False,
             }
         )
@@ -139,8 +142,6 @@ def _kind(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]
     """The kind of a field: "flag", "whole", "number", "choice" with its values, "list" or "text", with limits."""
     if "$ref" in schema:
         return _kind(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
-    if "examples" in schema:
-        return {"kind": "choice", "choices": [typed(one) for one in schema["examples"]]}
     parts = [part for key in ("anyOf", "oneOf", "allOf") for part in schema.get(key, ())]
     if parts:
         kinds = [_kind(part, definitions) for part in parts if part.get("type") != "null"]
@@ -148,7 +149,7 @@ def _kind(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]
         return {**kinds[0], "optional": optional} if len(kinds) == 1 else {"kind": "text", "optional": optional}
     if "enum" in schema or "const" in schema:
         return {"kind": "choice", "choices": [typed(one) for one in schema.get("enum", [schema.get("const")])]}
-    kinds = {"boolean": "flag", "integer": "whole", "number": "number", "array": "list"}
-    kind = kinds.get(str(schema.get("type")), "text")
+    named = {"boolean": "flag", "integer": "whole", "number": "number", "array": "list"}
+    kind = named.get(str(schema.get("type")), "text")
     limits = {"exclusiveMinimum": "above", "minimum": "least", "exclusiveMaximum": "below", "maximum": "most"}
     return {"kind": kind, **{word: schema[key] for key, word in limits.items() if key in schema}}

@@ -6,6 +6,7 @@ import io
 import json
 import shlex
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,16 @@ from served import FAKE, PLACES, Page
 from starlette.testclient import TestClient
 
 from gas.backends.hookspecs import hookimpl
-from gas.backends.roles import EDITORS, VERIFIERS
+from gas.backends.roles import CHOSEN, EDITORS, VERIFIERS
 from gas.backends.spec import BackendSpec
 from gas.interfaces import Editor, Planner
 from gas.preview import Preview
+from gas.settings.settings import Values
 from gas.testing import fakes
 from gas_cli.app import app
 from gas_cli.run import run
 from gas_ui import views
+from gas_ui.choices import ELSEWHERE
 from gas_ui.desk import Desk
 from gas_ui.picture import file_name
 from gas_ui.preflight import remote_backends
@@ -707,3 +710,38 @@ def test_pictures_that_are_not_in_work_let_go_of_their_pixels(planned: Page) -> 
     assert planned.get(f"/pictures/{first['picture']}").status_code == 200 and window.pictures[0]._photo is None
     planned.post(f"/edits/{first['number']}/open")
     assert edited(planned)["outside"] == 0
+
+
+def test_every_setting_without_a_place_of_its_own_is_a_field_of_its_schema(page: Page) -> None:
+    fields = {one["name"]: one for one in page.state["chosen"]["settings"]}
+    assert not fields.keys() & (ELSEWHERE | {role.setting for role in CHOSEN})
+    assert fields.keys() | ELSEWHERE | {role.setting for role in CHOSEN} == set(Values.model_fields)
+    assert fields["dtype"]["kind"] == "choice" and "bf16" in fields["dtype"]["choices"]
+    assert fields["device"]["choices"] == ["auto", "cpu", "cuda", "mps"] and fields["device"]["chosen"] is None
+    assert (fields["grow"]["kind"], fields["grow"]["least"], fields["grow"]["most"]) == ("number", 0, 2)
+    page.put("/flags", {**page.state["flags"], "grow": "0.3"})
+    grow = next(one for one in page.state["chosen"]["settings"] if one["name"] == "grow")
+    assert (grow["value"], grow["chosen"], grow["origin"]) == ("0.3", "0.3", "--grow")
+
+
+def test_how_fine_each_place_is_worked_on_is_known_before_the_run(planned: Page) -> None:
+    def sizes() -> list[dict[str, Any]]:
+        until = time.monotonic() + 30
+        while (found := planned.state["sheet"]["sizes"]) is None:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        told: list[dict[str, Any]] = found
+        return told
+
+    def made() -> list[int]:
+        record = json.loads(planned.get(f"/edits/{edited(planned)['number']}/record").content)
+        size: list[int] = record["frame"]["size"]
+        return size
+
+    (one,) = sizes()
+    assert one["what"] == ["dog", "grass"] and one["coarse"] > 1
+    assert planned.state["sheet"]["seconds"] is None
+    assert one["size"] == made() and planned.state["sheet"]["seconds"] > 0
+    planned.put("/flags", {**planned.state["flags"], "work": "full"})
+    (whole,) = sizes()
+    assert whole["coarse"] > one["coarse"] and whole["size"] == made()
