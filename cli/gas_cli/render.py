@@ -118,7 +118,7 @@ def place_lines(record: Record) -> Iterator[str]:
     from gas.run.result import Place
 
     places = [Place(Frame(one.native, one.crop, one.size), one.subtasks) for one in record.places]
-    if len(places) > 1 or any(_coarse(place) >= _COARSE for place in places):
+    if len(places) > 1 or any(place.coarseness >= _COARSE for place in places):
         yield f"worked on{in_places(record.plan, places)}"
 
 
@@ -130,14 +130,8 @@ def in_places(plan: EditPlan, places: Sequence[Place]) -> str:
 
 def fine(plan: EditPlan, place: Place) -> str:
     """What is worked on in a working picture, and how many pixels of the photograph one of its pixels shows."""
-    names = [plan.subtasks[i] for i in place.subtasks if i < len(plan.subtasks)]
-    what = ", ".join(one.region_phrase or one.target or "all" for one in names) or "all"
-    coarse = _coarse(place)
+    what, coarse = ", ".join(place.names(plan)) or "all", place.coarseness
     return f"{what} at 1:{coarse:.1f}" if coarse > 1.05 else f"{what} at 1:1"
-
-
-def _coarse(place: Place) -> float:
-    return 1 / min(place.frame.scale)
 
 
 def file_lines(record: Record) -> Iterator[str]:

@@ -344,7 +344,7 @@ class PhotoJob:
         return used(self.session, EDITORS.plural, self.session.settings.editor)
 
     def _verifier(self, result: EditResult) -> Used | None:
-        if self.follow is not None or result.verified is None:
+        if self.follow is not None or result.verified is None or not result.verified.findings:
             return self.verifier
         return used(self.session, VERIFIERS.plural, self.session.settings.verifier)
 

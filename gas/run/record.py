@@ -236,7 +236,9 @@ class Attempt(_Value):
     * finding: what the verifier said; an editor that gave up has the failure "refused";
     * kept: "accepted" where it was pasted at once; "best" where nothing got the subtask done and this came nearest,
       pasted at the end; "no" where it is not in the picture;
-    * rows: how many rows its networks were given, where the editor tells.
+    * rows: how many rows its networks were given, where the editor tells;
+    * asked: a person asked for it, after everything else: what was there was taken back first, and it is in the picture
+      because that person accepted it, whatever the finding.
     """
 
     editor: Used
@@ -244,13 +246,14 @@ class Attempt(_Value):
     finding: Finding
     kept: Literal["accepted", "best", "no"] = "no"
     rows: Annotated[float, Field(ge=0)] | None = None
+    asked: bool = False
 
 
 class Verified(_Value):
     """What a verifier said of an edit, and what was tried because of it.
 
-    * findings: of the picture that was written, one for each subtask; first: of the editor's own, before anything was
-      tried again; attempts: in their order;
+    * findings: of the picture that was written, one for each subtask (none: nobody was asked, and the attempts are a
+      person's); first: of the editor's own, before anything was tried again; attempts: in their order;
     * ended: why nothing more was tried, where something is not done.
     """
 

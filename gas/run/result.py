@@ -27,6 +27,16 @@ class Place:
     frame: Frame
     subtasks: tuple[int, ...] = ()
 
+    @property
+    def coarseness(self) -> float:
+        """How many pixels of the photograph one of its pixels shows, along the coarser side."""
+        return 1 / min(self.frame.scale)
+
+    def names(self, plan: EditPlan) -> list[str]:
+        """What is worked on in it, in the plan's words; empty where that is all of it."""
+        named = [plan.subtasks[index] for index in self.subtasks if index < len(plan.subtasks)]
+        return [one.region_phrase or one.target or "all" for one in named]
+
 
 @dataclass(frozen=True)
 class EditResult:

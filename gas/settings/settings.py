@@ -54,8 +54,15 @@ class Values(BaseModel):
     grounders: tuple[str, ...] | None = Field(default=None, description="in order; GAS_GROUNDERS: with commas, or none")
     editor: str | None = Field(default=None, min_length=1)
     verifier: str | None = Field(default=None, min_length=1)
-    device: str | None = Field(default=None, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = None
+    device: str | None = Field(
+        default=None,
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="where networks run: auto, cpu (slower, needs no GPU memory), mps, cuda or cuda:N",
+        examples=["auto", "cpu", "cuda", "mps"],
+    )
+    dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = Field(
+        default=None, title="number format", description="of networks: bf16 and fp16 take half the memory of fp32"
+    )
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     model: str | None = Field(default=None, min_length=1, description="option `model` of the editor: folder or hub id")
     offline: bool | None = Field(default=None, description="whether to stay off the network")
@@ -223,9 +230,14 @@ class Settings:
         )
 
     def with_editor(self, name: str) -> Settings:
-        """The same for the editor `name`, each subtask confined to its own region. The setting `model`, which was meant
-        for the editor before, is gone; whether the user chose this one is whether he chose `retry_editors`."""
+        """The same for the editor `name`, each subtask confined to its own region. For another editor than before the
+        setting `model` is gone, and whether the user chose it is whether he chose `retry_editors`."""
         made = copy(self)
+        if name == self.editor:
+            origin, own = self.origin("editor"), self.said_by_user("editor")
+            made._sources = [*self._sources, _Source(lambda _: origin, Values(editor=name, grounded=True), own=own)]
+            made._values, made.grounded = {**self._values, "grounded": True}, True
+            return made
         without = [replace(one, values=one.values.model_copy(update={"model": None})) for one in self._sources]
         origin, own = self.origin("retry_editors"), self.said_by_user("retry_editors")
         made._sources = [*without, _Source(lambda _: origin, Values(editor=name, grounded=True), own=own)]
