@@ -16,6 +16,7 @@ from gas.diffusion import load
 from gas.errors import UsageError
 from gas.interfaces import EditJob, Step, Watch
 from gas.runtime import Runtime
+from gas.testing.contracts import EditorContract
 from gas.types import EditPlan, Region, Subtask
 
 PLAN = EditPlan(
@@ -49,6 +50,12 @@ def job(editor: Any, **values: Any) -> EditJob:
     wall[10:60, 200:280] = 1
     regions = (Region("wall", mask=wall, subtask=1), Region("grass", mask=grass, subtask=0))
     return replace(EditJob(noise, PLAN, regions, 1, editor.options), **values)
+
+
+class TestContract(EditorContract):
+    @pytest.fixture
+    def editor(self, tmp_path: Path) -> Any:
+        return made(model_folder(tmp_path / "model", FakeXL))
 
 
 def inside(one: EditJob, subtask: int) -> np.ndarray:
