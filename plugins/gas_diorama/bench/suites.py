@@ -59,6 +59,7 @@ class DetailOptions(Options):
 
     editors: tuple[str, ...] = Field(("auto", "instruct-pix2pix"), description="names of editors, with commas")
     scenes: int = Field(36, ge=1, le=1000, description="how many, of 512 to 1024 pixels")
+    ground: bool = Field(False, description="change the ground too, whose working picture lies under the things'")
     profile: str = Field("diorama", description="whose model and options are measured")
 
 
@@ -77,6 +78,7 @@ class DetailSuite(Suite[DetailOptions]):
             out=job.out or DETAIL_FOLDER,
             scenes=options.scenes,
             profile=options.profile,
+            ground=options.ground,
             runtime=self.runtime,
             registry=job.registry,
             progress=job.progress,
