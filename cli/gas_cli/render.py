@@ -68,7 +68,7 @@ def describe_record(record: Record, defaults: Mapping[str, Any], encoded: str = 
     yield f"profile: {record.profile}{chosen}, seed {record.seed}, device {record.device}, dtype {record.dtype}"
     for model in record.models:
         yield f"model: {model.id}" + (f" @ {model.revision}" if model.revision else "")
-    native, size = record.frame.native, record.frame.size
+    native, size = record.frame.native, (record.places or (record.frame,))[0].size
     if len(record.places) < 2:
         yield f"worked on {size[0]}x{size[1]} of {native[0]}x{native[1]} ({record.work})"
     yield from place_lines(record)

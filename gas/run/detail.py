@@ -15,11 +15,13 @@ import numpy as np
 
 from gas import notes
 from gas.backends.roles import EDITORS
+from gas.bands import bands
 from gas.checkpoint import of_this_run, prefixed, under
 from gas.interfaces import EditJob, Effort, Refiner, Step, Watch
 from gas.masks import minus, union
+from gas.picture.blend import unblend
 from gas.picture.detail import sharpness, with_detail
-from gas.picture.frame import WORTH_A_CROP
+from gas.picture.frame import WORTH_A_CROP, Frame
 from gas.process import loading_stops_when
 from gas.run import answers
 from gas.run.frames import frame_regions
@@ -143,7 +145,25 @@ class Detail:
             for one in self.drawn:
                 image = with_detail(image, fine, np.minimum(one.mask, result.mask), one.coarse, self.image)
             log = _with_drawn(log, drawn)
-        return replace(result, image=image, stopped=stopped, log=log, detailed=tuple(self._told(result, image)))
+        return replace(
+            result,
+            image=image,
+            raw=self._raw(result, image),
+            frame=Frame(result.frame.native, (0, 0, *result.frame.native), result.frame.native),
+            stopped=stopped,
+            log=log,
+            detailed=tuple(self._told(result, image)),
+        )
+
+    def _raw(self, result: EditResult, image: Image) -> Image:
+        """What was pasted, at the photograph's size: blended in once by the result's mask it gives `image`."""
+        x0, y0, x1, y1 = result.frame.crop
+        raw = self.image.copy()
+        raw[y0:y1, x0:x1] = result.frame.enlarge(result.raw)
+        for rows in bands(*result.mask.shape):
+            if result.mask[rows].any():
+                raw[rows], _ = unblend(self.image[rows], image[rows], 1 - result.mask[rows], raw[rows])
+        return raw
 
     def _told(self, result: EditResult, image: Image) -> Iterator[Detailed]:
         tiles = dict(zip(sorted(one.subtask for one in self.drawn), self.effort().tiles, strict=True))

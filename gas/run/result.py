@@ -50,7 +50,8 @@ class EditResult:
 
     `raw` is the editor's own output at working resolution, before anything was pasted back; `frame` says how that
     working picture was cut from the native one, and `mask` (native) where it was pasted. Of several working pictures
-    (`places`) `raw` is the native picture with each of them enlarged in its crop, and `frame` that of the whole.
+    (`places`), and where a place has got detail, `raw` is the native picture with each of them enlarged in its crop,
+    and `frame` that of the whole.
     `chosen` are the places that the editor chose itself, native too. `job` is what was run, for `save` (None:
     `Session.edit` was called with an array). `verified` says which subtasks are done, where asked, `detailed` which
     places got detail of their own size.

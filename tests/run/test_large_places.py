@@ -22,6 +22,7 @@ from gas.picture.detail import sharpness
 from gas.run import record as records
 from gas.run.detail import keeps_detail
 from gas.run.job import PhotoJob, edit_together, prepare
+from gas.run.layer import edit_layer, place
 from gas.run.replay import again
 from gas.run.session import Session
 from gas.types import EditPlan, Region, Subtask
@@ -75,6 +76,16 @@ def test_only_what_was_coarse_gets_detail_and_only_inside_its_region(source: Pat
     assert changed.any() and not changed[:120].any()
     assert (fine.image[fine.mask == 0] == IMAGE[fine.mask == 0]).all()
     assert fine.log["evaluations"] if "evaluations" in coarse.log else fine.log["detail"]["evaluations"] > 0
+
+
+@pytest.mark.parametrize("subtasks", [1, 2])
+def test_the_layer_gives_the_output_again(source: Path, options: dict[str, Any], subtasks: int) -> None:
+    plan = PLAN.model_copy(update={"subtasks": PLAN.subtasks[:subtasks]})
+    result = job(source, options, plan).edit()
+    assert result.detailed and result.raw.shape == IMAGE.shape
+    image, _ = place(IMAGE, edit_layer(result))
+    away = np.abs(image.astype(int) - result.image)
+    assert away[result.mask == 1].max() <= 1 and away.mean() < 0.5, "but for clipped colours in the soft edge"
 
 
 def test_where_the_shape_is_kept_the_detail_is_the_photographs_own(source: Path, options: dict[str, Any]) -> None:
