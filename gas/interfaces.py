@@ -301,6 +301,9 @@ class Editor(Backend[OptionsT, EditJob]):
     batches: ClassVar[bool] = False
     """Whether `edit_together` makes several edits in one batch, which takes less time than one after the other."""
 
+    draws: ClassVar[bool] = False
+    """Whether its option `model` names a text-to-image model: a `Refiner` without a model of its own uses that."""
+
     find_editor: Callable[[str], Editor] | None = None
     """Gives another registered editor by its name, with the options that the session settles for it: for an editor with
     `helpers`. The session sets it; None outside one."""
@@ -350,6 +353,39 @@ class Editor(Backend[OptionsT, EditJob]):
         """The results of `jobs`, in their order: of pictures of one size in one batch by an editor that `batches`, else
         one after the other."""
         return [self.edit(job) for job in jobs]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a refiner is going to do: the tiles of each subtask in the order of the plan, the steps that it will report,
+    the rows that its network is given, and the seconds that this takes about (None: not measured)."""
+
+    tiles: tuple[int, ...]
+    steps: int
+    rows: int
+    seconds: float | None = None
+
+
+class Refiner(Editor[OptionsT]):
+    """Draws finer what another editor has made: the setting `detail` names it, and never the setting `editor`.
+
+    Its job's image is the photograph at its own size with the edit in it, the job's plan has the subtasks that are to
+    be drawn finer, each with its regions. What it returns counts inside these regions alone, and of that the detail
+    alone (`gas.picture.detail`). `check_plan` is asked before anything is edited.
+    """
+
+    needs_regions = True
+
+    def resolution(self) -> int | None:
+        """None: it works on the photograph's own pixels."""
+        return None
+
+    def multiple(self) -> int:
+        return 1
+
+    @abstractmethod
+    def effort(self, job: EditJob, *, timed: bool = False) -> Effort:
+        """What `edit` is going to do for `job`; with `timed` a step of it is made to measure how long that takes."""
 
 
 class Verifier(Backend[OptionsT, VerifyJob]):

@@ -24,7 +24,7 @@ from gas_cli import models
 from gas_cli.maps import Maps
 from gas_cli.output import people, print_json, short, warn
 from gas_cli.progress import forecast, previews, stages, step_bar, stoppable
-from gas_cli.render import file_lines, outside_lines, place_lines
+from gas_cli.render import detail_ahead, detail_lines, file_lines, outside_lines, place_lines
 from gas_cli.verified import verified_data, verified_lines, warn_unknown
 
 if TYPE_CHECKING:
@@ -222,6 +222,8 @@ def _run(
     with stoppable(console) as stop, step_bar(console, job.session.settings.editor, show=not quiet) as bar:
         shown = [bar, forecast(console), *([previews(preview_every, write_preview)] if preview_every else [])]
         watch = Watch(on_step=_each(shown), should_stop=stop)
+        if job.session.settings.detail != "off":
+            console.print(detail_ahead(job.plan, job.detail(watch)), markup=False, soft_wrap=True)
         if maps is not None:
             watch = replace(watch, save_map=maps.add, on_picture=maps.on_picture)
         done = job.run(out, watch=watch, gps=gps, on_attempt=tried_again)
@@ -261,7 +263,13 @@ def _report(console: Console, done: WrittenEdit, as_json: bool, command: str, **
             markup=False,
             soft_wrap=True,
         )
-    for line in (*place_lines(record), *outside_lines(record), *file_lines(record), *verified_lines(record)):
+    for line in (
+        *place_lines(record),
+        *detail_lines(record),
+        *outside_lines(record),
+        *file_lines(record),
+        *verified_lines(record),
+    ):
         console.print(f"  {line}", markup=False, soft_wrap=True)
     warn_unknown(console, record)
     warn(console, [*record.notes, *done.result.log.get("notes", ())])

@@ -72,6 +72,12 @@ BatchSeed = Annotated[
 Work = Annotated[
     str, typer.Option(help="auto, full, crop around the regions, or frames: one for each place", rich_help_panel=_RUN)
 ]
+Detail = Annotated[
+    str | None,
+    typer.Option(
+        help="off, or tiles: places larger than the model's picture get detail of their own size", rich_help_panel=_RUN
+    ),
+]
 Grow = Annotated[
     float | None,
     typer.Option(help="room that found things get to change their shape: share of their size", rich_help_panel=_CHOICE),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gas.interfaces import Options
     from gas.picture.photo import Photo
     from gas.picture.photo_write import Written
+    from gas.run.detail import Detail
 
 Stage = Literal["plan", "ground"]
 OnStage = Callable[[Stage, str], None]
@@ -227,6 +228,15 @@ class PhotoJob:
         if self.resume is not None:
             load_state(self.resume, digest=self._digest())
 
+    def detail(self, watch: Watch = Watch()) -> Detail | None:
+        """The detail that `edit` will add to large places, with its effort; None where it will add none. The models are
+        loaded. Errors as `gas.run.working.detail_ahead`."""
+        from gas.run.working import detail_ahead
+
+        return detail_ahead(
+            self.session, self.photo.pixels, self.plan, self.regions, seed=self.seed, work=self.work, watch=watch
+        )
+
     def edit(self, watch: Watch = Watch(), on_attempt: OnAttempt | None = None) -> EditResult:
         """The edited photograph in memory, verified where the settings say so; `EditResult.save` writes it.
 
@@ -337,6 +347,7 @@ class PhotoJob:
             dtype=settings.dtype,
             work=self.work,
             grounded=settings.grounded,
+            detail=settings.detail,
             notes=self.notes,
         )
 
@@ -377,6 +388,7 @@ class PhotoJob:
             seed=self.seed,
             work=self.work,
             grounded=self.session.settings.grounded,
+            detail=self.session.settings.detail,
         )
 
 

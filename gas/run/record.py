@@ -11,6 +11,7 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -178,6 +179,16 @@ class RecordedPlace(RecordedFrame):
     subtasks: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=MAX_SUBTASKS)] = ()
 
 
+class RecordedDetail(_Value):
+    """A place that got detail of its own size (`gas.run.result.Detailed`)."""
+
+    subtask: Annotated[int, Field(ge=0)]
+    coarse: Annotated[float, Field(ge=1)]
+    by: Name
+    tiles: Annotated[int, Field(ge=0)] = 0
+    sharpness: tuple[float, float, float] | None = None
+
+
 class Input(_Value):
     """The picture that was edited: its file's name and SHA-256, the SHA-256 of its upright sRGB pixels, its size."""
 
@@ -288,7 +299,7 @@ class Record(_Value):
     grounders: Annotated[tuple[Used, ...], Field(max_length=100)] = ()
     editor: Used
     helpers: Annotated[tuple[Used, ...], Field(max_length=100)] = ()
-    """The editors that the editor hands subtasks to."""
+    """The editors that the editor hands subtasks to, and who drew large places finer."""
     verifier: Used | None = None
     """Who verified it; None where nobody did."""
     verified: Verified | None = None
@@ -300,6 +311,9 @@ class Record(_Value):
     dtype: Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
     work: Literal["auto", "full", "crop", "frames"] = "auto"
     grounded: bool = False
+    detail: Name = "off"
+    """Who drew large places finer, by its name; "off": nobody."""
+    detailed: Annotated[tuple[RecordedDetail, ...], Field(max_length=MAX_SUBTASKS)] = ()
     frame: RecordedFrame
     places: Annotated[tuple[RecordedPlace, ...], Field(max_length=MAX_SUBTASKS)] = ()
     input: Input
@@ -320,6 +334,8 @@ class Record(_Value):
                 raise ValueError(f"a mask of {region.mask.size} for a picture of {height, width}")
             if region.subtask is not None and region.subtask >= len(self.plan.subtasks):
                 raise ValueError(f"a region for subtask {region.subtask} of {len(self.plan.subtasks)}")
+        if any(one.subtask >= len(self.plan.subtasks) for one in self.detailed):
+            raise ValueError(f"detail for more than {len(self.plan.subtasks)} subtasks")
         if self.verified is not None:
             findings = [*self.verified.findings, *self.verified.first, *(one.finding for one in self.verified.attempts)]
             if any(one.subtask >= len(self.plan.subtasks) for one in findings):
@@ -359,6 +375,7 @@ def make(
     dtype: str,
     work: Literal["auto", "full", "crop", "frames"] = "auto",
     grounded: bool = False,
+    detail: str = "off",
     notes: Sequence[str] = (),
 ) -> Record:
     """The record of a finished edit of `photo`, with its differences measured. `pixels` is the hash of its pixels,
@@ -384,6 +401,8 @@ def make(
         dtype=dtype,
         work=work,
         grounded=grounded,
+        detail=detail,
+        detailed=tuple(RecordedDetail(**asdict(one)) for one in result.detailed),
         frame=RecordedFrame(native=result.frame.native, crop=result.frame.crop, size=result.frame.size),
         places=tuple(
             RecordedPlace(native=one.frame.native, crop=one.frame.crop, size=one.frame.size, subtasks=one.subtasks)

@@ -62,6 +62,7 @@ def again(
             "device": record.device,
             "dtype": record.dtype,
             "grounded": record.grounded,
+            "detail": record.detail,
             "verify": False,
             "options": options,
         }

@@ -39,14 +39,32 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Detailed:
+    """A subtask's place that got detail after it was edited with `coarse` pixels of the photograph in one.
+
+    `by` is "photograph", where its own detail was kept, or the refiner's name, which drew it in so many `tiles`.
+    `sharpness` is the mean gradient there (`gas.picture.detail.sharpness`) of the photograph, after the edit, and with
+    the detail; None where the place is too small to have one.
+    """
+
+    subtask: int
+    coarse: float
+    by: str
+    tiles: int = 0
+    sharpness: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
 class EditResult:
     """The finished picture at native resolution with everything that led to it.
 
     `raw` is the editor's own output at working resolution, before anything was pasted back; `frame` says how that
     working picture was cut from the native one, and `mask` (native) where it was pasted. Of several working pictures
-    (`places`) `raw` is the native picture with each of them enlarged in its crop, and `frame` that of the whole.
+    (`places`), and where a place has got detail, `raw` is the native picture with each of them enlarged in its crop,
+    and `frame` that of the whole.
     `chosen` are the places that the editor chose itself, native too. `job` is what was run, for `save` (None:
-    `Session.edit` was called with an array). `verified` says which subtasks are done, where asked.
+    `Session.edit` was called with an array). `verified` says which subtasks are done, where asked, `detailed` which
+    places got detail of their own size.
     """
 
     image: Image
@@ -61,6 +79,7 @@ class EditResult:
     verified: Verified | None = None
     job: PhotoJob | None = field(default=None, repr=False, compare=False)
     places: tuple[Place, ...] = ()
+    detailed: tuple[Detailed, ...] = ()
 
     @cached_property
     def asked(self) -> np.ndarray:

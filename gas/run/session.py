@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from gas import notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.errors import GasError, ObjectNotFound, PluginBroken, UsageError
-from gas.interfaces import Backend, GroundJob, VerifyJob, Watch
+from gas.interfaces import Backend, GroundJob, Refiner, VerifyJob, Watch
 from gas.process import loading_stops_when
 from gas.remedies import Given, Remedy, Setting
 from gas.run import answers
 from gas.run.points import is_point, outlined
 from gas.runtime import Runtime
+from gas.settings.settings import OFF
 from gas.types import EditPlan, EditRequest, Finding, Region
 
 if TYPE_CHECKING:
-    from gas.backends.options import Settled
+    from gas.backends.options import Layer, Settled
     from gas.backends.registry import Registry
     from gas.backends.roles import Role
     from gas.interfaces import Editor, Grounder, Planner, Verifier
@@ -125,6 +126,8 @@ class Session:
         for role in roles:
             for name in role.names(self.settings):
                 self.settled(role.plural, name)
+        if EDITORS in roles and self.settings.detail != OFF:
+            self._refuse_no_refiner(self.settings.detail)
         if self.settings.device not in {"auto", "cpu"}:
             self.runtime.torch_device()
 
@@ -368,7 +371,7 @@ class Session:
         """The backend `name` of `role` ("planners", ...), created at its first use; to look at what it says of itself.
         Where a picture is handed to it, `use` is asked."""
         if (role, name) not in self._backends:
-            layers = self.settings.option_layers(role, name)
+            layers = self._layers(role, name)
             made = self.registry.create(role, name, {}, self.runtime, below=layers)
             if role == EDITORS.plural:
                 made.find_editor = partial(self._handed_to, EDITORS)
@@ -378,8 +381,53 @@ class Session:
         return self._backends[role, name]
 
     def helpers(self) -> tuple[str, ...]:
-        """The names of the editors that the session's editor hands subtasks to."""
-        return tuple(self.backend(EDITORS.plural, self.settings.editor).helpers)
+        """The names of the editors that the session's editor hands subtasks to, and who draws finer what is made."""
+        helpers = tuple(self.backend(EDITORS.plural, self.settings.editor).helpers)
+        return helpers if self.settings.detail == OFF else (*helpers, self.settings.detail)
+
+    def refiner(self) -> Refiner | None:
+        """Who draws large places finer; None where the setting `detail` is off. Errors as `use`, and UsageError (exit
+        2) for an editor that is no `Refiner`."""
+        name = self.settings.detail
+        if name == OFF:
+            return None
+        self._refuse_no_refiner(name)
+        refiner: Refiner = self.use(EDITORS, name)
+        return refiner
+
+    def _refuse_no_refiner(self, name: str) -> None:
+        known = [spec.name for spec in self.registry.specs(EDITORS.plural)]
+        if name in known and issubclass(self.registry.load(EDITORS.plural, name), Refiner):
+            return
+        others = [one.spec.name for one in self.registry.own(EDITORS.plural) if self._is_refiner(one.spec.name)]
+        raise UsageError(
+            f"detail {name!r}: " + ("that editor draws nothing finer" if name in known else "there is no such editor"),
+            f"use {', '.join((OFF, *others))}",
+        )
+
+    def _is_refiner(self, name: str) -> bool:
+        try:
+            return issubclass(self.registry.load(EDITORS.plural, name), Refiner)
+        except GasError:
+            return False
+
+    def _layers(self, role: str, name: str) -> list[Layer]:
+        """The values that are set for the options of a backend. A refiner without a model of its own takes that of the
+        session's editor, or of the first of those that it hands subtasks to, that draws with a text-to-image model."""
+        from gas.backends.options import Layer
+
+        settings = self.settings
+        if role != EDITORS.plural or name != settings.detail or name == settings.editor:
+            return settings.option_layers(role, name)
+        editors = (settings.editor, *self.backend(role, settings.editor).helpers)
+        kinds: dict[str, Any] = {editor: self.registry.load(role, editor) for editor in editors}
+        draws = bool(kinds[settings.editor].draws)
+        for editor in (one for one in editors if kinds[one].draws):
+            theirs = self.registry.settle(role, editor, {}, settings.option_layers(role, editor)).options.model_dump()
+            model = {key: theirs[key] for key in ("model", "variant", "allow_pickle") if theirs.get(key)}
+            if "model" in model:
+                return [Layer(f"editor {editor}", model), *settings.option_layers(role, name, model=draws)]
+        return settings.option_layers(role, name, model=draws)
 
     def _handed_to(self, role: Role, name: str) -> Any:
         """The backend `name` of `role`, for another one of it that hands its work on. UsageError (exit 2) for one that
@@ -403,7 +451,7 @@ class Session:
 
     def settled(self, role: str, name: str) -> Settled:
         """The options of a backend as this session settles them, with the origin of each value."""
-        return self.registry.settle(role, name, {}, self.settings.option_layers(role, name))
+        return self.registry.settle(role, name, {}, self._layers(role, name))
 
     def segmenter(self) -> Grounder | None:
         """The last chosen grounder that can segment a whole picture, for editors that want one. It is called as any
@@ -465,9 +513,17 @@ class Session:
     def check_plan(self, plan: EditPlan) -> None:
         """An error where the editor cannot carry out the plan, whatever the picture."""
         editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
+        if isinstance(editor, Refiner):
+            raise UsageError(
+                f"{self.settings.editor} draws finer what another editor has made, and makes no edit itself",
+                Remedy("name_detail", "use {detail}", detail=Setting("detail", self.settings.editor)),
+            )
         self._refuse_whole_picture(plan, editor)
         with self.registry.calling(EDITORS.plural, self.settings.editor):
             editor.check_plan(plan)
+        if (refiner := self.refiner()) is not None:
+            with self.registry.calling(EDITORS.plural, self.settings.detail):
+                refiner.check_plan(plan)
 
     def _reshapes(self) -> bool:
         """Whether the editor may give a thing another shape; assumed of one whose packages are not installed."""

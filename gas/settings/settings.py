@@ -70,6 +70,11 @@ class Values(BaseModel):
         default=None, ge=0, le=2, description="share of its size by which a found thing gets room to change its shape"
     )
     grounded: bool | None = Field(default=None, description="whether each subtask's edit is confined to its own region")
+    detail: str | None = Field(
+        default=None,
+        min_length=1,
+        description="who draws large places finer, after they were edited at the model's resolution: tiles, or off",
+    )
     verify: bool | None = Field(default=None, description="whether it is verified that each subtask is done")
     tries: int | None = Field(default=None, ge=1, le=10, description="how often a subtask is tried that is not done")
     budget: str | None = Field(
@@ -86,8 +91,18 @@ class Values(BaseModel):
 
 
 _LISTS = {role.setting for role in CHOSEN if role.several} | {"retry_editors"}
+OFF = "off"
+"""The setting `detail` where nobody draws finer what was edited."""
 _DEFAULTS = Values(
-    device="auto", dtype="auto", offline=False, grow=0.15, grounded=False, verify=False, tries=1, retry_editors=()
+    device="auto",
+    dtype="auto",
+    offline=False,
+    grow=0.15,
+    grounded=False,
+    detail=OFF,
+    verify=False,
+    tries=1,
+    retry_editors=(),
 )
 
 
@@ -166,6 +181,7 @@ class Settings:
         self.offline: bool = values["offline"]
         self.grow: float = values["grow"]
         self.grounded: bool = values["grounded"]
+        self.detail: str = values["detail"]
         self.verifier: str = values["verifier"]
         self.verify: bool = values["verify"]
         self.tries: int = values["tries"]
@@ -256,12 +272,13 @@ class Settings:
                 return source.own and not source.shared
         return False
 
-    def option_layers(self, role: str, backend: str) -> list[Layer]:
+    def option_layers(self, role: str, backend: str, *, model: bool = True) -> list[Layer]:
         """The values that are set for the options of `backend`, lowest layer first, for `Registry.create(below=...)`.
 
-        For an editor the setting `model` is its option `model`, beneath the other options of the same layer.
+        For an editor the setting `model` is its option `model`, beneath the other options of the same layer; not where
+        `model` is False.
         """
-        takes_model = find_role(role).takes_model
+        takes_model = find_role(role).takes_model and model
         layers = []
         for source in self._sources:
             values = dict(source.values.options.get(backend, {}))

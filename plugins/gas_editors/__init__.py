@@ -62,6 +62,12 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
             extra="diffusion",
         ),
         BackendSpec(
+            "tiles",
+            "gas_editors.tiles:TilesEditor",
+            "for --detail: large places drawn at their own size, tile by tile (MultiDiffusion), after another editor",
+            extra="diffusion",
+        ),
+        BackendSpec(
             "ledits-pp",
             "gas_editors.sampling.ledits_pp:LEditsPPEditor",
             "LEDITS++: several concepts at once, each where the model itself sees it",

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from gas.types import Image
 
 
-class ModelOptions(Options):
+class NamedModel(Options):
     """Which model, and how its files are read."""
 
     model: str | None = Field(None, description="hub id, id@revision, folder or file; a profile usually says it")
     variant: str | None = Field(None, description="middle part of the weights' file names, e.g. fp16")
     allow_pickle: bool = Field(False, description="read weights that exist as .bin or .ckpt only (tensors only)")
+
+
+class ModelOptions(NamedModel):
+    """The same, which pictures it takes, and what of them it keeps."""
+
     accept_db: float | None = Field(
         None, description="refuse pictures whose VAE round trip is below so many dB; for models of a small world"
     )

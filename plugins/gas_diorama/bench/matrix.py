@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas.errors import GasError
+from gas.interfaces import Refiner
 from gas.suites import Progress, SuiteReport
 from gas.types import EditPlan, Region, Subtask
 from gas.validation import unknown
@@ -139,8 +140,9 @@ def run(
 
 
 def _takes_model(registry: Registry, editor: str) -> bool:
-    fields = registry.load("editors", editor).options_type.model_fields
-    return "model" in fields and "variant" in fields
+    kind = registry.load("editors", editor)
+    fields = kind.options_type.model_fields
+    return "model" in fields and "variant" in fields and not issubclass(kind, Refiner)
 
 
 def _tried(
