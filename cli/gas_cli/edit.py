@@ -12,13 +12,13 @@ from gas import files
 from gas.errors import Interrupted, ReplayDiffers, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo as photos
+from gas.plan.words import what
 from gas.remedies import Command, Remedy, Setting
 from gas.run import record as records
 from gas.run.job import PhotoJob, WrittenEdit, prepare
 from gas.run.output import Output, check_picture, reserve_output, write_picture
 from gas.run.replay import again, drift, output_of, state_record
 from gas.run.undone import raise_if_undone
-from gas.verify.words import what
 from gas_cli import flags as f
 from gas_cli import models
 from gas_cli.maps import Maps
