@@ -63,6 +63,7 @@ def again(
             "dtype": record.dtype,
             "grounded": record.grounded,
             "verify": False,
+            "cache": False,
             "options": options,
         }
     )

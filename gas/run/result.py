@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gas.picture.frame import Frame
     from gas.run.job import PhotoJob, WrittenEdit
     from gas.run.record import Verified
+    from gas.run.reuse.told import Told
     from gas.types import Image, Mask
 
 
@@ -36,7 +37,8 @@ class EditResult:
     working picture was cut from the native one, and `mask` (native) where it was pasted. Of several working pictures
     (`places`) `raw` is the native picture with each of them enlarged in its crop, and `frame` that of the whole.
     `chosen` are the places that the editor chose itself, native too. `job` is what was run, for `save` (None:
-    `Session.edit` was called with an array). `verified` says which subtasks are done, where asked.
+    `Session.edit` was called with an array). `verified` says which subtasks are done, where asked. `reused` says what
+    was taken from the cache, or made anew although the picture was edited before.
     """
 
     image: Image
@@ -51,6 +53,7 @@ class EditResult:
     verified: Verified | None = None
     job: PhotoJob | None = field(default=None, repr=False, compare=False)
     places: tuple[Place, ...] = ()
+    reused: tuple[Told, ...] = field(default=(), compare=False)
 
     @cached_property
     def asked(self) -> np.ndarray:

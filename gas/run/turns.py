@@ -57,10 +57,15 @@ def edit_grounded(editor: Editor, job: EditJob, check: Check = _accept) -> Edite
     """
     masks = _masks(job)
     if editor.confines:
-        edited = editor.edit(replace(job, grounded=True))
+        edited = made_by(editor, replace(job, grounded=True))
         check(job, edited)
         return replace(edited, log={"confined_by": "editor", **edited.log})
     return _Turns(_each(editor, job), job, masks, check).run()
+
+
+def made_by(editor: Editor, job: EditJob) -> Edited:
+    """What `editor` makes of a job, or what its session has kept of it."""
+    return editor.edit(job) if editor.kept is None else editor.kept(job)
 
 
 def edit_in_turns(editor: Editor, job: EditJob) -> Edited:
@@ -170,7 +175,7 @@ class _Turns:
         part = self.parts[so_far.done]
         made: list[int] = []
         job = self._job(part, resume, made)
-        edited = part.editor.edit(job)
+        edited = made_by(part.editor, job)
         self.check(job, edited)
         if edited.stopped and not made and resume is None:
             return True  # nothing is begun: what such an editor gives back is its input, gone through its model
