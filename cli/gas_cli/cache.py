@@ -50,7 +50,7 @@ def clear(settings: Settings, kind: str | None, *, as_json: bool) -> None:
     removed = store.clear(kind)
     total = sum(one.bytes for one in removed)
     if left := [one for one in store.entries() if kind in {None, one.kind}]:
-        raise UsageError(f"{len(left)} entries in {store.folder} cannot be removed", "look at its permissions")
+        raise UsageError(f"{store.folder}: {len(left)} of what is kept cannot be removed", "look at its permissions")
     if as_json:
         print_json("cache clear", {"entries": len(removed), "bytes": total})
     else:
