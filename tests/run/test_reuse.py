@@ -5,29 +5,33 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import reusing
+from places import ROOT
 from reusing import ASKED, image, job, plan, regions, session
 
+from gas.backends.registry import Registry
+from gas.backends.roles import EDITORS
 from gas.cache.entry import Entry
 from gas.cache.store import Store
 from gas.errors import Interrupted, ObjectNotFound, UsageError
 from gas.folders import stages_folder
 from gas.interfaces import Edited, EditJob, Step, Watch
 from gas.picture.photo import of_pixels
-from gas.run import working
+from gas.preview import Preview
+from gas.run import replay, working
 from gas.run.job import make_plan, prepare
 from gas.run.record import Request
 from gas.run.result import EditResult
 from gas.run.reuse import identity
 from gas.run.reuse.told import Told, edits_anew
 from gas.run.session import Session
-from gas.types import Region
+from gas.types import EditPlan, EditRequest, Region, Subtask
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -147,6 +151,27 @@ def test_a_batch_is_reused_as_a_whole() -> None:
     assert edits()[0] == "batch of 2"
 
 
+def test_working_pictures_of_their_own_are_reused_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three places of a large photograph, far from each other."""
+    monkeypatch.setattr(reusing.Paints, "resolution", lambda self: 64)
+    large = np.random.default_rng(3).integers(0, 200, (1024, 1024, 3), dtype=np.uint8)
+    masks = [np.zeros((1024, 1024), np.float32) for _ in range(3)]
+    for mask, (x, y) in zip(masks, ((0, 0), (900, 0), (400, 900)), strict=True):
+        mask[y : y + 60, x : x + 60] = 1
+    drawn = tuple(replace(one, mask=mask, box=None) for one, mask in zip(regions(), masks, strict=True))
+
+    def run(*targets: str, **flags: Any) -> EditResult:
+        flags = {"grounded": False, **flags}
+        return replace(
+            job(plan(*targets), **flags), photo=of_pixels(large), pixels="", regions=drawn, work="auto"
+        ).edit()
+
+    assert len(run("tiger", "lion", "bat").places) == 3
+    edits()
+    changed = run("tiger", "a horse", "bat")
+    assert edits() == ["a horse"] and same(changed, run("tiger", "a horse", "bat", cache=False))
+
+
 @pytest.mark.parametrize("editor", ["moody", "abroad"])
 def test_nothing_is_kept_of_an_editor_that_does_not_repeat_itself_or_is_elsewhere(editor: str) -> None:
     for _ in range(2):
@@ -241,6 +266,49 @@ def test_whatever_decides_an_edit_is_in_its_key(change: Callable[[Any], Any]) ->
     assert edits() == [], "and what was kept before is still there"
 
 
+def test_no_field_of_what_an_editor_is_given_is_forgotten() -> None:
+    """A new field must come into the key, or into one of these lists with a reason."""
+    in_key = {"image", "plan", "regions", "seed", "options", "segmenter", "grounded", "intermediate"}
+    assert in_key | {"watch"} == {one.name for one in fields(EditJob)}
+    explains = {"version", "reasoning", "warnings", "provenance"}
+    assert explains | {"subtasks", "source_prompt", "target_prompt", "preserve_shape"} == set(EditPlan.model_fields)
+    of_a_region = {"phrase", "box", "mask", "score", "subtask", "given", "count", "point"}
+    assert of_a_region | {"note"} == {one.name for one in fields(Region)}
+    asked = {"image", "instruction", "seed", "caption", "source", "target"}
+    assert asked == {one.name for one in fields(EditRequest)}
+
+
+@pytest.mark.parametrize("name", ["grounded", "intermediate"])
+def test_how_an_editor_is_to_work_is_in_the_key(name: str) -> None:
+    stages = session(editor="confines").stages
+    assert stages is not None
+    one = working.begin(stages.session, image(), plan(), regions(), seed=1, work="full").job
+    assert stages._job(one) != stages._job(replace(one, **{name: True}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("box", (1, 1, 9, 9)), ("subtask", 1), ("count", 2), ("point", (3, 3)), ("mask", None), ("score", 0.1)],
+)
+def test_whatever_is_known_of_a_region_is_in_the_key(field: str, value: Any) -> None:
+    one = regions()[0]
+    assert identity.of_regions([one]) != identity.of_regions([replace(one, **{field: value})])
+
+
+def test_the_plugin_and_its_version_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def known() -> Any:
+        return identity.of_backend(chosen, EDITORS, "paints")
+
+    chosen = session()
+    before, entry = known(), chosen.registry.find("editors", "paints")
+    later = replace(entry, plugin=replace(entry.plugin, version="9.9"))
+    monkeypatch.setattr(chosen.registry, "find", lambda role, name: later)
+    assert known() != before
+    moved = replace(entry, spec=replace(entry.spec, target="reusing:Confines"))
+    monkeypatch.setattr(chosen.registry, "find", lambda role, name: moved)
+    assert known() != before
+
+
 def test_a_plans_explanations_and_maker_decide_nothing() -> None:
     job(ONE, grounded=False).edit()
     edits()
@@ -293,8 +361,6 @@ def test_code_that_changes_in_place_has_another_stamp(tmp_path: Path, monkeypatc
 def named(model: str = "", **options: Any) -> dict[str, Any]:
     """The identity of an editor with a model."""
     chosen = session(editor="dds", options={"dds": {"model": model, **options}})
-    from gas.backends.roles import EDITORS
-
     return identity.of_backend(chosen, EDITORS, "dds")
 
 
@@ -431,8 +497,6 @@ def test_another_planner_is_always_asked() -> None:
 
 
 def test_where_a_planner_would_send_to_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gas.preview import Preview
-
     make_plan(session(), PHOTO, WORDS, seed=5)
     monkeypatch.setattr(reusing.Plans, "preview", lambda self, request: Preview(address="http://elsewhere"))
     make_plan(session(), PHOTO, WORDS, seed=5)
@@ -450,8 +514,6 @@ def test_who_may_not_be_asked_is_not_answered_from_the_cache_either(monkeypatch:
 
 
 def test_the_planners_of_the_toolkit_that_ask_a_model_are_kept_and_no_others() -> None:
-    from gas.backends.registry import Registry
-
     registry = Registry.discover()
     names = [spec.name for spec in registry.specs("planners")]
     kept = {name for name in names if registry.load("planners", name).reusable}
@@ -487,8 +549,6 @@ def test_a_grounder_that_reads_the_plan_or_sends_away_is_asked() -> None:
 
 def test_the_grounders_of_the_toolkit_look_at_the_regions_alone() -> None:
     """What they say of themselves is true: their code does not touch the job's plan."""
-    from places import ROOT
-
     source = "".join(path.read_text() for path in (ROOT / "plugins" / "gas_grounders").rglob("*.py"))
     assert "job.plan" not in source and "plan=job" not in source
 
@@ -496,14 +556,10 @@ def test_the_grounders_of_the_toolkit_look_at_the_regions_alone() -> None:
 def test_what_is_not_found_is_looked_for_again() -> None:
     for _ in range(2):
         with pytest.raises(ObjectNotFound):
-            session().ground(image(), plan().model_copy(update={"subtasks": (_unicorn(),)}))
+            session().ground(
+                image(), plan().model_copy(update={"subtasks": (Subtask(source="unicorn", target="horse"),)})
+            )
     assert len(ASKED) == 2
-
-
-def _unicorn() -> Any:
-    from gas.types import Subtask
-
-    return Subtask(source="unicorn", target="horse")
 
 
 def test_a_prepared_job_says_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -534,6 +590,15 @@ def test_a_program_says_when_it_wants_a_cache_and_a_person_when_not(monkeypatch:
     assert Session.load({"profile": "diorama", "cache": False}, registry=registry).stages is None
     monkeypatch.setenv("GAS_CACHE", "0")
     assert Session.load({"profile": "diorama"}, registry=registry).stages is None
+
+
+def test_a_run_that_is_made_again_has_no_cache(tmp_path: Path) -> None:
+    """Even where whoever opens the session wants one: a replay shows what this machine makes now."""
+    done = job(plan("tiger")).run(tmp_path / "out.png")
+    edits()
+    again = replay.again(done.record, of_pixels(image()), lambda flags: session(**{"cache": True, **flags}))
+    assert again.session.stages is None
+    assert (again.edit().image == done.result.image).all() and edits() == ["tiger"]
 
 
 def test_a_new_session_for_another_editor_has_stages_of_its_own() -> None:
