@@ -316,7 +316,7 @@ class Editor(Backend[OptionsT, EditJob]):
     """Gives another registered editor by its name, with the options that the session settles for it: for an editor with
     `helpers`. The session sets it; None outside one."""
 
-    kept: Callable[[EditJob], Edited] | None = None
+    edit_or_reuse: Callable[[EditJob], Edited] | None = None
     """Does what `edit` does, or gives what is kept of it. The session sets it; None: nothing is kept."""
 
     @property

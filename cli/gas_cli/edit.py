@@ -27,8 +27,8 @@ from gas_cli.maps import Maps
 from gas_cli.output import people, print_json, short, warn
 from gas_cli.progress import forecast, previews, stages, step_bar, stoppable
 from gas_cli.render import file_lines, outside_lines, place_lines
-from gas_cli.reused import before_edit, reused_data, reused_lines
 from gas_cli.verified import verified_data, verified_lines, warn_unknown
+from gas_shell.reused import before_edit, reused_data, reused_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -39,7 +39,7 @@ def plan(
     from gas.picture import photo
     from gas.plan import file as plans
     from gas.run.reuse import told
-    from gas_cli.reused import stages_line
+    from gas_shell.reused import stages_line
 
     console = people()
     for path in (out, save_reply):
@@ -106,7 +106,7 @@ def ground(
     from gas.run.record import Request
     from gas.run.reuse import told
     from gas_cli.render import fine, in_places
-    from gas_cli.reused import reused_data, stages_line
+    from gas_shell.reused import reused_data, stages_line
 
     console, mode = people(), f.work_mode(work)
     folder = out or picture.with_name(f"{picture.stem}-regions")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gas.masks import mask_box, union
 from gas.regions.where import edited_regions
+from gas_shell.reused import reused_lines
 from gas_ui import views
 from gas_ui.picture import Picture
 
@@ -65,7 +66,8 @@ class Edit:
         self.seconds += seconds
         self.after = views.view(result.image)
         self.changes = [_change(job, result, index) for index in range(len(result.plan.subtasks))]
-        self.notes = (*done.written.warnings, *done.record.notes, *result.log.get("notes", ()))
+        reused = reused_lines(result.reused, done.record.seed)
+        self.notes = (*reused, *done.written.warnings, *done.record.notes, *result.log.get("notes", ()))
         self.error = None
 
 

@@ -380,7 +380,8 @@ class Session:
             made = self.registry.create(role, name, {}, self.runtime, below=layers)
             if role == EDITORS.plural:
                 made.find_editor = partial(self._handed_to, EDITORS)
-                made.kept = None if self.stages is None else partial(self.stages.edit, name, made)
+                if self.stages is not None:
+                    made.edit_or_reuse = partial(self.stages.edit, name, made)
             if role == VERIFIERS.plural:
                 made.find_verifier = partial(self._handed_to, VERIFIERS)
             self._backends[role, name] = made

@@ -67,7 +67,7 @@ def edit_grounded(editor: Editor, job: EditJob, check: Check = _accept) -> Edite
 
 def made_by(editor: Editor, job: EditJob) -> Edited:
     """What `editor` makes of a job, or what its session has kept of it."""
-    return editor.edit(job) if editor.kept is None else editor.kept(job)
+    return editor.edit(job) if editor.edit_or_reuse is None else editor.edit_or_reuse(job)
 
 
 def edit_in_turns(editor: Editor, job: EditJob) -> Edited:

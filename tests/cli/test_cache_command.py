@@ -13,7 +13,7 @@ from test_cli import FAKE, Said, edit, gas, here  # noqa: F401 (the last two are
 from gas.interfaces import Edited, EditJob
 from gas.run.reuse.told import Told
 from gas.testing import fakes
-from gas_cli.reused import before_edit, reused_lines
+from gas_shell.reused import before_edit, reused_lines
 
 
 @pytest.fixture
