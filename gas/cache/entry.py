@@ -19,8 +19,9 @@ _HEAD = b"gas-cache 1 "
 _HEAD_BYTES = len(_HEAD) + 64 + 1
 _VALUES = "values.json"
 _DTYPES = "biuf"
-MAX_BYTES = 2**31
-"""The most that the arrays of an entry may unpack to."""
+MAX_BYTES = 2**28
+"""The most that an entry may unpack to: pictures of some thirty megapixels and more would cost memory that an edit has
+promised not to take."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class Entry:
 
 
 def packed(entry: Entry, kind: str, key: str) -> bytes:
-    """The entry's bytes. ValueError or TypeError for what is neither plain JSON nor an array of numbers."""
+    """The entry's bytes. ValueError or TypeError for what is no plain JSON, no array of numbers, or too large."""
+    if sum(array.nbytes for array in entry.arrays.values()) > MAX_BYTES:
+        raise ValueError("it is larger than an entry may be")
     told = json.dumps({"kind": kind, "key": key, "values": dict(entry.values)}, allow_nan=False)
     stream = io.BytesIO()
     # Level 1: an edit of many megapixels must not wait for the last tenth of its size.

@@ -176,13 +176,18 @@ def test_what_somebody_else_has_made_is_a_miss(
     assert store.get("edits", KEY) is None and not (tmp_path / "harmed").exists()
 
 
-def test_what_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert MAX_BYTES == 2**31
+def test_what_unpacks_to_too_much_is_refused_before_it_is_unpacked(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MAX_BYTES == 2**28
+    large = Entry({}, {"zeros": np.zeros((1000, 1000), np.uint8)})
+    data = packed(large, "edits", KEY)
     monkeypatch.setattr("gas.cache.entry.MAX_BYTES", 10**5)
-    data = packed(Entry({}, {"zeros": np.zeros((1000, 1000), np.uint8)}), "edits", KEY)
     assert len(data) < 10**5
     with pytest.raises(ValueError, match="more than an entry may"):
         unpacked(data, "edits", KEY)
+    store.put("edits", KEY, large)
+    assert store.entries() == [], "nor is it written, which would take as much memory"
 
 
 @posix
