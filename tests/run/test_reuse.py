@@ -124,6 +124,16 @@ def test_an_editor_that_couples_its_subtasks_runs_anew_and_says_so() -> None:
     assert other.reused == (), "of a picture that was not edited before there is nothing to say"
 
 
+def test_nothing_is_said_of_what_was_made_anew_for_another_reason() -> None:
+    """Other options, another region, steps that are to be seen."""
+    job(editor="confines").edit()
+    assert job(editor="confines", options={"confines": {"steps": 2}}).edit().reused == ()
+    shifted = tuple(replace(one, mask=np.roll(one.mask, 3, 0)) for one in regions())
+    assert replace(job(editor="confines"), regions=shifted).edit().reused == ()
+    with edits_anew():
+        assert job(editor="confines").edit().reused == ()
+
+
 def test_another_seed_is_said_with_the_one_that_would_reuse() -> None:
     job(seed=5).edit()
     edits()
@@ -431,6 +441,18 @@ def test_a_whole_entry_with_wrong_values_is_a_miss(kind: str, entry: Entry) -> N
         store().put(kind, one.path.name.split(".")[0], entry)
     ASKED.clear()
     assert same(run(), first) and (ASKED or kind == "seen")
+
+
+@pytest.mark.parametrize("error", [identity.Unknown("which?"), PermissionError("not yours"), RuntimeError("a bug")])
+def test_what_cannot_be_named_is_asked_and_not_kept(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unnamed(*arguments: Any, **named: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(identity, "of_backend", unnamed)
+    for _ in range(2):
+        prepare(session(), of_pixels(image()), Request(instruction="dog -> tiger"), seed=5).edit()
+    assert [one for one in ASKED if one != "size"] == ["planner", "grounder dog", "editor tiger"] * 2
+    assert store().entries() == []
 
 
 def test_a_cache_that_cannot_be_written_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

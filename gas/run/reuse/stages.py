@@ -166,19 +166,26 @@ class Stages:
             return values.edits_entry(edits, warned)
 
         edits = self._kept("edits", key, made, found, entry, told)
-        if anew and marker is not None:
+        if anew and marker is not None and not to_edit_anew():
             self._tell_why(name, marker, jobs[0].seed, len(subtasks), told)
         return edits
 
     def _seen(self, name: str, jobs: Sequence[EditJob]) -> str | None:
-        """The key under which it is kept that an editor has changed these things of this picture."""
+        """The key under which it is kept that an editor, as it is set, has changed these things of this picture. None
+        for what a turn before has edited, or where nothing is kept."""
         if any(job.intermediate for job in jobs):
             return None
-        things = [[one.where, one.region_phrase] for job in jobs for one in job.plan.subtasks]
-        return identity.key(editor=name, things=things, image=identity.of_array(jobs[0].image))
+
+        def key() -> str:
+            things = [[one.where, one.region_phrase] for job in jobs for one in job.plan.subtasks]
+            parts = [{**self._job(job), "plan": None, "seed": None} for job in jobs]
+            return identity.key(**self._editing(name, jobs), things=things, jobs=parts)
+
+        return _key_or_none(key)
 
     def _tell_why(self, name: str, marker: str, seed: int, count: int, told: Told) -> None:
-        """Says why an edit of what was edited before is made anew, where it is not what was changed itself."""
+        """Says why an edit of what was edited before is made anew, where that is not plain: for its seed, or because
+        another of its changes is another one."""
         before = self.store.get("seen", marker)
         then = before.values.get("seed") if before is not None else None
         if type(then) is int and then != seed:
@@ -200,9 +207,8 @@ class Stages:
         told: Told | None,
     ) -> T:
         """What is kept, as `found` reads it; else what `ask()` gives, which is kept as `entry` writes it."""
-        try:
-            key = make_key()
-        except Exception:  # noqa: BLE001 - of a question that cannot be named nothing is kept
+        key = _key_or_none(make_key)
+        if key is None:
             return ask()
         kept = None if kind == "edits" and to_edit_anew() else self.store.get(kind, key)
         if kept is not None:
@@ -225,6 +231,14 @@ class Stages:
         if kept is not None:
             self.store.put(kind, key, kept)
         return answer
+
+
+def _key_or_none(make: Callable[[], str]) -> str | None:
+    """The key; None where what decides the answer cannot be named, or looked at: then nothing is kept."""
+    try:
+        return make()
+    except Exception:  # noqa: BLE001 - a model that cannot be read is its editor's to complain of
+        return None
 
 
 def _unusable(reason: str) -> GasError:
