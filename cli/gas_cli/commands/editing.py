@@ -35,6 +35,7 @@ def edit(
     device: f.Device = None,
     dtype: f.DType = None,
     work: f.Work = "auto",
+    cache: f.Cache = None,
     verify: f.Verify = None,
     tries: f.Tries = None,
     budget: f.BudgetText = None,
@@ -77,6 +78,7 @@ def edit(
             "device": device,
             "dtype": dtype,
             "seed": seed,
+            "cache": cache,
         },
         plan=plan,
         words=(caption, source, target),
@@ -118,6 +120,7 @@ def compare(
     device: f.Device = None,
     dtype: f.DType = None,
     work: f.Work = "auto",
+    cache: f.Cache = None,
     overwrite: f.Overwrite = False,
     as_json: f.Json = False,
 ) -> None:
@@ -134,6 +137,7 @@ def compare(
         "device": device,
         "dtype": dtype,
         "seed": seed,
+        "cache": cache,
     }
     command.compare(
         picture,
