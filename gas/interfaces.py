@@ -197,6 +197,11 @@ class Backend(ABC, Generic[OptionsT, JobT]):
 
     options_type: ClassVar[type[Options]] = Options
 
+    reusable: ClassVar[bool] = True
+    """Whether an answer may be kept and given again to the same question with the same options, model and seed, without
+    asking (docs/cache.md). False where it depends on anything else. Planners say True where they want it; verifiers
+    are always asked; of grounders and editors that are `remote` nothing is kept."""
+
     def __init__(self, options: OptionsT, runtime: Runtime) -> None:
         self.options = options
         self.runtime = runtime
@@ -217,6 +222,8 @@ class Backend(ABC, Generic[OptionsT, JobT]):
 
 class Planner(Backend[OptionsT, EditRequest]):
     """Splits a request into subtasks."""
+
+    reusable: ClassVar[bool] = False
 
     suggests: ClassVar[bool] = False
     """Whether it can look at a picture and say what to change in it (`suggest`)."""
@@ -247,6 +254,10 @@ class Grounder(Backend[OptionsT, GroundJob]):
 
     detects: ClassVar[bool] = True
     """Whether it looks for phrases; False for one that only refines what others have found."""
+
+    reads_plan: ClassVar[bool] = True
+    """Whether its answer depends on the job's plan; False for one that looks at the regions alone, whose answer is
+    reused when only what a thing is to become was changed."""
 
     @abstractmethod
     def ground(self, job: GroundJob) -> list[Region]:
@@ -307,6 +318,9 @@ class Editor(Backend[OptionsT, EditJob]):
     find_editor: Callable[[str], Editor] | None = None
     """Gives another registered editor by its name, with the options that the session settles for it: for an editor with
     `helpers`. The session sets it; None outside one."""
+
+    edit_or_reuse: Callable[[EditJob], Edited] | None = None
+    """Does what `edit` does, or gives what is kept of it. The session sets it; None: nothing is kept."""
 
     @property
     def helpers(self) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ COMMANDS = {
         "telling",
         "Show how a picture was made: the record of an edit, or what another's picture says of itself.",
     ),
+    "diff": ("telling", "Say in words what differs between two plans or two edits, from A to B."),
     "backends": (
         "telling",
         "List what is installed, broken, and known but not installed; gas backends show NAME lists its options.",
@@ -40,6 +41,7 @@ COMMANDS = {
     "doctor": ("telling", "Check device, memory, plugins, services and weights, and say what is missing."),
     "ui": ("page", "Open a page on this machine: drop a photograph, see plan and regions, edit, compare."),
     "models": ("models", "The models of the profiles: what is here, getting the rest."),
+    "cache": ("cache", "What is kept of runs to be reused: plans, regions, edits."),
     "bench": ("bench", "Measured tables; each suite is a command of its own."),
     "keys": ("keys", "Keys of services, in a file that only you can read."),
 }

@@ -55,6 +55,12 @@ BudgetText = Annotated[
     str | None,
     typer.Option("--budget", help="after how much nothing is tried again: 60s, 500rows", rich_help_panel=_RUN),
 ]
+Cache = Annotated[
+    bool | None,
+    typer.Option(
+        "--cache/--no-cache", help="reuse stages whose input is the same, and keep them on disk", rich_help_panel=_RUN
+    ),
+]
 Model = Annotated[str | None, typer.Option(help="folder, file, hub id or id@revision", rich_help_panel=_CHOICE)]
 AllowModel = Annotated[
     bool,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gas.verify.words import attempt_sentence, evidence_sentence, sentence, what
+from gas.plan.words import what
+from gas.verify.words import attempt_sentence, evidence_sentence, sentence
 from gas_cli.output import warn
 
 if TYPE_CHECKING:

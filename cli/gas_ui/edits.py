@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gas.masks import mask_box, union
 from gas.notes import joined
 from gas.regions.where import edited_regions
+from gas_shell.reused import reused_lines
 from gas_ui import views
 from gas_ui.kept import Kept
 from gas_ui.picture import Picture
@@ -73,7 +74,8 @@ class Edit:
         self.kept = None if result.stopped else Kept.of(job.photo.pixels, result, self.out.with_suffix(".npz"))
         self.after = views.view(result.image)
         self.changes = [_change(job, result, index) for index in range(len(result.plan.subtasks))]
-        self.notes = joined(done.written.warnings, done.record.notes, result.log.get("notes", ()), warned)
+        reused = reused_lines(result.reused, done.record.seed)
+        self.notes = joined(reused, done.written.warnings, done.record.notes, result.log.get("notes", ()), warned)
         self.error = None
 
 

@@ -27,6 +27,8 @@ from gas.run.points import is_point
 from gas.run.record import Model, Record, Request, Used, Verified
 from gas.run.result import EditResult
 from gas.run.retry import OnAttempt, Retry
+from gas.run.reuse import told
+from gas.run.reuse.told import Told
 from gas.run.session import Session, WorkMode, new_seed
 from gas.types import EditPlan, Region
 from gas.version import __version__
@@ -136,7 +138,7 @@ def prepare(
     seed = next(one for one in (seed, session.settings.seed, new_seed()) if one is not None)
     pixels = records.pixel_hash(photo.pixels)
     settings = session.settings
-    with notes.collected() as warned:
+    with notes.collected() as warned, told.collected() as reused:
         if isinstance(request, Request):
             request = _planned(session, photo, request, pixels, seed, watch, on_stage)
         known = request if isinstance(request, Planned) else None
@@ -164,6 +166,7 @@ def prepare(
         grounders=tuple(used(session, GROUNDERS.plural, name) for name in settings.grounders if looked),
         pixels=pixels,
         notes=notes.joined(() if known is None else known.notes, warned),
+        reused=tuple(reused),
     )
     job.check()
     return job
@@ -191,7 +194,7 @@ class PhotoJob:
     (None: as the settings say), `notes` what was warned of before the edit, for the record. `resume` is a state file.
     `pixels` is the hash of the photograph's pixels as they were read. For another editor on the same plan and regions
     replace the `session`. `follow` is what a record says of verification: its attempts are made again, and nobody is
-    asked; `verifier` is who was.
+    asked; `verifier` is who was. `reused`: which stages before the edit were taken from the cache.
     """
 
     session: Session
@@ -209,6 +212,7 @@ class PhotoJob:
     verifier: Used | None = None
     follow: Verified | None = None
     pixels: str = field(default="", repr=False)
+    reused: tuple[Told, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not self.pixels:
@@ -242,11 +246,13 @@ class PhotoJob:
 
         `on_attempt` is told of each subtask that is tried again, and by which editor. Errors as `Session.edit`.
         """
-        result = self.session.edit(
-            self.photo.pixels, self.plan, self.regions, seed=self.seed, work=self.work, watch=watch
-        )
-        _refuse_written(self.photo, self.pixels, f"editor {self.session.settings.editor!r}")
-        return replace(self.verified(result, watch, on_attempt), job=self)
+        with told.collected() as reused:
+            result = self.session.edit(
+                self.photo.pixels, self.plan, self.regions, seed=self.seed, work=self.work, watch=watch
+            )
+            _refuse_written(self.photo, self.pixels, f"editor {self.session.settings.editor!r}")
+            result = self.verified(result, watch, on_attempt)
+        return replace(result, job=self, reused=tuple(reused))
 
     def verified(self, result: EditResult, watch: Watch = Watch(), on_attempt: OnAttempt | None = None) -> EditResult:
         """A result of this job after verification, where the settings say so, or after what a record says of it; one

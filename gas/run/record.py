@@ -12,6 +12,7 @@ import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -67,7 +68,7 @@ def _public(value: Any) -> Any:
     return value
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
     """The JSON text with the values of secret environment variables blanked, wherever they came from."""
     for name, secret in os.environ.items():
         if _SECRET_NAME.search(name) and len(secret) >= 8:
@@ -151,7 +152,7 @@ class Model(_Value):
         inside = (p for p in path.rglob("*") if p.suffix in _MODEL_FILES and p.is_file())
         found = [path] if path.is_file() else sorted(inside)
         names = {(p.name if p == path else p.relative_to(path).as_posix()): p for p in found}
-        return cls(id=path.resolve().name, revision=revision, files={n: _hash_file(p) for n, p in names.items()})
+        return cls(id=path.resolve().name, revision=revision, files={n: _hash_model(p) for n, p in names.items()})
 
 
 class RecordedRegion(_Value):
@@ -353,7 +354,7 @@ class Record(_Value):
 
     def to_json(self, indent: int | None = None) -> str:
         """The record's text: JSON, keys in the order of the fields, floats in full, no secret of the environment."""
-        return _without_secrets(self.model_dump_json(indent=indent))
+        return without_secrets(self.model_dump_json(indent=indent))
 
 
 def make(
@@ -578,6 +579,17 @@ def _recorded(region: Region) -> RecordedRegion:
         given=region.given,
         mask=encode_rle(region.mask),
     )
+
+
+def _hash_model(path: Path) -> str:
+    """The SHA-256 of a model's file, read once in a process while the file stays as it is."""
+    told = path.stat()
+    return _hash_unchanged(path, told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino)
+
+
+@lru_cache(maxsize=1024)
+def _hash_unchanged(path: Path, *stat: int) -> str:
+    return _hash_file(path)
 
 
 def _hash_file(path: Path) -> str:

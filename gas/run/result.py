@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gas.picture.frame import Frame
     from gas.run.job import PhotoJob, WrittenEdit
     from gas.run.record import Verified
+    from gas.run.reuse.told import Told
     from gas.types import Image, Mask
 
 
@@ -65,6 +66,8 @@ class EditResult:
     `chosen` are the places that the editor chose itself, native too. `job` is what was run, for `save` (None:
     `Session.edit` was called with an array). `verified` says which subtasks are done, where asked, `detailed` which
     places got detail of their own size.
+    `Session.edit` was called with an array). `verified` says which subtasks are done, where asked. `reused` says what
+    was taken from the cache, or made anew although the picture was edited before.
     """
 
     image: Image
@@ -80,6 +83,7 @@ class EditResult:
     job: PhotoJob | None = field(default=None, repr=False, compare=False)
     places: tuple[Place, ...] = ()
     detailed: tuple[Detailed, ...] = ()
+    reused: tuple[Told, ...] = field(default=(), compare=False)
 
     @cached_property
     def asked(self) -> np.ndarray:

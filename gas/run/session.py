@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gas.backends.roles import Role
     from gas.interfaces import Editor, Grounder, Planner, Verifier
     from gas.run.result import EditResult
+    from gas.run.reuse.stages import Stages
     from gas.settings.settings import Settings
     from gas.types import Image, Suggestions
 
@@ -49,6 +50,7 @@ class Session:
         self.registry = registry
         self.runtime = runtime or Runtime(settings.device, settings.dtype, settings.offline)
         self._backends: dict[tuple[str, str], Any] = {}
+        self.stages = _stages(self) if settings.cache else None
 
     @classmethod
     def of(
@@ -135,8 +137,10 @@ class Session:
         """The plan that the session's planner makes of `request`, whose picture it may look at and not write into.
         Errors as `use`, and those of planning."""
         planner = self.planner()
+        request = replace(request, image=_read_only(request.image))
+        ask = partial(planner.plan, request)
         with self.registry.calling(PLANNERS.plural, self.settings.planner):
-            answer = planner.plan(replace(request, image=_read_only(request.image)))
+            answer = ask() if self.stages is None else self.stages.plan(request, planner, ask)
         return answers.plan(answer, self.fault(PLANNERS, self.settings.planner))
 
     def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
@@ -272,17 +276,21 @@ class Session:
         asked, subtasks = list(regions), [region.subtask or 0 for region in regions]
         for name in grounders:
             watch.check_stop()
-            grounder: Grounder = self.use(GROUNDERS, name)
-            job = GroundJob(image, asked, plan, Watch(watch.on_step, watch.should_stop))
             try:
-                with loading_stops_when(watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
-                    answer = grounder.ground(job)
+                answer = self.ask_grounder(name, GroundJob(image, asked, plan, Watch(watch.on_step, watch.should_stop)))
             except ObjectNotFound:
                 self._refuse_foreign(image)
                 raise
             size = image.shape[1], image.shape[0]
             asked = answers.regions(answer, subtasks, size, self.fault(GROUNDERS, name))
         return asked
+
+    def ask_grounder(self, name: str, job: GroundJob) -> Any:
+        """What the grounder `name` answers, which is still to be looked at. Errors as `use`, and the grounder's."""
+        grounder: Grounder = self.use(GROUNDERS, name)
+        ask = partial(grounder.ground, job)
+        with loading_stops_when(job.watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
+            return ask() if self.stages is None else self.stages.ground(name, grounder, job, ask)
 
     def outline(self, image: Image, region: Region, watch: Watch = Watch()) -> Region:
         """The region with the mask that a grounder makes of its box, a hint of the user, or of a point alone
@@ -375,6 +383,8 @@ class Session:
             made = self.registry.create(role, name, {}, self.runtime, below=layers)
             if role == EDITORS.plural:
                 made.find_editor = partial(self._handed_to, EDITORS)
+                if self.stages is not None:
+                    made.edit_or_reuse = partial(self.stages.edit, name, made)
             if role == VERIFIERS.plural:
                 made.find_verifier = partial(self._handed_to, VERIFIERS)
             self._backends[role, name] = made
@@ -458,11 +468,15 @@ class Session:
         backend is: what it raises, or returns that cannot be used, is its own fault (PluginBroken, exit 9)."""
         from gas.run.segmenter import CheckedSegmenter
 
-        for name in reversed(self.settings.grounders):
-            if self._segments(name):
-                calling = partial(self.registry.calling, GROUNDERS.plural, name)
-                return CheckedSegmenter(self.use(GROUNDERS, name), calling, self.fault(GROUNDERS, name))
-        return None
+        name = self.segmenter_name()
+        if name is None:
+            return None
+        calling = partial(self.registry.calling, GROUNDERS.plural, name)
+        return CheckedSegmenter(self.use(GROUNDERS, name), calling, self.fault(GROUNDERS, name))
+
+    def segmenter_name(self) -> str | None:
+        """The name of `segmenter()`."""
+        return next((name for name in reversed(self.settings.grounders) if self._segments(name)), None)
 
     def first(self, role: Role, fits: Callable[[Any], bool]) -> str | None:
         """The first of the toolkit's own backends of `role`, in the order of their registration, whose class `fits`,
@@ -489,10 +503,7 @@ class Session:
                 f"none of the grounders outlines things ({', '.join(self.settings.grounders) or 'none is chosen'})",
                 Remedy("add_segmenter", "add one that does, e.g. {grounders}", grounders=chain),
             )
-        grounder: Grounder = self.use(GROUNDERS, name)
-        job = GroundJob(_read_only(image), regions, None, watch)
-        with loading_stops_when(watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
-            answer = grounder.ground(job)
+        answer = self.ask_grounder(name, GroundJob(_read_only(image), regions, None, watch))
         return answers.regions(answer, [0], (image.shape[1], image.shape[0]), self.fault(GROUNDERS, name))
 
     def _refines(self, name: str) -> bool:
@@ -619,6 +630,15 @@ class Session:
         """What makes the error for a backend whose answer cannot be used."""
         shows = f"report it to the plugin's author; `gas.testing.{role.name.capitalize()}Contract` shows it"
         return lambda reason: self.registry.fault(role.plural, name, reason, shows)
+
+
+def _stages(session: Session) -> Stages:
+    from gas.cache.limit import parse_limit
+    from gas.cache.store import Store
+    from gas.folders import stages_folder
+    from gas.run.reuse.stages import Stages
+
+    return Stages(session, Store(stages_folder(), parse_limit(session.settings.cache_size)))
 
 
 def _read_only(image: Image) -> Image:

@@ -146,8 +146,13 @@ def _placed(
     from gas.regions.where import edited_regions
 
     editor = _editor(session)
+    stages = session.stages
+
+    def ask() -> tuple[int | None, int]:
+        return editor.resolution(), editor.multiple()
+
     with loading_stops_when(watch.should_stop), _calling(session):
-        asked = editor.resolution(), editor.multiple()
+        asked = ask() if stages is None else stages.size(session.settings.editor, editor, ask)
     resolution, multiple = answers.working_size(*asked, session.fault(EDITORS, session.settings.editor))
     places = edited_regions(plan, regions, size)
     # In several pictures each subtask must have its place in one of them.
@@ -185,11 +190,11 @@ def whole(
 
 def _edit_one(session: Session, job: EditJob) -> Edited:
     """What the editor makes of `job`, checked, with what was warned of meanwhile."""
-    from gas.run.turns import edit_grounded
+    from gas.run.turns import edit_grounded, made_by
 
     editor, grounded = _editor(session), session.settings.grounded
     with notes.collected() as warned, _until_the_first_step(job) as job, _calling(session):
-        edited = edit_grounded(editor, job, _check(session)) if grounded else editor.edit(job)
+        edited = edit_grounded(editor, job, _check(session)) if grounded else made_by(editor, job)
     _check(session)(job, edited)
     return replace(edited, log=_with_notes(edited.log, warned))
 
@@ -267,7 +272,11 @@ def _edit_batch(session: Session, jobs: Sequence[EditJob]) -> list[Edited]:
     editor = _editor(session)
     with notes.collected() as warned, _until_the_first_step(jobs[0]) as first, _calling(session):
         stops = [replace(job, watch=replace(job.watch, should_stop=first.watch.should_stop)) for job in jobs[1:]]
-        edited = editor.edit_together([first, *stops])
+        several, stages = [first, *stops], session.stages
+        if stages is None:
+            edited = editor.edit_together(several)
+        else:
+            edited = stages.edit_together(session.settings.editor, editor, several)
     if not isinstance(edited, list) or len(edited) != len(jobs):
         raise session.fault(EDITORS, session.settings.editor)(
             f"edit_together returned {type(edited).__name__}, not a list of {len(jobs)} results"

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gas.backends.options import Layer
 from gas.backends.roles import CHOSEN, find_role
+from gas.cache.limit import DEFAULT, PATTERN
 from gas.errors import InputRefused, ModelUnavailable, UsageError
 from gas.folders import config_folder
 from gas.remedies import Option, Remedy, Setting
@@ -85,6 +86,12 @@ class Values(BaseModel):
     retry_editors: tuple[str, ...] | None = Field(
         default=None, description="who tries what is not done, in order; GAS_RETRY_EDITORS: with commas, or none"
     )
+    cache: bool | None = Field(
+        default=None, description="whether stages are kept on disk, and reused where all they depend on is the same"
+    )
+    cache_size: str | None = Field(
+        default=None, pattern=PATTERN, description="how large what is kept may become: 500MB, 2GB"
+    )
     options: Mapping[str, Mapping[str, Any]] = Field(
         default={}, description="a table of option values for each backend"
     )
@@ -103,7 +110,11 @@ _DEFAULTS = Values(
     verify=False,
     tries=1,
     retry_editors=(),
+    cache=False,
+    cache_size=DEFAULT,
 )
+_OF_A_PERSON = _DEFAULTS.model_copy(update={"cache": True})
+"""A program that a person runs keeps copies of pictures on disk; another program does so when it is told."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +198,8 @@ class Settings:
         self.tries: int = values["tries"]
         self.budget: str | None = values["budget"]
         self.retry_editors: tuple[str, ...] = values["retry_editors"]
+        self.cache: bool = values["cache"]
+        self.cache_size: str = values["cache_size"]
 
     @classmethod
     def of(
@@ -234,7 +247,7 @@ class Settings:
         """
         return cls(
             [
-                _Source(lambda _: "default", _DEFAULTS, own=False),
+                _Source(lambda _: "default", _OF_A_PERSON, own=False),
                 _from_file(config_folder(environ) / USER_FILE),
                 _from_file((folder or Path.cwd()) / PROJECT_FILE, shared=True),
                 _from_environment(environ),
@@ -314,7 +327,7 @@ class Settings:
 
 def environment_typos(environ: Mapping[str, str] = os.environ) -> list[str]:
     """A sentence for each GAS_ variable that is no setting but nearly has the name of one."""
-    known = {_variable(name) for name in Values.model_fields} | {"GAS_HOME", "GAS_PLUGINS"}
+    known = {_variable(name) for name in Values.model_fields} | {"GAS_HOME", "GAS_PLUGINS", "GAS_CACHE_FOLDER"}
     suspects = sorted(name for name in environ if name.startswith("GAS_") and name not in known)
     # Without the prefix, in which all are alike.
     shorter = {name.removeprefix("GAS_") for name in known}

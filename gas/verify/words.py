@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from gas.plan.words import what
 from gas.remedies import Given, Option, Remedy, Setting
 
 if TYPE_CHECKING:
@@ -21,17 +22,6 @@ _FAILURES: dict[Failure, str] = {
     "outside": "the picture changed elsewhere",
     "refused": "the editor gave up",
 }
-
-
-def what(subtask: Subtask) -> str:
-    """What a subtask asks for, as a noun: "a blue car in the place of a red car"."""
-    if subtask.action == "remove":
-        return f"{subtask.source} gone"
-    if subtask.action == "add":
-        return subtask.target + (f" at {subtask.anchor}" if subtask.anchor else "")
-    if not subtask.source:
-        return subtask.target
-    return f"{subtask.target} in the place of {subtask.source}"
 
 
 def answer(finding: Finding) -> str:

@@ -134,6 +134,17 @@ def test_an_edit_is_the_same_again_and_another_with_another_seed(planned: Page) 
     assert pictures[0] != pictures[1]
 
 
+def test_an_edit_from_the_cache_says_so(planned: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAS_CACHE", "true")
+    planned.put("/flags", {**FAKE, "options": {"places": PLACES}})
+    planned.do("/plan", {"instruction": ASKED})
+    first, second = edited(planned), edited(planned)
+    assert not any("from the cache" in note for note in first["notes"])
+    assert any("from the cache" in note and "painter" in note for note in second["notes"])
+    pictures = [planned.get(f"/edits/{one['number']}/picture").content for one in (first, second)]
+    assert pictures[0] == pictures[1]
+
+
 def test_stop_keeps_what_was_reached_and_resume_ends_as_if_nothing_had_happened(
     planned: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,10 +7,11 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
+from gas.plan.words import what
 from gas.remedies import Setting
 from gas.types import Evidence, Failure, Finding, Subtask
 from gas.verify.parts import can_be_seen, changes_looks
-from gas.verify.words import attempt_sentence, evidence_sentence, remedy, sentence, what
+from gas.verify.words import attempt_sentence, evidence_sentence, remedy, sentence
 
 CAR = Subtask(source="a red car", target="a blue car")
 

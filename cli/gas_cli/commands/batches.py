@@ -120,6 +120,7 @@ def batch(
             "device": device,
             "dtype": dtype,
             "seed": seed,
+            "cache": False,  # its ledger knows what is done; thousands of pictures would drive out all else
         },
         choice=Choice(engine, workers, threads, plan_ahead, address),
         rules=Rules(

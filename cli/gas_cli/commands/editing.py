@@ -36,6 +36,7 @@ def edit(
     dtype: f.DType = None,
     work: f.Work = "auto",
     detail: f.Detail = None,
+    cache: f.Cache = None,
     verify: f.Verify = None,
     tries: f.Tries = None,
     budget: f.BudgetText = None,
@@ -79,6 +80,7 @@ def edit(
             "device": device,
             "dtype": dtype,
             "seed": seed,
+            "cache": cache,
         },
         plan=plan,
         words=(caption, source, target),
@@ -121,6 +123,7 @@ def compare(
     dtype: f.DType = None,
     work: f.Work = "auto",
     detail: f.Detail = None,
+    cache: f.Cache = None,
     overwrite: f.Overwrite = False,
     as_json: f.Json = False,
 ) -> None:
@@ -138,6 +141,7 @@ def compare(
         "device": device,
         "dtype": dtype,
         "seed": seed,
+        "cache": cache,
     }
     command.compare(
         picture,

@@ -20,6 +20,7 @@ def plan(
     source: f.Source = None,
     target: f.Target = None,
     seed: f.Seed = None,
+    cache: f.Cache = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only print what would leave this machine")] = False,
     save_reply: Annotated[Path | None, typer.Option(help="write the model's raw reply to this file")] = None,
     overwrite: f.Overwrite = False,
@@ -28,7 +29,7 @@ def plan(
     from gas_cli import stages
 
     out, options = f.split_o(o)
-    flags = {"profile": profile, "planner": planner, "seed": seed}
+    flags = {"profile": profile, "planner": planner, "seed": seed, "cache": cache}
     stages.plan(
         picture,
         instructions or [],
@@ -59,6 +60,7 @@ def ground(
     masks: f.MaskFolder = None,
     caption: f.Caption = None,
     work: f.Work = "auto",
+    cache: f.Cache = None,
     device: f.Device = None,
     dtype: f.DType = None,
     overwrite: f.Overwrite = False,
@@ -80,6 +82,7 @@ def ground(
             "grow": grow,
             "device": device,
             "dtype": dtype,
+            "cache": cache,
         },
         plan=plan,
         words=(caption, None, None),

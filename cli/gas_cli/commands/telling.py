@@ -21,6 +21,16 @@ def info(
     stages.info(output, as_json=as_json)
 
 
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="a plan, or a picture that gas wrote, or its record")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="another one")],
+    as_json: f.Json = False,
+) -> None:
+    from gas_cli import diff as command
+
+    command.diff(a, b, as_json=as_json)
+
+
 def backends(
     what: Annotated[str | None, typer.Argument(help="a role, such as editors or profiles; or show")] = None,
     name: Annotated[str | None, typer.Argument(help="after show: a backend's name")] = None,
