@@ -24,8 +24,9 @@ demo: setup
 	$(BIN)/gas edit $(PHOTOGRAPH) "change the red cup into a blue cup" --box "cup=72,12,484,392" --profile retouch --overwrite -o demo/photograph.jpg
 	@echo "look at demo/before-after.png, and at demo/photograph.jpg beside $(PHOTOGRAPH)"
 
+# Tests start many programs; what is compiled is kept for them, whatever the environment says.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 # What pyproject.toml promises of its lower bounds: the base, without torch, on the oldest versions that it allows.
 LOWEST := .venv-lowest

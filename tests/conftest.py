@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -14,6 +15,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models are many times fast
 # Which profile is the default, and what is missing, must not depend on what this machine has downloaded.
 os.environ["GAS_CACHE"] = "false"  # what one test has computed is nothing that another may find
 os.environ["HF_HUB_CACHE"] = str(Path(tempfile.gettempdir()) / "gas-tests-have-no-hub-cache")
+
+
+# The libraries make a million objects that stay; with the usual thresholds a tenth of the time goes into looking for
+# rubbish among them.
+gc.set_threshold(20_000, 20, 20)
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:

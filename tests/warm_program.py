@@ -32,6 +32,14 @@ def gas(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None)
     return subprocess.CompletedProcess(list(map(str, arguments)), program.wait(), out, err)
 
 
+def run(command: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    """In the place of `subprocess.run` where what is under test starts Python programs, `[sys.executable, ...]`, and
+    reads what they write."""
+    program = start(*command[1:], cwd=Path.cwd())
+    out, err = program.communicate()
+    return subprocess.CompletedProcess(command, program.wait(), out, err)
+
+
 def start(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> Program:
     """The running program `python ARGUMENTS`: `-m MODULE ...` or `FILE ...`. It is the leader of a session."""
     global _parent
@@ -94,6 +102,8 @@ class _Parent:
     """The process with the libraries; it ends when this one does."""
 
     def __init__(self) -> None:
+        from gas_cli.run import QUIET  # libraries look at it when they are imported
+
         self._asks, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
@@ -101,7 +111,7 @@ class _Parent:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
+                env={**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(_search_path())},
             )
         atexit.register(self.end)
 

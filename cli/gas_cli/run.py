@@ -23,7 +23,7 @@ _WrongCommandLine: Any
 _WrongUsage, _WrongCommandLine = typer.BadParameter.__mro__[1:3]
 
 # Libraries that would report usage or look for updates are told not to before they are imported.
-_QUIET = {
+QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -37,7 +37,7 @@ def run(app: typer.Typer) -> None:
     """Runs `app` with the arguments of the process and exits. Tracebacks are shown with --debug only."""
     debug = "--debug" in sys.argv
     as_json = "--json" in sys.argv
-    for name, value in _QUIET.items():
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     _show_warnings(debug)
     with stdout.for_data() as data, command(data):

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import warm_program
 from PIL import Image
 
 import gas.backends.probe
@@ -468,9 +469,10 @@ def test_builtin_edit_does_not_even_look_at_third_parties(site: Path, tiny_sd: P
     install(site, f"open({str(marker)!r}, 'w').close()\nwhile True:\n    pass")
     Image.fromarray(sample_image(128, 128)).save(site.parent / "in.png")
     helped = gas_command("edit", "--help", site=site)
-    edited = gas_command(
+    edited = warm_program.gas(
         "edit", "in.png", "change the red box into a blue ball", "--profile", "sd15", "--editor", "dds", "--model",
-        str(tiny_sd), "--box", "red box=30,30,90,90", "-o", "out.png", "-o", "steps=2", site=site,
+        tiny_sd, "--box", "red box=30,30,90,90", "-o", "out.png", "-o", "steps=2",
+        cwd=site.parent, env={"PYTHONPATH": str(site)},
     )  # fmt: skip
     assert helped.returncode == 0, helped.stderr
     assert edited.returncode == 0, edited.stderr

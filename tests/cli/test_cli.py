@@ -376,7 +376,7 @@ def real(tiny_sd: Path, *more: str) -> list[str]:
 
 
 def test_ctrl_c_keeps_the_state_and_resume_goes_on_bit_for_bit(here: Path, tiny_sd: Path) -> None:
-    steps = "steps=30"
+    steps = "steps=12"
     running = program(*real(tiny_sd, "-o", "part.png", "-o", steps, "--preview-every", "1"), cwd=here)
     deadline = time.monotonic() + 120
     while not (here / "part-steps/step00003.png").exists() and time.monotonic() < deadline and running.poll() is None:

@@ -653,7 +653,8 @@ def bombs():
 
 
 def test_bombs_are_refused_quickly_and_in_little_memory(tmp_path):
-    for name, content in bombs().items():
+    made = bombs()
+    for name, content in made.items():
         (tmp_path / name).write_bytes(content)
     code, _, output = limited(
         "    for path in sorted(Path(sys.argv[1]).iterdir()):\n"
@@ -666,7 +667,7 @@ def test_bombs_are_refused_quickly_and_in_little_memory(tmp_path):
         tmp_path,
     )
     assert code == 0, output
-    assert output.splitlines()[:-1] == [f"{name} 3 True" for name in sorted(bombs())]
+    assert output.splitlines()[:-1] == [f"{name} 3 True" for name in sorted(made)]
 
 
 def test_a_frame_larger_than_its_canvas_is_no_way_around_the_limit(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import warm_program
 from diffusers import UNet2DConditionModel
 from rich.console import Console
 from tiny_detectors import build_tiny_sam
@@ -129,6 +130,7 @@ def test_large_model_has_stable_diffusions_form(tmp_path: Path) -> None:
 def test_grounders_are_measured_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> None:
     small = speed_grounding.Kind("sam", "a small one", build_tiny_sam, {"mask_threshold": -20})
     monkeypatch.setattr(speed_grounding, "KINDS", (small,))
+    monkeypatch.setattr(speed_grounding, "subprocess", warm_program)
     report = speed.run(["grounders"], runtime=runtime, side=96)
     (cost,) = report.grounders
     assert (cost.grounder, cost.network) == ("sam", "a small one") and cost.megapixels == pytest.approx(0.009216)
@@ -140,7 +142,8 @@ def test_grounders_are_measured_in_processes_of_their_own(monkeypatch: pytest.Mo
     assert "a small one" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_grounder_that_fails_is_named(tmp_path: Path, runtime: Runtime) -> None:
+def test_grounder_that_fails_is_named(tmp_path: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed_grounding, "subprocess", warm_program)
     broken = speed_grounding.Kind("sam", "none", lambda folder: None, {})
     with pytest.raises(ResultRefused, match="'sam' failed"):
         speed_grounding.grounding_cost(tmp_path, broken, device="cpu", side=64)

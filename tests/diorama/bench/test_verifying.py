@@ -30,11 +30,12 @@ def verified(right: bool, verdict: str, *, score: float | None = None, miss: str
 
 
 def test_spoilt_results_are_half_right_and_plainly_wrong() -> None:
+    judges = [(case, Judge(case.scene, case.edits)) for case in CASES]
     found = [
         verdict
         for variant in (0, 1)
-        for case in CASES
-        for verdict in Judge(case.scene, case.edits).verdicts(spoilt(case, lambda one: one, variant))
+        for case, judge in judges
+        for verdict in judge.verdicts(spoilt(case, lambda one: one, variant))
     ]
     right = np.mean([one.right for one in found])
     assert 0.3 < right < 0.7

@@ -40,6 +40,7 @@ SHAPE = (1, 4, 64, 64)
 AGREEMENT = 1e-4
 """The largest difference of any number of the latent that counts as agreement."""
 DISAGREEMENT = 10 * AGREEMENT
+PATCHES = 256
 ALL_PATCHES = 64 * 64
 SEED = 5
 
@@ -206,7 +207,7 @@ def test_sds(world: World) -> None:
     assert_agreement(ours(world, SDSEditor, draws(STEPS)), expected, world.z_source)
 
 
-@pytest.mark.parametrize(("patches", "steps"), [(256, STEPS), (ALL_PATCHES, 2)])
+@pytest.mark.parametrize(("patches", "steps"), [(PATCHES, STEPS), (ALL_PATCHES, 2)])
 def test_cds(world: World, patches: int, steps: int) -> None:
     expected = reference.cds(
         world.unet,
@@ -222,21 +223,16 @@ def test_cds(world: World, patches: int, steps: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("boxes", "keeps", "patches"),
+    ("boxes", "keeps"),
     [
-        pytest.param(BOXES, (False, True, False), ALL_PATCHES, id="two that overlap, one keeps its shape"),
-        pytest.param((SMALL_BOX,), (True, True), 256, id="a small one and the whole keep their shapes"),
+        pytest.param(BOXES, (False, True, False), id="two that overlap, one keeps its shape"),
+        pytest.param((SMALL_BOX,), (True, True), id="a small one and the whole keep their shapes"),
     ],
 )
-def test_ground_a_score(
-    world: World,
-    boxes: tuple[Any, ...],
-    keeps: tuple[bool, ...],
-    patches: int,
-) -> None:
+def test_ground_a_score(world: World, boxes: tuple[Any, ...], keeps: tuple[bool, ...]) -> None:
     drawn = draws(STEPS * len(keeps))
-    expected = oracle_ground_a_score(world, iter(drawn), boxes, keeps, patches)
-    found = ours(world, GroundAScoreEditor, drawn, boxes, keeps, patches=patches)
+    expected = oracle_ground_a_score(world, iter(drawn), boxes, keeps, PATCHES)
+    found = ours(world, GroundAScoreEditor, drawn, boxes, keeps, patches=PATCHES)
     assert_agreement(found, expected, world.z_source)
 
 
