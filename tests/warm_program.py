@@ -139,8 +139,10 @@ def _search_path() -> list[str]:
 def _import_libraries() -> None:
     import threading
 
+    import PIL.Image  # noqa: F401
+    import pydantic  # noqa: F401
     from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditionModel  # noqa: F401
-    from transformers import CLIPTextModel, CLIPTokenizer, SamModel, SamProcessor  # noqa: F401
+    from transformers import CLIPTextModel, CLIPTokenizer, GroundingDinoForObjectDetection, SamModel  # noqa: F401
 
     assert threading.active_count() == 1, "a fork has the thread that forks alone"
     assert not any(name.partition(".")[0].startswith("gas") for name in sys.modules), "a program imports gas itself"
