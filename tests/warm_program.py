@@ -184,6 +184,7 @@ def _start_and_report(streams: Sequence[int]) -> None:
             os.write(streams[2], b"%d\n" % os.waitstatus_to_exitcode(status))
         os._exit(0)
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests are a job in the background
     for number, stream in enumerate(streams[:2], 1):
         os.dup2(stream, number)
     for stream in streams:
