@@ -26,7 +26,7 @@ from gas.process import loading_stops_when
 from gas.run import answers
 from gas.run.frames import frame_regions
 from gas.run.result import Detailed
-from gas.run.turns import part_of_plan, turn_order
+from gas.run.turns import made_by, part_of_plan, turn_order
 from gas.types import Region
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Detail:
         """The photograph with the places drawn anew, whether that was stopped, and what was measured."""
         job = replace(self._job(image), watch=self._watch(whole))
         with notes.collected() as warned, self._calling():
-            made = self.refiner.edit(job)
+            made = made_by(self.refiner, job)
         answers.edited(made, job, self.session.fault(EDITORS, self.session.settings.detail))
         log = dict(made.log)
         if warned:

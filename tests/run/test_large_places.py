@@ -16,7 +16,7 @@ from PIL import Image as Pictures
 
 from gas.diffusion import load
 from gas.errors import InputRefused, UsageError
-from gas.interfaces import Step, Watch
+from gas.interfaces import Edited, EditJob, Step, Watch
 from gas.picture import photo
 from gas.picture.detail import sharpness
 from gas.run import record as records
@@ -26,6 +26,7 @@ from gas.run.layer import edit_layer, place
 from gas.run.replay import again
 from gas.run.session import Session
 from gas.types import EditPlan, Region, Subtask
+from gas_editors.tiles import TilesEditor
 
 IMAGE = np.random.default_rng(1).integers(60, 160, (240, 320, 3), dtype=np.uint8)
 GROUND, BALL = Region("grass", (0, 120, 320, 240)), Region("ball", (20, 20, 44, 44))
@@ -164,6 +165,25 @@ def test_edits_that_share_a_batch_get_their_detail_too(source: Path, options: di
     together = edit_together([job(source, options, plan)])
     (other,) = together
     assert not isinstance(other, Exception) and (other.image == alone.image).all() and other.detailed == alone.detailed
+
+
+def test_what_was_drawn_is_reused_where_all_is_the_same(
+    source: Path, tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAS_CACHE_FOLDER", str(tmp_path / "cache"))
+    drawn: list[int] = []
+    draw = TilesEditor.edit
+
+    def counted(self: TilesEditor, one: EditJob) -> Edited:
+        drawn.append(one.seed)
+        return draw(self, one)
+
+    monkeypatch.setattr(TilesEditor, "edit", counted)
+    first, again = (job(source, options, cache=True).edit() for _ in range(2))
+    assert drawn == [3] and (first.image == again.image).all() and first.detailed == again.detailed
+    more = {"tiles": {**options["tiles"], "strength": 0.8}}
+    job(source, more, cache=True).edit()
+    assert drawn == [3, 3], "drawn anew with another option, on an edit that is reused"
 
 
 def test_what_cannot_be_is_refused_by_name_before_anything_is_edited(source: Path, options: dict[str, Any]) -> None:
