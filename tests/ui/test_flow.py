@@ -749,10 +749,11 @@ def test_how_fine_each_place_is_worked_on_is_known_before_the_run(planned: Page)
         size: list[int] = record["frame"]["size"]
         return size
 
+    planned.do("/plan", {"instruction": "dog -> tiger"})
     (one,) = sizes()
-    assert one["what"] == ["dog", "grass"] and one["coarse"] > 1
+    assert one["what"] == ["dog"] and one["coarse"] > 1
     assert planned.state["sheet"]["seconds"] is None
     assert one["size"] == made() and planned.state["sheet"]["seconds"] > 0
-    planned.put("/flags", {**planned.state["flags"], "work": "full"})
-    (whole,) = sizes()
-    assert whole["coarse"] > one["coarse"] and whole["size"] == made()
+    planned.put("/flags", {**planned.state["flags"], "work": "crop"})
+    (crop,) = sizes()
+    assert crop["coarse"] < one["coarse"] and crop["size"] == made()
