@@ -139,6 +139,8 @@ def redo(window: Window, task: Task, made: Edit, subtask: int, editor: str | Non
     record, kept = made.record, made.kept
     if record is None or kept is None:
         raise UsageError("only an edit that came to its end can be changed in parts", "resume it first")
+    if made.offered:
+        raise UsageError("this change was made again and is not decided on", "accept it or throw it away first")
     if not 0 <= subtask < len(record.plan.subtasks):
         raise UsageError(f"this edit has no change {subtask + 1}", "reload the page")
     name = editor or maker(record, subtask)

@@ -248,6 +248,8 @@ def test_what_is_thrown_away_is_gone(planned: Page) -> None:
     card = grainy(planned)
     planned.do(f"/edits/{card['number']}/redo", {"change": 0})
     first = planned.state["edits"][0]
+    undecided = planned.do(f"/edits/{first['number']}/redo", {"change": 1})["error"]["message"]
+    assert "not decided on" in undecided and planned.state["edits"][0]["number"] == first["number"]
     planned.do(f"/edits/{card['number']}/redo", {"change": 1})  # an offer makes room for the next
     second = planned.state["edits"][0]
     assert [one["number"] for one in planned.state["edits"]] == [second["number"], card["number"]]
