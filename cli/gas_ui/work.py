@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from gas import files, notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.errors import GasError, InputRefused, Interrupted, UsageError
+from gas.plan.words import what
 from gas.run.record import Record, Request
 from gas.run.redo import redone
 from gas.run.replay import again, drift
 from gas.run.session import Session, new_seed
 from gas.types import Region
-from gas.verify.words import what
 from gas_ui.edits import Edit
 from gas_ui.places import native_point
 from gas_ui.preflight import check_agreed, require_models

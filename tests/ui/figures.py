@@ -135,7 +135,10 @@ def previews(desk: Desk, client: Any, flags: dict[str, Any], edits: int) -> tupl
     """Of an edit with `flags`: the median share of its processor time that previews take, its processor seconds and
     previews, and the share of a core that looking takes. Threads of torch are not counted: run it with one."""
     page = Page(client, desk)
-    assert page.put("/flags", {"profile": "diorama", "planner": "rules", "seed": 1, **flags}).status_code == 200
+    assert (
+        page.put("/flags", {"profile": "diorama", "planner": "rules", "seed": 1, "cache": False, **flags}).status_code
+        == 200
+    )
     page.post("/example", {"number": 0})
     assert page.do("/plan", {"instruction": page.state["picture"]["example"]})["error"] is None
     edit(page)  # loads the model

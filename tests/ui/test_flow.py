@@ -143,6 +143,10 @@ def test_an_edit_from_the_cache_says_so(planned: Page, monkeypatch: pytest.Monke
     assert any("from the cache" in note and "painter" in note for note in second["notes"])
     pictures = [planned.get(f"/edits/{one['number']}/picture").content for one in (first, second)]
     assert pictures[0] == pictures[1]
+    planned.do("/plan", {"instruction": ASKED})
+    assert planned.state["sheet"]["reused"] == "from the cache: regions (places)"
+    seconds = planned.state["sheet"]["seconds"]
+    assert seconds == pytest.approx(first["seconds"])  # as long as what was really made
 
 
 def test_stop_keeps_what_was_reached_and_resume_ends_as_if_nothing_had_happened(
