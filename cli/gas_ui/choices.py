@@ -43,9 +43,12 @@ def choices(registry: Registry) -> dict[str, Any]:
     return found
 
 
-ELSEWHERE = {"profile", "model", "seed", "grounded", "verify", "tries", "retry_editors", "options", "offline"}
-"""The settings that have a place of their own on the page, beside the roles' own; `model` is an option of the editor,
-and whether to stay off the network is said to `gas ui` itself."""
+ELSEWHERE = {"profile", "model", "seed", "grounded", "verify", "tries", "retry_editors", "options"} | {
+    "offline",
+    "cache_size",
+}
+"""The settings with a place of their own on the page, beside the roles' own, or that are no flags of `gas edit`; `model`
+is an option of the editor."""
 
 
 def settings_form(session: Session, flags: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -279,7 +279,7 @@ def _seconds(window: Window) -> float | None:
     editor = job.session.settings.editor
     for edit in reversed(window.edits):
         record = edit.record
-        if record is None or record.stopped or edit.redone is not None or edit.editor != editor:
+        if record is None or record.stopped or edit.redone is not None or edit.from_cache or edit.editor != editor:
             continue
         if (edit.flags.get("options") or {}).get(editor) == (window.flags.get("options") or {}).get(editor):
             return edit.seconds * (len(window.sizes or ()) or 1) / (len(record.places) or 1)

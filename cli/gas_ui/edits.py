@@ -31,7 +31,7 @@ class Edit:
     * `parent`, `redone`: the edit that it is with one change made again, and which; `offered` until the user has
       accepted it or thrown it away;
     * `job`, `state`: kept while it can be resumed; the file to resume from;
-    * `kept`: its pixels before they were encoded;
+    * `kept`: its pixels before they were encoded; `from_cache`: some of it was not made anew, which takes less time;
     * `replayed`: made from a record, which says everything; `same_bytes`, `drift`: what came of that.
     """
 
@@ -56,6 +56,7 @@ class Edit:
     changes: list[tuple[bytes, bytes] | None] = field(default_factory=list)
     notes: tuple[str, ...] = ()
     kept: Kept | None = None
+    from_cache: bool = False
     replayed: bool = False
     same_bytes: bool | None = None
     drift: tuple[str, ...] = ()
@@ -74,7 +75,8 @@ class Edit:
         self.kept = None if result.stopped else Kept.of(job.photo.pixels, result, self.out.with_suffix(".npz"))
         self.after = views.view(result.image)
         self.changes = [_change(job, result, index) for index in range(len(result.plan.subtasks))]
-        reused = reused_lines(result.reused, done.record.seed)
+        self.from_cache = any(one.stage == "edit" and one.anew is None for one in result.reused)
+        reused = list(reused_lines(result.reused, done.record.seed))
         self.notes = joined(reused, done.written.warnings, done.record.notes, result.log.get("notes", ()), warned)
         self.error = None
 

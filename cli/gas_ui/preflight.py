@@ -14,6 +14,7 @@ from gas.models.manifest import models_of
 from gas.remedies import Command, Remedy
 from gas.run.models import missing_models
 from gas.types import EditPlan, Subtask
+from gas_shell.reused import stages_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -142,6 +143,7 @@ def sheet(job: PhotoJob) -> dict[str, Any]:
         "device": device,
         "seed": job.seed,
         "models": _models(session),
+        "reused": stages_line(job.reused) if job.reused else "",
         "missing": [_said(one) for one in missing_models(session, EDITORS, [settings.editor])],
         "leaves": [f"{role.name} {name}" for role, name in remote_backends(session, (EDITORS, VERIFIERS))],
     }

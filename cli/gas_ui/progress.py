@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SHARE = 0.03
 """The share of a run's time that previews may take."""
+ASSUMED = 0.03
+"""Seconds that a preview is taken to need before the first one: what ends within a second has none."""
 STAGES = {
     "plan": "Reading the request",
     "ground": "Looking for the things",
@@ -35,7 +37,7 @@ class Progress:
         self.previews = 0
         self._began = clock()
         self._spent = 0.0
-        self._longest = 0.0
+        self._longest = ASSUMED
         self._watched = float("-inf")
 
     def begin(self, stage: str, names: str, then: str = "") -> None:

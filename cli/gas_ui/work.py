@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from gas import files, notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.errors import GasError, InputRefused, Interrupted, UsageError
+from gas.plan.words import what
 from gas.run.record import Record, Request
 from gas.run.redo import redone
 from gas.run.replay import again, drift
 from gas.run.session import Session, new_seed
 from gas.types import Region
-from gas.verify.words import what
 from gas_ui.edits import Edit
 from gas_ui.places import native_point
 from gas_ui.preflight import check_agreed, require_models
@@ -139,6 +139,8 @@ def redo(window: Window, task: Task, made: Edit, subtask: int, editor: str | Non
     record, kept = made.record, made.kept
     if record is None or kept is None:
         raise UsageError("only an edit that came to its end can be changed in parts", "resume it first")
+    if made.offered:
+        raise UsageError("this change was made again and is not decided on", "accept it or throw it away first")
     if not 0 <= subtask < len(record.plan.subtasks):
         raise UsageError(f"this edit has no change {subtask + 1}", "reload the page")
     name = editor or maker(record, subtask)

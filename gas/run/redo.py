@@ -11,6 +11,7 @@ from gas.interfaces import Watch
 from gas.run.job import used
 from gas.run.record import Attempt, Verified
 from gas.run.retry import Retry
+from gas.run.reuse import told
 from gas.types import Finding
 
 if TYPE_CHECKING:
@@ -39,11 +40,12 @@ def redone(
     finding = Finding(subtask=subtask, verdict="cannot tell")
     by = used(retry.other(editor), EDITORS.plural, editor)
     attempt = Attempt(editor=by, seed=seed, finding=finding, kept="accepted", asked=True)
-    made, rows = retry.again(result, attempt)
+    with told.collected() as reused:
+        made, rows = retry.again(result, attempt)
     if session.settings.verify:
         (finding,) = retry.findings(made.image, [subtask])
     attempt = attempt.model_copy(update={"finding": finding, "rows": rows})
     then = result.verified or Verified(findings=())
     findings = tuple(finding if one.subtask == subtask else one for one in then.findings)
     verified = then.model_copy(update={"findings": findings, "attempts": (*then.attempts, attempt)})
-    return replace(made, verified=verified)
+    return replace(made, verified=verified, reused=tuple(reused))

@@ -65,9 +65,8 @@ class EditResult:
     and `frame` that of the whole.
     `chosen` are the places that the editor chose itself, native too. `job` is what was run, for `save` (None:
     `Session.edit` was called with an array). `verified` says which subtasks are done, where asked, `detailed` which
-    places got detail of their own size.
-    `Session.edit` was called with an array). `verified` says which subtasks are done, where asked. `reused` says what
-    was taken from the cache, or made anew although the picture was edited before.
+    places got detail of their own size, `reused` what was taken from the cache, or made anew although the picture was
+    edited before.
     """
 
     image: Image

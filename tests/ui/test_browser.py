@@ -88,7 +88,7 @@ class Open:
     def __init__(self, browser: Any, address: str, **how: Any) -> None:
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 820}, **how})
         self.tab: Tab = self.context.new_page()
-        self.tab.set_default_timeout(45_000)
+        self.tab.set_default_timeout(90_000)
         self.faults: list[str] = []
         self.asked: list[str] = []
         self.tab.on("pageerror", lambda error: self.faults.append(str(error)))
@@ -121,7 +121,7 @@ class Open:
 
     def until(self, expression: str) -> None:
         """Waits for it to be true; the page's own rules forbid the driver to do so inside."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not self.tab.evaluate(expression):
             assert time.monotonic() < end, expression
             self.tab.wait_for_timeout(50)
@@ -282,7 +282,7 @@ def test_regions_are_moved_grown_removed_and_added_by_keys(opened: Any, served: 
 
 
 def wait_for(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
         time.sleep(0.02)

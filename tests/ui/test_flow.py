@@ -143,6 +143,10 @@ def test_an_edit_from_the_cache_says_so(planned: Page, monkeypatch: pytest.Monke
     assert any("from the cache" in note and "painter" in note for note in second["notes"])
     pictures = [planned.get(f"/edits/{one['number']}/picture").content for one in (first, second)]
     assert pictures[0] == pictures[1]
+    planned.do("/plan", {"instruction": ASKED})
+    assert planned.state["sheet"]["reused"] == "from the cache: regions (places)"
+    seconds = planned.state["sheet"]["seconds"]
+    assert seconds == pytest.approx(first["seconds"])  # as long as what was really made
 
 
 def test_stop_keeps_what_was_reached_and_resume_ends_as_if_nothing_had_happened(
@@ -248,6 +252,8 @@ def test_what_is_thrown_away_is_gone(planned: Page) -> None:
     card = grainy(planned)
     planned.do(f"/edits/{card['number']}/redo", {"change": 0})
     first = planned.state["edits"][0]
+    undecided = planned.do(f"/edits/{first['number']}/redo", {"change": 1})["error"]["message"]
+    assert "not decided on" in undecided and planned.state["edits"][0]["number"] == first["number"]
     planned.do(f"/edits/{card['number']}/redo", {"change": 1})  # an offer makes room for the next
     second = planned.state["edits"][0]
     assert [one["number"] for one in planned.state["edits"]] == [second["number"], card["number"]]
@@ -749,10 +755,11 @@ def test_how_fine_each_place_is_worked_on_is_known_before_the_run(planned: Page)
         size: list[int] = record["frame"]["size"]
         return size
 
+    planned.do("/plan", {"instruction": "dog -> tiger"})
     (one,) = sizes()
-    assert one["what"] == ["dog", "grass"] and one["coarse"] > 1
+    assert one["what"] == ["dog"] and one["coarse"] > 1
     assert planned.state["sheet"]["seconds"] is None
     assert one["size"] == made() and planned.state["sheet"]["seconds"] > 0
-    planned.put("/flags", {**planned.state["flags"], "work": "full"})
-    (whole,) = sizes()
-    assert whole["coarse"] > one["coarse"] and whole["size"] == made()
+    planned.put("/flags", {**planned.state["flags"], "work": "crop"})
+    (crop,) = sizes()
+    assert crop["coarse"] < one["coarse"] and crop["size"] == made()

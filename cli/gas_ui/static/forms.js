@@ -27,7 +27,7 @@ export function field(one, key, chosen, put, title = one.name) {
 export function optionsOf(role, name, flags, set) {
   const key = `options-${role}-${name}`;
   const own = flags.options?.[name] ?? {};
-  const holder = el("div", { class: "stack" });
+  const holder = el("div", { class: "stack" }, el("p", { class: "hint" }, "Looking …"));
   const count = Object.keys(own).length;
   const put = (option, value) => {
     const values = { ...own, [option]: value };

@@ -1,6 +1,6 @@
 // The foot of the panel: what is about to run, the button, progress with Stop; and the tasks' affairs.
 import { act, at, call } from "./api.js";
-import { byId, el, fill, icon, problem, quiet, seconds, toast } from "./dom.js";
+import { byId, capital, el, fill, icon, problem, quiet, seconds, toast } from "./dom.js";
 import { busy, change, page, setState, state } from "./store.js";
 import { compareDialog } from "./compare.js";
 import { setFlags } from "./settings.js";
@@ -106,6 +106,7 @@ function preflight() {
   return el("div", { class: "hint number preflight" },
     el("p", {}, el("strong", {}, `${sheet.count} change${sheet.count > 1 ? "s" : ""} by ${sheet.editor}${sheet.grounded ? ", grounded" : ""}`), ` · ${time}`),
     detail(sheet), el("p", {}, el("span", { class: "where" }, `${where}. `), leaves),
+    sheet.reused ? el("p", {}, `${capital(sheet.reused)}.`) : null,
     sheet.missing.length ? el("p", {}, `Not here yet: ${sheet.missing.join("; ")}.`) : null);
 }
 
