@@ -47,8 +47,8 @@ ELSEWHERE = {"profile", "model", "seed", "grounded", "verify", "tries", "retry_e
     "offline",
     "cache_size",
 }
-"""The settings with a place of their own on the page, beside the roles' own, or that are no flags of `gas edit`; `model`
-is an option of the editor."""
+"""The settings with a place of their own on the page, beside the roles' own, or that are no flags of `gas edit`;
+`model` is an option of the editor."""
 
 
 def settings_form(session: Session, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
