@@ -81,6 +81,7 @@ def test_any_number_survives_as_text(steps: int, scale: float) -> None:
 
 
 @pytest.mark.parametrize(("values", "message"), [
+    ({"model": "a/b"}, r"dials works without a model, and 'a/b' was named for it \(layer 0\)"),
     ({"stpes": 1}, r"dials has no option 'stpes' \(layer 0\); did you mean 'steps'\?"),
     ({"guidance-scale": 1}, r"did you mean 'guidance_scale'\?"),
     ({"steps": "many"}, r"option steps='many' of dials \(layer 0\): input should be a valid integer"),
