@@ -81,7 +81,6 @@ def test_any_number_survives_as_text(steps: int, scale: float) -> None:
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"model": "a/b"}, r"dials works without a model, and 'a/b' was named for it \(layer 0\)"),
     ({"stpes": 1}, r"dials has no option 'stpes' \(layer 0\); did you mean 'steps'\?"),
     ({"guidance-scale": 1}, r"did you mean 'guidance_scale'\?"),
     ({"steps": "many"}, r"option steps='many' of dials \(layer 0\): input should be a valid integer"),
@@ -98,6 +97,17 @@ def test_wrong_values_are_refused_by_name(values: Mapping[str, Any], message: st
         settled(values)
     assert caught.value.remedy
     assert "\n" not in caught.value.message
+
+
+def test_a_model_named_for_what_has_none_says_which_settings_to_change() -> None:
+    class Plain(Options):
+        amount: float = 1.0
+
+    with pytest.raises(
+        UsageError, match=r"tint works without a model, and 'a/b' was named for it \(--model\)"
+    ) as caught:
+        settle("tint", Plain, [Layer("--model", {"model": "a/b"})])
+    assert "editor" in caught.value.remedy and "profile" in caught.value.remedy
 
 
 def test_unknown_option_lists_the_known_ones() -> None:
