@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gas.errors import PluginBroken, UsageError
 from gas.interfaces import Options
-from gas.remedies import Command, Remedy
+from gas.remedies import Command, Remedy, Setting
 from gas.validation import explain, nearest, unknown
 
 PRESET = "preset"
@@ -99,6 +99,16 @@ def preset_values(backend: str, options_type: type[Options], preset: str) -> Map
 
 def _read(backend: str, options_type: type[Options], name: str, value: Any, origin: str) -> Any:
     """`value` as the type of the option `name`."""
+    if name == "model" and name not in options_type.model_fields:
+        raise UsageError(
+            f"{backend} works without a model, and {value!r} was named for it ({origin})",
+            Remedy(
+                "name_for_model",
+                "name an editor that has one, or a profile for models of its kind: {editor}, {profile}",
+                profile=Setting("profile"),
+                editor=Setting("editor"),
+            ),
+        )
     if name not in options_type.model_fields:
         known = sorted([*options_type.model_fields, *([PRESET] if options_type.presets else [])])
         guess = nearest(name, known)

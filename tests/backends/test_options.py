@@ -99,6 +99,17 @@ def test_wrong_values_are_refused_by_name(values: Mapping[str, Any], message: st
     assert "\n" not in caught.value.message
 
 
+def test_a_model_named_for_what_has_none_says_which_settings_to_change() -> None:
+    class Plain(Options):
+        amount: float = 1.0
+
+    with pytest.raises(
+        UsageError, match=r"tint works without a model, and 'a/b' was named for it \(--model\)"
+    ) as caught:
+        settle("tint", Plain, [Layer("--model", {"model": "a/b"})])
+    assert "editor" in caught.value.remedy and "profile" in caught.value.remedy
+
+
 def test_unknown_option_lists_the_known_ones() -> None:
     with pytest.raises(UsageError) as caught:
         settled({"x": 1})

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import DOCS
 
 from gas import Profile, Registry
 from gas.backends.roles import CHOSEN
@@ -132,6 +133,16 @@ def test_profiles_of_later_families_name_one_model_with_its_terms(name: str) -> 
     # In 16 bits a file's bytes are the network's: all of them, and room to work. SDXL's plain files have 32.
     weights = model.size_mb / 1000 / (2 if name == "sdxl" else 1)
     assert memory["all"] == pytest.approx(weights + 3, abs=0.7)
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_the_guide_says_the_memory_and_the_licence_of_a_profile(name: str) -> None:
+    profile = Registry.discover().profile(name)
+    lines = (DOCS / "choose.md").read_text("utf-8").splitlines()
+    (row,) = (line for line in lines if line.startswith(f"| `{name}`") and "GB" in line)
+    assert re.findall(r"(\d+) GB", row) == [f"{profile.memory_gb[rung]:g}" for rung in ("all", "offload", "lowest")]
+    (model,) = (one for one in profile.models if one.use == "editors")
+    assert ("gated" in row) == model.gated and model.licence.split(" License")[0].split("Non")[0].strip() in row
 
 
 def test_each_kind_of_model_has_one_profile() -> None:

@@ -156,7 +156,7 @@ class PipelineEditor(Editor[PipelineOptionsT]):
         steps = options.steps or steps
         guidance = guidance if options.guidance_scale is None else options.guidance_scale
         run = Run(self, job, row, turns, steps, guidance)
-        calls = Calls(pipeline, job.watch, len(turns) * run.planned, run.so_far.done * run.planned, run.rows)
+        calls = Calls(pipeline, job.watch, len(turns) * run.planned, run.done, run.rows)
         stopped = False
         try:
             self.carry_out(run, calls)

@@ -59,9 +59,10 @@ class Calls:
             self.done += 1
             if self.watch.on_step is not None:
                 self.watch.on_step(Step(self.done, self.total, values))
+            left = latents if latents is None or after is None else after(self.done - begun - 1, latents)
             if self.done < begun + planned:
                 self._check_stop()
-            return latents if latents is None or after is None else after(self.done - begun - 1, latents)
+            return left
 
         self._check_stop()
         call = {**arguments, "generator": torch.Generator().manual_seed(seed), "output_type": "np"}

@@ -16,18 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gas.errors import ModelUnavailable
-from gas.masks import Size, any_set
+from gas.masks import any_set
 from gas.picture.frame import Frame, work_frame
 from gas.remedies import Option, Remedy
 from gas.types import Region
 from gas_editors.pipelines.calling import Calls
 from gas_editors.pipelines.run import Run, Turn
+from gas_editors.pipelines.tokens import CELL, count, from_latents, unpacked
 
 if TYPE_CHECKING:
     from gas.types import Mask
-
-CELL = 16
-"""Pixels of a token's side: eight of the autoencoder, times two."""
 
 
 class _Alone(Exception):
@@ -63,7 +61,7 @@ def make_crops_first(run: Run, calls: Calls, share: float, together: Callable[[F
     arguments = run.arguments(together(whole), whole)
     seed = run.job.seed + len(run.turns)
     tokens, sigmas = calls.begin(arguments, seed)
-    noise, source = tokens.split(_count(whole.size), dim=1)[:2]
+    noise, source = tokens.split(count(whole.size), dim=1)[:2]
     masks = [_token_mask(turn.mask, whole) for turn in run.turns if turn.mask is not None]
     begun = source.clone()
     for turn, mask, one in zip(run.turns, masks, clean, strict=True):  # the smallest comes last and stays on top
@@ -78,10 +76,7 @@ def make_crops_first(run: Run, calls: Calls, share: float, together: Callable[[F
         return torch.where(inside, latents, at(source, reached).to(latents))
 
     begin = at(begun, sigmas[first].to(noise))
-    more = {
-        "latents": begin if run.row.latents == "tokens" else _on_grid(begin, whole.size),
-        "sigmas": np.linspace(1.0, 1 / run.steps, run.steps)[first:].tolist(),
-    }
+    more = from_latents(begin, first, run.steps, run.row, whole.size)
     made = calls.make({**arguments, **more}, seed, whole.size, run.steps - first, {"subtask": 0}, after)
     for turn in run.turns:
         told = {"subtask": turn.index + 1, "seed": seed, "told": arguments["prompt"], "crops_first": first}
@@ -108,7 +103,7 @@ def _alone(run: Run, calls: Calls, turn: Turn, number: int, first: int) -> Tenso
     arguments, seed = run.arguments(given, turn.frame), run.job.seed + number
     states: list[Tensor] = []
     if first == 1:  # its velocity takes two states, and the first is the noise
-        states.append(calls.begin(arguments, seed)[0][:, : _count(turn.frame.size)])
+        states.append(calls.begin(arguments, seed)[0][:, : count(turn.frame.size)])
 
     def after(i: int, latents: Tensor) -> Tensor:
         states[:] = [*states[-1:], latents]
@@ -125,10 +120,6 @@ def _alone(run: Run, calls: Calls, turn: Turn, number: int, first: int) -> Tenso
     raise AssertionError("a pipeline that makes fewer steps than it was told")
 
 
-def _count(size: Size) -> int:
-    return (size[0] // CELL) * (size[1] // CELL)
-
-
 def _token_mask(mask: Mask, frame: Frame) -> Tensor:
     """Which tokens of the picture have something of the mask, `(1, n, 1)` bool."""
     width, height = frame.size
@@ -139,7 +130,7 @@ def _token_mask(mask: Mask, frame: Frame) -> Tensor:
 def _placed(clean: Tensor, own: Frame, source: Tensor, whole: Frame) -> Tensor:
     """The tokens of the `source` `(1, n, C)` with those of a crop in their place, to half a cell of the latent."""
     cell = CELL // 2
-    latent, crop = _unpacked(source, whole.size), _unpacked(clean, own.size)
+    latent, crop = unpacked(source, whole.size), unpacked(clean, own.size)
     (sx, sy), (left, top) = whole.scale, whole.crop[:2]
     x0, y0, x1, y1 = own.crop
     c0, c1 = (round((x - left) * sx / cell) for x in (x0, x1))
@@ -151,16 +142,6 @@ def _placed(clean: Tensor, own: Frame, source: Tensor, whole: Frame) -> Tensor:
     r, c = slice(max(r0, 0), min(r1, rows)), slice(max(c0, 0), min(c1, columns))
     latent[:, :, r, c] = resized[:, :, r.start - r0 : r.stop - r0, c.start - c0 : c.stop - c0]
     return F.pixel_unshuffle(latent, 2).flatten(2).transpose(1, 2)
-
-
-def _on_grid(tokens: Tensor, size: Size) -> Tensor:
-    """The tokens `(1, n, C)` as `(1, C, h, w)`."""
-    return tokens.transpose(1, 2).unflatten(2, (size[1] // CELL, size[0] // CELL))
-
-
-def _unpacked(tokens: Tensor, size: Size) -> Tensor:
-    """The latent `(1, C / 4, 2 h, 2 w)` of tokens that hold two by two cells of it."""
-    return F.pixel_shuffle(_on_grid(tokens, size), 2).clone()
 
 
 def suits(run: Run) -> bool:

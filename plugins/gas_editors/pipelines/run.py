@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from gas.checkpoint import of_this_run, prefixed, under
+from gas.diffusion.stepping import KEPT_EVERY, Stopped
 from gas.masks import union
 from gas.picture.frame import Frame
 from gas.picture.pasted import Pasted
 from gas_editors.pipelines.calling import Calls
 from gas_editors.pipelines.row import Row
+from gas_editors.pipelines.tokens import count, from_latents
 
 if TYPE_CHECKING:
     from gas.interfaces import EditJob
@@ -44,10 +48,21 @@ class Run:
         self.planned = steps if self.strength is None else min(math.ceil(steps * self.strength), steps)
         self.so_far = Pasted.begun(job.image)
         self.rows = 0
+        self.within: tuple[int, Tensor] | None = None
+        """Steps that the present turn has made, and the tokens that they have left; None: none, or nobody knows."""
         if (state := job.watch.resume) is not None:
             with of_this_run():
                 self.so_far = Pasted.restored(under(state, "turns."), job.image, len(turns))
                 self.rows = int(state["rows"])
+                if "within.step" in state:
+                    self.within = int(state["within.step"]), torch.as_tensor(state["within.latents"])
+                    if not row.latents or not 0 < self.within[0] < steps or self.within[1].ndim != 3:
+                        raise ValueError("its steps differ")
+
+    @property
+    def done(self) -> int:
+        """How many steps are made."""
+        return self.so_far.done * self.planned + (self.within[0] if self.within else 0)
 
     @property
     def mask(self) -> Mask | None:
@@ -82,7 +97,29 @@ class Run:
         mask = np.ones(crop.shape[:2], np.float32) if turn.mask is None else frame.cut_mask(turn.mask)
         arguments = self.arguments(self.editor.arguments(subtask, self.row, crop, mask), frame)
         seed = self.job.seed + number
-        made = calls.make(arguments, seed, frame.size, self.planned, {"subtask": turn.index + 1})
+        begun = 0
+        if self.within is not None:
+            begun, tokens = self.within
+            with of_this_run():
+                if tokens.shape[1] != count(frame.size):
+                    raise ValueError("its size differs")
+            tokens = tokens.to(calls.pipeline._execution_device)
+            arguments |= from_latents(tokens, begun, self.steps, self.row, frame.size)
+
+        def after(i: int, latents: Tensor) -> Tensor:
+            self.within = begun + i + 1, latents
+            if self.within[0] % KEPT_EVERY == 0:
+                self.keep(calls.rows)
+            return latents
+
+        values = {"subtask": turn.index + 1}
+        kept = after if self.row.latents else None
+        try:
+            made = calls.make(arguments, seed, frame.size, self.planned - begun, values, kept)
+        except Stopped:
+            self.keep(calls.rows)
+            raise
+        self.within = None
         image, known, told = self.editor.finished(crop, made, mask)
         told = {"subtask": turn.index + 1, "seed": seed, "told": arguments["prompt"], **told}
         self.paste(turn, frame, image, known, told)
@@ -100,7 +137,13 @@ class Run:
         self.so_far.paste(after, frame.paste_mask(alpha), told)
 
     def keep(self, rows: int) -> None:
-        """Gives the watch the state after a turn, from which the next one can begin."""
+        """Gives the watch the state from which the run can go on: after a turn, or within one whose pipeline can begin
+        at latents."""
         watch = self.job.watch
-        if watch.checkpoint is not None and self.so_far.done < len(self.turns):
-            watch.checkpoint({"rows": rows, **prefixed("turns.", self.so_far.state())})
+        if watch.checkpoint is None or self.so_far.done == len(self.turns):
+            return
+        state: dict[str, Any] = {"rows": rows, **prefixed("turns.", self.so_far.state())}
+        if self.within is not None and self.within[0] < self.steps:
+            step, latents = self.within
+            state |= {"within.step": step, "within.latents": latents.detach().cpu().clone()}
+        watch.checkpoint(state)

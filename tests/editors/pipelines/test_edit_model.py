@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gas import Registry
-from gas.errors import GasError, ModelUnavailable, ResultRefused, UsageError
+from gas.errors import GasError, InputRefused, ModelUnavailable, ResultRefused, UsageError
 from gas.interfaces import EditJob, Step, Watch
 from gas.masks import box_mask
 from gas.runtime import Runtime
@@ -128,9 +128,7 @@ def test_a_crop_that_moved_is_moved_back(kontext: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         Calls,
         "make",
-        lambda self, arguments, seed, size, planned, values: np.roll(
-            np.asarray(arguments["image"]), (3, -4), axis=(0, 1)
-        ),
+        lambda self, arguments, *rest: np.roll(np.asarray(arguments["image"]), (3, -4), axis=(0, 1)),
     )
     region = (REGIONS[0],)
     plan = EditPlan(subtasks=PLAN.subtasks[:1])
@@ -209,13 +207,44 @@ def test_a_run_stopped_in_its_second_turn_keeps_the_first(kontext: str) -> None:
     states: list[Any] = []
     watch = Watch(on_step=steps.append, should_stop=lambda: len(steps) >= 3, checkpoint=states.append)
     stopped = editor.edit(job(editor, watch=watch))
-    assert stopped.stopped and len(steps) == 3 and len(states) == 1
+    assert stopped.stopped and len(steps) == 3 and len(states) == 2
     first, second = (region.mask > 0 for region in reversed(REGIONS))
     assert np.array_equal(stopped.image[first], whole.image[first])
     assert np.array_equal(stopped.image[second], PICTURE[second])
-    resumed = editor.edit(job(editor, watch=Watch(resume=states[0], on_step=steps.append)))
-    assert np.array_equal(resumed.image, whole.image) and resumed.log == whole.log
-    assert [step.index for step in steps[3:]] == [3, 4], "only the second turn is made"
+    for state, left in zip(states, ([3, 4], [4]), strict=True):
+        steps.clear()
+        resumed = editor.edit(job(editor, watch=Watch(resume=state, on_step=steps.append)))
+        assert np.array_equal(resumed.image, whole.image) and resumed.log == whole.log
+        assert [step.index for step in steps] == left
+
+
+def test_a_turn_goes_on_from_where_it_was_bit_for_bit(model: str) -> None:
+    editor = made(model, steps=13)
+    whole = editor.edit(job(editor))
+    for stop in (1, 7, 12, 20):
+        steps: list[Step] = []
+        states: list[Any] = []
+        watch = Watch(
+            on_step=steps.append,
+            should_stop=lambda steps=steps, stop=stop: len(steps) >= stop,
+            checkpoint=lambda state, states=states: states.append(dict(state)),
+        )
+        assert editor.edit(job(editor, watch=watch)).stopped
+        steps.clear()
+        resumed = editor.edit(job(editor, watch=Watch(resume=states[-1], on_step=steps.append)))
+        assert np.array_equal(resumed.image, whole.image) and resumed.log == whole.log
+        assert [step.index for step in steps] == list(range(stop + 1, 27))
+
+
+def test_a_state_of_another_run_is_refused(kontext: str) -> None:
+    editor = made(kontext, steps=13)
+    states: list[Any] = []
+    editor.edit(job(editor, watch=Watch(checkpoint=states.append)))
+    for other in ({"steps": 9}, {"resolution": 96}):
+        edits = made(kontext, **{"steps": 13, **other})
+        with pytest.raises(InputRefused) as caught:
+            edits.edit(job(edits, watch=Watch(resume=states[0])))
+        assert caught.value.exit_code == 3
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
