@@ -63,6 +63,10 @@ Yes = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N", rich_help_panel=_RUN)]
 DType = Annotated[str | None, typer.Option("--dtype", help="auto, bf16, fp16 or fp32", rich_help_panel=_RUN)]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="networks on the device: all, offload (one at a time), lowest, or auto", rich_help_panel=_RUN),
+]
 Seed = Annotated[int | None, typer.Option(help="drawn, printed and recorded when absent", rich_help_panel=_RUN)]
 BatchSeed = Annotated[
     int | None, typer.Option(help="of every item; when absent made of its picture and request", rich_help_panel=_RUN)

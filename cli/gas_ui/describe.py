@@ -156,6 +156,7 @@ def _chosen(window: Window) -> dict[str, Any]:
         "grow": settings.grow,
         "device": settings.device,
         "dtype": settings.dtype,
+        "memory": settings.memory,
     }
 
 

@@ -35,7 +35,7 @@ class Desk:
         self.registry.runs = cache_folder() / "runs"
         self.tasks = Tasks()
         self.windows: dict[str, Window] = {}
-        self._runtimes: dict[tuple[str, str, bool], Runtime] = {}
+        self._runtimes: dict[tuple[Any, ...], Runtime] = {}
         self._lock = threading.Lock()
 
     @property
@@ -80,7 +80,7 @@ class Desk:
 
     def _runtime(self, settings: Settings) -> Runtime:
         """The one for these settings: models are loaded once, whatever the window."""
-        key = (settings.device, settings.dtype, settings.offline)
+        key = (settings.device, settings.dtype, settings.offline, settings.memory)
         with self._lock:
             if key not in self._runtimes:
                 self._runtimes[key] = Runtime(*key)

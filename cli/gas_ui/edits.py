@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas.masks import mask_box, union
+from gas.notes import joined
 from gas.regions.where import edited_regions
 from gas_ui import views
 from gas_ui.picture import Picture
@@ -57,15 +59,15 @@ class Edit:
         """The encoded view of the photograph."""
         return self.picture.view
 
-    def finish(self, done: WrittenEdit, job: PhotoJob, seconds: float) -> None:
-        """Takes what the page shows out of a written edit."""
+    def finish(self, done: WrittenEdit, job: PhotoJob, seconds: float, warned: Sequence[str] = ()) -> None:
+        """Takes what the page shows out of a written edit; `warned` is what was said of this run alone."""
         result = done.result
         self.record, self.state = done.record, done.state
         self.job = job if done.state is not None else None
         self.seconds += seconds
         self.after = views.view(result.image)
         self.changes = [_change(job, result, index) for index in range(len(result.plan.subtasks))]
-        self.notes = (*done.written.warnings, *done.record.notes, *result.log.get("notes", ()))
+        self.notes = joined(done.written.warnings, done.record.notes, result.log.get("notes", ()), warned)
         self.error = None
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gas import files
+from gas import files, notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
 from gas.errors import GasError, InputRefused, Interrupted, UsageError
 from gas.run.record import Request
@@ -77,11 +77,12 @@ def run(made: Edit, job: PhotoJob, task: Task, *, overwrite: bool = False) -> No
     task.begin_stage("edit", job.session.settings.editor)
     began = time.monotonic()
     try:
-        done = job.run(made.out, watch=task.watch(), gps=bool(made.flags.get("gps")), overwrite=overwrite)
+        with notes.collected() as warned:
+            done = job.run(made.out, watch=task.watch(), gps=bool(made.flags.get("gps")), overwrite=overwrite)
     except GasError as error:
         made.error = error
         raise
-    made.finish(done, job, time.monotonic() - began)
+    made.finish(done, job, time.monotonic() - began, warned)
 
 
 def resume(window: Window, task: Task, made: Edit) -> None:

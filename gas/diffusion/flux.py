@@ -74,17 +74,18 @@ class Flux(Backbone):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         *,
+        home: torch.device | None = None,
         name: str | None = None,
         kind: ModelKind = "text-to-image",
         variant: str | None = None,
         allow_pickle: bool = False,
     ) -> Flux:
         """The model in a local folder of diffusers' layout, frozen; arguments and errors as in
-        `gas.diffusion.load.load_backbone`."""
+        `gas.diffusion.load.backbone_from_folder`."""
         from diffusers import FluxTransformer2DModel
         from transformers import CLIPTextModel
 
-        here = ModelFolder.find(folder, name, FAMILY, device, variant=variant, allow_pickle=allow_pickle)
+        here = ModelFolder.find(folder, name, FAMILY, device, home, variant=variant, allow_pickle=allow_pickle)
         here.check_kind(kind, KIND_REMEDIES[kind])
         here.refuse_adapters()
         here.check_layout(_NETWORKS, _OTHERS)
@@ -114,6 +115,10 @@ class Flux(Backbone):
             device=here.device,
             dtype=dtype,
         )
+
+    def networks(self) -> dict[str, Any]:
+        encoders = {"text_encoder": self.clip.encoder, "text_encoder_2": self.t5.encoder}
+        return {**encoders, "transformer": self.network, "vae": self.autoencoder.vae}
 
     # --- pictures -----------------------------------------------------------------------------------------------------
 

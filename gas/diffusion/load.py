@@ -13,6 +13,7 @@ import torch
 from gas.diffusion.adapters import find_base
 from gas.diffusion.backbone import Backbone, ModelKind
 from gas.diffusion.loading import pipeline_of, read_settings
+from gas.diffusion.memory import memory_named, no_room, refuse_too_large, sizes_of_parts
 from gas.errors import ModelUnavailable
 from gas.models.hub import snapshot
 from gas.models.manifest import resolve_model
@@ -29,8 +30,8 @@ class Family:
     * folders: what such a model's folder has where it has no `model_index.json`, or one that names another pipeline.
       The first family whose folders are all there reads it, so a family with more of them comes before one with fewer.
     * network: the class of the network in the first of `folders`; "" where any may be there.
-    * target: `module:Class` of a `Backbone` with the class method `from_folder(folder, device, dtype, *, name, kind,
-      variant, allow_pickle)`, which raises ModelUnavailable for what it cannot use.
+    * target: `module:Class` of a `Backbone` with the class method `from_folder(folder, device, dtype, *, home, name,
+      kind, variant, allow_pickle)`, which raises ModelUnavailable for what it cannot use.
     * single_file: whether `folder` may be a single file too, in the layout that the model was first published in.
     """
 
@@ -96,17 +97,25 @@ def load_backbone(
     """The model that `resolve_model` understands, shared in `runtime`; a hub id must be in the hub's cache.
 
     Weights are safetensors; `.bin` and `.ckpt` are read (tensors only) with `allow_pickle`. `variant` is the middle
-    part of the weights' file names ("fp16"). ModelUnavailable (exit 6): missing, not in the cache, of no family that is
-    known, or not of that `kind`.
+    part of the weights' file names ("fp16"). Its networks are placed as the runtime's setting `memory` says
+    (`gas.placement`). ModelUnavailable (exit 6): missing, not in the cache, of no family that is known, or not of that
+    `kind`; OutOfResources (exit 7): it does not fit into memory.
     """
     device, dtype = runtime.torch_device(), runtime.torch_dtype()
 
     def load() -> Backbone:
         source = resolve_model(model)
         folder = Path(source.location) if source.local else snapshot(source)
-        return backbone_from_folder(
-            folder, device, dtype, name=model, kind=kind, variant=variant, allow_pickle=allow_pickle
+        sizes = sizes_of_parts(find_base(folder)[0], dtype)
+        rung = runtime.choose_rung(sizes, model)
+        home = device if rung == "all" else torch.device("cpu")
+        refuse_too_large(sizes, model, together=home.type == "cpu")
+        backbone = backbone_from_folder(
+            folder, device, dtype, home=home, name=model, kind=kind, variant=variant, allow_pickle=allow_pickle
         )
+        with memory_named(lambda: no_room(model)):
+            runtime.place_at(backbone.networks(), rung, model)
+        return backbone
 
     return runtime.shared(("backbone", model, kind, variant, allow_pickle, str(device), dtype), load)
 
@@ -116,20 +125,28 @@ def backbone_from_folder(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     *,
+    home: torch.device | None = None,
     name: str | None = None,
     kind: ModelKind = "text-to-image",
     variant: str | None = None,
     allow_pickle: bool = False,
 ) -> Backbone:
     """The model in a local folder of diffusers' layout, of an adapter on one (`gas.diffusion.adapters`), or in a single
-    file (Stable Diffusion 1.x, `.safetensors` or `.ckpt`), frozen. `name` is what errors call it; the rest as in
-    `load_backbone`."""
+    file (Stable Diffusion 1.x, `.safetensors` or `.ckpt`), frozen. `name` is what errors call it; `home` is
+    where its networks are put (default: on `device`, where they work); the rest as in `load_backbone`."""
     folder, name = Path(folder), name or str(folder)
     backbone: Backbone = (
         family_of(folder, name)
         .load_class()
         .from_folder(
-            folder, torch.device(device), dtype, name=name, kind=kind, variant=variant, allow_pickle=allow_pickle
+            folder,
+            torch.device(device),
+            dtype,
+            home=home,
+            name=name,
+            kind=kind,
+            variant=variant,
+            allow_pickle=allow_pickle,
         )
     )
     return backbone

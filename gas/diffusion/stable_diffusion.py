@@ -62,6 +62,7 @@ class StableDiffusion(Backbone):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         *,
+        home: torch.device | None = None,
         name: str | None = None,
         kind: ModelKind = "text-to-image",
         variant: str | None = None,
@@ -69,7 +70,7 @@ class StableDiffusion(Backbone):
     ) -> StableDiffusion:
         """The model in a local folder of diffusers' layout, or of an adapter on one (`gas.diffusion.adapters`), or in a
         single file (`gas.diffusion.single_file`), frozen. `name` is what errors call it; the rest as in
-        `gas.diffusion.load.load_backbone`."""
+        `gas.diffusion.load.backbone_from_folder`."""
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -80,7 +81,7 @@ class StableDiffusion(Backbone):
             check_variant({}, name, variant)
             formats = {"unet": dtype, "vae": once, "text_encoder": once}
             networks, tokenizer, scheduler = read_single_file(folder, name, formats, allow_pickle=allow_pickle)
-            return cls._of(networks, tokenizer, scheduler, device, dtype, name, kind)
+            return cls._of(networks, tokenizer, scheduler, device, home, dtype, name, kind)
         folder, adapters = find_base(folder)
         check_layout(folder, pipeline_of(folder, name), name)
         files = {place: (WEIGHTS[place], PICKLES[place]) for place in WEIGHTS}
@@ -98,7 +99,7 @@ class StableDiffusion(Backbone):
                 "text_encoder": part(CLIPTextModel, "text_encoder", once),
             }
             tokenizer = load_tokenizer(CLIPTokenizer, folder / "tokenizer", name, networks["text_encoder"])
-        return cls._of(networks, tokenizer, scheduler, device, dtype, name, kind)
+        return cls._of(networks, tokenizer, scheduler, device, home, dtype, name, kind)
 
     @classmethod
     def _of(
@@ -107,12 +108,13 @@ class StableDiffusion(Backbone):
         tokenizer: Any,
         scheduler: Mapping[str, Any],
         device: torch.device,
+        home: torch.device | None,
         dtype: torch.dtype,
         name: str,
         kind: ModelKind,
     ) -> StableDiffusion:
         """The model of these parts, frozen; ModelUnavailable unless they fit each other and are of the `kind`."""
-        frozen = {place: one.to(device).eval().requires_grad_(False) for place, one in networks.items()}
+        frozen = {place: one.to(home or device).eval().requires_grad_(False) for place, one in networks.items()}
         unet, encoder = frozen["unet"], frozen["text_encoder"]
         with explained(name):
             autoencoder = Autoencoder(frozen["vae"], device)
@@ -133,6 +135,9 @@ class StableDiffusion(Backbone):
             device=device,
             dtype=dtype,
         )
+
+    def networks(self) -> dict[str, Any]:
+        return {"text_encoder": self.words.encoder, "unet": self.network, "vae": self.autoencoder.vae}
 
     # --- pictures -----------------------------------------------------------------------------------------------------
 

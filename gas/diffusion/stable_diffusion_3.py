@@ -67,17 +67,18 @@ class StableDiffusion3(Backbone):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         *,
+        home: torch.device | None = None,
         name: str | None = None,
         kind: ModelKind = "text-to-image",
         variant: str | None = None,
         allow_pickle: bool = False,
     ) -> StableDiffusion3:
         """The model in a local folder of diffusers' layout, frozen; arguments and errors as in
-        `gas.diffusion.load.load_backbone`. Warns where it has no T5 encoder."""
+        `gas.diffusion.load.backbone_from_folder`. Warns where it has no T5 encoder."""
         from diffusers import SD3Transformer2DModel
         from transformers import CLIPTextModelWithProjection
 
-        here = ModelFolder.find(folder, name, FAMILY, device, variant=variant, allow_pickle=allow_pickle)
+        here = ModelFolder.find(folder, name, FAMILY, device, home, variant=variant, allow_pickle=allow_pickle)
         here.check_kind(kind, KIND_REMEDIES[kind])
         here.refuse_adapters()
         has_t5 = (here.folder / "text_encoder_3").exists()
@@ -113,6 +114,11 @@ class StableDiffusion3(Backbone):
             device=here.device,
             dtype=dtype,
         )
+
+    def networks(self) -> dict[str, Any]:
+        encoders = {"text_encoder": self.first.encoder, "text_encoder_2": self.second.encoder}
+        large = {} if self.t5 is None else {"text_encoder_3": self.t5.encoder}
+        return {**encoders, **large, "transformer": self.network, "vae": self.autoencoder.vae}
 
     # --- pictures -----------------------------------------------------------------------------------------------------
 

@@ -67,17 +67,18 @@ class StableDiffusionXL(Backbone):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         *,
+        home: torch.device | None = None,
         name: str | None = None,
         kind: ModelKind = "text-to-image",
         variant: str | None = None,
         allow_pickle: bool = False,
     ) -> StableDiffusionXL:
         """The model in a local folder of diffusers' layout, frozen; arguments and errors as in
-        `gas.diffusion.load.load_backbone`."""
+        `gas.diffusion.load.backbone_from_folder`."""
         from diffusers import UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-        here = ModelFolder.find(folder, name, FAMILY, device, variant=variant, allow_pickle=allow_pickle)
+        here = ModelFolder.find(folder, name, FAMILY, device, home, variant=variant, allow_pickle=allow_pickle)
         here.check_kind(kind, KIND_REMEDIES[kind])
         here.check_layout(_NETWORKS, _OTHERS)
         once = torch.promote_types(dtype, torch.float32)
@@ -107,6 +108,10 @@ class StableDiffusionXL(Backbone):
             device=here.device,
             dtype=dtype,
         )
+
+    def networks(self) -> dict[str, Any]:
+        encoders = {"text_encoder": self.words.encoder, "text_encoder_2": self.second.encoder}
+        return {**encoders, "unet": self.network, "vae": self.autoencoder.vae}
 
     # --- pictures -----------------------------------------------------------------------------------------------------
 

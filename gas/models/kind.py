@@ -8,12 +8,12 @@ from typing import Any
 
 from gas.errors import GasError
 from gas.models.cache import snapshot
+from gas.models.headers import shapes
 from gas.models.manifest import ModelFiles, resolve_model
 
 _BY_TRANSFORMER = {"SD3Transformer2DModel": "StableDiffusion3Pipeline", "FluxTransformer2DModel": "FluxPipeline"}
 _BY_CHANNELS = {4: "StableDiffusionPipeline", 8: "StableDiffusionInstructPix2PixPipeline"}
 _FIRST_WEIGHT = "model.diffusion_model.input_blocks.0.0.weight"
-_LONGEST_HEADER = 100_000_000  # bytes, the format's own limit
 
 
 def pipeline_of(model: str) -> str | None:
@@ -50,13 +50,8 @@ def pipeline_of(model: str) -> str | None:
 
 def _channels(file: Path) -> int | None:
     """How many channels the UNet in a file of safetensors takes, by its header; None where there is none."""
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length)) if length < _LONGEST_HEADER else {}
-        return int(header[_FIRST_WEIGHT]["shape"][1])
-    except (OSError, ValueError, RecursionError, LookupError, TypeError):
-        return None
+    shape = shapes(file).get(_FIRST_WEIGHT, ())
+    return shape[1] if len(shape) > 1 else None
 
 
 def _settings(file: Path) -> dict[str, Any]:

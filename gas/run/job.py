@@ -85,7 +85,7 @@ def _planned(
 ) -> Planned:
     """What `make_plan` gives; `pixels` is the photograph's hash before the planner sees it."""
     name = session.settings.planner
-    with notes.collected() as warned:
+    with notes.collected(recorded=True) as warned:
         edit_request = request.of(photo.pixels, seed)
         watch.check_stop()
         if on_stage is not None:
@@ -135,7 +135,7 @@ def prepare(
     seed = next(one for one in (seed, session.settings.seed, new_seed()) if one is not None)
     pixels = records.pixel_hash(photo.pixels)
     settings = session.settings
-    with notes.collected() as warned:
+    with notes.collected(recorded=True) as warned:
         if isinstance(request, Request):
             request = _planned(session, photo, request, pixels, seed, watch, on_stage)
         known = request if isinstance(request, Planned) else None
@@ -335,6 +335,7 @@ class PhotoJob:
             seed=self.seed,
             device=settings.device,
             dtype=settings.dtype,
+            memory=self.session.runtime.rung or "auto",
             work=self.work,
             grounded=settings.grounded,
             notes=self.notes,

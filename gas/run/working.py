@@ -19,6 +19,7 @@ from gas.interfaces import EditJob, Watch
 from gas.process import loading_stops_when
 from gas.remedies import Remedy
 from gas.run import answers
+from gas.run.ladder import climbing
 from gas.run.result import EditResult
 from gas.run.session import with_mask
 from gas.types import EditPlan, Region
@@ -122,9 +123,12 @@ def _placed(
     from gas.picture.frames import one_frame, work_frames
     from gas.regions.where import edited_regions
 
-    editor = _editor(session)
-    with loading_stops_when(watch.should_stop), _calling(session):
-        asked = editor.resolution(), editor.multiple()
+    def ask() -> tuple[Any, Any]:
+        editor = _editor(session)
+        with loading_stops_when(watch.should_stop), _calling(session):
+            return editor.resolution(), editor.multiple()
+
+    asked = climbing(session, ask)
     resolution, multiple = answers.working_size(*asked, session.fault(EDITORS, session.settings.editor))
     places = edited_regions(plan, regions, size)
     # In several pictures each subtask must have its place in one of them.
@@ -144,9 +148,15 @@ def _edit_one(session: Session, job: EditJob) -> Edited:
     """What the editor makes of `job`, checked, with what was warned of meanwhile."""
     from gas.run.turns import edit_grounded
 
-    editor, grounded = _editor(session), session.settings.grounded
-    with notes.collected() as warned, _until_the_first_step(job) as job, _calling(session):
-        edited = edit_grounded(editor, job, _check(session)) if grounded else editor.edit(job)
+    grounded = session.settings.grounded
+
+    def make() -> Edited:
+        editor = _editor(session)
+        with _until_the_first_step(job) as begun, _calling(session):
+            return edit_grounded(editor, begun, _check(session)) if grounded else editor.edit(begun)
+
+    with notes.collected(recorded=True) as warned:
+        edited = climbing(session, make)
     _check(session)(job, edited)
     return replace(edited, log=_with_notes(edited.log, warned))
 
@@ -210,10 +220,15 @@ def _shares(session: Session) -> bool:
 
 def _edit_batch(session: Session, jobs: Sequence[EditJob]) -> list[Edited]:
     """What the editor makes of jobs of one size in one batch, checked, with what was warned of meanwhile."""
-    editor = _editor(session)
-    with notes.collected() as warned, _until_the_first_step(jobs[0]) as first, _calling(session):
-        stops = [replace(job, watch=replace(job.watch, should_stop=first.watch.should_stop)) for job in jobs[1:]]
-        edited = editor.edit_together([first, *stops])
+
+    def make() -> list[Edited]:
+        editor = _editor(session)
+        with _until_the_first_step(jobs[0]) as first, _calling(session):
+            stops = [replace(job, watch=replace(job.watch, should_stop=first.watch.should_stop)) for job in jobs[1:]]
+            return editor.edit_together([first, *stops])
+
+    with notes.collected(recorded=True) as warned:
+        edited = climbing(session, make)
     if not isinstance(edited, list) or len(edited) != len(jobs):
         raise session.fault(EDITORS, session.settings.editor)(
             f"edit_together returned {type(edited).__name__}, not a list of {len(jobs)} results"

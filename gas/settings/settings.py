@@ -20,6 +20,7 @@ from gas.backends.options import Layer
 from gas.backends.roles import CHOSEN, find_role
 from gas.errors import InputRefused, ModelUnavailable, UsageError
 from gas.folders import config_folder
+from gas.placement import MemorySetting
 from gas.remedies import Option, Remedy, Setting
 from gas.validation import explain, nearest, read_toml, refuse_secrets, shown
 
@@ -56,6 +57,9 @@ class Values(BaseModel):
     verifier: str | None = Field(default=None, min_length=1)
     device: str | None = Field(default=None, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = None
+    memory: MemorySetting | None = Field(
+        default=None, description="networks on the device: all, one at a time (offload), one layer at a time (lowest)"
+    )
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     model: str | None = Field(default=None, min_length=1, description="option `model` of the editor: folder or hub id")
     offline: bool | None = Field(default=None, description="whether to stay off the network")
@@ -80,7 +84,15 @@ class Values(BaseModel):
 
 _LISTS = {role.setting for role in CHOSEN if role.several} | {"retry_editors"}
 _DEFAULTS = Values(
-    device="auto", dtype="auto", offline=False, grow=0.15, grounded=False, verify=False, tries=1, retry_editors=()
+    device="auto",
+    dtype="auto",
+    memory="auto",
+    offline=False,
+    grow=0.15,
+    grounded=False,
+    verify=False,
+    tries=1,
+    retry_editors=(),
 )
 
 
@@ -154,6 +166,7 @@ class Settings:
         self.editor: str = values["editor"]
         self.device: str = values["device"]
         self.dtype: Literal["auto", "fp32", "fp16", "bf16"] = values["dtype"]
+        self.memory: MemorySetting = values["memory"]
         self.seed: int | None = values["seed"]
         self.model: str | None = values["model"]
         self.offline: bool = values["offline"]

@@ -85,7 +85,8 @@ function draw() {
       onchange: (event) => set({ seed: event.target.value === "" ? null : Number(event.target.value) }) }), el("p", { class: "hint" }, "The same seed makes the same picture.")),
     section("Where it happens", check("grounded", "Each change in its own place", "Whatever the editor, nothing outside the regions changes."), check("gps", "Keep the position", "Otherwise the place where it was taken is left out of the file.")),
     select("work", "Size that is worked at", [["", "auto: as fine as possible"], ["full", "the whole picture"], ["crop", "a crop around the regions"]]),
-    select("device", "Device and memory", [["", `Default: ${chosen.device}`], ["auto", "auto"], ["cpu", "cpu: slower, needs no GPU memory"], ["cuda", "cuda"], ["mps", "mps"]], "Where a GPU has too little memory, cpu does it slowly."),
+    select("device", "Device", [["", `Default: ${chosen.device}`], ["auto", "auto"], ["cpu", "cpu: slower, needs no GPU memory"], ["cuda", "cuda"], ["mps", "mps"]]),
+    select("memory", "Networks on the device", [["", `Default: ${chosen.memory}`], ["auto", "auto: by what is free"], ["all", "all of them: fastest"], ["offload", "offload: one at a time"], ["lowest", "lowest: one layer at a time, slow"]], "For GPUs with little memory."),
     select("dtype", "Number format", [["", `Default: ${chosen.dtype}`], ["fp32", "fp32"], ["bf16", "bf16: half the memory"], ["fp16", "fp16: half the memory"]]),
     known.broken.length ? section("Plugins that cannot be used", el("ul", { class: "warnings" }, known.broken.map((one) => el("li", {}, one)))) : null);
   fill(drawer, head, body);
