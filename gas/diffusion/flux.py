@@ -23,9 +23,11 @@ from gas.diffusion.loading import explained
 from gas.diffusion.model_folder import ModelFolder
 from gas.diffusion.parameterisation import Parameterisation
 from gas.diffusion.schedule import FlowSchedule
+from gas.diffusion.single_file.flux import read_transformer
 from gas.diffusion.stable_diffusion_layout import KIND_REMEDIES
 from gas.diffusion.t5_text import T5Text
 from gas.errors import ModelUnavailable
+from gas.remedies import Option, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,19 +81,34 @@ class Flux(Backbone):
         kind: ModelKind = "text-to-image",
         variant: str | None = None,
         allow_pickle: bool = False,
+        parts: Path | None = None,
     ) -> Flux:
-        """The model in a local folder of diffusers' layout, frozen; arguments and errors as in
-        `gas.diffusion.load.backbone_from_folder`."""
+        """The model in a local folder of diffusers' layout, frozen, or with the transformer in a single file and all
+        else in the folder `parts`; arguments and errors as in `gas.diffusion.load.backbone_from_folder`."""
         from diffusers import FluxTransformer2DModel
         from transformers import CLIPTextModel
 
-        here = ModelFolder.find(folder, name, FAMILY, device, home, variant=variant, allow_pickle=allow_pickle)
+        file = Path(folder) if Path(folder).is_file() else None
+        if file is not None and parts is None:
+            raise ModelUnavailable(
+                f"{name or folder} holds the transformer of a {FAMILY} alone: text encoders and VAE are missing",
+                Remedy(
+                    "give_parts",
+                    "name the folder or hub id of a whole FLUX.1, whose other parts are used: {parts}",
+                    parts=Option({"parts_model": None}),
+                ),
+            )
+        here = ModelFolder.find(parts or folder, name, FAMILY, device, home, variant=variant, allow_pickle=allow_pickle)
         here.check_kind(kind, KIND_REMEDIES[kind])
         here.refuse_adapters()
-        here.check_layout(_NETWORKS, _OTHERS)
+        here.check_layout(_NETWORKS[file is not None :], _OTHERS)
         once = torch.promote_types(dtype, torch.float32)
+        if file is not None:
+            transformer = read_transformer(file, here.name, dtype, allow_pickle=allow_pickle)
+            transformer = transformer.to(here.home).eval().requires_grad_(False)
         with explained(here.name):
-            transformer = here.part(FluxTransformer2DModel, "transformer", dtype)
+            if file is None:
+                transformer = here.part(FluxTransformer2DModel, "transformer", dtype)
             autoencoder = here.autoencoder(once, PATCH)
             clip = here.clip_text(CLIPTextModel, "", once)
             t5 = here.t5_text("_2", dtype, T5_TOKENS)

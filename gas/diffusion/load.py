@@ -16,7 +16,9 @@ from gas.diffusion.loading import pipeline_of, read_settings
 from gas.diffusion.memory import memory_named, no_room, refuse_too_large, sizes_of_parts
 from gas.errors import ModelUnavailable
 from gas.models.hub import snapshot
+from gas.models.kind import pipeline_of_file
 from gas.models.manifest import resolve_model
+from gas.remedies import Option, Remedy
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
@@ -33,6 +35,8 @@ class Family:
     * target: `module:Class` of a `Backbone` with the class method `from_folder(folder, device, dtype, *, home, name,
       kind, variant, allow_pickle)`, which raises ModelUnavailable for what it cannot use.
     * single_file: whether `folder` may be a single file too, in the layout that the model was first published in.
+    * takes_parts: whether such a file holds the network alone; `from_folder` then takes `parts`, a folder with the
+      rest.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Family:
     target: str
     network: str = ""
     single_file: bool = False
+    takes_parts: bool = False
 
     def lies_in(self, folder: Path) -> bool:
         """Whether `folder` has its folders, and its network in the first of them."""
@@ -61,6 +66,7 @@ FAMILIES: tuple[Family, ...] = (
         ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
         ("unet", "text_encoder_2"),
         "gas.diffusion.stable_diffusion_xl:StableDiffusionXL",
+        single_file=True,
     ),
     Family(
         "Stable Diffusion 3",
@@ -75,6 +81,8 @@ FAMILIES: tuple[Family, ...] = (
         ("transformer",),
         "gas.diffusion.flux:Flux",
         "FluxTransformer2DModel",
+        single_file=True,
+        takes_parts=True,
     ),
     Family(
         "Stable Diffusion 1.x and 2.x",
@@ -93,31 +101,46 @@ def load_backbone(
     kind: ModelKind = "text-to-image",
     variant: str | None = None,
     allow_pickle: bool = False,
+    parts: str | None = None,
 ) -> Backbone:
     """The model that `resolve_model` understands, shared in `runtime`; a hub id must be in the hub's cache.
 
     Weights are safetensors; `.bin` and `.ckpt` are read (tensors only) with `allow_pickle`. `variant` is the middle
-    part of the weights' file names ("fp16"). Its networks are placed as the runtime's setting `memory` says
+    part of the weights' file names ("fp16"); `parts` names the model that the rest comes from where `model` is a single
+    file with the network alone (FLUX.1). Its networks are placed as the runtime's setting `memory` says
     (`gas.placement`). ModelUnavailable (exit 6): missing, not in the cache, of no family that is known, or not of that
     `kind`; OutOfResources (exit 7): it does not fit into memory.
     """
     device, dtype = runtime.torch_device(), runtime.torch_dtype()
 
     def load() -> Backbone:
-        source = resolve_model(model)
-        folder = Path(source.location) if source.local else snapshot(source)
+        folder, rest = local_folder(model), None if parts is None else local_folder(parts)
         sizes = sizes_of_parts(find_base(folder)[0], dtype)
         rung = runtime.choose_rung(sizes, model)
         home = device if rung == "all" else torch.device("cpu")
         refuse_too_large(sizes, model, together=home.type == "cpu")
         backbone = backbone_from_folder(
-            folder, device, dtype, home=home, name=model, kind=kind, variant=variant, allow_pickle=allow_pickle
+            folder,
+            device,
+            dtype,
+            home=home,
+            name=model,
+            kind=kind,
+            variant=variant,
+            allow_pickle=allow_pickle,
+            parts=rest,
         )
         with memory_named(lambda: no_room(model)):
             runtime.place_at(backbone.networks(), rung, model)
         return backbone
 
-    return runtime.shared(("backbone", model, kind, variant, allow_pickle, str(device), dtype), load)
+    return runtime.shared(("backbone", model, kind, variant, allow_pickle, parts, str(device), dtype), load)
+
+
+def local_folder(model: str) -> Path:
+    """The folder, or single file, on this machine that `model` means. Errors as `resolve_model` and `snapshot`."""
+    source = resolve_model(model)
+    return Path(source.location) if source.local else snapshot(source)
 
 
 def backbone_from_folder(
@@ -130,32 +153,42 @@ def backbone_from_folder(
     kind: ModelKind = "text-to-image",
     variant: str | None = None,
     allow_pickle: bool = False,
+    parts: Path | None = None,
 ) -> Backbone:
     """The model in a local folder of diffusers' layout, of an adapter on one (`gas.diffusion.adapters`), or in a single
-    file (Stable Diffusion 1.x, `.safetensors` or `.ckpt`), frozen. `name` is what errors call it; `home` is
+    file (`gas.diffusion.single_file`), frozen. `name` is what errors call it; `home` is
     where its networks are put (default: on `device`, where they work); the rest as in `load_backbone`."""
     folder, name = Path(folder), name or str(folder)
-    backbone: Backbone = (
-        family_of(folder, name)
-        .load_class()
-        .from_folder(
-            folder,
-            torch.device(device),
-            dtype,
-            home=home,
-            name=name,
-            kind=kind,
-            variant=variant,
-            allow_pickle=allow_pickle,
+    family = family_of(folder, name)
+    beside: dict[str, Any] = {}
+    if family.takes_parts and folder.is_file():
+        beside["parts"] = parts
+    elif parts is not None:
+        raise ModelUnavailable(
+            f"{name} has all its parts itself, so none are taken from {parts}",
+            Remedy("no_parts", "leave {o} out", o=Option({"parts_model": None})),
         )
+    backbone: Backbone = family.load_class().from_folder(
+        folder,
+        torch.device(device),
+        dtype,
+        home=home,
+        name=name,
+        kind=kind,
+        variant=variant,
+        allow_pickle=allow_pickle,
+        **beside,
     )
     return backbone
 
 
 def family_of(folder: Path, name: str) -> Family:
     """The family of the model in `folder`, which errors call `name`. ModelUnavailable (exit 6) when none reads it."""
-    if folder.is_file():  # which says itself whether it is one, by the names of its weights
-        return next(family for family in FAMILIES if family.single_file)
+    if folder.is_file():
+        readers = [family for family in FAMILIES if family.single_file]
+        pipeline = pipeline_of_file(folder)
+        # The last one says itself what a file is that none of them reads.
+        return next((family for family in readers if pipeline in family.pipelines), readers[-1])
     base, _ = find_base(folder)
     pipeline = pipeline_of(base, name)
     named = [family for family in FAMILIES if pipeline in family.pipelines]

@@ -22,7 +22,7 @@ from gas.diffusion.gligen import told_boxes
 from gas.diffusion.loading import check_variant, explained, load_part, pipeline_of, read_settings
 from gas.diffusion.parameterisation import Parameterisation
 from gas.diffusion.schedule import VPSchedule
-from gas.diffusion.single_file import read_single_file
+from gas.diffusion.single_file.stable_diffusion_1 import read_single_file
 from gas.diffusion.stable_diffusion_layout import PICKLES, WEIGHTS, check_layout, check_parts
 from gas.models.account import load_tokenizer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -26,6 +26,9 @@ class ModelOptions(Options):
 
     model: str | None = Field(None, description="hub id, id@revision, folder or file; a profile usually says it")
     variant: str | None = Field(None, description="middle part of the weights' file names, e.g. fp16")
+    parts_model: str | None = Field(
+        None, description="hub id or folder that the rest comes from, where `model` is one file with the network alone"
+    )
     allow_pickle: bool = Field(False, description="read weights that exist as .bin or .ckpt only (tensors only)")
     accept_db: float | None = Field(
         None, description="refuse pictures whose VAE round trip is below so many dB; for models of a small world"
@@ -35,6 +38,10 @@ class ModelOptions(Options):
         description="where a subtask changes only a colour or a material: the edit gives the colour, the source all "
         "else inside its region (ours)",
     )
+
+    def reading(self) -> dict[str, Any]:
+        """How the model is read, for `gas.diffusion.load.load_backbone`."""
+        return {"variant": self.variant, "allow_pickle": self.allow_pickle, "parts": self.parts_model}
 
 
 def one_or_several(value: object) -> object:

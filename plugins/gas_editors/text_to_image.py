@@ -37,7 +37,7 @@ class TextToImageEditor(Editor[ModelOptionsT]):
                     model=Option({"model": "NAME"}),
                 ),
             )
-        return load_backbone(options.model, self.runtime, variant=options.variant, allow_pickle=options.allow_pickle)
+        return load_backbone(options.model, self.runtime, **options.reading())
 
     def resolution(self) -> int:
         return self.model.resolution
