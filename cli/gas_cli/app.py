@@ -64,6 +64,7 @@ def edit(
     retry_editor: f.RetryEditors = None,
     profile: f.Profile = None,
     model: f.Model = None,
+    lora: f.Loras = None,
     box: f.Boxes = None,
     point: f.Points = None,
     mask: f.Masks = None,
@@ -116,6 +117,7 @@ def edit(
             "budget": budget,
             "retry_editors": retry_editor,
             "model": model,
+            "lora": lora,
             "device": device,
             "dtype": dtype,
             "memory": memory,
@@ -316,6 +318,7 @@ def compare(
     grounded: f.Grounded = None,
     profile: f.Profile = None,
     model: f.Model = None,
+    lora: f.Loras = None,
     box: f.Boxes = None,
     point: f.Points = None,
     mask: f.Masks = None,
@@ -340,6 +343,7 @@ def compare(
         "grow": grow,
         "grounded": grounded,
         "model": model,
+        "lora": lora,
         "device": device,
         "dtype": dtype,
         "memory": memory,
@@ -421,6 +425,7 @@ def batch(
     retry_editor: f.RetryEditors = None,
     profile: f.Profile = None,
     model: f.Model = None,
+    lora: f.Loras = None,
     seed: f.BatchSeed = None,
     device: f.Device = None,
     dtype: f.DType = None,
@@ -470,6 +475,7 @@ def batch(
             "budget": budget,
             "retry_editors": retry_editor,
             "model": model,
+            "lora": lora,
             "device": device,
             "dtype": dtype,
             "memory": memory,
@@ -503,6 +509,7 @@ def replay(
         str | None, typer.Option(help="the recorded editor, named by you: allows one that sends pictures away")
     ] = None,
     model: f.Model = None,
+    lora: f.Loras = None,
     allow_model: f.AllowModel = False,
     yes: f.Yes = False,
     device: f.Device = None,
@@ -520,7 +527,7 @@ def replay(
         from gas.errors import UsageError
 
         raise UsageError("gas replay takes no options of backends", "change them with gas edit")
-    flags = {"editor": editor, "model": model, "device": device}
+    flags = {"editor": editor, "model": model, "lora": lora, "device": device}
     command.replay(
         output,
         picture,

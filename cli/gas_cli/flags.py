@@ -54,6 +54,12 @@ BudgetText = Annotated[
     typer.Option("--budget", help="after how much nothing is tried again: 60s, 500rows", rich_help_panel=_RUN),
 ]
 Model = Annotated[str | None, typer.Option(help="folder, file, hub id or id@revision", rich_help_panel=_CHOICE)]
+Loras = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora", metavar="FILE[=WEIGHT]", help="merge a LoRA into the model; repeat", rich_help_panel=_CHOICE
+    ),
+]
 AllowModel = Annotated[
     bool,
     typer.Option("--allow-model", help="use a model that only the record names", rich_help_panel=_RUN),
@@ -218,8 +224,9 @@ def open_session(
     for several in (each for each in CHOSEN if each.several):
         if (names := given.pop(several.name, None)) is not None:
             given[several.setting] = () if list(names) == ["none"] else tuple(names)
-    if (retry := given.pop("retry_editors", None)) is not None:
-        given["retry_editors"] = () if list(retry) == ["none"] else tuple(retry)
+    for listed in ("retry_editors", "lora"):
+        if (values := given.pop(listed, None)) is not None:
+            given[listed] = () if list(values) == ["none"] else tuple(values)
     if given.get("tries") is not None:
         given.setdefault("verify", True)
 

@@ -13,11 +13,12 @@ import torch
 from gas.diffusion.adapters import find_base
 from gas.diffusion.backbone import Backbone, ModelKind
 from gas.diffusion.loading import pipeline_of, read_settings
+from gas.diffusion.lora import as_pipeline, merge_loras
 from gas.diffusion.memory import memory_named, no_room, refuse_too_large, sizes_of_parts
 from gas.errors import ModelUnavailable
 from gas.models.hub import snapshot
 from gas.models.kind import pipeline_of_file
-from gas.models.manifest import resolve_model
+from gas.models.manifest import lora_of, resolve_model
 from gas.remedies import Option, Remedy
 
 if TYPE_CHECKING:
@@ -102,14 +103,17 @@ def load_backbone(
     variant: str | None = None,
     allow_pickle: bool = False,
     parts: str | None = None,
+    loras: Sequence[str] = (),
 ) -> Backbone:
     """The model that `resolve_model` understands, shared in `runtime`; a hub id must be in the hub's cache.
 
     Weights are safetensors; `.bin` and `.ckpt` are read (tensors only) with `allow_pickle`. `variant` is the middle
     part of the weights' file names ("fp16"); `parts` names the model that the rest comes from where `model` is a single
-    file with the network alone (FLUX.1). Its networks are placed as the runtime's setting `memory` says
-    (`gas.placement`). ModelUnavailable (exit 6): missing, not in the cache, of no family that is known, or not of that
-    `kind`; OutOfResources (exit 7): it does not fit into memory.
+    file with the network alone (FLUX.1); `loras` are merged into it (`gas.diffusion.lora`). Its networks are placed as
+    the runtime's setting `memory` says (`gas.placement`).
+
+    ModelUnavailable (exit 6): missing, not in the cache, of no family that is known, or not of that `kind`; a LoRA that
+    does not fit. OutOfResources (exit 7): it does not fit into memory.
     """
     device, dtype = runtime.torch_device(), runtime.torch_dtype()
 
@@ -130,11 +134,17 @@ def load_backbone(
             allow_pickle=allow_pickle,
             parts=rest,
         )
+        if loras:
+            kind_of_pipeline = family_of(folder, model).pipelines[0]
+            places = {one: local_folder(lora_of(one).model) for one in loras}
+            merge_loras(as_pipeline(kind_of_pipeline, backbone.networks()), loras, model, places)
         with memory_named(lambda: no_room(model)):
             runtime.place_at(backbone.networks(), rung, model)
         return backbone
 
-    return runtime.shared(("backbone", model, kind, variant, allow_pickle, parts, str(device), dtype), load)
+    return runtime.shared(
+        ("backbone", model, kind, variant, allow_pickle, parts, tuple(loras), str(device), dtype), load
+    )
 
 
 def local_folder(model: str) -> Path:

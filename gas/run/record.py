@@ -11,6 +11,7 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -564,5 +565,12 @@ def _recorded(region: Region) -> RecordedRegion:
 
 
 def _hash_file(path: Path) -> str:
+    """The SHA-256 of a file, read once as long as it stays the same: models have gigabytes."""
+    known = path.stat()
+    return _hashed(path, known.st_size, known.st_mtime_ns, known.st_ino)
+
+
+@lru_cache(maxsize=10_000)
+def _hashed(path: Path, *what_it_was: int) -> str:
     with files.open_regular(path) as stream:
         return files.sha256(stream)

@@ -62,6 +62,9 @@ class Values(BaseModel):
     )
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     model: str | None = Field(default=None, min_length=1, description="option `model` of the editor: folder or hub id")
+    lora: tuple[str, ...] | None = Field(
+        default=None, description="option `lora` of the editor: FILE or FILE=WEIGHT; GAS_LORA: with commas, or none"
+    )
     offline: bool | None = Field(default=None, description="whether to stay off the network")
     grow: float | None = Field(
         default=None, ge=0, le=2, description="share of its size by which a found thing gets room to change its shape"
@@ -82,7 +85,7 @@ class Values(BaseModel):
     )
 
 
-_LISTS = {role.setting for role in CHOSEN if role.several} | {"retry_editors"}
+_LISTS = {role.setting for role in CHOSEN if role.several} | {"retry_editors", "lora"}
 _DEFAULTS = Values(
     device="auto",
     dtype="auto",
@@ -169,6 +172,7 @@ class Settings:
         self.memory: MemorySetting = values["memory"]
         self.seed: int | None = values["seed"]
         self.model: str | None = values["model"]
+        self.lora: tuple[str, ...] | None = values["lora"]
         self.offline: bool = values["offline"]
         self.grow: float = values["grow"]
         self.grounded: bool = values["grounded"]
@@ -236,14 +240,17 @@ class Settings:
         )
 
     def with_editor(self, name: str) -> Settings:
-        """The same for the editor `name`, each subtask confined to its own region. The setting `model`, which was meant
-        for the editor before, is gone; whether the user chose this one is whether he chose `retry_editors`."""
+        """The same for the editor `name`, each subtask confined to its own region. The settings `model` and `lora`,
+        which were meant for the editor before, are gone; whether the user chose this one is whether he chose
+        `retry_editors`."""
         made = copy(self)
-        without = [replace(one, values=one.values.model_copy(update={"model": None})) for one in self._sources]
+        without = [
+            replace(one, values=one.values.model_copy(update={"model": None, "lora": None})) for one in self._sources
+        ]
         origin, own = self.origin("retry_editors"), self.said_by_user("retry_editors")
         made._sources = [*without, _Source(lambda _: origin, Values(editor=name, grounded=True), own=own)]
-        made._values = {**self._values, "editor": name, "grounded": True, "model": None}
-        made.editor, made.grounded, made.model = name, True, None
+        made._values = {**self._values, "editor": name, "grounded": True, "model": None, "lora": None}
+        made.editor, made.grounded, made.model, made.lora = name, True, None, None
         return made
 
     def origin(self, name: str) -> str:
@@ -260,16 +267,19 @@ class Settings:
     def option_layers(self, role: str, backend: str) -> list[Layer]:
         """The values that are set for the options of `backend`, lowest layer first, for `Registry.create(below=...)`.
 
-        For an editor the setting `model` is its option `model`, beneath the other options of the same layer.
+        For an editor the settings `model` and `lora` are its options of these names, beneath the other options of the
+        same layer.
         """
         takes_model = find_role(role).takes_model
         layers = []
         for source in self._sources:
             values = dict(source.values.options.get(backend, {}))
-            if takes_model and source.values.model is not None:
-                values.setdefault("model", source.values.model)
+            for setting in ("model", "lora") if takes_model else ():
+                if (given := getattr(source.values, setting)) is not None:
+                    values.setdefault(setting, given)
             if values:
-                layers.append(Layer(source.name("model" if list(values) == ["model"] else "options"), values))
+                (only, *more) = values
+                layers.append(Layer(source.name(only if only in ("model", "lora") and not more else "options"), values))
         return layers
 
     def spoken(self) -> tuple[dict[str, Any], dict[str, Any]]:

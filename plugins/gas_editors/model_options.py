@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gas.errors import InputRefused
 from gas.interfaces import Options
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from gas.types import Image
 
 
+def one_or_several(value: object) -> object:
+    """What a field that takes a tuple is given: a tuple of one for a word or a number by itself."""
+    return (value,) if isinstance(value, str | int | float) else value
+
+
 class ModelOptions(Options):
     """Which model, and how its files are read."""
 
@@ -28,6 +33,9 @@ class ModelOptions(Options):
     variant: str | None = Field(None, description="middle part of the weights' file names, e.g. fp16")
     parts_model: str | None = Field(
         None, description="hub id or folder that the rest comes from, where `model` is one file with the network alone"
+    )
+    lora: Annotated[tuple[str, ...], BeforeValidator(one_or_several)] = Field(
+        (), description="LoRAs that are merged into the model: FILE or FILE=WEIGHT, several with commas"
     )
     allow_pickle: bool = Field(False, description="read weights that exist as .bin or .ckpt only (tensors only)")
     accept_db: float | None = Field(
@@ -41,12 +49,12 @@ class ModelOptions(Options):
 
     def reading(self) -> dict[str, Any]:
         """How the model is read, for `gas.diffusion.load.load_backbone`."""
-        return {"variant": self.variant, "allow_pickle": self.allow_pickle, "parts": self.parts_model}
-
-
-def one_or_several(value: object) -> object:
-    """What a field that takes a tuple is given: a tuple of one for a word or a number by itself."""
-    return (value,) if isinstance(value, str | int | float) else value
+        return {
+            "variant": self.variant,
+            "allow_pickle": self.allow_pickle,
+            "parts": self.parts_model,
+            "loras": self.lora,
+        }
 
 
 def check_world(editor: Editor, model: Callable[[], Backbone], image: Image) -> None:
