@@ -87,16 +87,20 @@ class Placement:
         if rung == "all" or not can_offload(device):
             for one in networks.values():
                 one.to(device)
-        elif parts is not networks:
-            offload = parts.enable_model_cpu_offload if rung == "offload" else parts.enable_sequential_cpu_offload
-            offload(device=device)
-        elif rung == "offload":
-            guests = self._guests.setdefault(str(device), _Guests(device))
-            for one in networks.values():
-                guests.add(one)
         else:
-            for one in networks.values():
-                layer_by_layer(one, device)
+            whole = {place for place, one in networks.items() if _stays_whole(one)} if rung == "lowest" else set()
+            if whole:
+                _say(f"memory: {name}: {', '.join(sorted(whole))} cannot be moved layer by layer, and moves as a whole")
+            if parts is not networks:
+                by_layer = rung == "lowest" and not whole
+                (parts.enable_sequential_cpu_offload if by_layer else parts.enable_model_cpu_offload)(device=device)
+                return rung
+            guests = self._guests.setdefault(str(device), _Guests(device))
+            for place, one in networks.items():
+                if rung == "offload" or place in whole:
+                    guests.add(one)
+                else:
+                    layer_by_layer(one, device)
         return rung
 
     def _taken(self, rung: Rung) -> Rung:
@@ -138,7 +142,14 @@ def free_memory(device: torch.device) -> int | None:
 
 def size_of(network: Any) -> int:
     """Bytes of the weights and buffers of a network."""
-    return sum(one.numel() * one.element_size() for one in (*network.parameters(), *network.buffers()))
+    return sum(_bytes(one) for one in (*network.parameters(), *network.buffers()))
+
+
+def _bytes(tensor: Any) -> int:
+    """Bytes of a tensor; of one that stands for others (int8 with factors) those of its parts."""
+    if hasattr(tensor, "__tensor_flatten__"):
+        return sum(_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
+    return int(tensor.numel() * tensor.element_size())
 
 
 def networks_of(parts: Any) -> Mapping[str, Any]:
@@ -185,6 +196,12 @@ def _fitting(sizes: Mapping[str, int], free: int) -> Rung:
     if sum(sizes.values()) + ROOM <= free:
         return "all"
     return "offload" if max(sizes.values(), default=0) + ROOM <= free else "lowest"
+
+
+def _stays_whole(network: Any) -> bool:
+    """Whether accelerate cannot take a network's layers apart: it makes weights anew, and loses what a GGUF file says
+    of theirs."""
+    return any(type(one).__name__ == "GGUFParameter" for one in network.parameters())
 
 
 def _in_tiles(network: Any) -> None:

@@ -15,11 +15,13 @@ from gas.diffusion.backbone import Backbone, ModelKind
 from gas.diffusion.loading import pipeline_of, read_settings
 from gas.diffusion.lora import as_pipeline, merge_loras
 from gas.diffusion.memory import memory_named, no_room, refuse_too_large, sizes_of_parts
+from gas.diffusion.quantised import Quantised
+from gas.diffusion.quantised import quantise as make_quantised
 from gas.errors import ModelUnavailable
 from gas.models.hub import snapshot
 from gas.models.kind import pipeline_of_file
 from gas.models.manifest import lora_of, resolve_model
-from gas.remedies import Option, Remedy
+from gas.remedies import Option, Remedy, Setting
 
 if TYPE_CHECKING:
     from gas.runtime import Runtime
@@ -104,13 +106,15 @@ def load_backbone(
     allow_pickle: bool = False,
     parts: str | None = None,
     loras: Sequence[str] = (),
+    quantise: Quantised | None = None,
 ) -> Backbone:
     """The model that `resolve_model` understands, shared in `runtime`; a hub id must be in the hub's cache.
 
     Weights are safetensors; `.bin` and `.ckpt` are read (tensors only) with `allow_pickle`. `variant` is the middle
     part of the weights' file names ("fp16"); `parts` names the model that the rest comes from where `model` is a single
-    file with the network alone (FLUX.1); `loras` are merged into it (`gas.diffusion.lora`). Its networks are placed as
-    the runtime's setting `memory` says (`gas.placement`).
+    file with the network alone (FLUX.1); `loras` are merged into it (`gas.diffusion.lora`); `quantise`
+    gives it weights of fewer bits (`gas.diffusion.quantised`). Its networks are placed as the runtime's setting
+    `memory` says (`gas.placement`).
 
     ModelUnavailable (exit 6): missing, not in the cache, of no family that is known, or not of that `kind`; a LoRA that
     does not fit. OutOfResources (exit 7): it does not fit into memory.
@@ -119,8 +123,14 @@ def load_backbone(
 
     def load() -> Backbone:
         folder, rest = local_folder(model), None if parts is None else local_folder(parts)
+        if folder.suffix == ".gguf" and (loras or quantise):
+            raise ModelUnavailable(
+                f"{model} has weights of fewer bits already, which take no {'LoRA' if loras else 'int8'}",
+                Remedy("plain_weights", "name the model with its own weights, or leave {o} out", o=_asked(loras)),
+            )
         sizes = sizes_of_parts(find_base(folder)[0], dtype)
-        rung = runtime.choose_rung(sizes, model)
+        # Which rung it takes with fewer bits is known when it has them.
+        rung = runtime.choose_rung(sizes, model) if quantise is None else None
         home = device if rung == "all" else torch.device("cpu")
         refuse_too_large(sizes, model, together=home.type == "cpu")
         backbone = backbone_from_folder(
@@ -138,13 +148,23 @@ def load_backbone(
             kind_of_pipeline = family_of(folder, model).pipelines[0]
             places = {one: local_folder(lora_of(one).model) for one in loras}
             merge_loras(as_pipeline(kind_of_pipeline, backbone.networks()), loras, model, places)
+        networks = backbone.networks()
+        if quantise is not None:
+            make_quantised(networks, model)
         with memory_named(lambda: no_room(model)):
-            runtime.place_at(backbone.networks(), rung, model)
+            if rung is None:
+                runtime.place(networks, model)
+            else:
+                runtime.place_at(networks, rung, model)
         return backbone
 
     return runtime.shared(
-        ("backbone", model, kind, variant, allow_pickle, parts, tuple(loras), str(device), dtype), load
+        ("backbone", model, kind, variant, allow_pickle, parts, tuple(loras), quantise, str(device), dtype), load
     )
+
+
+def _asked(loras: Sequence[str]) -> Setting | Option:
+    return Setting("lora") if loras else Option({"quantise": None})
 
 
 def local_folder(model: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gas.errors import GasError
 from gas.models.cache import snapshot
-from gas.models.headers import shapes
+from gas.models.headers import architecture, shapes
 from gas.models.manifest import ModelFiles, resolve_model
 
 _BY_TRANSFORMER = {"SD3Transformer2DModel": "StableDiffusion3Pipeline", "FluxTransformer2DModel": "FluxPipeline"}
@@ -21,6 +21,7 @@ _BY_NAMES: tuple[tuple[str, str | None], ...] = (  # of weights, in a single fil
     ("model.diffusion_model.joint_blocks.", "StableDiffusion3Pipeline"),
     ("cond_stage_model.model.", None),  # Stable Diffusion 2.x
 )
+_BY_ARCHITECTURE = {"flux": "FluxPipeline"}  # of a GGUF file
 _FIRST_WEIGHT = "model.diffusion_model.input_blocks.0.0.weight"
 
 
@@ -58,9 +59,11 @@ def pipeline_of(model: str) -> str | None:
 def pipeline_of_file(file: Path) -> str | None:
     """The pipeline of diffusers that a model in one file is for, in the layout that it was first published in, by the
     names of its weights; None where none is known. Of a `.ckpt` nothing is looked at: it counts as Stable Diffusion
-    1.x, the only model that is read from one."""
+    1.x, the only model that is read from one; a GGUF file says itself what it is."""
     if file.suffix == ".ckpt":
         return _BY_CHANNELS[4]
+    if file.suffix == ".gguf":
+        return _BY_ARCHITECTURE.get(architecture(file))
     found = shapes(file)
     for prefix, pipeline in _BY_NAMES:
         if any(name.startswith(prefix) for name in found):

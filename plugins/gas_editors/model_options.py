@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -37,6 +37,9 @@ class ModelOptions(Options):
     lora: Annotated[tuple[str, ...], BeforeValidator(one_or_several)] = Field(
         (), description="LoRAs that are merged into the model: FILE or FILE=WEIGHT, several with commas"
     )
+    quantise: Literal["int8"] | None = Field(
+        None, description="weights of the denoiser and of T5 in 8 bits, made while the model is loaded (torchao)"
+    )
     allow_pickle: bool = Field(False, description="read weights that exist as .bin or .ckpt only (tensors only)")
     accept_db: float | None = Field(
         None, description="refuse pictures whose VAE round trip is below so many dB; for models of a small world"
@@ -54,6 +57,7 @@ class ModelOptions(Options):
             "allow_pickle": self.allow_pickle,
             "parts": self.parts_model,
             "loras": self.lora,
+            "quantise": self.quantise,
         }
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from gas.diffusion.loading import explained
+from gas.diffusion.quantised import load_gguf, read_gguf_tensors
 from gas.diffusion.single_file import weights as reading
-from gas.diffusion.single_file.weights import SHIPPED, filled, known_names, read_shipped
+from gas.diffusion.single_file.weights import SHIPPED, check_filled, filled, known_names, read_shipped
 from gas.errors import ModelUnavailable
 from gas.models.account import check_weights
 
@@ -27,6 +28,8 @@ def read_transformer(file: Path, name: str, dtype: torch.dtype, *, allow_pickle:
     """The transformer of a FLUX.1 in `file`, on the CPU in `dtype`, with every weight accounted for. Text encoders and
     VAE in the file are left out. ModelUnavailable (exit 6), which calls the model `name`: not readable, another model,
     weights that are missing, too many or of another shape, or stored as numbers that stand for others."""
+    if file.suffix == ".gguf":
+        return _of_gguf(file, name, dtype)
     with explained(name):
         weights = reading.read_file(file, name, allow_pickle=allow_pickle)
         inside = {key: one for key, one in weights.items() if not key.startswith(_BESIDE)}
@@ -54,6 +57,21 @@ def _transformer(weights: Mapping[str, Tensor], name: str, dtype: torch.dtype) -
     return filled(
         lambda: FluxTransformer2DModel.from_config(settings), renamed, sorted(left), name, "transformer", dtype
     )
+
+
+def _of_gguf(file: Path, name: str, dtype: torch.dtype) -> Any:
+    """The same of a GGUF file, whose weights stay in the bits that they have there."""
+    from diffusers import FluxTransformer2DModel
+    from diffusers.loaders.single_file_utils import convert_flux_transformer_checkpoint_to_diffusers
+
+    own = read_gguf_tensors(file, name)
+    if not any(key.startswith("double_blocks.") for key in own):
+        raise ModelUnavailable(f"{name} is a single file with no weights of a FLUX.1's transformer", _REMEDY)
+    settings, left = _settings(own), dict(own)
+    with known_names(name, "transformer"):  # the names and shapes alone, since diffusers says nothing of what is left
+        renamed = convert_flux_transformer_checkpoint_to_diffusers(left)
+    check_filled(lambda: FluxTransformer2DModel.from_config(settings), renamed, sorted(left), name, "transformer")
+    return load_gguf(FluxTransformer2DModel, file, settings, name, dtype)
 
 
 def _settings(own: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -111,9 +111,21 @@ def filled(
     """The network that `make` makes, with the weights `renamed`, in `dtype`; `left_out` are names of the file's weights
     that are not among them. ModelUnavailable (exit 6), which calls the model `name` and this part of it `part`, for
     weights that are missing, too many or of another shape."""
+    check_loading()
+    network, found = check_filled(make, renamed, left_out, name, part)
+    wanted = network.state_dict()
+    # copied: the file is mapped into memory, and may change or go while the model works
+    used = {key: one.to(dtype, copy=True) for key, one in found.items() if key in wanted}
+    network.load_state_dict(used, strict=False, assign=True)
+    return network
+
+
+def check_filled(
+    make: Callable[[], Any], renamed: Mapping[str, Tensor | None], left_out: Iterable[str], name: str, part: str
+) -> tuple[Any, dict[str, Tensor]]:
+    """The network that `make` makes, without weights, and those for it. Arguments and errors as `filled`."""
     from accelerate import init_empty_weights
 
-    check_loading()
     found = {key: one for key, one in renamed.items() if one is not None}  # diffusers' name for one that is missing
     with init_empty_weights(include_buffers=False):
         network = make()
@@ -131,10 +143,7 @@ def filled(
         name,
         part=part,
     )
-    # copied: the file is mapped into memory, and may change or go while the model works
-    used = {key: one.to(dtype, copy=True) for key, one in found.items() if key in wanted}
-    network.load_state_dict(used, strict=False, assign=True)
-    return network
+    return network, found
 
 
 def read_tokenizer(folder: Path, pad: str = "<|endoftext|>") -> Any:
