@@ -27,12 +27,20 @@ def models_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of what the toolkit has made itself and can make again: in GAS_HOME, or the platform's for caches."""
+    """The folder of what the toolkit has made itself and can make again: GAS_CACHE_FOLDER, or in GAS_HOME, or the
+    platform's for caches."""
+    if named := environ.get("GAS_CACHE_FOLDER"):
+        return Path(named).expanduser()
     if home := environ.get("GAS_HOME"):
         return Path(home).expanduser() / "cache"
     from platformdirs import user_cache_path
 
     return user_cache_path("gas", appauthor=False)
+
+
+def stages_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of stages that are reused (`gas.cache`), within the cache's folder."""
+    return cache_folder(environ) / "stages"
 
 
 def hub_folder(environ: Mapping[str, str] = os.environ) -> Path:

@@ -197,6 +197,11 @@ class Backend(ABC, Generic[OptionsT, JobT]):
 
     options_type: ClassVar[type[Options]] = Options
 
+    reusable: ClassVar[bool] = True
+    """Whether an answer may be kept and given again to the same question with the same options, model and seed, without
+    asking (docs/cache.md). False where it depends on anything else. Planners say True where they want it; verifiers
+    are always asked; of grounders and editors that are `remote` nothing is kept."""
+
     def __init__(self, options: OptionsT, runtime: Runtime) -> None:
         self.options = options
         self.runtime = runtime
@@ -217,6 +222,8 @@ class Backend(ABC, Generic[OptionsT, JobT]):
 
 class Planner(Backend[OptionsT, EditRequest]):
     """Splits a request into subtasks."""
+
+    reusable: ClassVar[bool] = False
 
     suggests: ClassVar[bool] = False
     """Whether it can look at a picture and say what to change in it (`suggest`)."""
@@ -247,6 +254,10 @@ class Grounder(Backend[OptionsT, GroundJob]):
 
     detects: ClassVar[bool] = True
     """Whether it looks for phrases; False for one that only refines what others have found."""
+
+    reads_plan: ClassVar[bool] = True
+    """Whether its answer depends on the job's plan; False for one that looks at the regions alone, whose answer is
+    reused when only what a thing is to become was changed."""
 
     @abstractmethod
     def ground(self, job: GroundJob) -> list[Region]:
@@ -301,9 +312,15 @@ class Editor(Backend[OptionsT, EditJob]):
     batches: ClassVar[bool] = False
     """Whether `edit_together` makes several edits in one batch, which takes less time than one after the other."""
 
+    draws: ClassVar[bool] = False
+    """Whether its option `model` names a text-to-image model: a `Refiner` without a model of its own uses that."""
+
     find_editor: Callable[[str], Editor] | None = None
     """Gives another registered editor by its name, with the options that the session settles for it: for an editor with
     `helpers`. The session sets it; None outside one."""
+
+    edit_or_reuse: Callable[[EditJob], Edited] | None = None
+    """Does what `edit` does, or gives what is kept of it. The session sets it; None: nothing is kept."""
 
     @property
     def helpers(self) -> tuple[str, ...]:
@@ -350,6 +367,39 @@ class Editor(Backend[OptionsT, EditJob]):
         """The results of `jobs`, in their order: of pictures of one size in one batch by an editor that `batches`, else
         one after the other."""
         return [self.edit(job) for job in jobs]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a refiner is going to do: the tiles of each subtask in the order of the plan, the steps that it will report,
+    the rows that its network is given, and the seconds that this takes about (None: not measured)."""
+
+    tiles: tuple[int, ...]
+    steps: int
+    rows: int
+    seconds: float | None = None
+
+
+class Refiner(Editor[OptionsT]):
+    """Draws finer what another editor has made: the setting `detail` names it, and never the setting `editor`.
+
+    Its job's image is the photograph at its own size with the edit in it, the job's plan has the subtasks that are to
+    be drawn finer, each with its regions. What it returns counts inside these regions alone, and of that the detail
+    alone (`gas.picture.detail`). `check_plan` is asked before anything is edited.
+    """
+
+    needs_regions = True
+
+    def resolution(self) -> int | None:
+        """None: it works on the photograph's own pixels."""
+        return None
+
+    def multiple(self) -> int:
+        return 1
+
+    @abstractmethod
+    def effort(self, job: EditJob, *, timed: bool = False) -> Effort:
+        """What `edit` is going to do for `job`; with `timed` a step of it is made to measure how long that takes."""
 
 
 class Verifier(Backend[OptionsT, VerifyJob]):

@@ -200,6 +200,17 @@ def any_set(masks: Iterable[Mask]) -> np.ndarray:
     return out
 
 
+def moved(mask: Mask, right: int, down: int) -> Mask:
+    """The mask moved by so many pixels (negative: to the left, upwards); what leaves the picture is lost."""
+    out = np.zeros_like(mask)
+    height, width = mask.shape
+    if abs(right) < width and abs(down) < height:
+        to = slice(max(down, 0), height + min(down, 0)), slice(max(right, 0), width + min(right, 0))
+        of = slice(max(-down, 0), height - max(down, 0)), slice(max(-right, 0), width - max(right, 0))
+        out[to] = mask[of]
+    return out
+
+
 def minus(mask: Mask, other: Mask) -> Mask:
     """The mask of what is in `mask` but not in `other`; may be empty."""
     return np.minimum(mask, 1 - other)

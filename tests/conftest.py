@@ -12,6 +12,7 @@ import pytest
 pytest.register_assert_rewrite("sampling_guards")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models are many times faster on one thread
 # Which profile is the default, and what is missing, must not depend on what this machine has downloaded.
+os.environ["GAS_CACHE"] = "false"  # what one test has computed is nothing that another may find
 os.environ["HF_HUB_CACHE"] = str(Path(tempfile.gettempdir()) / "gas-tests-have-no-hub-cache")
 
 

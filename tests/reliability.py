@@ -76,7 +76,7 @@ def killed(runs: int, folder: Path) -> Counter[str]:
     broken one; and whether one more run of the same name works."""
     random.seed(0)
     found: Counter[str] = Counter()
-    environ = {**os.environ, "GAS_HOME": str(folder / "home")}
+    environ = {**os.environ, "GAS_HOME": str(folder / "home"), "GAS_CACHE": "false"}
     command = [sys.executable, "-m", "gas_cli", "edit", str(PHOTOGRAPH), "change the red cup into a blue cup"]
     command += ["--box", "cup=72,12,484,392", "--profile", "retouch", "--overwrite", "-o", "out.png"]
     whole = subprocess.run(command, cwd=folder, env=environ, capture_output=True)

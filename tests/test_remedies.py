@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import pytest
 import typer
@@ -13,6 +14,7 @@ from gas import GasError, Registry
 from gas.backends.roles import CHOSEN
 from gas.errors import Interrupted, PlanUnreadable
 from gas.remedies import Command, Given, Install, Kind, Option, Remedy, Setting, install, python_words, remedy_of
+from gas_cli.lazy import LazyGroup
 
 FLAG = re.compile(r"(?<![\w-])(?:--[a-z]|-o(?![\w-]))")
 # Programs with command lines of their own.
@@ -183,13 +185,18 @@ def test_what_is_listed_of_backends_and_their_options_names_no_flag() -> None:
     assert len(shown) > 15 and not any(shown.values()), shown
 
 
-def _typed_commands(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Messages that spell out a command with a gap in it, for a name or a path that nobody quotes."""
+@cache
+def _typed_command() -> re.Pattern[str]:
     from gas_cli.app import app
 
-    found = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    group = typer.main.get_command(app)
+    found = {name: group.load(name) for name in group.commands}  # type: ignore[attr-defined]
     inner = {word for one in found.values() for word in getattr(one, "commands", ())} | {"show"}
-    typed = re.compile(rf"\bgas ({'|'.join(found)})( ({'|'.join(inner)}|--[a-z-]+))* [{{\0]|\bpip install (-U )?[{{\0]")
+    return re.compile(rf"\bgas ({'|'.join(found)})( ({'|'.join(inner)}|--[a-z-]+))* [{{\0]|\bpip install (-U )?[{{\0]")
+
+
+def _typed_commands(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Messages that spell out a command with a gap in it, for a name or a path that nobody quotes."""
     skipped: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
@@ -199,7 +206,7 @@ def _typed_commands(tree: ast.Module) -> Iterator[tuple[int, str]]:
             text = node.value
         else:
             continue
-        if typed.search(text):
+        if _typed_command().search(text):
             yield node.lineno, text
 
 
@@ -252,5 +259,5 @@ def test_every_setting_that_a_remedy_names_is_a_flag() -> None:
 def _flags(command: object) -> Iterator[str]:
     for parameter in command.params:  # type: ignore[attr-defined]
         yield from (*parameter.opts, *parameter.secondary_opts)
-    for inner in getattr(command, "commands", {}).values():
-        yield from _flags(inner)
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _flags(command.load(name) if isinstance(command, LazyGroup) else inner)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from gas.errors import UsageError
 from gas_cli import flags as f
+from gas_cli.lazy import LazyGroup, built
 
 if TYPE_CHECKING:
     from gas.backends.registry import Registry
@@ -21,26 +21,22 @@ _COMMON: dict[str, Any] = {"o": f.Out, "device": f.Device, "dtype": f.DType, "as
 _TAKEN = {*_COMMON, "output", "option", "json"}
 
 
-class SuiteGroup(TyperGroup):
-    """The commands under `gas bench`. Suites are looked up when the group is used, and loaded when one is run."""
+class SuiteGroup(LazyGroup):
+    """The suites that are registered; one is loaded when it is run."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def summaries(self) -> Mapping[str, str]:
         from gas.backends.registry import Registry
         from gas.backends.roles import SUITES
 
-        return [spec.name for spec in Registry.discover().specs(SUITES.plural)]
+        return {spec.name: spec.summary for spec in Registry.discover().specs(SUITES.plural)}
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command as the list of commands shows it: its name and summary."""
-        from gas.backends.registry import Registry
-        from gas.backends.roles import SUITES
-
-        return _command(cmd_name, lambda: None, Registry.discover().find(SUITES.plural, cmd_name).spec.summary)
+    def load(self, name: str) -> Any:
+        return suite_command(name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is to run, with its options. UsageError (2) with the nearest name for an unknown suite."""
         name, *rest = args
-        return name, suite_command(name), rest
+        return name, self.load(name), rest
 
 
 def suite_command(name: str) -> Any:
@@ -67,7 +63,7 @@ def suite_command(name: str) -> Any:
             for key, kind in parameters.items()
         ]
     )
-    return _command(name, call, registry.find(SUITES.plural, name).spec.summary)
+    return built(name, call, registry.find(SUITES.plural, name).spec.summary)
 
 
 def run(
@@ -131,10 +127,3 @@ def _own(options_type: type[Options]) -> dict[str, Any]:
 
 def _flag(option: str) -> str:
     return f"--{option.replace('_', '-')}"
-
-
-def _command(name: str, call: Callable[..., None], summary: str) -> Any:
-    """`call` as a command of its own."""
-    app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
-    app.command(name, help=summary)(call)
-    return typer.main.get_command(app)

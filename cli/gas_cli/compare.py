@@ -17,6 +17,7 @@ from gas.picture import photo as photos
 from gas.picture.blend import outside_difference
 from gas.run.job import PhotoJob, prepare
 from gas.run.output import check_picture, write_picture
+from gas.run.reuse.told import edits_anew
 from gas_cli import flags as f
 from gas_cli.output import people, print_error, print_json, print_text, warn
 from gas_cli.progress import Stop, stages, step_bar, stoppable
@@ -96,7 +97,7 @@ def compare(
             watch=Watch(on_step=shown.step),
         )
     warn(console, job.plan.warnings)
-    with stoppable(console) as stop:
+    with stoppable(console) as stop, edits_anew():  # their seconds are shown
         entries = list(_entries(console, job, sessions, stop, show=not as_json))
     failed = next((entry.error for entry in entries if entry.error is not None), None)
     panels = [(_caption(entry), entry.result.image) for entry in entries if entry.result is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,26 +13,29 @@ from gas import files
 from gas.errors import Interrupted, ReplayDiffers, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo as photos
+from gas.plan.words import what
 from gas.remedies import Command, Remedy, Setting
 from gas.run import record as records
 from gas.run.job import PhotoJob, WrittenEdit, prepare
 from gas.run.output import Output, check_picture, reserve_output, write_picture
 from gas.run.replay import again, drift, output_of, state_record
+from gas.run.reuse.told import edits_anew
 from gas.run.undone import raise_if_undone
-from gas.verify.words import what
 from gas_cli import flags as f
 from gas_cli import models
 from gas_cli.maps import Maps
 from gas_cli.output import people, print_json, short, warn
 from gas_cli.progress import forecast, previews, stages, step_bar, stoppable
-from gas_cli.render import file_lines, outside_lines, place_lines
+from gas_cli.render import detail_ahead, detail_lines, file_lines, outside_lines, place_lines
 from gas_cli.verified import verified_data, verified_lines, warn_unknown
+from gas_shell.reused import before_edit, reused_data, reused_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gas.interfaces import Step
     from gas.picture.photo import Photo
+    from gas.run.reuse.told import Told
     from gas.types import Image
 
 
@@ -222,9 +226,13 @@ def _run(
     with stoppable(console) as stop, step_bar(console, job.session.settings.editor, show=not quiet) as bar:
         shown = [bar, forecast(console), *([previews(preview_every, write_preview)] if preview_every else [])]
         watch = Watch(on_step=_each(shown), should_stop=stop)
+        if job.session.settings.detail != "off":
+            console.print(detail_ahead(job.plan, job.detail(watch)), markup=False, soft_wrap=True)
         if maps is not None:
             watch = replace(watch, save_map=maps.add, on_picture=maps.on_picture)
-        done = job.run(out, watch=watch, gps=gps, on_attempt=tried_again)
+        # Steps that are to be seen must be made.
+        with edits_anew() if preview_every else nullcontext():
+            done = job.run(out, watch=watch, gps=gps, on_attempt=tried_again)
     for name, other in ({} if maps is None else maps.same).items():
         console.print(f"{name} is the same map as {other}", markup=False)
     return done, stop.signal
@@ -238,7 +246,8 @@ def _preflight(job: PhotoJob) -> str:
     origin = settings.origin("profile")
     why = f", {origin}" if origin.startswith("default") else ""
     chosen = f"{settings.editor}{', grounded' if settings.grounded else ''} ({settings.profile.name}{why})"
-    return f"{chosen}: {count} subtask{'s' * (count != 1)} on {device}, seed {job.seed}"
+    reused = before_edit(job.reused)
+    return f"{chosen}: {count} subtask{'s' * (count != 1)} on {device}, seed {job.seed}{reused}"
 
 
 def _each(callbacks: Sequence[Callable[[Step], None]]) -> Callable[[Step], None]:
@@ -261,7 +270,14 @@ def _report(console: Console, done: WrittenEdit, as_json: bool, command: str, **
             markup=False,
             soft_wrap=True,
         )
-    for line in (*place_lines(record), *outside_lines(record), *file_lines(record), *verified_lines(record)):
+    measured = (
+        *place_lines(record),
+        *detail_lines(record),
+        *outside_lines(record),
+        *file_lines(record),
+        *verified_lines(record),
+    )
+    for line in (*reused_lines(done.result.reused, record.seed), *measured):
         console.print(f"  {line}", markup=False, soft_wrap=True)
     warn_unknown(console, record)
     warn(console, [*record.notes, *done.result.log.get("notes", ())])
@@ -283,10 +299,16 @@ def _report(console: Console, done: WrittenEdit, as_json: bool, command: str, **
                 "metadata": record.file.metadata.model_dump(mode="json") if record.file.metadata else None,
                 "jpeg": {"method": record.file.jpeg, "why": record.file.jpeg_why} if record.file.jpeg else None,
                 **verified_data(record),
+                **reused_data((*job_reused(done), *done.result.reused)),
                 "log": dict(done.result.log),
                 **more,
             },
         )
+
+
+def job_reused(done: WrittenEdit) -> tuple[Told, ...]:
+    """What its job took from the cache before the edit."""
+    return () if done.result.job is None else done.result.job.reused
 
 
 def _raise_if_stopped(done: WrittenEdit, photo_path: Path, signal: int) -> None:

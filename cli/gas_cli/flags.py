@@ -27,6 +27,8 @@ _REGION = "Regions by hand"
 _RUN = "Running"
 WORKERS = "Workers"
 
+Picture = Annotated[Path, typer.Argument(metavar="IN", help="the photograph")]
+Instructions = Annotated[list[str] | None, typer.Argument(metavar="[INSTRUCTION]...", help="what to change")]
 Profile = Annotated[str | None, typer.Option(help="a named set of backends and models", rich_help_panel=_CHOICE)]
 Planner = Annotated[str | None, typer.Option(help="who splits the request into subtasks", rich_help_panel=_CHOICE)]
 Grounder = Annotated[
@@ -52,6 +54,12 @@ Tries = Annotated[
 BudgetText = Annotated[
     str | None,
     typer.Option("--budget", help="after how much nothing is tried again: 60s, 500rows", rich_help_panel=_RUN),
+]
+Cache = Annotated[
+    bool | None,
+    typer.Option(
+        "--cache/--no-cache", help="reuse stages whose input is the same, and keep them on disk", rich_help_panel=_RUN
+    ),
 ]
 Model = Annotated[str | None, typer.Option(help="folder, file, hub id or id@revision", rich_help_panel=_CHOICE)]
 Loras = Annotated[
@@ -79,6 +87,12 @@ BatchSeed = Annotated[
 ]
 Work = Annotated[
     str, typer.Option(help="auto, full, crop around the regions, or frames: one for each place", rich_help_panel=_RUN)
+]
+Detail = Annotated[
+    str | None,
+    typer.Option(
+        help="off, or tiles: places larger than the model's picture get detail of their own size", rich_help_panel=_RUN
+    ),
 ]
 Grow = Annotated[
     float | None,

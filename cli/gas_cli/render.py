@@ -11,6 +11,7 @@ from rich.table import Table
 from gas_cli.verified import verified_lines
 
 if TYPE_CHECKING:
+    from gas.run.detail import Detail, LargePlace
     from gas.run.record import Record, RecordedRegion
     from gas.run.result import Place
     from gas.types import EditPlan
@@ -69,10 +70,11 @@ def describe_record(record: Record, defaults: Mapping[str, Any], encoded: str = 
     )
     for model in record.models:
         yield f"model: {model.id}" + (f" @ {model.revision}" if model.revision else "")
-    native, size = record.frame.native, record.frame.size
+    native, size = record.frame.native, (record.places or (record.frame,))[0].size
     if len(record.places) < 2:
         yield f"worked on {size[0]}x{size[1]} of {native[0]}x{native[1]} ({record.work})"
     yield from place_lines(record)
+    yield from detail_lines(record)
     yield from outside_lines(record, encoded)
     yield from file_lines(record)
     if record.verifier:
@@ -120,8 +122,39 @@ def place_lines(record: Record) -> Iterator[str]:
     from gas.run.result import Place
 
     places = [Place(Frame(one.native, one.crop, one.size), one.subtasks) for one in record.places]
-    if len(places) > 1 or any(_coarse(place) >= _COARSE for place in places):
+    if len(places) > 1 or any(place.coarseness >= _COARSE for place in places):
         yield f"worked on{in_places(record.plan, places)}"
+
+
+def detail_ahead(plan: EditPlan, detail: Detail | None) -> str:
+    """What large places get after the edit, in one line: in how many tiles, rows and about how many seconds."""
+    if detail is None:
+        return "detail: nothing is shown so coarse that it would get any"
+
+    def named(one: LargePlace) -> str:
+        subtask = plan.subtasks[one.subtask]
+        return f"{subtask.region_phrase or subtask.target or 'all'} at 1:{one.coarse:.1f}"
+
+    parts = [f"{named(one)} (the photograph's own)" for one in detail.kept]
+    effort = detail.effort(timed=True)
+    drawn = zip(sorted(detail.drawn, key=lambda one: one.subtask), effort.tiles, strict=True)
+    parts += [f"{named(one)} in {tiles} tile{'s' * (tiles != 1)}" for one, tiles in drawn]
+    cost = f": {effort.rows} rows" if effort.rows else ""
+    seconds = f", about {max(round(effort.seconds), 1)} s" if effort.seconds else ""
+    return f"then detail for {'; '.join(parts) or 'nothing'}{cost}{seconds}"
+
+
+def detail_lines(record: Record) -> Iterator[str]:
+    """What detail the places got, and how sharp they were in the photograph, after the edit, and with the detail."""
+    for one in record.detailed:
+        subtask = record.plan.subtasks[one.subtask]
+        name = subtask.region_phrase or subtask.target or "all"
+        how = f"in {one.tiles} tile{'s' * (one.tiles != 1)} by {one.by}" if one.tiles else "the photograph's own"
+        sharp = ""
+        if one.sharpness is not None:
+            unedited, edited, now = one.sharpness
+            sharp = f"; sharpness {now:.2f}, {edited:.2f} without, {unedited:.2f} in the photograph"
+        yield f"detail for {name}: {how}{sharp}"
 
 
 def in_places(plan: EditPlan, places: Sequence[Place]) -> str:
@@ -132,14 +165,8 @@ def in_places(plan: EditPlan, places: Sequence[Place]) -> str:
 
 def fine(plan: EditPlan, place: Place) -> str:
     """What is worked on in a working picture, and how many pixels of the photograph one of its pixels shows."""
-    names = [plan.subtasks[i] for i in place.subtasks if i < len(plan.subtasks)]
-    what = ", ".join(one.region_phrase or one.target or "all" for one in names) or "all"
-    coarse = _coarse(place)
+    what, coarse = ", ".join(place.names(plan)) or "all", place.coarseness
     return f"{what} at 1:{coarse:.1f}" if coarse > 1.05 else f"{what} at 1:1"
-
-
-def _coarse(place: Place) -> float:
-    return 1 / min(place.frame.scale)
 
 
 def file_lines(record: Record) -> Iterator[str]:

@@ -38,6 +38,8 @@ def plan(
     from gas import files
     from gas.picture import photo
     from gas.plan import file as plans
+    from gas.run.reuse import told
+    from gas_shell.reused import stages_line
 
     console = people()
     for path in (out, save_reply):
@@ -50,7 +52,8 @@ def plan(
         _dry_run(session, f.request(instructions, words).of(read.pixels, 0), as_json)
         return
     try:
-        made = session.plan(f.request(instructions, words).of(read.pixels, session.settings.seed or 0))
+        with told.collected() as reused:
+            made = session.plan(f.request(instructions, words).of(read.pixels, session.settings.seed or 0))
     except PlanUnreadable as error:
         if save_reply is not None and error.reply is not None:
             files.write_text(save_reply, error.reply, overwrite=overwrite)
@@ -62,6 +65,8 @@ def plan(
         files.write_text(save_reply, made.provenance.reply, overwrite=overwrite)
     if made.provenance.note:
         console.print(made.provenance.note, markup=False, soft_wrap=True)
+    if reused:
+        console.print(stages_line(reused), markup=False, soft_wrap=True)
     _print_plan(made)
     if out is not None:
         plans.write_plan(made, out, overwrite=overwrite)
@@ -99,7 +104,9 @@ def ground(
     from gas.regions.folder import INDEX, save_regions
     from gas.run.output import write_picture
     from gas.run.record import Request
+    from gas.run.reuse import told
     from gas_cli.render import fine, in_places
+    from gas_shell.reused import reused_data, stages_line
 
     console, mode = people(), f.work_mode(work)
     folder = out or picture.with_name(f"{picture.stem}-regions")
@@ -110,12 +117,15 @@ def ground(
     read = photo.read(picture)
     session = f.open_session(flags, options, role=GROUNDERS.plural, image=read.pixels)
     asked = f.request_or_plan(plan, instructions, words)
-    made = session.plan(asked.of(read.pixels, session.settings.seed or 0)) if isinstance(asked, Request) else asked
+    with told.collected() as planned:
+        made = session.plan(asked.of(read.pixels, session.settings.seed or 0)) if isinstance(asked, Request) else asked
     warn(console, [*read.warnings, *made.warnings])
     given = f.given_regions(read.size, drawn, lambda text: warn(console, [text]))
-    with stoppable(console) as stop, step_bar(console, "looking", show=not as_json) as bar:
+    with told.collected() as looked, stoppable(console) as stop, step_bar(console, "looking", show=not as_json) as bar:
         found = session.ground(read.pixels, made, given, required=True, watch=Watch(on_step=bar, should_stop=stop))
         places, why_not = _places(session, read.size, made, found, mode, Watch(should_stop=stop))
+    if reused := (*planned, *looked):
+        console.print(stages_line(reused), markup=False, soft_wrap=True)
     warn(console, [*(region.note for region in found if region.note), *doubts(made, found)])
     files.make_folder(folder)
     written = save_regions(folder, read.size, found, overwrite=overwrite)
@@ -128,7 +138,10 @@ def ground(
             {"subtasks": place.subtasks, "crop": place.frame.crop, "size": place.frame.size, "fine": text}
             for place, (_, text) in zip(places, frames, strict=True)
         ]
-        print_json("ground", {"folder": str(folder), "overlay": str(look), "regions": rows, "places": shown})
+        print_json(
+            "ground",
+            {"folder": str(folder), "overlay": str(look), "regions": rows, "places": shown} | reused_data(reused),
+        )
     else:
         for region in found:
             box = ", ".join(f"{side:.0f}" for side in region.box or ())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gas.verify.words import evidence_sentence, sentence, what
+from gas.plan.words import what
+from gas.verify.words import attempt_sentence, evidence_sentence, sentence
 from gas_cli.output import warn
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ def verified_lines(record: Record, *, evidence: bool = False) -> Iterator[str]:
             yield f"  {evidence_sentence(one)}"
     for attempt in verified.attempts:
         subtask = record.plan.subtasks[attempt.finding.subtask]
-        kept = {"accepted": "kept", "best": "kept, the best of all", "no": "not kept"}[attempt.kept]
-        yield f"tried again with {attempt.editor.name}: {sentence(attempt.finding, subtask)}; {kept}"
+        yield attempt_sentence(attempt.editor.name, attempt.finding, attempt.kept, subtask, asked=attempt.asked)
     if verified.undone and verified.ended:
         yield f"nothing more was tried: {verified.ended}"
 

@@ -1,1 +1,1 @@
-"""How things are typed in a shell: what the command line and the page say of it in the same words."""
+"""How things are typed in a shell, and what a run reused: what the command line and the page say in the same words."""

@@ -30,14 +30,11 @@ def mask_png(window: Window, place: str) -> tuple[str, bytes]:
     return f"{files.slug(region.phrase)}.png", stream.getvalue()
 
 
-def plan_and_masks(record: Record, base: Path | None = None) -> bytes:
-    """An archive of `plan.json` and the folder `masks`, as the command line of the edit names them, and of the picture
-    `base` that it began with, where that is none of the user's own."""
+def plan_and_masks(record: Record) -> bytes:
+    """An archive of `plan.json` and the folder `masks`, as the command line of the edit names them."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive, TemporaryDirectory(prefix="gas-ui-") as folder:
         archive.writestr(PLAN, plan_to_json(record.plan))
-        if base is not None:
-            archive.write(base, base.name)
         if record.regions:
             for path in save_regions(Path(folder) / MASKS, record.input.size, record.to_regions()):
                 archive.write(path, f"{MASKS}/{path.name}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gas.backends.roles import CHOSEN, PROFILES, find_role
+from gas.backends.roles import CHOSEN, EDITORS, PROFILES, VERIFIERS, find_role
+from gas.errors import GasError
 from gas.notes import plain
 from gas.settings.catalogue import profile_names
+from gas.settings.settings import Values
 
 if TYPE_CHECKING:
     from gas.backends.registry import Registry
@@ -37,6 +41,55 @@ def choices(registry: Registry) -> dict[str, Any]:
     ]
     found["broken"] = [plain(str(fault)) for fault in registry.broken]
     return found
+
+
+ELSEWHERE = {"profile", "model", "seed", "grounded", "verify", "tries", "retry_editors", "options", "offline"}
+"""The settings that have a place of their own on the page, beside the roles' own; `model` is an option of the editor,
+and whether to stay off the network is said to `gas ui` itself."""
+
+
+def settings_form(session: Session, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The other settings as fields, from the schema of `Values`: whatever `gas.toml` may say can be said here. `value`
+    is what holds, `chosen` what was chosen on the page."""
+    schema = Values.model_json_schema()
+    settings = session.settings
+    held = {name: (value, origin) for name, value, origin in settings.describe()}
+    fields = []
+    for name, info in Values.model_fields.items():
+        if name in ELSEWHERE or name in {role.setting for role in CHOSEN}:
+            continue
+        value, origin = held[name]
+        described = schema["properties"][name]
+        # Its examples are all that is usual; what else may be typed is for the command line.
+        usual = {"kind": "choice", "choices": described["examples"]} if "examples" in described else {}
+        fields.append(
+            {
+                "name": name,
+                "title": described.get("title", name),
+                "description": plain(info.description or ""),
+                "value": typed(value),
+                "default": typed(value),
+                "chosen": typed(flags[name]) if name in flags else None,
+                "origin": origin,
+                **_kind(described, schema.get("$defs", {})),
+                **usual,
+                "optional": False,
+            }
+        )
+    return fields
+
+
+def in_use(session: Session) -> dict[str, list[str]]:
+    """For each role, by its name, the backends whose options count: the chosen ones and those that they ask."""
+    settings = session.settings
+    used = {role.name: list(role.names(settings)) for role in CHOSEN}
+    with contextlib.suppress(GasError):
+        used[EDITORS.name] += session.helpers()
+    if settings.tries > 1:
+        used[EDITORS.name] += settings.retry_editors
+    with contextlib.suppress(GasError):
+        used[VERIFIERS.name] += session.verifiers()
+    return {role: list(dict.fromkeys(names)) for role, names in used.items()}
 
 
 def form(session: Session, role: str, name: str) -> dict[str, Any]:
@@ -86,7 +139,7 @@ def _default(options_type: type[Options], field: str) -> Any:
 
 
 def _kind(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """The kind of a field: "flag", "whole", "number", "choice" with its values, or "text", with limits."""
+    """The kind of a field: "flag", "whole", "number", "choice" with its values, "list" or "text", with limits."""
     if "$ref" in schema:
         return _kind(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
     parts = [part for key in ("anyOf", "oneOf", "allOf") for part in schema.get(key, ())]
@@ -96,6 +149,7 @@ def _kind(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]
         return {**kinds[0], "optional": optional} if len(kinds) == 1 else {"kind": "text", "optional": optional}
     if "enum" in schema or "const" in schema:
         return {"kind": "choice", "choices": [typed(one) for one in schema.get("enum", [schema.get("const")])]}
-    kind = {"boolean": "flag", "integer": "whole", "number": "number"}.get(str(schema.get("type")), "text")
+    named = {"boolean": "flag", "integer": "whole", "number": "number", "array": "list"}
+    kind = named.get(str(schema.get("type")), "text")
     limits = {"exclusiveMinimum": "above", "minimum": "least", "exclusiveMaximum": "below", "maximum": "most"}
     return {"kind": kind, **{word: schema[key] for key, word in limits.items() if key in schema}}

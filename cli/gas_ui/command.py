@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gas.remedies import Option, Setting
-from gas_shell.words import flag_words
+from gas_shell.words import flag_words, setting_words
 from gas_ui.choices import typed
 
 PLAN, MASKS = "plan.json", "masks"
@@ -31,12 +31,17 @@ def edit_line(
         if name == "gps":
             words.append("--gps")
         elif isinstance(value, tuple | list) and not value:
-            words.append("--grounder none")
+            words.append(f"{setting_words(name)} none")
         else:
             words.append(flag_words(Setting(name, tuple(value) if isinstance(value, list) else value)))
     for backend, values in (flags.get("options") or {}).items():
         words.append(flag_words(Option({name: typed(value) for name, value in values.items()}, backend)))
     return " ".join([*words, f"--seed {seed}"])
+
+
+def replay_line(output: str, picture: str) -> str:
+    """The command line that makes an edit again from its record, in a folder that holds it and its photograph."""
+    return f"gas replay {_file(output)} --input {_file(picture)}"
 
 
 def _file(name: str) -> str:

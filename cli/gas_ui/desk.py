@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from gas.backends.registry import Registry
 from gas.errors import UsageError
 from gas.folders import cache_folder
-from gas.runtime import Runtime
 from gas.settings.catalogue import examples
 from gas_ui.scratch import Scratch
 from gas_ui.tasks import Task, Tasks, lane
@@ -20,10 +20,13 @@ from gas_ui.window import Window
 
 if TYPE_CHECKING:
     from gas.backends.profiles import Example
-    from gas.settings.settings import Settings
+    from gas.runtime import Runtime
 
 MAX_WINDOWS = 64
 """Windows that are kept; the one that was opened first makes room, unless it has something at work."""
+
+WITH_THE_EDITOR = {"edit", "compare", "replay"}
+"""The tasks that use what `gas_ui.work.measure` loads."""
 
 
 class Desk:
@@ -35,7 +38,7 @@ class Desk:
         self.registry.runs = cache_folder() / "runs"
         self.tasks = Tasks()
         self.windows: dict[str, Window] = {}
-        self._runtimes: dict[tuple[Any, ...], Runtime] = {}
+        self._runtimes: dict[tuple[object, ...], Runtime] = {}
         self._lock = threading.Lock()
 
     @property
@@ -50,7 +53,7 @@ class Desk:
 
     def open_window(self) -> Window:
         """A new window."""
-        window = Window(self.folder, self.registry, self._runtime)
+        window = Window(self.folder, self.registry, self._shared, self._later)
         with self._lock:
             self.windows[window.id] = window
             idle = [one for one in self.windows.values() if one.task is None or one.task.over]
@@ -70,18 +73,23 @@ class Desk:
         """A task of the window, which has one at a time. UsageError while another one is not over."""
         with window.lock:
             window.check_idle()
-            window.task = self.tasks.submit(lane(window.session().settings.device), kind, work)
+            where = lane(window.session().settings.device)
+            if kind not in WITH_THE_EDITOR:
+                self.tasks.stop_quiet(where)
+            window.task = self.tasks.submit(where, kind, work)
             return window.task
+
+    def _later(self, window: Window, work: Callable[[Task], Any]) -> None:
+        """Does `work` when nothing else is to be done on the window's device."""
+        self.tasks.submit(lane(window.session().settings.device), "measure", work, quiet=True)
 
     def close(self) -> None:
         """Stops what runs and removes all files."""
         self.tasks.close()
         self._scratch.close()
 
-    def _runtime(self, settings: Settings) -> Runtime:
-        """The one for these settings: models are loaded once, whatever the window."""
-        key = (settings.device, settings.dtype, settings.offline, settings.memory)
+    def _shared(self, runtime: Runtime) -> Runtime:
+        """The one that says the same as `runtime`: models are loaded once, whatever the window."""
+        key = tuple(getattr(runtime, one.name) for one in fields(runtime) if not one.name.startswith("_"))
         with self._lock:
-            if key not in self._runtimes:
-                self._runtimes[key] = Runtime(*key)
-            return self._runtimes[key]
+            return self._runtimes.setdefault(key, runtime)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from gas.masks import mask_box, union
 from gas.notes import joined
 from gas.regions.where import edited_regions
+from gas_shell.reused import reused_lines
 from gas_ui import views
+from gas_ui.kept import Kept
 from gas_ui.picture import Picture
 
 if TYPE_CHECKING:
@@ -26,10 +28,11 @@ class Edit:
     """One edit: what was asked, with which settings, and what came of it.
 
     * `group`: the number of the comparison that it is part of;
-    * `parent`, `base`: the edit of which it redoes a change, and the picture that it began with: that one's with the
-      change taken back;
+    * `parent`, `redone`: the edit that it is with one change made again, and which; `offered` until the user has
+      accepted it or thrown it away;
     * `job`, `state`: kept while it can be resumed; the file to resume from;
-    * `same_bytes`, `drift`: of a replay.
+    * `kept`: its pixels before they were encoded;
+    * `replayed`: made from a record, which says everything; `same_bytes`, `drift`: what came of that.
     """
 
     number: int
@@ -42,7 +45,8 @@ class Edit:
     task: Task | None = None
     group: int | None = None
     parent: int | None = None
-    base: Path | None = None
+    redone: int | None = None
+    offered: bool = False
     record: Record | None = None
     state: Path | None = None
     job: PhotoJob | None = None
@@ -51,6 +55,8 @@ class Edit:
     after: bytes = b""
     changes: list[tuple[bytes, bytes] | None] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    kept: Kept | None = None
+    replayed: bool = False
     same_bytes: bool | None = None
     drift: tuple[str, ...] = ()
 
@@ -65,9 +71,11 @@ class Edit:
         self.record, self.state = done.record, done.state
         self.job = job if done.state is not None else None
         self.seconds += seconds
+        self.kept = None if result.stopped else Kept.of(job.photo.pixels, result, self.out.with_suffix(".npz"))
         self.after = views.view(result.image)
         self.changes = [_change(job, result, index) for index in range(len(result.plan.subtasks))]
-        self.notes = joined(done.written.warnings, done.record.notes, result.log.get("notes", ()), warned)
+        reused = list(reused_lines(result.reused, done.record.seed))
+        self.notes = joined(reused, done.written.warnings, done.record.notes, result.log.get("notes", ()), warned)
         self.error = None
 
 

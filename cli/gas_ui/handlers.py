@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -126,12 +127,13 @@ def _paint(asked: Asked, window: Window) -> None:
 def _change_place(asked: Asked, window: Window) -> None:
     sent, id = _sent(asked), asked.path_params["place"]
     how, agreed, (pixels,) = str(sent.get("how")), _agreed(sent), _numbers([sent.get("pixels", 0)])
+    by = (*_numbers(sent.get("by", ())), 0.0, 0.0)[:2]
     if how == "outline":
         _desk(asked).start(window, "outline", lambda task: work.outline(window, task, id, agreed))
     elif how == "remove":
         window.remove_place(id)
     else:
-        window.change_place(id, lambda place: place.change(how, pixels))
+        window.change_place(id, lambda place: place.change(how, pixels, by))
 
 
 def _export_mask(asked: Asked, window: Window) -> Response:
@@ -194,6 +196,14 @@ def _redo(asked: Asked, window: Window) -> None:
     )
 
 
+def _accept(asked: Asked, window: Window) -> None:
+    window.accept(asked.path_params["number"])
+
+
+def _discard(asked: Asked, window: Window) -> None:
+    window.discard(asked.path_params["number"])
+
+
 def _open_edit(asked: Asked, window: Window) -> None:
     window.open(asked.path_params["number"])
 
@@ -237,7 +247,7 @@ def _bundle(asked: Asked, window: Window) -> Response:
     made = window.edit(asked.path_params["number"])
     if made.record is None:
         return PlainTextResponse("none yet", 404)
-    return _download(bundle.plan_and_masks(made.record, made.base), f"{made.out.stem}-plan.zip", "application/zip")
+    return _download(bundle.plan_and_masks(made.record), f"{made.out.stem}-plan.zip", "application/zip")
 
 
 def _download(content: bytes, name: str, kind: str) -> Response:
@@ -247,9 +257,12 @@ def _download(content: bytes, name: str, kind: str) -> Response:
 
 def _numbers(values: Any) -> list[float]:
     try:
-        return [float(value) for value in values]
+        numbers = [float(value) for value in values]
     except (TypeError, ValueError):
-        raise InputRefused(f"{values!r:.80} are no numbers", "reload the page") from None
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise InputRefused(f"{values!r:.80} are no numbers", "reload the page")
+    return numbers
 
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
@@ -275,6 +288,8 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/tasks/{task}/preview", _preview),
     ("POST", "/edits/{number:int}/resume", _resume),
     ("POST", "/edits/{number:int}/redo", _redo),
+    ("POST", "/edits/{number:int}/accept", _accept),
+    ("POST", "/edits/{number:int}/discard", _discard),
     ("POST", "/edits/{number:int}/open", _open_edit),
     ("POST", "/edits/{number:int}/continue", _continue),
     ("GET", "/edits/{number:int}/after", _after),

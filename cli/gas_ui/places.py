@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gas.errors import InputRefused, UsageError
-from gas.masks import box_mask, mask_box
+from gas.masks import box_mask, mask_box, moved
 from gas.regions.check import check_box, check_mask
 from gas.regions.own_mask import own_mask
 from gas.types import Region
@@ -68,14 +68,18 @@ class Place:
         after = np.frombuffer(levels, np.uint8).reshape(shape)
         self.put(views.painted(self.mask, self.view, after), view=after)
 
-    def change(self, how: str, pixels: float = 0.0) -> None:
-        """Grows or shrinks it by `pixels` of the view, inverts it, or takes back the last change ("undo")."""
-        if how in {"grow", "shrink", "invert"}:
-            scale = self.size[0] / views.view_size(self.size)[0]
+    def change(self, how: str, pixels: float = 0.0, by: Sequence[float] = (0.0, 0.0)) -> None:
+        """Grows or shrinks it by `pixels` of the view, moves it `by` so many to the right and down, inverts it, or
+        takes back the last change ("undo")."""
+        scale = self.size[0] / views.view_size(self.size)[0]
+        if how == "move":
+            right, down = (round(one * scale) for one in by)
+            self.put(moved(self.mask, right, down))
+        elif how in {"grow", "shrink", "invert"}:
             change: dict[str, Any] = {how: True if how == "invert" else pixels * scale}
             self.put(own_mask([self.mask], **change))
         elif how != "undo":
-            raise UsageError(f"a region cannot be changed by {how!r}", "use grow, shrink, invert, undo or remove")
+            raise UsageError(f"a region cannot be changed by {how!r}", "use grow, shrink, move, invert, undo or remove")
         elif self.before is not None:
             self.put(self.before)
 

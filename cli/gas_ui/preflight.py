@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS, Role
+from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS, VERIFIERS, Role
 from gas.errors import GasError, ModelUnavailable
-from gas.interfaces import EditJob, GroundJob
+from gas.interfaces import EditJob, GroundJob, VerifyJob
 from gas.models import cache as models
+from gas.models.manifest import models_of
 from gas.remedies import Command, Remedy
 from gas.run.models import missing_models
 from gas.types import EditPlan, Subtask
@@ -33,23 +35,40 @@ class NeedsAgreement(GasError):
         super().__init__("the picture would leave this machine", "agree, or choose another in Settings")
 
 
-def remote_backends(session: Session, roles: Sequence[Role]) -> list[tuple[Role, str]]:
-    """The chosen backends of `roles` that send pictures to another machine."""
+def remote_backends(session: Session, roles: Sequence[Role], editors: Sequence[str] = ()) -> list[tuple[Role, str]]:
+    """The chosen backends of `roles` that send pictures to another machine, and of other `editors`. Editors are also
+    those that would try again; a verifier is asked only where it is verified."""
     found = []
     for role in roles:
-        for name in role.names(session.settings):
+        for name in dict.fromkeys((*_asked(session, role), *(editors if role is EDITORS else ()))):
             backend: Backend[Any, Any] = session.backend(role.plural, name)
             with session.registry.calling(role.plural, name):
                 found += [(role, name)] if backend.remote else []
     return found
 
 
+def _asked(session: Session, role: Role) -> tuple[str, ...]:
+    """The names of the backends of `role` that an edit may ask."""
+    settings = session.settings
+    if role is VERIFIERS:
+        return (settings.verifier,) if settings.verify else ()
+    names = role.names(settings)
+    if role is EDITORS and settings.verify and settings.tries > 1:
+        names = tuple(dict.fromkeys((*names, *settings.retry_editors)))
+    return names
+
+
 def check_agreed(
-    session: Session, roles: Sequence[Role], agreed: Collection[str], image: Image, request: Request
+    session: Session,
+    roles: Sequence[Role],
+    agreed: Collection[str],
+    image: Image,
+    request: Request,
+    editors: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The flags by which the user has named the remote backends of `roles`. NeedsAgreement for one that is not in
-    `agreed` ("planner openai"), with what it would send and where to."""
-    remote = remote_backends(session, roles)
+    """The flags by which the user has named the remote backends of `roles`, and of other `editors` that are to be
+    asked. NeedsAgreement for one that is not in `agreed` ("planner openai"), with what it would send and where to."""
+    remote = remote_backends(session, roles, editors)
     open_ones = [(role, name) for role, name in remote if f"{role.name} {name}" not in agreed]
     if open_ones:
         raise NeedsAgreement(
@@ -64,11 +83,14 @@ def check_agreed(
             ]
         )
     named = {role for role, _ in remote}
-    return {
+    flags: dict[str, Any] = {
         role.setting: (role.names(session.settings) if role.several else role.names(session.settings)[0])
         for role in CHOSEN
         if role in named
     }
+    if EDITORS in named and session.settings.retry_editors:
+        flags["retry_editors"] = session.settings.retry_editors
+    return flags
 
 
 def _preview(session: Session, role: Role, name: str, image: Image, request: Request) -> Preview:
@@ -78,15 +100,21 @@ def _preview(session: Session, role: Role, name: str, image: Image, request: Req
     if role is PLANNERS:
         job = request.of(image, 0)
     else:
-        plan = EditPlan(subtasks=(Subtask(source="the thing", target=request.instruction or "another"),))
-        job = GroundJob(image) if role is GROUNDERS else EditJob(image, plan, (), 0, backend.options)
+        plan = EditPlan(subtasks=(Subtask(source="the thing", target=request.instruction[:200] or "another"),))
+        if role is GROUNDERS:
+            job = GroundJob(image)
+        elif role is VERIFIERS:
+            job = VerifyJob(image, image, plan, (), (0,))
+        else:
+            job = EditJob(image, plan, (), 0, backend.options)
     with session.registry.calling(role.plural, name):
         return backend.preview(job)
 
 
-def require_models(session: Session) -> None:
-    """ModelUnavailable (exit 6) where a model of the editor is not on this machine, with the command that gets it."""
-    missing = missing_models(session, EDITORS, [session.settings.editor])
+def require_models(session: Session, editor: str | None = None) -> None:
+    """ModelUnavailable (exit 6) where a model of the editor (default: the session's) is not on this machine, with the
+    command that gets it."""
+    missing = missing_models(session, EDITORS, [editor or session.settings.editor])
     if not missing:
         return
     profile = session.settings.profile
@@ -113,10 +141,21 @@ def sheet(job: PhotoJob) -> dict[str, Any]:
         "count": len(job.plan.subtasks),
         "device": device,
         "seed": job.seed,
-        "size": list(job.photo.size),
+        "models": _models(session),
         "missing": [_said(one) for one in missing_models(session, EDITORS, [settings.editor])],
-        "leaves": [f"{role.name} {name}" for role, name in remote_backends(session, (EDITORS,))],
+        "leaves": [f"{role.name} {name}" for role, name in remote_backends(session, (EDITORS, VERIFIERS))],
     }
+
+
+def _models(session: Session) -> list[str]:
+    """The names of the models that the editor and those that it asks are to use."""
+    names: dict[str, None] = {}
+    for editor in (session.settings.editor, *session.helpers()):
+        with contextlib.suppress(GasError):  # of one that cannot be loaded it is said when it is asked
+            options = session.settled(EDITORS.plural, editor).options.model_dump(mode="json")
+            found = (model.partition("@")[0].rstrip("/").rpartition("/")[2] for _, model in models_of(options))
+            names |= dict.fromkeys(found)
+    return list(names)
 
 
 def _said(one: KnownModel) -> str:

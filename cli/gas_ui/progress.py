@@ -12,9 +12,15 @@ from gas_ui import views
 if TYPE_CHECKING:
     from gas.interfaces import Step
 
-SHARE = 0.04
+SHARE = 0.03
 """The share of a run's time that previews may take."""
-STAGES = {"plan": "Reading the request", "ground": "Looking for the things", "edit": "Editing"}
+STAGES = {
+    "plan": "Reading the request",
+    "ground": "Looking for the things",
+    "edit": "Editing",
+    "retry": "Trying again",
+}
+CHECKING = "Checking each change"
 
 
 class Progress:
@@ -22,7 +28,7 @@ class Progress:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._lock = clock, threading.Lock()
-        self.stage, self.names = "", ""
+        self.stage, self.names, self._then = "", "", ""
         self.index, self.total = 0, 0
         self.values: dict[str, float] = {}
         self.preview: bytes | None = None
@@ -32,10 +38,11 @@ class Progress:
         self._longest = 0.0
         self._watched = float("-inf")
 
-    def begin(self, stage: str, names: str) -> None:
-        """A stage begins: "plan", "ground" or "edit", with the names of the backends that are asked."""
+    def begin(self, stage: str, names: str, then: str = "") -> None:
+        """A stage begins: "plan", "ground", "edit" or "retry", with the names of the backends that are asked; `then` is
+        what follows its last step."""
         with self._lock:
-            self.stage, self.names = STAGES.get(stage, stage), names
+            self.stage, self.names, self._then = STAGES.get(stage, stage), names, then
             self.index = self.total = 0
             self.values = {}
             self._began, self._spent = self._clock(), 0.0
@@ -64,13 +71,14 @@ class Progress:
         with self._lock:
             self._watched = now = self._clock()
             left = None
-            if self.total and self.index:
+            over = bool(self._then) and 0 < self.total <= self.index
+            if self.total and self.index and not over:
                 left = (now - self._began) / self.index * (self.total - self.index)
             return {
-                "stage": self.stage,
-                "names": self.names,
-                "index": self.index,
-                "total": self.total,
+                "stage": self._then if over else self.stage,
+                "names": "" if over else self.names,
+                "index": 0 if over else self.index,
+                "total": 0 if over else self.total,
                 "values": self.values,
                 "left": left,
                 "previews": self.previews,

@@ -21,11 +21,12 @@ Work = Callable[["Task"], Any]
 
 
 class Task:
-    """Work that is waiting, running or over. `error` says why it failed, `progress` how far it is."""
+    """Work that is waiting, running or over. `error` says why it failed, `progress` how far it is; nobody waits for a
+    `quiet` one, and what becomes of it is not told."""
 
-    def __init__(self, kind: str, work: Work) -> None:
+    def __init__(self, kind: str, work: Work, *, quiet: bool = False) -> None:
         self.id = secrets.token_hex(8)
-        self.kind = kind
+        self.kind, self.quiet = kind, quiet
         self.state: State = "waiting"
         self.error: GasError | None = None
         self.progress = Progress()
@@ -51,9 +52,9 @@ class Task:
         """What the work reports to; its steps move the progress unless they go elsewhere."""
         return Watch(on_step=on_step or self.progress.step, should_stop=self._stop.is_set)
 
-    def begin_stage(self, stage: str, names: str) -> None:
-        """For `gas.run.job.OnStage`."""
-        self.progress.begin(stage, names)
+    def begin_stage(self, stage: str, names: str, then: str = "") -> None:
+        """For `gas.run.job.OnStage`; `then` is what follows the stage's last step."""
+        self.progress.begin(stage, names, then)
 
     def run(self) -> None:
         """Does the work; whatever it raises becomes the task's error."""
@@ -90,9 +91,9 @@ class Tasks:
         self._changed = threading.Condition()
         self._closed = False
 
-    def submit(self, lane: str, kind: str, work: Work) -> Task:
+    def submit(self, lane: str, kind: str, work: Work, *, quiet: bool = False) -> Task:
         """The task that does `work` when everything before it in `lane` is over."""
-        task = Task(kind, work)
+        task = Task(kind, work, quiet=quiet)
         with self._changed:
             if lane not in self._lanes:
                 self._lanes[lane] = []
@@ -102,12 +103,19 @@ class Tasks:
         return task
 
     def place(self, task: Task) -> int:
-        """How many tasks are before this one in its lane; 0: it is running, or over."""
+        """How many tasks that somebody waits for are before this one in its lane; 0: none, or it is over."""
         with self._changed:
             for waiting in self._lanes.values():
                 if task in waiting:
-                    return waiting.index(task)
+                    return sum(not one.quiet for one in waiting[: waiting.index(task)])
         return 0
+
+    def stop_quiet(self, lane: str) -> None:
+        """Stops the quiet tasks of a lane, for one that need not wait for what they prepare."""
+        with self._changed:
+            quiet = [task for task in self._lanes.get(lane, ()) if task.quiet]
+        for task in quiet:
+            self.stop(task)
 
     def stop(self, task: Task) -> None:
         """Stops the task: at its next step, or at once where it still waits."""

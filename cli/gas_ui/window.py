@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gas.backends.roles import EDITORS
-from gas.errors import UsageError
+from gas.backends.roles import CHOSEN, EDITORS
+from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo_write
-from gas.run.job import PhotoJob, make_plan, prepare
+from gas.run.job import PhotoJob, make_plan, prepare, verifies
+from gas.run.models import missing_models
 from gas.run.record import Request
 from gas.run.session import Session, new_seed
+from gas.run.working import working_pictures
 from gas.types import Region
 from gas_shell.words import setting_words
+from gas_ui.choices import in_use
 from gas_ui.edits import Edit
 from gas_ui.picture import Picture, file_name
 from gas_ui.places import Place
@@ -26,13 +31,27 @@ from gas_ui.table import Table
 
 if TYPE_CHECKING:
     from gas.backends.registry import Registry
+    from gas.run.result import Place as WorkingPicture
     from gas.runtime import Runtime
-    from gas.settings.settings import Settings
     from gas_ui.tasks import Task
 
 OWN_FLAGS = {"work", "gps"}
 """What is chosen on the page and is no setting of a session."""
-Runtimes = Callable[["Settings"], "Runtime"]
+OF_THE_EDIT = {"seed", "verify", "tries", "verifier", "retry_editors", "budget", *OWN_FLAGS}
+"""What says how the same regions are edited: what was found stays when it changes."""
+Share = Callable[["Runtime"], "Runtime"]
+"""Gives the runtime that all windows use in the place of one that says the same."""
+Later = Callable[["Window", Callable[["Task"], Any]], None]
+"""Does something when nothing else is to be done."""
+
+
+def _check_options(session: Session) -> None:
+    """UsageError for an option that its backend does not take, of all that an edit may ask. A package that is missing
+    is said when it is needed."""
+    for role in CHOSEN:
+        for name in in_use(session)[role.name]:
+            with suppress(ModelUnavailable):
+                session.settled(role.plural, name)
 
 
 class Window:
@@ -42,12 +61,12 @@ class Window:
     and `gps`.
     """
 
-    def __init__(self, folder: Path, registry: Registry, runtimes: Runtimes) -> None:
+    def __init__(self, folder: Path, registry: Registry, share: Share, later: Later) -> None:
         self.id = secrets.token_urlsafe(12)
         self.folder = folder / self.id
         self.folder.mkdir(mode=0o700)
         self.registry = registry
-        self._runtimes = runtimes
+        self._shared, self._later = share, later
         self.lock = threading.RLock()
         self.numbers = itertools.count(1)
         self.pictures: list[Picture] = []
@@ -57,6 +76,7 @@ class Window:
         self.table = Table(self._new_id)
         self.places: list[Place] = []
         self.job: PhotoJob | None = None
+        self.sizes: list[WorkingPicture] | None = None
         self.seed: int | None = None
         self.task: Task | None = None
         self.edits: list[Edit] = []
@@ -98,14 +118,22 @@ class Window:
 
     # --- settings ------------------------------------------------------------------------------------------------
 
-    def session(self, more: Mapping[str, Any] | None = None, flags: Mapping[str, Any] | None = None) -> Session:
-        """A session with the window's settings, or those of `flags`, and `more` above them; models are shared by all
-        windows."""
+    def session(
+        self,
+        more: Mapping[str, Any] | None = None,
+        flags: Mapping[str, Any] | None = None,
+        *,
+        recorded: Mapping[str, Any] | None = None,
+        picture: Picture | None = None,
+    ) -> Session:
+        """A session with the window's settings, or those of `flags`, and `more` above them, for the window's photograph
+        or `picture`; models are shared by all windows. `recorded` stands in for environment and settings files."""
         below = self.flags if flags is None else flags
         flags = {name: value for name, value in {**below, **(more or {})}.items() if name not in OWN_FLAGS}
-        image = None if self.picture is None else self.picture.photo.pixels
-        session = Session.load(flags, registry=self.registry, image=image, written=setting_words)
-        session.runtime = self._runtimes(session.settings)
+        picture = picture or self.picture
+        image = None if picture is None else picture.photo.pixels
+        session = Session.load(flags, registry=self.registry, image=image, recorded=recorded, written=setting_words)
+        session.runtime = self._shared(session.runtime)
         return session
 
     def set_flags(self, flags: Mapping[str, Any]) -> None:
@@ -116,16 +144,18 @@ class Window:
             try:
                 session = self.session()
                 session.check(EDITORS)
+                verifies(session)
+                _check_options(session)
             except Exception:
                 self.flags = before
                 raise
             changed = {name for name in {*before, *flags} if before.get(name) != flags.get(name)}
             self.seed = None if "seed" in changed else self.seed
-            if changed & {"seed", "work", "gps"} != changed:
+            if not changed <= OF_THE_EDIT:
                 self._forget_found()
             elif self.job is not None:
                 seed = session.settings.seed if session.settings.seed is not None else self.job.seed
-                self.job = replace(self.job, session=session, seed=seed, work=self.work)
+                self._ready(replace(self.job, session=session, seed=seed, work=self.work))
 
     @property
     def work(self) -> Any:
@@ -188,7 +218,27 @@ class Window:
             fresh = replace(same, region=region) if same else None
             places.append(fresh or Place.of(self._new_id(), row, region, by_hand=region.given))
         self.places = [*places, *(place for place in self.places if place.row not in rows)]
-        self.job, self.seed = job, job.seed
+        self.seed = job.seed
+        self._ready(job)
+
+    def _ready(self, job: PhotoJob) -> None:
+        """From now on `job` is what Edit runs. How fine it works is measured when there is time."""
+        self.job, self.sizes = job, None
+        self._later(self, lambda task: self._measure(job, task))
+
+    def _measure(self, job: PhotoJob, task: Task) -> None:
+        """How fine `job` works; nothing where a model is missing, or its editor cannot be asked."""
+        if self.job is not job:
+            return
+        places: list[WorkingPicture] = []
+        with suppress(GasError):
+            if not missing_models(job.session, EDITORS, [job.session.settings.editor]):
+                places = working_pictures(
+                    job.session, job.photo.size, job.plan, job.regions, work=job.work, watch=task.watch()
+                )
+        with self.lock:
+            if self.job is not None and self.job.regions is job.regions:
+                self.sizes = places
 
     def place(self, id: str) -> Place:
         """The place with this id. UsageError for one that is gone."""
@@ -222,7 +272,7 @@ class Window:
                 index = self.table.indices()
                 on = [place for place in self.places if place.row in index]
                 regions = tuple(replace(place.region, subtask=index[place.row]) for place in on)
-                self.job = replace(self.job, regions=regions)
+                self._ready(replace(self.job, regions=regions))
 
     # --- edits ---------------------------------------------------------------------------------------------------
 
@@ -247,6 +297,37 @@ class Window:
                 **more,
             )
             self.edits.append(edit)
+        return edit
+
+    def redone_edit(self, made: Edit, subtask: int, task: Task) -> Edit:
+        """A card for `made` with one change made again, which is offered; an earlier offer is thrown away."""
+        with self.lock:
+            for one in [one for one in self.edits if one.offered]:
+                self.discard(one.number)
+            fresh = replace(
+                made, number=next(self.numbers), out=self.new_file(made.out.name), task=task, parent=made.number
+            )
+            fresh.redone, fresh.offered, fresh.group, fresh.record, fresh.seconds = subtask, True, None, None, 0.0
+            fresh.same_bytes, fresh.drift = None, ()
+            self.edits.append(fresh)
+        return fresh
+
+    def accept(self, number: int) -> None:
+        """The offered edit becomes the one that it was made of. UsageError where nothing is offered."""
+        with self.lock:
+            self._offered(number).offered = False
+
+    def discard(self, number: int) -> None:
+        """Throws an offered edit away, with its files."""
+        with self.lock:
+            edit = self._offered(number)
+            self.edits.remove(edit)
+            shutil.rmtree(edit.out.parent, ignore_errors=True)
+
+    def _offered(self, number: int) -> Edit:
+        edit = self.edit(number)
+        if not edit.offered:
+            raise UsageError("this edit is no offer", "reload the page")
         return edit
 
     def edit(self, number: int) -> Edit:

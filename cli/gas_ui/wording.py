@@ -33,7 +33,14 @@ def page_words(kind: Kind) -> str:
             return f"{shell_words(kind)} in a terminal"
 
 
+LABELS = {"grounded": "Each change in its own place", "verify": "Check each change"}
+"""What the page calls a setting, where that is not its name."""
+
+
 def _setting(name: str, value: object) -> str:
+    if name == "tries":
+        return f"“Check each change” with {value or 'more'} tries, above Edit"
+    name = LABELS.get(name, name)
     if value is None:
         return f"“{name}” in Settings"
     if isinstance(value, bool):

@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas import files, notes
-from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS
+from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.errors import GasError, InputRefused, Interrupted, UsageError
-from gas.run.record import Request
+from gas.plan.words import what
+from gas.run.record import Record, Request
+from gas.run.redo import redone
 from gas.run.replay import again, drift
 from gas.run.session import Session, new_seed
 from gas.types import Region
 from gas_ui.edits import Edit
 from gas_ui.places import native_point
 from gas_ui.preflight import check_agreed, require_models
+from gas_ui.progress import CHECKING
 
 if TYPE_CHECKING:
     from gas.run.job import PhotoJob
@@ -61,7 +63,7 @@ def segment(window: Window, task: Task, row: str, point: Sequence[float], agreed
 def edit(window: Window, task: Task, agreed: Collection[str], *, other_seed: bool = False) -> None:
     """One edit, by the job that is ready, or after the missing regions were looked for."""
     job = window.job or find(window, task, agreed)
-    more = _agreed(window, agreed, window.request, EDITORS)
+    more = _agreed(window, agreed, window.request, EDITORS, VERIFIERS)
     if more:
         job = replace(job, session=window.session(more))
     if other_seed:
@@ -74,11 +76,16 @@ def edit(window: Window, task: Task, agreed: Collection[str], *, other_seed: boo
 
 def run(made: Edit, job: PhotoJob, task: Task, *, overwrite: bool = False) -> None:
     """Runs the job and fills the card `made`. What goes wrong is kept in it and raised."""
-    task.begin_stage("edit", job.session.settings.editor)
+    task.begin_stage("edit", job.session.settings.editor, then=CHECKING if job.session.settings.verify else "")
     began = time.monotonic()
+
+    def tried_again(subtask: int, editor: str) -> None:
+        task.begin_stage("retry", f"{what(job.plan.subtasks[subtask])}, with {editor}", then=CHECKING)
+
     try:
+        gps = bool(made.flags.get("gps"))
         with notes.collected() as warned:
-            done = job.run(made.out, watch=task.watch(), gps=bool(made.flags.get("gps")), overwrite=overwrite)
+            done = job.run(made.out, watch=task.watch(), gps=gps, overwrite=overwrite, on_attempt=tried_again)
     except GasError as error:
         made.error = error
         raise
@@ -128,34 +135,45 @@ def compare(window: Window, task: Task, editors: Sequence[str], agreed: Collecti
 
 
 def redo(window: Window, task: Task, made: Edit, subtask: int, editor: str | None, agreed: Collection[str]) -> None:
-    """One change of an edit once more, with another seed or editor: the others stay as they are, bit for bit."""
-    from gas.run.redo import taken_back
-
-    record = made.record
-    if record is None or record.stopped:
+    """One change of an edit once more, with another seed or editor, as an offer: the others stay bit for bit."""
+    record, kept = made.record, made.kept
+    if record is None or kept is None:
         raise UsageError("only an edit that came to its end can be changed in parts", "resume it first")
     if not 0 <= subtask < len(record.plan.subtasks):
         raise UsageError(f"this edit has no change {subtask + 1}", "reload the page")
-    name = Path(made.picture.name)
-    base = window.new_file(f"{name.stem}-without-{subtask + 1}{made.out.suffix}")
-    photo = taken_back(made.out, made.picture.photo, record, subtask, base)
-    flags = {**made.flags, **({"editor": editor} if editor else {})}
-    flags.pop("seed", None)
-    same = {"profile": flags.get("profile") or record.profile}
-    session = window.session(same, flags)
-    if check := _remote(window, session, agreed):
-        session = window.session({**same, **check}, flags)
-    require_models(session)
-    from gas.run.job import prepare
-    from gas.run.turns import single_plan
+    name = editor or maker(record, subtask)
+    more: dict[str, Any] = {} if name == record.editor.name else {"retry_editors": [name], "tries": 2}
 
-    regions = [replace(one, subtask=0) for one in record.to_regions() if one.subtask == subtask]
-    plan = single_plan(record.plan, subtask)
-    job = prepare(session, photo, plan, regions, seed=new_seed(), work=record.work, watch=task.watch())
-    more: Any = {"picture": made.picture, "task": task, "parent": made.number, "base": base}
-    fresh = window.new_edit(job, session.settings.editor, flags, **more)
-    fresh.by_hand = True
-    run(fresh, job, task)
+    def opened(recorded: Mapping[str, Any], check: Mapping[str, Any] | None = None) -> Session:
+        if made.replayed:
+            return window.session({**more, **(check or {})}, {}, recorded=recorded)
+        flags = {**made.flags, "profile": made.flags.get("profile") or record.profile}
+        return window.session({**more, **(check or {})}, flags)
+
+    photo = made.picture.photo
+    job = again(record, photo, opened)
+    if check := _remote(window, job.session, agreed, others=tuple(more.get("retry_editors", ()))):
+        job = again(record, photo, lambda recorded: opened(recorded, check))
+    require_models(job.session, name)
+    fresh = window.redone_edit(made, subtask, task)
+    task.begin_stage("edit", name, then=CHECKING if job.session.settings.verify else "")
+    began = time.monotonic()
+    try:
+        before = kept.result(photo.pixels, job.regions)
+        with notes.collected() as warned:
+            result = redone(job, before, subtask, name, seed=new_seed(), watch=task.watch())
+            done = job.write(result, fresh.out, gps=bool(made.flags.get("gps")))
+        fresh.finish(done, job, time.monotonic() - began, warned)
+    except BaseException:
+        window.discard(fresh.number)
+        raise
+
+
+def maker(record: Record, subtask: int) -> str:
+    """The editor that a change of an edit is by."""
+    attempts = () if record.verified is None else record.verified.attempts
+    mine = [one for one in attempts if one.finding.subtask == subtask and one.kept != "no"]
+    return mine[-1].editor.name if mine else record.editor.name
 
 
 def replay(window: Window, task: Task, output: Picture) -> None:
@@ -166,17 +184,10 @@ def replay(window: Window, task: Task, output: Picture) -> None:
     original = original_of(window, output)
     if original is None:
         raise UsageError(f"the original, {then.input.name}, is not here", "drop it on the page too")
-
-    def opened(recorded: Mapping[str, Any]) -> Session:
-        image = original.photo.pixels
-        session = Session.load({}, registry=window.registry, image=image, recorded=recorded)
-        session.runtime = window.session().runtime
-        return session
-
-    job = again(then, original.photo, opened)
+    job = again(then, original.photo, lambda recorded: window.session({}, {}, recorded=recorded, picture=original))
     require_models(job.session)
     window.show(original)
-    made = window.new_edit(job, job.session.settings.editor, {}, task=task)
+    made = window.new_edit(job, job.session.settings.editor, {}, task=task, replayed=True)
     made.instruction, made.by_hand = then.asked.instruction, True
     run(made, job, task)
     if made.record is not None:
@@ -195,5 +206,6 @@ def _agreed(window: Window, agreed: Collection[str], request: Request, *roles: A
     return check_agreed(window.session(), roles, agreed, image, request)
 
 
-def _remote(window: Window, session: Session, agreed: Collection[str]) -> dict[str, Any]:
-    return check_agreed(session, (EDITORS,), agreed, window.shown().photo.pixels, window.request)
+def _remote(window: Window, session: Session, agreed: Collection[str], others: Sequence[str] = ()) -> dict[str, Any]:
+    image = window.shown().photo.pixels
+    return check_agreed(session, (EDITORS, VERIFIERS), agreed, image, window.request, others)

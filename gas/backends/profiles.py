@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -15,6 +15,7 @@ from gas.folders import config_folder
 from gas.models.manifest import PACKAGE_PREFIX, ModelFiles, package_path
 from gas.validation import explain, read_toml, refuse_secrets
 
+Rung = Literal["all", "offload", "lowest"]
 ProfileName = Annotated[str, Field(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$", max_length=200)]
 
 
@@ -60,6 +61,10 @@ class Profile(BaseModel):
     examples: tuple[Example, ...] = Field(default=(), description="pictures to try it with, for `gas ui`")
     pipelines: tuple[str, ...] = Field(
         default=(), description="diffusers' pipelines whose models its options are for: the default for such a folder"
+    )
+    memory_gb: Mapping[Rung, float] = Field(
+        default={},
+        description="GB of the device's memory that it needs by rung, an estimate: weights in 16 bits and room to work",
     )
     rank: int = Field(default=0, ge=0, description="among the profiles that may be the default; 0: it never is")
     photographs: bool = Field(default=False, description="whether it edits photographs of any kind")

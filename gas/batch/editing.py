@@ -30,6 +30,7 @@ from gas.batch.rows import Row
 from gas.errors import GasError, InputRefused, Interrupted, OutOfMemory
 from gas.interfaces import Watch
 from gas.picture import photo as photos
+from gas.plan.words import what
 from gas.run.job import PhotoJob, Planned, edit_together, make_plan, prepare
 from gas.run.output import check_output
 from gas.run.record import Request
@@ -37,7 +38,6 @@ from gas.run.session import Session
 from gas.run.undone import raise_if_undone
 from gas.runtime import Runtime
 from gas.types import EditPlan, Region
-from gas.verify.words import what
 
 if TYPE_CHECKING:
     from gas.backends.registry import Registry

@@ -63,6 +63,7 @@ class Recipe:
             models=needed,
             grow=settings.grow,
             grounded=settings.grounded,
+            detail=settings.detail,
             dtype=settings.dtype,
             **({"verified": self._verification()} if settings.verify else {}),
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from gas.diffusion.attention.joint_sites import joint_sites, picture_first
 from gas.diffusion.attention.sites import AttentionSite, SiteKind, Size
-from gas.diffusion.autoencoder import Autoencoder
-from gas.diffusion.backbone import Backbone, Conditioning, ModelKind
+from gas.diffusion.backbone import Conditioning, ModelKind
 from gas.diffusion.clip_text import ClipText
 from gas.diffusion.guidance import Guidance
+from gas.diffusion.latent_diffusion import LatentDiffusion
 from gas.diffusion.loading import explained
 from gas.diffusion.model_folder import ModelFolder
 from gas.diffusion.parameterisation import Parameterisation
@@ -32,9 +32,6 @@ from gas.remedies import Option, Remedy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gas.types import Image
-
-FAMILY = "FLUX.1 model"
 PATCH = 2
 """Cells on a side of what is packed into one token."""
 T5_TOKENS = 512
@@ -45,7 +42,7 @@ _OTHERS = ("tokenizer", "tokenizer_2", "scheduler/scheduler_config.json")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Flux(Backbone):
+class Flux(LatentDiffusion):
     """A frozen FLUX.1. Its rows are T5's; "pooled" `(n, dim)` is CLIP's pooled embedding, and "guidance" `(n,)` the
     number that each row is told, where the network takes one.
 
@@ -54,19 +51,14 @@ class Flux(Backbone):
     `dtype`, CLIP and VAE in fp32 at least.
     """
 
-    name: str
+    family: ClassVar = "FLUX.1 model"
+
     network: Any  # diffusers.FluxTransformer2DModel
-    autoencoder: Autoencoder
     clip: ClipText
     t5: T5Text
     scheduler: Mapping[str, Any]
     schedule: FlowSchedule
     guidance: Guidance
-    resolution: int
-    factor: int
-    multiple: int
-    device: torch.device
-    dtype: torch.dtype
     parameterisation: Parameterisation = "velocity"
 
     @classmethod
@@ -82,29 +74,36 @@ class Flux(Backbone):
         variant: str | None = None,
         allow_pickle: bool = False,
         parts: Path | None = None,
-    ) -> Flux:
-        """The model in a local folder of diffusers' layout, frozen, or with the transformer in a single file and all
-        else in the folder `parts`; arguments and errors as in `gas.diffusion.load.backbone_from_folder`."""
-        from diffusers import FluxTransformer2DModel
-        from transformers import CLIPTextModel
-
-        file = Path(folder) if Path(folder).is_file() else None
-        if file is not None and parts is None:
+    ) -> Self:
+        """As those of the other families, or with the transformer in a single file (`gas.diffusion.single_file`) and
+        all else in the folder `parts`."""
+        how: dict[str, Any] = {"variant": variant, "allow_pickle": allow_pickle}
+        if not Path(folder).is_file():
+            return super().from_folder(folder, device, dtype, home=home, name=name, kind=kind, **how)
+        name = name or str(folder)
+        if parts is None:
             raise ModelUnavailable(
-                f"{name or folder} holds the transformer of a {FAMILY} alone: text encoders and VAE are missing",
+                f"{name} holds the transformer of a {cls.family} alone: text encoders and VAE are missing",
                 Remedy(
                     "give_parts",
                     "name the folder or hub id of a whole FLUX.1, whose other parts are used: {parts}",
                     parts=Option({"parts_model": None}),
                 ),
             )
-        here = ModelFolder.find(parts or folder, name, FAMILY, device, home, variant=variant, allow_pickle=allow_pickle)
+        here = ModelFolder.find(parts, name, cls.family, device, home, **how)
+        return cls._read(here, dtype, kind, Path(folder))
+
+    @classmethod
+    def _read(cls, here: ModelFolder, dtype: torch.dtype, kind: ModelKind, file: Path | None = None) -> Self:
+        from diffusers import FluxTransformer2DModel
+        from transformers import CLIPTextModel
+
         here.check_kind(kind, KIND_REMEDIES[kind])
         here.refuse_adapters()
         here.check_layout(_NETWORKS[file is not None :], _OTHERS)
         once = torch.promote_types(dtype, torch.float32)
         if file is not None:
-            transformer = read_transformer(file, here.name, dtype, allow_pickle=allow_pickle)
+            transformer = read_transformer(file, here.name, dtype, allow_pickle=here.allow_pickle)
             transformer = transformer.to(here.home).eval().requires_grad_(False)
         with explained(here.name):
             if file is None:
@@ -136,14 +135,6 @@ class Flux(Backbone):
     def networks(self) -> dict[str, Any]:
         encoders = {"text_encoder": self.clip.encoder, "text_encoder_2": self.t5.encoder}
         return {**encoders, "transformer": self.network, "vae": self.autoencoder.vae}
-
-    # --- pictures -----------------------------------------------------------------------------------------------------
-
-    def encode(self, image: Image) -> Tensor:
-        return self.autoencoder.encode(image)
-
-    def decode(self, z: Tensor) -> Image:
-        return self.autoencoder.decode(z)
 
     # --- predictions --------------------------------------------------------------------------------------------------
 

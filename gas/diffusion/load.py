@@ -18,9 +18,9 @@ from gas.diffusion.memory import memory_named, no_room, refuse_too_large, sizes_
 from gas.diffusion.quantised import Quantised
 from gas.diffusion.quantised import quantise as make_quantised
 from gas.errors import ModelUnavailable
-from gas.models.hub import snapshot
+from gas.models.hub import local_files
 from gas.models.kind import pipeline_of_file
-from gas.models.manifest import lora_of, resolve_model
+from gas.models.manifest import lora_of
 from gas.remedies import Option, Remedy, Setting
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def load_backbone(
     device, dtype = runtime.torch_device(), runtime.torch_dtype()
 
     def load() -> Backbone:
-        folder, rest = local_folder(model), None if parts is None else local_folder(parts)
+        folder, rest = local_files(model), None if parts is None else local_files(parts)
         if folder.suffix == ".gguf" and (loras or quantise):
             raise ModelUnavailable(
                 f"{model} has weights of fewer bits already, which take no {'LoRA' if loras else 'int8'}",
@@ -146,7 +146,7 @@ def load_backbone(
         )
         if loras:
             kind_of_pipeline = family_of(folder, model).pipelines[0]
-            places = {one: local_folder(lora_of(one).model) for one in loras}
+            places = {one: local_files(lora_of(one).model) for one in loras}
             merge_loras(as_pipeline(kind_of_pipeline, backbone.networks()), loras, model, places)
         networks = backbone.networks()
         if quantise is not None:
@@ -167,12 +167,6 @@ def _asked(loras: Sequence[str]) -> Setting | Option:
     return Setting("lora") if loras else Option({"quantise": None})
 
 
-def local_folder(model: str) -> Path:
-    """The folder, or single file, on this machine that `model` means. Errors as `resolve_model` and `snapshot`."""
-    source = resolve_model(model)
-    return Path(source.location) if source.local else snapshot(source)
-
-
 def backbone_from_folder(
     folder: Path | str,
     device: torch.device | str = "cpu",
@@ -186,8 +180,8 @@ def backbone_from_folder(
     parts: Path | None = None,
 ) -> Backbone:
     """The model in a local folder of diffusers' layout, of an adapter on one (`gas.diffusion.adapters`), or in a single
-    file (`gas.diffusion.single_file`), frozen. `name` is what errors call it; `home` is
-    where its networks are put (default: on `device`, where they work); the rest as in `load_backbone`."""
+    file (`gas.diffusion.single_file`), frozen. `name` is what errors call it; `home` is where its networks are put
+    (default: on `device`, where they work); the rest as in `load_backbone`."""
     folder, name = Path(folder), name or str(folder)
     family = family_of(folder, name)
     beside: dict[str, Any] = {}

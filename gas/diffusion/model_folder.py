@@ -74,6 +74,10 @@ class ModelFolder:
                 f"{self.name} is not a {self.family} in diffusers' layout: {', '.join(missing)} missing",
                 f"give a folder with {', '.join([*networks, *(other.partition('/')[0] for other in others)])}",
             )
+        self.check_variant(networks)
+
+    def check_variant(self, networks: Sequence[str]) -> None:
+        """Refuses a `variant` that the weights of `networks` do not have, as `gas.diffusion.loading.check_variant`."""
         check_variant({self.folder / place: _stems(place) for place in networks}, self.name, self.variant)
 
     def refuse_adapters(self) -> None:

@@ -7,23 +7,24 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from gas.diffusion.adapters import adapt_all, find_base
+from gas.diffusion.adapters import adapt_all
 from gas.diffusion.attention.sites import AttentionSite, SiteKind, Size, unet_sites
 from gas.diffusion.autoencoder import Autoencoder
-from gas.diffusion.backbone import Backbone, Conditioning, ModelKind
+from gas.diffusion.backbone import Conditioning, ModelKind
 from gas.diffusion.clip_text import ClipText
 from gas.diffusion.gligen import told_boxes
-from gas.diffusion.loading import check_variant, explained, load_part, pipeline_of, read_settings
+from gas.diffusion.latent_diffusion import LatentDiffusion
+from gas.diffusion.loading import explained, pipeline_of
+from gas.diffusion.model_folder import ModelFolder
 from gas.diffusion.parameterisation import Parameterisation
 from gas.diffusion.schedule import VPSchedule
 from gas.diffusion.single_file.stable_diffusion_1 import read_single_file
-from gas.diffusion.stable_diffusion_layout import PICKLES, WEIGHTS, check_layout, check_parts
+from gas.diffusion.stable_diffusion_layout import NETWORKS, check_layout, check_parts
 from gas.models.account import load_tokenizer
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class StableDiffusion(Backbone):
+class StableDiffusion(LatentDiffusion):
     """A frozen Stable Diffusion 1.x or 2.x. Beside their embeddings its rows may have in `Conditioning.extra`:
 
     * "beside" `(n, C', h, w)`: channels that the UNet takes beside the noisy latent: the picture's latent (instruction
@@ -42,64 +43,39 @@ class StableDiffusion(Backbone):
     what they round off would be seen in the picture.
     """
 
-    name: str
+    family: ClassVar = "Stable Diffusion model"
+
     kind: ModelKind
     network: Any  # diffusers.UNet2DConditionModel
-    autoencoder: Autoencoder
     words: ClipText
     schedule: VPSchedule
     parameterisation: Parameterisation
-    resolution: int
-    factor: int
-    multiple: int
-    device: torch.device
-    dtype: torch.dtype
 
     @classmethod
-    def from_folder(
-        cls,
-        folder: Path | str,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        *,
-        home: torch.device | None = None,
-        name: str | None = None,
-        kind: ModelKind = "text-to-image",
-        variant: str | None = None,
-        allow_pickle: bool = False,
-    ) -> StableDiffusion:
-        """The model in a local folder of diffusers' layout, or of an adapter on one (`gas.diffusion.adapters`), or in a
-        single file (`gas.diffusion.single_file`), frozen. `name` is what errors call it; the rest as in
-        `gas.diffusion.load.backbone_from_folder`."""
+    def _read(cls, here: ModelFolder, dtype: torch.dtype, kind: ModelKind) -> Self:
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
 
-        folder, device = Path(folder), torch.device(device)
-        name = name or str(folder)
         once = torch.promote_types(dtype, torch.float32)
-        if folder.is_file():
-            check_variant({}, name, variant)
+        networks: dict[str, Any]
+        if here.folder.is_file():
+            here.check_variant(())
             formats = {"unet": dtype, "vae": once, "text_encoder": once}
-            networks, tokenizer, scheduler = read_single_file(folder, name, formats, allow_pickle=allow_pickle)
-            return cls._of(networks, tokenizer, scheduler, device, home, dtype, name, kind)
-        folder, adapters = find_base(folder)
-        check_layout(folder, pipeline_of(folder, name), name)
-        files = {place: (WEIGHTS[place], PICKLES[place]) for place in WEIGHTS}
-        check_variant({folder / place: stems for place, stems in files.items()}, name, variant)
-
-        def part(network: Any, place: str, dtype: torch.dtype) -> Any:
-            options: dict[str, Any] = {"variant": variant, "allow_pickle": allow_pickle}
-            return load_part(network, folder / place, files[place], name, part=place, dtype=dtype, **options)
-
-        with explained(name):
-            scheduler = read_settings(folder / "scheduler" / "scheduler_config.json", name)
+            networks, tokenizer, scheduler = read_single_file(
+                here.folder, here.name, formats, allow_pickle=here.allow_pickle
+            )
+            return cls._of(networks, tokenizer, scheduler, here, dtype, kind)
+        check_layout(here.folder, pipeline_of(here.folder, here.name), here.name)
+        here.check_variant(NETWORKS)
+        with explained(here.name):
+            scheduler = here.settings("scheduler/scheduler_config.json")
             networks = {
-                "unet": adapt_all(part(UNet2DConditionModel, "unet", dtype), adapters),
-                "vae": part(AutoencoderKL, "vae", once),
-                "text_encoder": part(CLIPTextModel, "text_encoder", once),
+                "unet": adapt_all(here.part(UNet2DConditionModel, "unet", dtype), here.adapters),
+                "vae": here.part(AutoencoderKL, "vae", once),
+                "text_encoder": here.part(CLIPTextModel, "text_encoder", once),
             }
-            tokenizer = load_tokenizer(CLIPTokenizer, folder / "tokenizer", name, networks["text_encoder"])
-        return cls._of(networks, tokenizer, scheduler, device, home, dtype, name, kind)
+            tokenizer = load_tokenizer(CLIPTokenizer, here.folder / "tokenizer", here.name, networks["text_encoder"])
+        return cls._of(networks, tokenizer, scheduler, here, dtype, kind)
 
     @classmethod
     def _of(
@@ -107,32 +83,30 @@ class StableDiffusion(Backbone):
         networks: Mapping[str, Any],
         tokenizer: Any,
         scheduler: Mapping[str, Any],
-        device: torch.device,
-        home: torch.device | None,
+        here: ModelFolder,
         dtype: torch.dtype,
-        name: str,
         kind: ModelKind,
-    ) -> StableDiffusion:
+    ) -> Self:
         """The model of these parts, frozen; ModelUnavailable unless they fit each other and are of the `kind`."""
-        frozen = {place: one.to(home or device).eval().requires_grad_(False) for place, one in networks.items()}
+        frozen = {place: one.to(here.home).eval().requires_grad_(False) for place, one in networks.items()}
         unet, encoder = frozen["unet"], frozen["text_encoder"]
-        with explained(name):
-            autoencoder = Autoencoder(frozen["vae"], device)
-            schedule = VPSchedule.from_config(scheduler).to(device)
+        with explained(here.name):
+            autoencoder = Autoencoder(frozen["vae"], here.device)
+            schedule = VPSchedule.from_config(scheduler).to(here.device)
         prediction = scheduler.get("prediction_type", "epsilon")
-        check_parts(unet.config, autoencoder.channels, encoder.config.hidden_size, prediction, kind, name)
+        check_parts(unet.config, autoencoder.channels, encoder.config.hidden_size, prediction, kind, here.name)
         return cls(
-            name=name,
+            name=here.name,
             kind=kind,
             network=unet,
             autoencoder=autoencoder,
-            words=ClipText(tokenizer, encoder, device),
+            words=ClipText(tokenizer, encoder, here.device),
             schedule=schedule,
             parameterisation=prediction,
             resolution=_side(unet.config.sample_size) * autoencoder.factor,
             factor=autoencoder.factor,
             multiple=autoencoder.factor,
-            device=device,
+            device=here.device,
             dtype=dtype,
         )
 
@@ -140,12 +114,6 @@ class StableDiffusion(Backbone):
         return {"text_encoder": self.words.encoder, "unet": self.network, "vae": self.autoencoder.vae}
 
     # --- pictures -----------------------------------------------------------------------------------------------------
-
-    def encode(self, image: Image) -> Tensor:
-        return self.autoencoder.encode(image)
-
-    def decode(self, z: Tensor) -> Image:
-        return self.autoencoder.decode(z)
 
     def picture_condition(self, image: Image) -> Tensor:
         """The picture's latent, not scaled, as InstructPix2Pix was trained."""

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -16,9 +15,9 @@ from torch.nn import functional as F
 from gas import notes
 from gas.diffusion.attention.joint_sites import joint_sites, picture_first
 from gas.diffusion.attention.sites import AttentionSite, SiteKind, Size
-from gas.diffusion.autoencoder import Autoencoder
-from gas.diffusion.backbone import Backbone, Conditioning, ModelKind
+from gas.diffusion.backbone import Conditioning, ModelKind
 from gas.diffusion.clip_text import ClipText
+from gas.diffusion.latent_diffusion import LatentDiffusion
 from gas.diffusion.loading import explained
 from gas.diffusion.model_folder import ModelFolder
 from gas.diffusion.parameterisation import Parameterisation
@@ -27,10 +26,6 @@ from gas.diffusion.stable_diffusion_layout import KIND_REMEDIES
 from gas.diffusion.t5_text import T5Text
 from gas.errors import InputRefused, ModelUnavailable
 
-if TYPE_CHECKING:
-    from gas.types import Image
-
-FAMILY = "Stable Diffusion 3 model"
 T5_TOKENS = 256
 """Of its T5 encoder, as diffusers' pipeline cuts prompts; without the encoder as many rows of zeros."""
 _NETWORKS = ("transformer", "vae", "text_encoder", "text_encoder_2")
@@ -38,7 +33,7 @@ _OTHERS = ("tokenizer", "tokenizer_2", "scheduler/scheduler_config.json")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class StableDiffusion3(Backbone):
+class StableDiffusion3(LatentDiffusion):
     """A frozen Stable Diffusion 3 or 3.5. Its rows are the tokens of both CLIP encoders, side by side and filled up
     with zeros, and then those of T5; "pooled" `(n, dim)` are the pooled embeddings of the CLIP encoders.
 
@@ -46,39 +41,20 @@ class StableDiffusion3(Backbone):
     VAE in fp32 at least. `t5` is None where the model has none: it then sees what CLIP sees.
     """
 
-    name: str
+    family: ClassVar = "Stable Diffusion 3 model"
+
     network: Any  # diffusers.SD3Transformer2DModel
-    autoencoder: Autoencoder
     first: ClipText
     second: ClipText
     t5: T5Text | None
     schedule: FlowSchedule
-    resolution: int
-    factor: int
-    multiple: int
-    device: torch.device
-    dtype: torch.dtype
     parameterisation: Parameterisation = "velocity"
 
     @classmethod
-    def from_folder(
-        cls,
-        folder: Path | str,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        *,
-        home: torch.device | None = None,
-        name: str | None = None,
-        kind: ModelKind = "text-to-image",
-        variant: str | None = None,
-        allow_pickle: bool = False,
-    ) -> StableDiffusion3:
-        """The model in a local folder of diffusers' layout, frozen; arguments and errors as in
-        `gas.diffusion.load.backbone_from_folder`. Warns where it has no T5 encoder."""
+    def _read(cls, here: ModelFolder, dtype: torch.dtype, kind: ModelKind) -> Self:
         from diffusers import SD3Transformer2DModel
         from transformers import CLIPTextModelWithProjection
 
-        here = ModelFolder.find(folder, name, FAMILY, device, home, variant=variant, allow_pickle=allow_pickle)
         here.check_kind(kind, KIND_REMEDIES[kind])
         here.refuse_adapters()
         has_t5 = (here.folder / "text_encoder_3").exists()
@@ -119,14 +95,6 @@ class StableDiffusion3(Backbone):
         encoders = {"text_encoder": self.first.encoder, "text_encoder_2": self.second.encoder}
         large = {} if self.t5 is None else {"text_encoder_3": self.t5.encoder}
         return {**encoders, **large, "transformer": self.network, "vae": self.autoencoder.vae}
-
-    # --- pictures -----------------------------------------------------------------------------------------------------
-
-    def encode(self, image: Image) -> Tensor:
-        return self.autoencoder.encode(image)
-
-    def decode(self, z: Tensor) -> Image:
-        return self.autoencoder.decode(z)
 
     # --- predictions --------------------------------------------------------------------------------------------------
 

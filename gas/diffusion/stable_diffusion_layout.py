@@ -8,8 +8,7 @@ from typing import Any
 from gas.diffusion.backbone import ModelKind
 from gas.errors import ModelUnavailable
 
-WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
-PICKLES = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "pytorch_model"}
+NETWORKS = ("unet", "vae", "text_encoder")
 
 KIND_REMEDIES: dict[ModelKind, str] = {
     "text-to-image": "name a text-to-image Stable Diffusion 1.x or 2.x",
@@ -25,7 +24,7 @@ def check_layout(folder: Path, pipeline: str, name: str) -> None:
             f"{name} has the parts of a Stable Diffusion XL model, but its index names the pipeline {pipeline!r}",
             "correct _class_name in model_index.json, or name another model",
         )
-    needed = [f"{place}/config.json" for place in WEIGHTS] + ["tokenizer", "scheduler/scheduler_config.json"]
+    needed = [f"{place}/config.json" for place in NETWORKS] + ["tokenizer", "scheduler/scheduler_config.json"]
     missing = [file for file in needed if not (folder / file).exists()]
     if missing:
         raise ModelUnavailable(

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -15,9 +14,10 @@ from torch import Tensor
 from gas.diffusion.adapters import adapt_all
 from gas.diffusion.attention.sites import CONTRASTED, AttentionSite, SiteKind, Size, unet_sites
 from gas.diffusion.autoencoder import Autoencoder
-from gas.diffusion.backbone import Backbone, Conditioning, ModelKind
+from gas.diffusion.backbone import Conditioning, ModelKind
 from gas.diffusion.clip_text import ClipText
-from gas.diffusion.loading import check_variant, explained
+from gas.diffusion.latent_diffusion import LatentDiffusion
+from gas.diffusion.loading import explained
 from gas.diffusion.model_folder import ModelFolder
 from gas.diffusion.parameterisation import Parameterisation
 from gas.diffusion.schedule import VPSchedule
@@ -25,17 +25,13 @@ from gas.diffusion.single_file.stable_diffusion_xl import read_single_file
 from gas.diffusion.stable_diffusion_layout import KIND_REMEDIES
 from gas.errors import ModelUnavailable
 
-if TYPE_CHECKING:
-    from gas.types import Image
-
-FAMILY = "Stable Diffusion XL model"
 _NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
 _OTHERS = ("tokenizer", "tokenizer_2", "scheduler/scheduler_config.json")
 _OTHER_MODEL = "name a text-to-image Stable Diffusion XL"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class StableDiffusionXL(Backbone):
+class StableDiffusionXL(LatentDiffusion):
     """A frozen Stable Diffusion XL. Beside the embeddings of both encoders, side by side, its rows have "pooled" `(n,
     dim)`, the second encoder's pooled embedding, and "size_ids" `(n, 6)`: height and width of the original, top and
     left of the crop, height and width of the picture, in pixels (sec. 2.2). Rows say that the picture is an original
@@ -47,41 +43,22 @@ class StableDiffusionXL(Backbone):
     The UNet works in `dtype`; text encoders and VAE in fp32 at least: its VAE overflows in fp16.
     """
 
-    name: str
+    family: ClassVar = "Stable Diffusion XL model"
+
     network: Any  # diffusers.UNet2DConditionModel
-    autoencoder: Autoencoder
     words: ClipText
     second: ClipText
     zero_null: bool
     schedule: VPSchedule
     parameterisation: Parameterisation
-    resolution: int
-    factor: int
-    multiple: int
-    device: torch.device
-    dtype: torch.dtype
 
     @classmethod
-    def from_folder(
-        cls,
-        folder: Path | str,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        *,
-        home: torch.device | None = None,
-        name: str | None = None,
-        kind: ModelKind = "text-to-image",
-        variant: str | None = None,
-        allow_pickle: bool = False,
-    ) -> StableDiffusionXL:
-        """The model in a local folder of diffusers' layout, or in a single file (`gas.diffusion.single_file`),
-        frozen; arguments and errors as in `gas.diffusion.load.backbone_from_folder`."""
+    def _read(cls, here: ModelFolder, dtype: torch.dtype, kind: ModelKind) -> Self:
         from diffusers import UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-        once = torch.promote_types(dtype, torch.float32)
-        here = ModelFolder.find(folder, name, FAMILY, device, home, variant=variant, allow_pickle=allow_pickle)
         here.check_kind(kind, KIND_REMEDIES[kind])
+        once = torch.promote_types(dtype, torch.float32)
         if here.folder.is_file():
             return cls._of_file(here, dtype, once)
         here.check_layout(_NETWORKS, _OTHERS)
@@ -96,9 +73,9 @@ class StableDiffusionXL(Backbone):
         return cls._of(here, unet, autoencoder, words, second, scheduler, zero_null, dtype)
 
     @classmethod
-    def _of_file(cls, here: ModelFolder, dtype: torch.dtype, once: torch.dtype) -> StableDiffusionXL:
-        """The model in a single file."""
-        check_variant({}, here.name, here.variant)
+    def _of_file(cls, here: ModelFolder, dtype: torch.dtype, once: torch.dtype) -> Self:
+        """The model in a single file (`gas.diffusion.single_file`)."""
+        here.check_variant(())
         formats = {"unet": dtype, "vae": once, "text_encoder": once, "text_encoder_2": once}
         read, tokenizers, scheduler = read_single_file(here.folder, here.name, formats, allow_pickle=here.allow_pickle)
         parts = {place: one.to(here.home).eval().requires_grad_(False) for place, one in read.items()}
@@ -106,9 +83,8 @@ class StableDiffusionXL(Backbone):
             ClipText(tokenizer, parts[place], here.device)
             for tokenizer, place in zip(tokenizers, ("text_encoder", "text_encoder_2"), strict=True)
         )
-        return cls._of(
-            here, parts["unet"], Autoencoder(parts["vae"], here.device), words, second, scheduler, True, dtype
-        )
+        autoencoder = Autoencoder(parts["vae"], here.device)
+        return cls._of(here, parts["unet"], autoencoder, words, second, scheduler, True, dtype)
 
     @classmethod
     def _of(
@@ -121,7 +97,7 @@ class StableDiffusionXL(Backbone):
         scheduler: dict[str, Any],
         zero_null: bool,
         dtype: torch.dtype,
-    ) -> StableDiffusionXL:
+    ) -> Self:
         """The model of these parts; ModelUnavailable unless they fit each other."""
         prediction = scheduler.get("prediction_type", "epsilon")
         with explained(here.name):
@@ -147,14 +123,6 @@ class StableDiffusionXL(Backbone):
     def networks(self) -> dict[str, Any]:
         encoders = {"text_encoder": self.words.encoder, "text_encoder_2": self.second.encoder}
         return {**encoders, "unet": self.network, "vae": self.autoencoder.vae}
-
-    # --- pictures -----------------------------------------------------------------------------------------------------
-
-    def encode(self, image: Image) -> Tensor:
-        return self.autoencoder.encode(image)
-
-    def decode(self, z: Tensor) -> Image:
-        return self.autoencoder.decode(z)
 
     # --- predictions --------------------------------------------------------------------------------------------------
 
@@ -206,7 +174,9 @@ def _check_parts(unet: Any, channels: int, words: ClipText, second: ClipText, na
             _OTHER_MODEL,
         )
     if unet.addition_embed_type != "text_time":
-        raise ModelUnavailable(f"{name}: its UNet is not told sizes, as that of a {FAMILY} is", _OTHER_MODEL)
+        raise ModelUnavailable(
+            f"{name}: its UNet is not told sizes, as that of a {StableDiffusionXL.family} is", _OTHER_MODEL
+        )
     sides = [one.encoder.config.hidden_size for one in (words, second)]
     given = unet.projection_class_embeddings_input_dim - 6 * unet.addition_time_embed_dim
     pooled = second.encoder.config.projection_dim

@@ -20,6 +20,7 @@ from gas.interfaces import Edited, EditJob, Step, Watch
 from gas.masks import mask_box
 from gas.picture.frame import to_working
 from gas.run.compose import compose, is_unchanged, refuse_black, refuse_unchanged, working_mask
+from gas.run.kept import kept, restored
 from gas.run.result import Place
 from gas.run.turns import part_of_plan
 from gas.types import Region
@@ -105,7 +106,7 @@ class FrameRun:
             stopped = self._next(inner)
             inner = None
             if not stopped and len(self.made) < len(self.placed) and self.template.watch.checkpoint is not None:
-                self.template.watch.checkpoint(self._state())
+                self.template.watch.checkpoint(self.state())
         return InFrames(self.image, self.mask, self.raw, stopped, self._log())
 
     def chosen(self) -> Iterator[Region]:
@@ -125,23 +126,17 @@ class FrameRun:
                 self.edit_batch = None
             self.steps, self.unchanged = int(state["frames.steps"]), [str(one) for one in state["frames.unchanged"]]
             for number in range(int(state["frames.done"])):
-                kept = under(state, f"frames.{number}.")
-                mask = np.asarray(kept["mask"]) if "mask" in kept else None
-                edited = Edited(np.asarray(kept["image"]), mask, log=kept["log"])
                 (job,) = self._jobs(1, None)
-                if edited.image.shape != job.image.shape:
-                    raise ValueError("its working pictures differ")
-                self._paste(job, edited)
+                self._paste(job, restored(under(state, f"frames.{number}."), job.image))
         return under(state, "frame.") or None
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """What a run resumes from to make the pictures that are left."""
         state: dict[str, Any] = {"frames.done": len(self.made), "frames.steps": self.steps}
         state["frames.alone"] = int(self.edit_batch is None)
         state["frames.unchanged"] = list(self.unchanged)
         for number, edited in enumerate(self.made):
-            part = {"image": edited.image, "log": dict(edited.log)}
-            part |= {} if edited.mask is None else {"mask": edited.mask}
-            state |= prefixed(f"frames.{number}.", part)
+            state |= prefixed(f"frames.{number}.", kept(edited))
         return state
 
     def _at_once(self) -> int:
@@ -231,7 +226,7 @@ class FrameRun:
 
         def checkpoint(state: Mapping[str, Any]) -> None:
             if outer.checkpoint is not None:
-                outer.checkpoint({**self._state(), **prefixed("frame.", state)})
+                outer.checkpoint({**self.state(), **prefixed("frame.", state)})
 
         def save_map(name: str, values: Mask) -> None:
             if outer.save_map is not None:

@@ -27,6 +27,8 @@ from gas.run.points import is_point
 from gas.run.record import Model, Record, Request, Used, Verified
 from gas.run.result import EditResult
 from gas.run.retry import OnAttempt, Retry
+from gas.run.reuse import told
+from gas.run.reuse.told import Told
 from gas.run.session import Session, WorkMode, new_seed
 from gas.types import EditPlan, Region
 from gas.version import __version__
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from gas.interfaces import Options
     from gas.picture.photo import Photo
     from gas.picture.photo_write import Written
+    from gas.placement import MemorySetting
+    from gas.run.detail import Detail
 
 Stage = Literal["plan", "ground"]
 OnStage = Callable[[Stage, str], None]
@@ -135,7 +139,7 @@ def prepare(
     seed = next(one for one in (seed, session.settings.seed, new_seed()) if one is not None)
     pixels = records.pixel_hash(photo.pixels)
     settings = session.settings
-    with notes.collected(recorded=True) as warned:
+    with notes.collected(recorded=True) as warned, told.collected() as reused:
         if isinstance(request, Request):
             request = _planned(session, photo, request, pixels, seed, watch, on_stage)
         known = request if isinstance(request, Planned) else None
@@ -163,6 +167,7 @@ def prepare(
         grounders=tuple(used(session, GROUNDERS.plural, name) for name in settings.grounders if looked),
         pixels=pixels,
         notes=notes.joined(() if known is None else known.notes, warned),
+        reused=tuple(reused),
     )
     job.check()
     return job
@@ -190,7 +195,7 @@ class PhotoJob:
     (None: as the settings say), `notes` what was warned of before the edit, for the record. `resume` is a state file.
     `pixels` is the hash of the photograph's pixels as they were read. For another editor on the same plan and regions
     replace the `session`. `follow` is what a record says of verification: its attempts are made again, and nobody is
-    asked; `verifier` is who was.
+    asked; `verifier` is who was. `reused`: which stages before the edit were taken from the cache.
     """
 
     session: Session
@@ -208,6 +213,7 @@ class PhotoJob:
     verifier: Used | None = None
     follow: Verified | None = None
     pixels: str = field(default="", repr=False)
+    reused: tuple[Told, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not self.pixels:
@@ -227,16 +233,27 @@ class PhotoJob:
         if self.resume is not None:
             load_state(self.resume, digest=self._digest())
 
+    def detail(self, watch: Watch = Watch()) -> Detail | None:
+        """The detail that `edit` will add to large places, with its effort; None where it will add none. The models are
+        loaded. Errors as `gas.run.working.detail_ahead`."""
+        from gas.run.working import detail_ahead
+
+        return detail_ahead(
+            self.session, self.photo.pixels, self.plan, self.regions, seed=self.seed, work=self.work, watch=watch
+        )
+
     def edit(self, watch: Watch = Watch(), on_attempt: OnAttempt | None = None) -> EditResult:
         """The edited photograph in memory, verified where the settings say so; `EditResult.save` writes it.
 
         `on_attempt` is told of each subtask that is tried again, and by which editor. Errors as `Session.edit`.
         """
-        result = self.session.edit(
-            self.photo.pixels, self.plan, self.regions, seed=self.seed, work=self.work, watch=watch
-        )
-        _refuse_written(self.photo, self.pixels, f"editor {self.session.settings.editor!r}")
-        return replace(self.verified(result, watch, on_attempt), job=self)
+        with told.collected() as reused:
+            result = self.session.edit(
+                self.photo.pixels, self.plan, self.regions, seed=self.seed, work=self.work, watch=watch
+            )
+            _refuse_written(self.photo, self.pixels, f"editor {self.session.settings.editor!r}")
+            result = self.verified(result, watch, on_attempt)
+        return replace(result, job=self, reused=tuple(reused))
 
     def verified(self, result: EditResult, watch: Watch = Watch(), on_attempt: OnAttempt | None = None) -> EditResult:
         """A result of this job after verification, where the settings say so, or after what a record says of it; one
@@ -341,9 +358,10 @@ class PhotoJob:
             seed=self.seed,
             device=settings.device,
             dtype=settings.dtype,
-            memory=self.session.runtime.rung or "auto",
+            memory=self._memory(),
             work=self.work,
             grounded=settings.grounded,
+            detail=settings.detail,
             notes=self.notes,
         )
 
@@ -352,11 +370,16 @@ class PhotoJob:
         chosen = one.name in self.session.settings.grounders
         return models_used(self.session, GROUNDERS.plural, one.name) if chosen else models(one.options)
 
+    def _memory(self) -> MemorySetting:
+        """The rung by which networks were placed, where it is not the first; else the setting."""
+        rung = self.session.runtime.rung
+        return self.session.settings.memory if rung in (None, "all") else rung
+
     def _editor(self) -> Used:
         return used(self.session, EDITORS.plural, self.session.settings.editor)
 
     def _verifier(self, result: EditResult) -> Used | None:
-        if self.follow is not None or result.verified is None:
+        if self.follow is not None or result.verified is None or not result.verified.findings:
             return self.verifier
         return used(self.session, VERIFIERS.plural, self.session.settings.verifier)
 
@@ -389,6 +412,7 @@ class PhotoJob:
             seed=self.seed,
             work=self.work,
             grounded=self.session.settings.grounded,
+            detail=self.session.settings.detail,
         )
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from gas.backends.roles import GROUNDERS
 from gas.errors import UsageError
-from gas.interfaces import Grounder, GroundJob, Watch
-from gas.process import loading_stops_when
+from gas.interfaces import GroundJob, Watch
 from gas.remedies import Remedy, Setting
 from gas.run import answers
 
@@ -30,12 +29,10 @@ def outlined(
     if not asked:
         return tuple(regions)
     name = _who(session)
-    grounder: Grounder = session.use(GROUNDERS, name)
     # Numbered here, since several may be of one subtask.
     job = GroundJob(image, [replace(one, subtask=n, given=False) for n, one in enumerate(asked)], plan, watch)
     watch.check_stop()
-    with loading_stops_when(watch.should_stop), session.registry.calling(GROUNDERS.plural, name):
-        answer = grounder.ground(job)
+    answer = session.ask_grounder(name, job)
     size = image.shape[1], image.shape[0]
     found = iter(answers.regions(answer, range(len(asked)), size, session.fault(GROUNDERS, name)))
     return tuple(replace(next(found), subtask=one.subtask, given=True) if is_point(one) else one for one in regions)

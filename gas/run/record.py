@@ -11,6 +11,7 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -68,7 +69,7 @@ def _public(value: Any) -> Any:
     return value
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
     """The JSON text with the values of secret environment variables blanked, wherever they came from."""
     for name, secret in os.environ.items():
         if _SECRET_NAME.search(name) and len(secret) >= 8:
@@ -152,7 +153,7 @@ class Model(_Value):
         inside = (p for p in path.rglob("*") if p.suffix in _MODEL_FILES and p.is_file())
         found = [path] if path.is_file() else sorted(inside)
         names = {(p.name if p == path else p.relative_to(path).as_posix()): p for p in found}
-        return cls(id=path.resolve().name, revision=revision, files={n: _hash_file(p) for n, p in names.items()})
+        return cls(id=path.resolve().name, revision=revision, files={n: _hash_model(p) for n, p in names.items()})
 
 
 class RecordedRegion(_Value):
@@ -178,6 +179,16 @@ class RecordedPlace(RecordedFrame):
     """A working picture, and the subtasks, by their indices, that were worked on in it (`gas.run.result.Place`)."""
 
     subtasks: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=MAX_SUBTASKS)] = ()
+
+
+class RecordedDetail(_Value):
+    """A place that got detail of its own size (`gas.run.result.Detailed`)."""
+
+    subtask: Annotated[int, Field(ge=0)]
+    coarse: Annotated[float, Field(ge=1)]
+    by: Name
+    tiles: Annotated[int, Field(ge=0)] = 0
+    sharpness: tuple[float, float, float] | None = None
 
 
 class Input(_Value):
@@ -238,7 +249,9 @@ class Attempt(_Value):
     * finding: what the verifier said; an editor that gave up has the failure "refused";
     * kept: "accepted" where it was pasted at once; "best" where nothing got the subtask done and this came nearest,
       pasted at the end; "no" where it is not in the picture;
-    * rows: how many rows its networks were given, where the editor tells.
+    * rows: how many rows its networks were given, where the editor tells;
+    * asked: a person asked for it, after everything else: what was there was taken back first, and it is in the picture
+      because that person accepted it, whatever the finding.
     """
 
     editor: Used
@@ -246,13 +259,14 @@ class Attempt(_Value):
     finding: Finding
     kept: Literal["accepted", "best", "no"] = "no"
     rows: Annotated[float, Field(ge=0)] | None = None
+    asked: bool = False
 
 
 class Verified(_Value):
     """What a verifier said of an edit, and what was tried because of it.
 
-    * findings: of the picture that was written, one for each subtask; first: of the editor's own, before anything was
-      tried again; attempts: in their order;
+    * findings: of the picture that was written, one for each subtask (none: nobody was asked, and the attempts are a
+      person's); first: of the editor's own, before anything was tried again; attempts: in their order;
     * ended: why nothing more was tried, where something is not done.
     """
 
@@ -287,7 +301,7 @@ class Record(_Value):
     grounders: Annotated[tuple[Used, ...], Field(max_length=100)] = ()
     editor: Used
     helpers: Annotated[tuple[Used, ...], Field(max_length=100)] = ()
-    """The editors that the editor hands subtasks to."""
+    """The editors that the editor hands subtasks to, and who drew large places finer."""
     verifier: Used | None = None
     """Who verified it; None where nobody did."""
     verified: Verified | None = None
@@ -298,9 +312,12 @@ class Record(_Value):
     device: Annotated[str, Field(pattern=r"^[a-z]{1,16}(:[0-9]{1,3})?$")]
     dtype: Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
     memory: MemorySetting = "auto"
-    """How the networks were placed (`gas.placement`); "auto" where none was."""
+    """How the networks were placed (`gas.placement`): the rung, where it is below the first, else the setting."""
     work: Literal["auto", "full", "crop", "frames"] = "auto"
     grounded: bool = False
+    detail: Name = "off"
+    """Who drew large places finer, by its name; "off": nobody."""
+    detailed: Annotated[tuple[RecordedDetail, ...], Field(max_length=MAX_SUBTASKS)] = ()
     frame: RecordedFrame
     places: Annotated[tuple[RecordedPlace, ...], Field(max_length=MAX_SUBTASKS)] = ()
     input: Input
@@ -321,6 +338,8 @@ class Record(_Value):
                 raise ValueError(f"a mask of {region.mask.size} for a picture of {height, width}")
             if region.subtask is not None and region.subtask >= len(self.plan.subtasks):
                 raise ValueError(f"a region for subtask {region.subtask} of {len(self.plan.subtasks)}")
+        if any(one.subtask >= len(self.plan.subtasks) for one in self.detailed):
+            raise ValueError(f"detail for more than {len(self.plan.subtasks)} subtasks")
         if self.verified is not None:
             findings = [*self.verified.findings, *self.verified.first, *(one.finding for one in self.verified.attempts)]
             if any(one.subtask >= len(self.plan.subtasks) for one in findings):
@@ -338,7 +357,7 @@ class Record(_Value):
 
     def to_json(self, indent: int | None = None) -> str:
         """The record's text: JSON, keys in the order of the fields, floats in full, no secret of the environment."""
-        return _without_secrets(self.model_dump_json(indent=indent))
+        return without_secrets(self.model_dump_json(indent=indent))
 
 
 def make(
@@ -361,6 +380,7 @@ def make(
     memory: MemorySetting = "auto",
     work: Literal["auto", "full", "crop", "frames"] = "auto",
     grounded: bool = False,
+    detail: str = "off",
     notes: Sequence[str] = (),
 ) -> Record:
     """The record of a finished edit of `photo`, with its differences measured. `pixels` is the hash of its pixels,
@@ -387,6 +407,8 @@ def make(
         memory=memory,
         work=work,
         grounded=grounded,
+        detail=detail,
+        detailed=tuple(RecordedDetail(**asdict(one)) for one in result.detailed),
         frame=RecordedFrame(native=result.frame.native, crop=result.frame.crop, size=result.frame.size),
         places=tuple(
             RecordedPlace(native=one.frame.native, crop=one.frame.crop, size=one.frame.size, subtasks=one.subtasks)
@@ -564,13 +586,17 @@ def _recorded(region: Region) -> RecordedRegion:
     )
 
 
+def _hash_model(path: Path) -> str:
+    """The SHA-256 of a model's file, read once in a process while the file stays as it is."""
+    told = path.stat()
+    return _hash_unchanged(path, told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino)
+
+
+@lru_cache(maxsize=1024)
+def _hash_unchanged(path: Path, *stat: int) -> str:
+    return _hash_file(path)
+
+
 def _hash_file(path: Path) -> str:
-    """The SHA-256 of a file, read once as long as it stays the same: models have gigabytes."""
-    known = path.stat()
-    return _hashed(path, known.st_size, known.st_mtime_ns, known.st_ino)
-
-
-@lru_cache(maxsize=10_000)
-def _hashed(path: Path, *what_it_was: int) -> str:
     with files.open_regular(path) as stream:
         return files.sha256(stream)

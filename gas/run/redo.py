@@ -1,45 +1,49 @@
-"""One change of a finished edit taken back, so that it alone can be made again."""
+"""One change of a finished edit made again because a person asked for it: another editor, or another seed."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from gas.backends.roles import EDITORS
 from gas.errors import InputRefused
-from gas.masks import any_set
-from gas.picture import photo as photos
-from gas.picture import photo_write
-from gas.regions.where import edited_regions
+from gas.interfaces import Watch
+from gas.run.job import used
+from gas.run.record import Attempt, Verified
+from gas.run.retry import Retry
+from gas.types import Finding
 
 if TYPE_CHECKING:
-    from gas.picture.photo import Photo
-    from gas.run.record import Record
+    from gas.run.job import PhotoJob
+    from gas.run.result import EditResult
 
 
-def taken_back(output: Path, original: Photo, record: Record, subtask: int, out: Path) -> Photo:
-    """The edited picture in `output` with the pixels of the `original` again in the region of `subtask`, written to
-    `out` and read from there.
+def redone(
+    job: PhotoJob, result: EditResult, subtask: int, editor: str, *, seed: int, watch: Watch = Watch()
+) -> EditResult:
+    """`result`, which `job` came to, with the change `subtask` (its index) made again by `editor` from `seed`.
 
-    Where the regions of other subtasks lie upon it what they did stays. All else stays as it is in `output`; a format
-    with loss codes it once more. It carries no record: it is the input of another edit, whose record says so.
-    InputRefused (exit 3) for a subtask without a region, or for files of different sizes.
+    What was there is taken back, and the editor, confined to that change's regions, begins from the photograph there;
+    everything else stays, bit for bit. `verified` has it as an attempt that was asked for, so the record of what
+    `job.write` writes makes it again; the verifier is asked where the session's settings say so.
+    InputRefused (exit 3) for a change without a region; Interrupted (exit 130); other errors as `Session.edit`.
     """
-    edited = photos.read(output)
-    size = original.size
-    if edited.size != size:
-        raise InputRefused(f"{output.name} is {edited.size}, {original.name} {size}", "give the original")
-    places = edited_regions(record.plan, record.to_regions(), size)
-    own = [one.mask for one in places if one.subtask == subtask and one.mask is not None]
-    others = [one.mask for one in places if one.subtask != subtask and one.mask is not None]
-    if not own:
+    session = job.session
+    retry = Retry(
+        session, job.photo.pixels, result, job.seed, job.work, lambda of, name: used(of, EDITORS.plural, name), watch
+    )
+    if not retry.has_region(subtask):
         raise InputRefused(
-            f"change {subtask + 1} has no region of its own, so it cannot be taken back alone", "make the edit again"
+            f"change {subtask + 1} has no region of its own, so it cannot be made again alone", "make the edit again"
         )
-    back = any_set(own)
-    if others:
-        back &= ~any_set(others)
-    image = np.where(back[..., None], original.pixels, edited.pixels)
-    photo_write.write(edited, out, image, back.astype(np.float32))
-    return photos.read(out)
+    finding = Finding(subtask=subtask, verdict="cannot tell")
+    by = used(retry.other(editor), EDITORS.plural, editor)
+    attempt = Attempt(editor=by, seed=seed, finding=finding, kept="accepted", asked=True)
+    made, rows = retry.again(result, attempt)
+    if session.settings.verify:
+        (finding,) = retry.findings(made.image, [subtask])
+    attempt = attempt.model_copy(update={"finding": finding, "rows": rows})
+    then = result.verified or Verified(findings=())
+    findings = tuple(finding if one.subtask == subtask else one for one in then.findings)
+    verified = then.model_copy(update={"findings": findings, "attempts": (*then.attempts, attempt)})
+    return replace(made, verified=verified)

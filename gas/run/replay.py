@@ -63,7 +63,9 @@ def again(
             "dtype": record.dtype,
             "memory": record.memory,
             "grounded": record.grounded,
+            "detail": record.detail,
             "verify": False,
+            "cache": False,
             "options": options,
         }
     )
@@ -121,6 +123,16 @@ def state_record(path: Path) -> tuple[Record, Path]:
 
 def drift(then: Record, now: Record) -> list[str]:
     """A sentence for everything that differs between two records of what should be the same run."""
+    out = version_drift(then, now)
+    if then.editor.options != now.editor.options:
+        out.append("the editor's options differ")
+    if [(one.name, one.options) for one in then.helpers] != [(one.name, one.options) for one in now.helpers]:
+        out.append("the options of the editors that it hands subtasks to differ")
+    return out + _plugin_drift(then.editor, now.editor)
+
+
+def version_drift(then: Record, now: Record) -> list[str]:
+    """A sentence for each version of gas and of libraries, and each model, that differs between two records."""
     out = []
     if then.gas != now.gas:
         out.append(f"gas was {then.gas}, is {now.gas}")
@@ -134,11 +146,7 @@ def drift(then: Record, now: Record) -> list[str]:
             out.append(f"model {model.id} was not used")
         elif model != models[model.id]:
             out.append(f"model {model.id} has other files or another revision")
-    if then.editor.options != now.editor.options:
-        out.append("the editor's options differ")
-    if [(one.name, one.options) for one in then.helpers] != [(one.name, one.options) for one in now.helpers]:
-        out.append("the options of the editors that it hands subtasks to differ")
-    return out + _plugin_drift(then.editor, now.editor)
+    return out
 
 
 def _plugin_drift(then: Used, now: Used) -> list[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gas.picture.frame import Frame
     from gas.run.job import PhotoJob, WrittenEdit
     from gas.run.record import Verified
+    from gas.run.reuse.told import Told
     from gas.types import Image, Mask
 
 
@@ -27,6 +28,32 @@ class Place:
     frame: Frame
     subtasks: tuple[int, ...] = ()
 
+    @property
+    def coarseness(self) -> float:
+        """How many pixels of the photograph one of its pixels shows, along the coarser side."""
+        return 1 / min(self.frame.scale)
+
+    def names(self, plan: EditPlan) -> list[str]:
+        """What is worked on in it, in the plan's words; empty where that is all of it."""
+        named = [plan.subtasks[index] for index in self.subtasks if index < len(plan.subtasks)]
+        return [one.region_phrase or one.target or "all" for one in named]
+
+
+@dataclass(frozen=True)
+class Detailed:
+    """A subtask's place that got detail after it was edited with `coarse` pixels of the photograph in one.
+
+    `by` is "photograph", where its own detail was kept, or the refiner's name, which drew it in so many `tiles`.
+    `sharpness` is the mean gradient there (`gas.picture.detail.sharpness`) of the photograph, after the edit, and with
+    the detail; None where the place is too small to have one.
+    """
+
+    subtask: int
+    coarse: float
+    by: str
+    tiles: int = 0
+    sharpness: tuple[float, float, float] | None = None
+
 
 @dataclass(frozen=True)
 class EditResult:
@@ -34,9 +61,13 @@ class EditResult:
 
     `raw` is the editor's own output at working resolution, before anything was pasted back; `frame` says how that
     working picture was cut from the native one, and `mask` (native) where it was pasted. Of several working pictures
-    (`places`) `raw` is the native picture with each of them enlarged in its crop, and `frame` that of the whole.
+    (`places`), and where a place has got detail, `raw` is the native picture with each of them enlarged in its crop,
+    and `frame` that of the whole.
     `chosen` are the places that the editor chose itself, native too. `job` is what was run, for `save` (None:
-    `Session.edit` was called with an array). `verified` says which subtasks are done, where asked.
+    `Session.edit` was called with an array). `verified` says which subtasks are done, where asked, `detailed` which
+    places got detail of their own size.
+    `Session.edit` was called with an array). `verified` says which subtasks are done, where asked. `reused` says what
+    was taken from the cache, or made anew although the picture was edited before.
     """
 
     image: Image
@@ -51,6 +82,8 @@ class EditResult:
     verified: Verified | None = None
     job: PhotoJob | None = field(default=None, repr=False, compare=False)
     places: tuple[Place, ...] = ()
+    detailed: tuple[Detailed, ...] = ()
+    reused: tuple[Told, ...] = field(default=(), compare=False)
 
     @cached_property
     def asked(self) -> np.ndarray:

@@ -67,7 +67,7 @@ class Retry:
         """
         settings = self.session.settings
         try:
-            first = self._findings(self.result.image, range(len(self.result.plan.subtasks)))
+            first = self.findings(self.result.image, range(len(self.result.plan.subtasks)))
         except Interrupted:
             return replace(self.result, stopped=True)
         canvas = _Canvas(self, first)
@@ -143,7 +143,7 @@ class Retry:
             raise Interrupted("stopped while a subtask was tried again")
         return result
 
-    def _findings(self, image: Image, subtasks: Sequence[int]) -> tuple[Finding, ...]:
+    def findings(self, image: Image, subtasks: Sequence[int]) -> tuple[Finding, ...]:
         """What the verifier says; *cannot tell* where it cannot be asked."""
         try:
             return self.session.verify(
@@ -161,18 +161,39 @@ class Retry:
 
     def follow(self, then: Verified) -> EditResult:
         """The result with the attempts of a record that are in its picture made again; nobody is asked anything."""
-        if not then.attempts:
-            return replace(self.result, verified=then)
-        canvas = _Canvas(self, then.first)
+        own = [one for one in then.attempts if not one.asked]
+        result = self.result
         try:
+            if own:
+                canvas = _Canvas(self, then.first)
+                for attempt in own:
+                    if attempt.kept != "no":
+                        self.on_attempt(attempt.finding.subtask, attempt.editor.name)
+                        canvas.repeat(attempt)
+                image, mask, _ = canvas.finish()
+                result = replace(result, image=image, mask=mask)
             for attempt in then.attempts:
-                if attempt.kept != "no":
+                if attempt.asked:
                     self.on_attempt(attempt.finding.subtask, attempt.editor.name)
-                    canvas.repeat(attempt)
+                    result, _ = self.again(result, attempt)
         except Interrupted:
             return replace(self.result, stopped=True)
+        return replace(result, verified=then)
+
+    def again(self, result: EditResult, attempt: Attempt) -> tuple[EditResult, float | None]:
+        """`result` with one subtask taken back and made again as `attempt` says, and the rows that it took. What the
+        others did stays, as far as it does not lie beneath. Errors as `Session.edit`; Interrupted (exit 130)."""
+        index = attempt.finding.subtask
+        others = range(len(result.plan.subtasks))
+        taken = [Finding(subtask=one, verdict="not done" if one == index else "cannot tell") for one in others]
+        canvas = _Canvas(replace(self, result=result), taken)
+        rows = canvas.repeat(attempt)
         image, mask, _ = canvas.finish()
-        return replace(self.result, image=image, mask=mask, verified=then)
+        return replace(result, image=image, mask=mask), rows
+
+    def has_region(self, index: int) -> bool:
+        """Whether a subtask has a region of its own, so that it can be made again alone."""
+        return _region(self.result, index) is not None
 
 
 class _Canvas:
@@ -181,7 +202,7 @@ class _Canvas:
     def __init__(self, retry: Retry, first: Sequence[Finding]) -> None:
         self.retry, self.result = retry, retry.result
         self.findings = list(first)
-        self.regions = [self._region(index) for index in range(len(self.result.plan.subtasks))]
+        self.regions = [_region(self.result, index) for index in range(len(self.result.plan.subtasks))]
         self.attempts: list[Attempt] = []
         self.pasted: dict[int, tuple[Image, np.ndarray]] = {}
         """Of subtasks that are not done the best attempt so far, and where it lies."""
@@ -224,7 +245,7 @@ class _Canvas:
             self.attempts.append(Attempt(editor=used, seed=seed, finding=gave_up))
             return self.attempts[-1]
         image, where = self._with(index, result)
-        (finding,) = retry._findings(image, [index])
+        (finding,) = retry.findings(image, [index])
         made = Attempt(editor=used, seed=seed, finding=finding, rows=rows_of(result.log))
         if finding.verdict == "done":
             self._accept(index, image, where, result.mask)
@@ -236,8 +257,8 @@ class _Canvas:
         self.attempts.append(made)
         return made
 
-    def repeat(self, attempt: Attempt) -> None:
-        """An attempt of a record, made again."""
+    def repeat(self, attempt: Attempt) -> float | None:
+        """An attempt of a record, made again; the rows of networks that it took."""
         index = attempt.finding.subtask
         result = self.retry.edit(self.image, index, attempt.editor.name, self._own(index), attempt.seed)
         image, where = self._with(index, result)
@@ -246,6 +267,7 @@ class _Canvas:
             self._accept(index, image, where, result.mask)
         else:
             self.pasted[index] = image, where
+        return rows_of(result.log)
 
     def finish(self) -> tuple[Image, Mask, tuple[Attempt, ...]]:
         """The picture with the best there is of what is not done, where anything was pasted, and the attempts."""
@@ -294,12 +316,13 @@ class _Canvas:
         assert inside is not None  # what has no region is not tried again
         return [Region(self.phrase(index), mask=inside.astype(np.float32), subtask=0, given=True)]
 
-    def _region(self, index: int) -> np.ndarray | None:
-        """Where a subtask may change the picture, `(H, W)` bool; None where that is not known. The only subtask of an
-        edit without regions may change what the editor chose."""
-        size = self.result.image.shape[1], self.result.image.shape[0]
-        places = edited_regions(self.result.plan, self.result.regions, size)
-        masks = [one.mask for one in places if one.subtask == index and one.mask is not None]
-        if masks:
-            return any_set(masks)
-        return self.result.asked if len(self.result.plan.subtasks) == 1 else None
+
+def _region(result: EditResult, index: int) -> np.ndarray | None:
+    """Where a subtask may change the picture, `(H, W)` bool; None where that is not known. The only subtask of an edit
+    without regions may change what the editor chose."""
+    size = result.image.shape[1], result.image.shape[0]
+    places = edited_regions(result.plan, result.regions, size)
+    masks = [one.mask for one in places if one.subtask == index and one.mask is not None]
+    if masks:
+        return any_set(masks)
+    return result.asked if len(result.plan.subtasks) == 1 else None

@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Any, Literal
 from gas import notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.errors import GasError, ObjectNotFound, PluginBroken, UsageError
-from gas.interfaces import Backend, GroundJob, VerifyJob, Watch
+from gas.interfaces import Backend, GroundJob, Refiner, VerifyJob, Watch
 from gas.process import loading_stops_when
 from gas.remedies import Given, Remedy, Setting
 from gas.run import answers
 from gas.run.points import is_point, outlined
 from gas.runtime import Runtime
+from gas.settings.settings import OFF
 from gas.types import EditPlan, EditRequest, Finding, Region
 
 if TYPE_CHECKING:
-    from gas.backends.options import Settled
+    from gas.backends.options import Layer, Settled
     from gas.backends.registry import Registry
     from gas.backends.roles import Role
     from gas.interfaces import Editor, Grounder, Planner, Verifier
     from gas.placement import Rung
     from gas.run.result import EditResult
+    from gas.run.reuse.stages import Stages
     from gas.settings.settings import Settings
     from gas.types import Image, Suggestions
 
@@ -49,6 +51,7 @@ class Session:
         self.registry = registry
         self.runtime = runtime or Runtime(settings.device, settings.dtype, settings.offline, settings.memory)
         self._backends: dict[tuple[str, str], Any] = {}
+        self.stages = _stages(self) if settings.cache else None
 
     @classmethod
     def of(
@@ -126,6 +129,8 @@ class Session:
         for role in roles:
             for name in role.names(self.settings):
                 self.settled(role.plural, name)
+        if EDITORS in roles and self.settings.detail != OFF:
+            self._refuse_no_refiner(self.settings.detail)
         if self.settings.device not in {"auto", "cpu"}:
             self.runtime.torch_device()
 
@@ -133,8 +138,10 @@ class Session:
         """The plan that the session's planner makes of `request`, whose picture it may look at and not write into.
         Errors as `use`, and those of planning."""
         planner = self.planner()
+        request = replace(request, image=_read_only(request.image))
+        ask = partial(planner.plan, request)
         with self.registry.calling(PLANNERS.plural, self.settings.planner):
-            answer = planner.plan(replace(request, image=_read_only(request.image)))
+            answer = ask() if self.stages is None else self.stages.plan(request, planner, ask)
         return answers.plan(answer, self.fault(PLANNERS, self.settings.planner))
 
     def suggest(self, image: Image, caption: str | None = None, avoid: Sequence[str] = ()) -> Suggestions:
@@ -270,17 +277,21 @@ class Session:
         asked, subtasks = list(regions), [region.subtask or 0 for region in regions]
         for name in grounders:
             watch.check_stop()
-            grounder: Grounder = self.use(GROUNDERS, name)
-            job = GroundJob(image, asked, plan, Watch(watch.on_step, watch.should_stop))
             try:
-                with loading_stops_when(watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
-                    answer = grounder.ground(job)
+                answer = self.ask_grounder(name, GroundJob(image, asked, plan, Watch(watch.on_step, watch.should_stop)))
             except ObjectNotFound:
                 self._refuse_foreign(image)
                 raise
             size = image.shape[1], image.shape[0]
             asked = answers.regions(answer, subtasks, size, self.fault(GROUNDERS, name))
         return asked
+
+    def ask_grounder(self, name: str, job: GroundJob) -> Any:
+        """What the grounder `name` answers, which is still to be looked at. Errors as `use`, and the grounder's."""
+        grounder: Grounder = self.use(GROUNDERS, name)
+        ask = partial(grounder.ground, job)
+        with loading_stops_when(job.watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
+            return ask() if self.stages is None else self.stages.ground(name, grounder, job, ask)
 
     def outline(self, image: Image, region: Region, watch: Watch = Watch()) -> Region:
         """The region with the mask that a grounder makes of its box, a hint of the user, or of a point alone
@@ -369,10 +380,12 @@ class Session:
         """The backend `name` of `role` ("planners", ...), created at its first use; to look at what it says of itself.
         Where a picture is handed to it, `use` is asked."""
         if (role, name) not in self._backends:
-            layers = self.settings.option_layers(role, name)
+            layers = self._layers(role, name)
             made = self.registry.create(role, name, {}, self.runtime, below=layers)
             if role == EDITORS.plural:
                 made.find_editor = partial(self._handed_to, EDITORS)
+                if self.stages is not None:
+                    made.edit_or_reuse = partial(self.stages.edit, name, made)
             if role == VERIFIERS.plural:
                 made.find_verifier = partial(self._handed_to, VERIFIERS)
             self._backends[role, name] = made
@@ -387,8 +400,53 @@ class Session:
         return rung
 
     def helpers(self) -> tuple[str, ...]:
-        """The names of the editors that the session's editor hands subtasks to."""
-        return tuple(self.backend(EDITORS.plural, self.settings.editor).helpers)
+        """The names of the editors that the session's editor hands subtasks to, and who draws finer what is made."""
+        helpers = tuple(self.backend(EDITORS.plural, self.settings.editor).helpers)
+        return helpers if self.settings.detail == OFF else (*helpers, self.settings.detail)
+
+    def refiner(self) -> Refiner | None:
+        """Who draws large places finer; None where the setting `detail` is off. Errors as `use`, and UsageError (exit
+        2) for an editor that is no `Refiner`."""
+        name = self.settings.detail
+        if name == OFF:
+            return None
+        self._refuse_no_refiner(name)
+        refiner: Refiner = self.use(EDITORS, name)
+        return refiner
+
+    def _refuse_no_refiner(self, name: str) -> None:
+        known = [spec.name for spec in self.registry.specs(EDITORS.plural)]
+        if name in known and issubclass(self.registry.load(EDITORS.plural, name), Refiner):
+            return
+        others = [one.spec.name for one in self.registry.own(EDITORS.plural) if self._is_refiner(one.spec.name)]
+        raise UsageError(
+            f"detail {name!r}: " + ("that editor draws nothing finer" if name in known else "there is no such editor"),
+            f"use {', '.join((OFF, *others))}",
+        )
+
+    def _is_refiner(self, name: str) -> bool:
+        try:
+            return issubclass(self.registry.load(EDITORS.plural, name), Refiner)
+        except GasError:
+            return False
+
+    def _layers(self, role: str, name: str) -> list[Layer]:
+        """The values that are set for the options of a backend. A refiner without a model of its own takes that of the
+        session's editor, or of the first of those that it hands subtasks to, that draws with a text-to-image model."""
+        from gas.backends.options import Layer
+
+        settings = self.settings
+        if role != EDITORS.plural or name != settings.detail or name == settings.editor:
+            return settings.option_layers(role, name)
+        editors = (settings.editor, *self.backend(role, settings.editor).helpers)
+        kinds: dict[str, Any] = {editor: self.registry.load(role, editor) for editor in editors}
+        draws = bool(kinds[settings.editor].draws)
+        for editor in (one for one in editors if kinds[one].draws):
+            theirs = self.registry.settle(role, editor, {}, settings.option_layers(role, editor)).options.model_dump()
+            model = {key: theirs[key] for key in ("model", "variant", "allow_pickle") if theirs.get(key)}
+            if "model" in model:
+                return [Layer(f"editor {editor}", model), *settings.option_layers(role, name, model=draws)]
+        return settings.option_layers(role, name, model=draws)
 
     def _handed_to(self, role: Role, name: str) -> Any:
         """The backend `name` of `role`, for another one of it that hands its work on. UsageError (exit 2) for one that
@@ -412,18 +470,22 @@ class Session:
 
     def settled(self, role: str, name: str) -> Settled:
         """The options of a backend as this session settles them, with the origin of each value."""
-        return self.registry.settle(role, name, {}, self.settings.option_layers(role, name))
+        return self.registry.settle(role, name, {}, self._layers(role, name))
 
     def segmenter(self) -> Grounder | None:
         """The last chosen grounder that can segment a whole picture, for editors that want one. It is called as any
         backend is: what it raises, or returns that cannot be used, is its own fault (PluginBroken, exit 9)."""
         from gas.run.segmenter import CheckedSegmenter
 
-        for name in reversed(self.settings.grounders):
-            if self._segments(name):
-                calling = partial(self.registry.calling, GROUNDERS.plural, name)
-                return CheckedSegmenter(self.use(GROUNDERS, name), calling, self.fault(GROUNDERS, name))
-        return None
+        name = self.segmenter_name()
+        if name is None:
+            return None
+        calling = partial(self.registry.calling, GROUNDERS.plural, name)
+        return CheckedSegmenter(self.use(GROUNDERS, name), calling, self.fault(GROUNDERS, name))
+
+    def segmenter_name(self) -> str | None:
+        """The name of `segmenter()`."""
+        return next((name for name in reversed(self.settings.grounders) if self._segments(name)), None)
 
     def first(self, role: Role, fits: Callable[[Any], bool]) -> str | None:
         """The first of the toolkit's own backends of `role`, in the order of their registration, whose class `fits`,
@@ -450,10 +512,7 @@ class Session:
                 f"none of the grounders outlines things ({', '.join(self.settings.grounders) or 'none is chosen'})",
                 Remedy("add_segmenter", "add one that does, e.g. {grounders}", grounders=chain),
             )
-        grounder: Grounder = self.use(GROUNDERS, name)
-        job = GroundJob(_read_only(image), regions, None, watch)
-        with loading_stops_when(watch.should_stop), self.registry.calling(GROUNDERS.plural, name):
-            answer = grounder.ground(job)
+        answer = self.ask_grounder(name, GroundJob(_read_only(image), regions, None, watch))
         return answers.regions(answer, [0], (image.shape[1], image.shape[0]), self.fault(GROUNDERS, name))
 
     def _refines(self, name: str) -> bool:
@@ -474,9 +533,17 @@ class Session:
     def check_plan(self, plan: EditPlan) -> None:
         """An error where the editor cannot carry out the plan, whatever the picture."""
         editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
+        if isinstance(editor, Refiner):
+            raise UsageError(
+                f"{self.settings.editor} draws finer what another editor has made, and makes no edit itself",
+                Remedy("name_detail", "use {detail}", detail=Setting("detail", self.settings.editor)),
+            )
         self._refuse_whole_picture(plan, editor)
         with self.registry.calling(EDITORS.plural, self.settings.editor):
             editor.check_plan(plan)
+        if (refiner := self.refiner()) is not None:
+            with self.registry.calling(EDITORS.plural, self.settings.detail):
+                refiner.check_plan(plan)
 
     def _reshapes(self) -> bool:
         """Whether the editor may give a thing another shape; assumed of one whose packages are not installed."""
@@ -572,6 +639,15 @@ class Session:
         """What makes the error for a backend whose answer cannot be used."""
         shows = f"report it to the plugin's author; `gas.testing.{role.name.capitalize()}Contract` shows it"
         return lambda reason: self.registry.fault(role.plural, name, reason, shows)
+
+
+def _stages(session: Session) -> Stages:
+    from gas.cache.limit import parse_limit
+    from gas.cache.store import Store
+    from gas.folders import stages_folder
+    from gas.run.reuse.stages import Stages
+
+    return Stages(session, Store(stages_folder(), parse_limit(session.settings.cache_size)))
 
 
 def _read_only(image: Image) -> Image:

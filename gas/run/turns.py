@@ -17,11 +17,12 @@ import numpy as np
 from gas.checkpoint import of_this_run, prefixed, under
 from gas.errors import InputRefused, ResultRefused
 from gas.interfaces import Edited, EditJob, Step, Watch
-from gas.masks import union
+from gas.masks import any_set, union
 from gas.picture.blend import blend
 from gas.picture.pasted import Pasted
 from gas.remedies import OTHER_SEED, Given, Remedy, Setting
 from gas.run.compose import is_unchanged
+from gas.run.neighbours import turns_seen
 from gas.types import EditPlan
 
 if TYPE_CHECKING:
@@ -50,17 +51,23 @@ def edit_grounded(editor: Editor, job: EditJob, check: Check = _accept) -> Edite
 
     By the "editor" itself where it says that it can; its image is then its own output, as in any run. Else by "turns",
     the largest region first, so that small things lie on top of large ones: the image is then the job's own, bit for
-    bit, outside all regions. A turn's seed is the job's plus the subtask's index. `check(job, edited)` is called with
-    all that the editor gives back, and raises what is to be refused of it.
+    bit, outside all regions. A turn sees what earlier ones have made where their regions meet its own
+    (`gas.run.neighbours`), and the job's picture elsewhere. A turn's seed is the job's plus the subtask's index.
+    `check(job, edited)` is called with all that the editor gives back, and raises what is to be refused of it.
 
     InputRefused (exit 3) for a subtask without a region; ResultRefused (exit 11) for a turn whose edit is black.
     """
     masks = _masks(job)
     if editor.confines:
-        edited = editor.edit(replace(job, grounded=True))
+        edited = made_by(editor, replace(job, grounded=True))
         check(job, edited)
         return replace(edited, log={"confined_by": "editor", **edited.log})
     return _Turns(_each(editor, job), job, masks, check).run()
+
+
+def made_by(editor: Editor, job: EditJob) -> Edited:
+    """What `editor` makes of a job, or what its session has kept of it."""
+    return editor.edit(job) if editor.edit_or_reuse is None else editor.edit_or_reuse(job)
 
 
 def edit_in_turns(editor: Editor, job: EditJob) -> Edited:
@@ -141,6 +148,7 @@ class _Turns:
         unions = [union([masks[index] for index in part.subtasks]) for part in parts]
         order = turn_order(unions)
         self.parts, self.masks = [parts[turn] for turn in order], [unions[turn] for turn in order]
+        self.seen = turns_seen(self.masks)
         self.so_far = Pasted.begun(job.image)
         self.steps = 0
         """The steps that each turn counts for; 0: not known yet."""
@@ -170,7 +178,7 @@ class _Turns:
         part = self.parts[so_far.done]
         made: list[int] = []
         job = self._job(part, resume, made)
-        edited = part.editor.edit(job)
+        edited = made_by(part.editor, job)
         self.check(job, edited)
         if edited.stopped and not made and resume is None:
             return True  # nothing is begun: what such an editor gives back is its input, gone through its model
@@ -198,15 +206,24 @@ class _Turns:
             own = [replace(region, given=True) for region in own]
         return replace(
             self.job,
-            image=self.so_far.picture.copy(),
+            image=self._picture(),
             plan=part_of_plan(self.job.plan, part.subtasks),
             regions=tuple(own),
             seed=self.job.seed + part.subtasks[0],
             options=part.editor.options,
             grounded=part.grounded,
-            intermediate=self.so_far.done > 0,
+            intermediate=bool(self.seen[self.so_far.done]),
             watch=self._watch(part, resume, made),
         )
+
+    def _picture(self) -> Image:
+        """What the next turn works on."""
+        seen = [self.masks[turn] for turn in self.seen[self.so_far.done]]
+        picture = self.job.image.copy()
+        if seen:
+            there = any_set(seen)
+            picture[there] = self.so_far.picture[there]
+        return picture
 
     def _watch(self, part: Part, resume: Mapping[str, Any] | None, made: list[int]) -> Watch:
         """What one turn reports to: its steps count on from those of the turns before. Each turn gets the share of the

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gas.errors import NotVerified
-from gas.verify.words import remedy, what
+from gas.plan.words import what
+from gas.verify.words import remedy
 
 if TYPE_CHECKING:
     from gas.run.record import Record

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from gas import notes
 from gas.backends.roles import EDITORS
+from gas.checkpoint import of_this_run
 from gas.errors import GasError, Interrupted, ResultRefused
 from gas.interfaces import EditJob, Watch
 from gas.process import loading_stops_when
 from gas.remedies import Remedy
 from gas.run import answers
+from gas.run.kept import kept, restored
 from gas.run.ladder import climbing
 from gas.run.result import EditResult
 from gas.run.session import with_mask
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from gas.masks import Size
     from gas.picture.frame import Frame
     from gas.picture.frames import Placed
+    from gas.run.detail import Detail
     from gas.run.result import Place
     from gas.run.session import Session, WorkMode
     from gas.types import Image
@@ -116,6 +119,26 @@ def working_pictures(
     return list(fineness(placed, places))
 
 
+def detail_ahead(
+    session: Session,
+    image: Image,
+    plan: EditPlan,
+    regions: Sequence[Region],
+    *,
+    seed: int,
+    work: WorkMode = "auto",
+    watch: Watch = Watch(),
+) -> Detail | None:
+    """What detail `edit` would add to this photograph, and its effort; None where it would add none.
+
+    Models are loaded. Errors as `working_pictures`, and UsageError (exit 2) where the setting `detail` names nobody.
+    """
+    from gas.run.detail import Detail
+
+    asked = begin(session, image, plan, regions, seed=seed, work=work, watch=Watch(should_stop=watch.should_stop))
+    return Detail.of(session, asked.image, asked.job, asked.placed, asked.places)
+
+
 def _placed(
     session: Session, size: Size, plan: EditPlan, regions: Sequence[Region], work: WorkMode, watch: Watch
 ) -> tuple[Sequence[Region], tuple[Placed, ...]]:
@@ -123,10 +146,16 @@ def _placed(
     from gas.picture.frames import one_frame, work_frames
     from gas.regions.where import edited_regions
 
-    def ask() -> tuple[Any, Any]:
+    stages = session.stages
+
+    def ask() -> tuple[int | None, int]:
         editor = _editor(session)
-        with loading_stops_when(watch.should_stop), _calling(session):
+
+        def sizes() -> tuple[int | None, int]:
             return editor.resolution(), editor.multiple()
+
+        with loading_stops_when(watch.should_stop), _calling(session):
+            return sizes() if stages is None else stages.size(session.settings.editor, editor, sizes)
 
     asked = climbing(session, ask)
     resolution, multiple = answers.working_size(*asked, session.fault(EDITORS, session.settings.editor))
@@ -138,22 +167,42 @@ def _placed(
 
 
 def edit(session: Session, working: WorkingEdit) -> EditResult:
-    """The finished picture of one edit. Errors as `Session.edit`."""
+    """The finished picture of one edit, with the detail that the settings ask for. Errors as `Session.edit`."""
+    from gas.run.detail import Detail
+
+    detail = Detail.of(session, working.image, working.job, working.placed, working.places)
+    if detail is None:
+        return whole(session, working)[0]
+    begun = detail.begun()
+    working = replace(working, job=replace(working.job, watch=detail.before()))
+    return detail.finish(*whole(session, working, begun))
+
+
+def whole(
+    session: Session, working: WorkingEdit, made: Mapping[str, Any] | None = None
+) -> tuple[EditResult, dict[str, Any]]:
+    """The edit as the editor makes it at its own resolution, and what gives it again as `made`, without the editor."""
     if len(working.placed) > 1:
-        return _in_frames(session, working)
-    return _finished(session, working, _edit_one(session, working.job))
+        job = working.job if made is None else replace(working.job, watch=replace(working.job.watch, resume=made))
+        return _in_frames(session, replace(working, job=job))
+    if made is not None:
+        with of_this_run():
+            edited = restored(made, working.before)
+    else:
+        edited = _edit_one(session, working.job)
+    return _finished(session, working, edited), kept(edited)
 
 
 def _edit_one(session: Session, job: EditJob) -> Edited:
     """What the editor makes of `job`, checked, with what was warned of meanwhile."""
-    from gas.run.turns import edit_grounded
+    from gas.run.turns import edit_grounded, made_by
 
     grounded = session.settings.grounded
 
     def make() -> Edited:
         editor = _editor(session)
         with _until_the_first_step(job) as begun, _calling(session):
-            return edit_grounded(editor, begun, _check(session)) if grounded else editor.edit(begun)
+            return edit_grounded(editor, begun, _check(session)) if grounded else made_by(editor, begun)
 
     with notes.collected(recorded=True) as warned:
         edited = climbing(session, make)
@@ -161,8 +210,8 @@ def _edit_one(session: Session, job: EditJob) -> Edited:
     return replace(edited, log=_with_notes(edited.log, warned))
 
 
-def _in_frames(session: Session, working: WorkingEdit) -> EditResult:
-    """The finished picture of an edit in several working pictures."""
+def _in_frames(session: Session, working: WorkingEdit) -> tuple[EditResult, dict[str, Any]]:
+    """The finished picture of an edit in several working pictures, and its state."""
     from gas.run.frames import FrameRun, fineness
 
     run = FrameRun(
@@ -178,7 +227,7 @@ def _in_frames(session: Session, working: WorkingEdit) -> EditResult:
     made = run.run()
     if not made.stopped:
         _refuse_same(made.image, working.image)
-    return EditResult(
+    result = EditResult(
         image=made.image,
         plan=working.job.plan,
         regions=working.regions,
@@ -190,6 +239,7 @@ def _in_frames(session: Session, working: WorkingEdit) -> EditResult:
         chosen=tuple(run.chosen()),
         places=tuple(fineness(working.placed, working.places)),
     )
+    return result, run.state()
 
 
 def edit_together(session: Session, several: Sequence[WorkingEdit]) -> list[EditResult | GasError]:
@@ -205,12 +255,22 @@ def edit_together(session: Session, several: Sequence[WorkingEdit]) -> list[Edit
             watch = several[0].job.watch
             edited = _edit_batch(session, [replace(one.job, watch=watch) for one in several])
             made = zip(several, edited, strict=True)
-            return [_or_error(partial(_finished, session, one, answer)) for one, answer in made]
+            return [_or_error(partial(_detailed, session, one, answer)) for one, answer in made]
         except Interrupted:
             raise
         except GasError:  # of the batch as a whole: each is tried alone
             pass
     return [_or_error(partial(edit, session, one)) for one in several]
+
+
+def _detailed(session: Session, working: WorkingEdit, edited: Edited) -> EditResult:
+    """The edit pasted back, with the detail that the settings ask for, of which nobody is told the steps."""
+    from gas.run.detail import Detail
+
+    job = replace(working.job, watch=Watch(should_stop=working.job.watch.should_stop))
+    detail = Detail.of(session, working.image, job, working.placed, working.places)
+    result = _finished(session, working, edited)
+    return result if detail is None else detail.finish(result, {})
 
 
 def _shares(session: Session) -> bool:
@@ -222,10 +282,13 @@ def _edit_batch(session: Session, jobs: Sequence[EditJob]) -> list[Edited]:
     """What the editor makes of jobs of one size in one batch, checked, with what was warned of meanwhile."""
 
     def make() -> list[Edited]:
-        editor = _editor(session)
+        editor, stages = _editor(session), session.stages
         with _until_the_first_step(jobs[0]) as first, _calling(session):
             stops = [replace(job, watch=replace(job.watch, should_stop=first.watch.should_stop)) for job in jobs[1:]]
-            return editor.edit_together([first, *stops])
+            several = [first, *stops]
+            if stages is None:
+                return editor.edit_together(several)
+            return stages.edit_together(session.settings.editor, editor, several)
 
     with notes.collected(recorded=True) as warned:
         edited = climbing(session, make)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gas.backends.options import Layer
 from gas.backends.roles import CHOSEN, find_role
+from gas.cache.limit import DEFAULT, PATTERN
 from gas.errors import InputRefused, ModelUnavailable, UsageError
 from gas.folders import config_folder
 from gas.placement import MemorySetting
@@ -55,10 +56,19 @@ class Values(BaseModel):
     grounders: tuple[str, ...] | None = Field(default=None, description="in order; GAS_GROUNDERS: with commas, or none")
     editor: str | None = Field(default=None, min_length=1)
     verifier: str | None = Field(default=None, min_length=1)
-    device: str | None = Field(default=None, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = None
+    device: str | None = Field(
+        default=None,
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="where networks run: auto, cpu (slower, needs no GPU memory), mps, cuda or cuda:N",
+        examples=["auto", "cpu", "cuda", "mps"],
+    )
+    dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = Field(
+        default=None, title="number format", description="of networks: bf16 and fp16 take half the memory of fp32"
+    )
     memory: MemorySetting | None = Field(
-        default=None, description="networks on the device: all, one at a time (offload), one layer at a time (lowest)"
+        default=None,
+        title="networks on the device",
+        description="all, offload (one at a time), lowest (one layer at a time, slow), or auto: by what is free",
     )
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     model: str | None = Field(default=None, min_length=1, description="option `model` of the editor: folder or hub id")
@@ -70,6 +80,11 @@ class Values(BaseModel):
         default=None, ge=0, le=2, description="share of its size by which a found thing gets room to change its shape"
     )
     grounded: bool | None = Field(default=None, description="whether each subtask's edit is confined to its own region")
+    detail: str | None = Field(
+        default=None,
+        min_length=1,
+        description="who draws large places finer, after they were edited at the model's resolution: tiles, or off",
+    )
     verify: bool | None = Field(default=None, description="whether it is verified that each subtask is done")
     tries: int | None = Field(default=None, ge=1, le=10, description="how often a subtask is tried that is not done")
     budget: str | None = Field(
@@ -80,12 +95,20 @@ class Values(BaseModel):
     retry_editors: tuple[str, ...] | None = Field(
         default=None, description="who tries what is not done, in order; GAS_RETRY_EDITORS: with commas, or none"
     )
+    cache: bool | None = Field(
+        default=None, description="whether stages are kept on disk, and reused where all they depend on is the same"
+    )
+    cache_size: str | None = Field(
+        default=None, pattern=PATTERN, description="how large what is kept may become: 500MB, 2GB"
+    )
     options: Mapping[str, Mapping[str, Any]] = Field(
         default={}, description="a table of option values for each backend"
     )
 
 
 _LISTS = {role.setting for role in CHOSEN if role.several} | {"retry_editors", "lora"}
+OFF = "off"
+"""The setting `detail` where nobody draws finer what was edited."""
 _DEFAULTS = Values(
     device="auto",
     dtype="auto",
@@ -93,10 +116,15 @@ _DEFAULTS = Values(
     offline=False,
     grow=0.15,
     grounded=False,
+    detail=OFF,
     verify=False,
     tries=1,
     retry_editors=(),
+    cache=False,
+    cache_size=DEFAULT,
 )
+_OF_A_PERSON = _DEFAULTS.model_copy(update={"cache": True})
+"""A program that a person runs keeps copies of pictures on disk; another program does so when it is told."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +204,14 @@ class Settings:
         self.offline: bool = values["offline"]
         self.grow: float = values["grow"]
         self.grounded: bool = values["grounded"]
+        self.detail: str = values["detail"]
         self.verifier: str = values["verifier"]
         self.verify: bool = values["verify"]
         self.tries: int = values["tries"]
         self.budget: str | None = values["budget"]
         self.retry_editors: tuple[str, ...] = values["retry_editors"]
+        self.cache: bool = values["cache"]
+        self.cache_size: str = values["cache_size"]
 
     @classmethod
     def of(
@@ -228,7 +259,7 @@ class Settings:
         """
         return cls(
             [
-                _Source(lambda _: "default", _DEFAULTS, own=False),
+                _Source(lambda _: "default", _OF_A_PERSON, own=False),
                 _from_file(config_folder(environ) / USER_FILE),
                 _from_file((folder or Path.cwd()) / PROJECT_FILE, shared=True),
                 _from_environment(environ),
@@ -240,10 +271,14 @@ class Settings:
         )
 
     def with_editor(self, name: str) -> Settings:
-        """The same for the editor `name`, each subtask confined to its own region. The settings `model` and `lora`,
-        which were meant for the editor before, are gone; whether the user chose this one is whether he chose
-        `retry_editors`."""
+        """The same for the editor `name`, each subtask confined to its own region. For another editor than before the
+        settings `model` and `lora` are gone, and whether the user chose it is whether he chose `retry_editors`."""
         made = copy(self)
+        if name == self.editor:
+            origin, own = self.origin("editor"), self.said_by_user("editor")
+            made._sources = [*self._sources, _Source(lambda _: origin, Values(editor=name, grounded=True), own=own)]
+            made._values, made.grounded = {**self._values, "grounded": True}, True
+            return made
         without = [
             replace(one, values=one.values.model_copy(update={"model": None, "lora": None})) for one in self._sources
         ]
@@ -264,13 +299,13 @@ class Settings:
                 return source.own and not source.shared
         return False
 
-    def option_layers(self, role: str, backend: str) -> list[Layer]:
+    def option_layers(self, role: str, backend: str, *, model: bool = True) -> list[Layer]:
         """The values that are set for the options of `backend`, lowest layer first, for `Registry.create(below=...)`.
 
         For an editor the settings `model` and `lora` are its options of these names, beneath the other options of the
-        same layer.
+        same layer; not where `model` is False.
         """
-        takes_model = find_role(role).takes_model
+        takes_model = find_role(role).takes_model and model
         layers = []
         for source in self._sources:
             values = dict(source.values.options.get(backend, {}))
@@ -308,7 +343,7 @@ class Settings:
 
 def environment_typos(environ: Mapping[str, str] = os.environ) -> list[str]:
     """A sentence for each GAS_ variable that is no setting but nearly has the name of one."""
-    known = {_variable(name) for name in Values.model_fields} | {"GAS_HOME", "GAS_PLUGINS"}
+    known = {_variable(name) for name in Values.model_fields} | {"GAS_HOME", "GAS_PLUGINS", "GAS_CACHE_FOLDER"}
     suspects = sorted(name for name in environ if name.startswith("GAS_") and name not in known)
     # Without the prefix, in which all are alike.
     shorter = {name.removeprefix("GAS_") for name in known}

@@ -196,6 +196,12 @@ class GrounderContract(_BackendContract):
         with _only_gas_errors():
             grounder.ground(replace(job, plan=None))
 
+    def test_who_reads_no_plan_answers_alike_whatever_it_says(self, grounder: Grounder, job: GroundJob) -> None:
+        """What it found may then be reused for another plan (`Grounder.reads_plan`)."""
+        if not grounder.reads_plan:
+            with_one, without = grounder.ground(job), grounder.ground(replace(job, plan=None))
+            assert [_plain(region) for region in with_one] == [_plain(region) for region in without]
+
     def test_given_regions_are_taken_literally(self, grounder: Grounder, image: Image) -> None:
         mask = np.zeros(image.shape[:2], np.float32)
         mask[2:9, 3:11] = 0.5

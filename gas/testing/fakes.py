@@ -65,6 +65,7 @@ class FakeGrounder(Grounder[FakeGrounderOptions]):
     options_type = FakeGrounderOptions
     segments = True
     points = True
+    reads_plan = False
 
     def ground(self, job: GroundJob) -> list[Region]:
         """The regions with the boxes of the option `boxes`. ObjectNotFound for a phrase that is not among them."""

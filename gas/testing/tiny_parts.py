@@ -93,7 +93,7 @@ def save_pipeline(
     **settings: Any,
 ) -> Path:
     """`folder`, now with the `parts` as diffusers saves those of a `pipeline`: a folder for each, and an index with the
-    pipeline's own `settings`. A part that is None is in the index alone."""
+    pipeline's own `settings`. A part that is None is in the index alone. `tokenizers` save themselves into a folder."""
     folder = Path(folder)
     index: dict[str, Any] = {"_class_name": pipeline, **settings}
     for name, part in parts.items():

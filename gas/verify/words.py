@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from gas.plan.words import what
 from gas.remedies import Given, Option, Remedy, Setting
 
 if TYPE_CHECKING:
     from gas.types import Evidence, Failure, Finding, Subtask
 
+Kept = Literal["accepted", "best", "no"]
 _FAILURES: dict[Failure, str] = {
     "unchanged": "unchanged",
     "wrong kind": "something else is there",
@@ -22,24 +24,28 @@ _FAILURES: dict[Failure, str] = {
 }
 
 
-def what(subtask: Subtask) -> str:
-    """What a subtask asks for, as a noun: "a blue car in the place of a red car"."""
-    if subtask.action == "remove":
-        return f"{subtask.source} gone"
-    if subtask.action == "add":
-        return subtask.target + (f" at {subtask.anchor}" if subtask.anchor else "")
-    if not subtask.source:
-        return subtask.target
-    return f"{subtask.target} in the place of {subtask.source}"
+def answer(finding: Finding) -> str:
+    """The answer alone: "yes (detector 0.87)", "no, unchanged (detector 0.12)"."""
+    said = {"done": "yes", "not done": "no", "cannot tell": "cannot tell"}[finding.verdict]
+    if finding.failure is not None:
+        said += f", {_FAILURES[finding.failure]}"
+    known = _known(finding.evidence[0]) if finding.evidence else ""
+    return said + (f" ({known})" if known else "")
 
 
 def sentence(finding: Finding, subtask: Subtask) -> str:
     """One line: "a blue car in the place of a red car: yes (detector 0.87)", "…: no, unchanged (detector 0.12)"."""
-    answer = {"done": "yes", "not done": "no", "cannot tell": "cannot tell"}[finding.verdict]
-    if finding.failure is not None:
-        answer += f", {_FAILURES[finding.failure]}"
-    known = _known(finding.evidence[0]) if finding.evidence else ""
-    return f"{what(subtask)}: {answer}" + (f" ({known})" if known else "")
+    return f"{what(subtask)}: {answer(finding)}"
+
+
+def attempt_sentence(editor: str, finding: Finding, kept: Kept, subtask: Subtask | None = None, *, asked: bool) -> str:
+    """What came of another attempt: "tried again with sdedit: a blue car in the place of a red car: yes; kept". Without
+    `subtask` it is not named; `asked`: a person asked for it, and kept it."""
+    known = finding.evidence or finding.verdict != "cannot tell"
+    told = ": ".join([*([what(subtask)] if subtask else []), *([answer(finding)] if known else [])])
+    how = f"{'made again by hand' if asked else 'tried again'} with {editor}"
+    end = {"accepted": "kept", "best": "kept, the best of all", "no": "not kept"}[kept]
+    return "; ".join([f"{how}: {told}" if told else how, end])
 
 
 def evidence_sentence(one: Evidence) -> str:

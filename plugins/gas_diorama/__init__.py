@@ -34,6 +34,12 @@ def gas_register_suites() -> tuple[BackendSpec, ...]:
             extra="diffusion",
         ),
         BackendSpec(
+            "tiles",
+            "gas_diorama.bench.suites:TilesSuite",
+            "large grounds and skies: how sharp, and how near to the exact result, without and with detail",
+            extra="diffusion",
+        ),
+        BackendSpec(
             "speed",
             "gas_diorama.bench.suites:SpeedSuite",
             "rows, seconds and memory, side by side in one run",

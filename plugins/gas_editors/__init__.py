@@ -1,4 +1,4 @@
-"""First-party editors and the profiles for Stable Diffusion 1.5; named here, imported when used."""
+"""First-party editors and the profiles for photographs; named here, imported when used."""
 
 from __future__ import annotations
 
@@ -47,6 +47,24 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
             "magicbrush",
             "gas_editors.instruction.instruct_pix2pix:InstructPix2PixEditor",
             "the same with weights trained on MagicBrush's hand-made edits",
+            extra="diffusion",
+        ),
+        BackendSpec(
+            "edit-model",
+            "gas_editors.pipelines.edit_model:EditModelEditor",
+            "FLUX.1 Kontext, FLUX.2, Qwen-Image-Edit and their like: each subtask on a crop around its region",
+            extra="diffusion",
+        ),
+        BackendSpec(
+            "inpaint",
+            "gas_editors.pipelines.inpaint:InpaintEditor",
+            "models that fill a masked region, from Stable Diffusion 1.5 to FLUX.2: each subtask on a crop of its own",
+            extra="diffusion",
+        ),
+        BackendSpec(
+            "tiles",
+            "gas_editors.tiles:TilesEditor",
+            "for --detail: large places drawn at their own size, tile by tile (MultiDiffusion), after another editor",
             extra="diffusion",
         ),
         BackendSpec(
@@ -146,5 +164,61 @@ def gas_register_profiles() -> tuple[BackendSpec, ...]:
             "InstructPix2Pix with ZONE's region from attention and Segment Anything, for photographs",
             extra="diffusion",
             weights="MIT, CreativeML Open RAIL-M, Apache-2.0",
+        ),
+        BackendSpec(
+            "sdxl",
+            "gas_editors:sdxl.toml",
+            "Stable Diffusion XL: LEDITS++ with its authors' values, each place in its region, for photographs",
+            extra="diffusion",
+            weights="CreativeML Open RAIL++-M, Apache-2.0",
+        ),
+        BackendSpec(
+            "sd3",
+            "gas_editors:sd3.toml",
+            "Stable Diffusion 3.5 medium: FlowEdit with its authors' values, each place in its region, for photographs",
+            extra="diffusion",
+            weights="Stability AI Community License (gated), Apache-2.0",
+        ),
+        BackendSpec(
+            "flux",
+            "gas_editors:flux.toml",
+            "FLUX.1 dev: FlowEdit with its authors' values, each place in its region, for photographs",
+            extra="diffusion",
+            weights="FLUX.1 [dev] Non-Commercial License (gated), Apache-2.0",
+        ),
+        BackendSpec(
+            "kontext",
+            "gas_editors:kontext.toml",
+            "FLUX.1 Kontext dev: told what to change, each place on a crop of its own, for photographs",
+            extra="diffusion",
+            weights="FLUX.1 [dev] Non-Commercial License (gated), Apache-2.0",
+        ),
+        BackendSpec(
+            "qwen-edit",
+            "gas_editors:qwen-edit.toml",
+            "Qwen-Image-Edit-2509: told what to change, each place on a crop of its own, for photographs",
+            extra="diffusion",
+            weights="Apache-2.0",
+        ),
+        BackendSpec(
+            "flux2-klein",
+            "gas_editors:flux2-klein.toml",
+            "FLUX.2 klein 4B: four steps, told what to change, each place on a crop of its own, for photographs",
+            extra="diffusion",
+            weights="Apache-2.0",
+        ),
+        BackendSpec(
+            "edit-model",
+            "gas_editors:edit-model.toml",
+            "any other model that edits by an instruction, named with --model: each place on a crop of its own",
+            extra="diffusion",
+            weights="Apache-2.0",
+        ),
+        BackendSpec(
+            "inpaint",
+            "gas_editors:inpaint.toml",
+            "any other model that fills a masked region, named with --model: each place on a crop of its own",
+            extra="diffusion",
+            weights="Apache-2.0",
         ),
     )

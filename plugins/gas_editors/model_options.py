@@ -26,29 +26,21 @@ def one_or_several(value: object) -> object:
     return (value,) if isinstance(value, str | int | float) else value
 
 
-class ModelOptions(Options):
-    """Which model, and how its files are read."""
+class NamedModel(Options):
+    """Which model, how its files are read, and what is made of them."""
 
     model: str | None = Field(None, description="hub id, id@revision, folder or file; a profile usually says it")
     variant: str | None = Field(None, description="middle part of the weights' file names, e.g. fp16")
-    parts_model: str | None = Field(
-        None, description="hub id or folder that the rest comes from, where `model` is one file with the network alone"
-    )
     lora: Annotated[tuple[str, ...], BeforeValidator(one_or_several)] = Field(
         (), description="LoRAs that are merged into the model: FILE or FILE=WEIGHT, several with commas"
+    )
+    parts_model: str | None = Field(
+        None, description="hub id or folder that the rest comes from, where `model` is one file with the network alone"
     )
     quantise: Literal["int8"] | None = Field(
         None, description="weights of the denoiser and of T5 in 8 bits, made while the model is loaded (torchao)"
     )
     allow_pickle: bool = Field(False, description="read weights that exist as .bin or .ckpt only (tensors only)")
-    accept_db: float | None = Field(
-        None, description="refuse pictures whose VAE round trip is below so many dB; for models of a small world"
-    )
-    keep_structure: bool = Field(
-        False,
-        description="where a subtask changes only a colour or a material: the edit gives the colour, the source all "
-        "else inside its region (ours)",
-    )
 
     def reading(self) -> dict[str, Any]:
         """How the model is read, for `gas.diffusion.load.load_backbone`."""
@@ -59,6 +51,19 @@ class ModelOptions(Options):
             "loras": self.lora,
             "quantise": self.quantise,
         }
+
+
+class ModelOptions(NamedModel):
+    """The same, which pictures it takes, and what of them it keeps."""
+
+    accept_db: float | None = Field(
+        None, description="refuse pictures whose VAE round trip is below so many dB; for models of a small world"
+    )
+    keep_structure: bool = Field(
+        False,
+        description="where a subtask changes only a colour or a material: the edit gives the colour, the source all "
+        "else inside its region (ours)",
+    )
 
 
 def check_world(editor: Editor, model: Callable[[], Backbone], image: Image) -> None:

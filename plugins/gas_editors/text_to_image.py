@@ -11,9 +11,10 @@ from gas.diffusion.load import load_backbone
 from gas.errors import ResultRefused, UsageError
 from gas.interfaces import Editor
 from gas.remedies import Option, Remedy, Setting
-from gas_editors.model_options import ModelOptions, check_world
+from gas_editors.model_options import ModelOptions, NamedModel, check_world
 
 if TYPE_CHECKING:
+    from gas.runtime import Runtime
     from gas.types import Image
 
 
@@ -23,21 +24,12 @@ ModelOptionsT = TypeVar("ModelOptionsT", bound=ModelOptions)
 class TextToImageEditor(Editor[ModelOptionsT]):
     """Base of editors whose options are ModelOptions: the model, and the pictures that suit it."""
 
+    draws = True
+
     @property
     def model(self) -> Backbone:
         """The shared model; loaded when first asked for. UsageError (exit 2) when none is named."""
-        options = self.options
-        if not options.model:
-            raise UsageError(
-                "no model is named",
-                Remedy(
-                    "name_model",
-                    "use {profile}, or {model} (a folder, or OWNER/NAME of the hub)",
-                    profile=Setting("profile", "sd15"),
-                    model=Option({"model": "NAME"}),
-                ),
-            )
-        return load_backbone(options.model, self.runtime, **options.reading())
+        return text_to_image_model(self.options, self.runtime)
 
     def resolution(self) -> int:
         return self.model.resolution
@@ -50,6 +42,21 @@ class TextToImageEditor(Editor[ModelOptionsT]):
 
     def coded(self, image: Image) -> Image:
         return self.model.decode(self.model.encode(image))
+
+
+def text_to_image_model(options: NamedModel, runtime: Runtime) -> Backbone:
+    """The shared model that the options name, loaded when first asked for. UsageError (exit 2) when none is named."""
+    if not options.model:
+        raise UsageError(
+            "no model is named",
+            Remedy(
+                "name_model",
+                "use {profile}, or {model} (a folder, or OWNER/NAME of the hub)",
+                profile=Setting("profile", "sd15"),
+                model=Option({"model": "NAME"}),
+            ),
+        )
+    return load_backbone(options.model, runtime, **options.reading())
 
 
 def refuse_same_prompts(model: Backbone, pairs: Iterable[tuple[str | None, str]]) -> None:

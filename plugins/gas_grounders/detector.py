@@ -66,6 +66,7 @@ class Detector(Grounder[OptionsT]):
     """
 
     options_type = DetectorOptions
+    reads_plan = False
     name: ClassVar[str]
     """The backend's name, for the remedies of errors."""
     noun_threshold: float = 0.0

@@ -41,6 +41,7 @@ class GrabCutGrounder(Grounder[GrabCutOptions]):
 
     options_type = GrabCutOptions
     detects = False
+    reads_plan = False
 
     def ground(self, job: GroundJob) -> list[Region]:
         """The job's regions, each with a mask; a `note` says where the box itself was kept, the cut not being stable.

@@ -93,7 +93,11 @@ def test_shipped_profiles(name: str) -> None:
     assert {entry.spec.name for entry in registry.entries("profiles")} >= set(SHIPPED)
 
 
-@pytest.mark.parametrize("name", ["sd15", "published"])
+LATER = ("sdxl", "sd3", "flux", "kontext", "qwen-edit", "flux2-klein")
+"""Profiles for the models of later families; `edit-model` and `inpaint` are for those that the user names."""
+
+
+@pytest.mark.parametrize("name", ["sd15", "published", *LATER])
 def test_what_comes_from_elsewhere_is_pinned(name: str) -> None:
     for model in Registry.discover().profile(name).models:
         assert model.size_mb
@@ -111,6 +115,40 @@ def test_the_profile_for_photographs_finds_and_outlines() -> None:
     assert {model.id for model in profile.models} >= {"IDEA-Research/grounding-dino-tiny", "facebook/sam-vit-base"}
 
 
+@pytest.mark.parametrize("name", LATER)
+def test_profiles_of_later_families_name_one_model_with_its_terms(name: str) -> None:
+    profile = Registry.discover().profile(name)
+    (model,) = (one for one in profile.models if one.use == "editors")
+    named = {
+        values["model"] for backend, values in profile.options.items() if backend not in (*profile.grounders, "auto")
+    }
+    assert named == {model.model} and profile.options[profile.editor]["model"] == model.model
+    assert model.licence and model.size_mb and profile.rank == 0 and profile.photographs and profile.pipelines
+    black_forest = "Non-Commercial" in model.licence
+    assert black_forest == (name in {"flux", "kontext"}) and model.commercial is not black_forest
+    assert model.gated == (name in {"flux", "kontext", "sd3"})
+    memory = profile.memory_gb
+    assert memory["all"] > memory["offload"] > memory["lowest"]
+    # In 16 bits a file's bytes are the network's: all of them, and room to work. SDXL's plain files have 32.
+    weights = model.size_mb / 1000 / (2 if name == "sdxl" else 1)
+    assert memory["all"] == pytest.approx(weights + 3, abs=0.7)
+
+
+def test_each_kind_of_model_has_one_profile() -> None:
+    registry = Registry.discover()
+    kinds = [kind for name in names(registry, "profiles") for kind in registry.profile(name).pipelines]
+    assert len(kinds) == len(set(kinds))
+
+
+def test_values_of_flow_edit_are_its_authors() -> None:
+    registry = Registry.discover()
+    sd3, flux = (registry.profile(name).options["flow-edit"] for name in ("sd3", "flux"))
+    assert (sd3["steps"], round(sd3["steps"] * sd3["strength"])) == (50, 33)
+    assert (sd3["source_guidance"], sd3["guidance_scale"]) == (3.5, 13.5)
+    assert (flux["steps"], round(flux["steps"] * flux["strength"])) == (28, 24)
+    assert (flux["source_guidance"], flux["guidance_scale"]) == (1.5, 5.5)
+
+
 def test_the_published_set_takes_boxes_and_a_planner_that_the_user_must_name() -> None:
     from gas import Session
 
@@ -125,7 +163,7 @@ def test_the_published_set_takes_boxes_and_a_planner_that_the_user_must_name() -
     assert not Session.of(profile="published", planner="rules").planner().remote
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [*SHIPPED, *LATER, "edit-model", "inpaint"])
 def test_shipped_profiles_fit_the_options_of_their_backends(name: str) -> None:
     registry = Registry.discover()
     profile = registry.profile(name)

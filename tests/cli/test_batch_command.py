@@ -135,7 +135,7 @@ def test_what_cannot_be_done_is_said_before_anything_is(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_batch_that_is_stopped_keeps_what_is_done(here: Path, number: signal.Signals, code: int) -> None:
-    listed = manifest(here, *(row(index % 4, seed=index) for index in range(60)))
+    listed = manifest(here, *(row(index % 4, seed=index) for index in range(30)))
     process = start(here, listed, "-o", "out", "--profile", "retouch", "--json", "--workers", "1")
     assert process.stdout is not None
     assert "item" in json.loads(process.stdout.readline())
@@ -145,11 +145,11 @@ def test_a_batch_that_is_stopped_keeps_what_is_done(here: Path, number: signal.S
     assert process.returncode == code, error
     assert time.monotonic() - began < 10
     told = 1 + sum("item" in json.loads(line) for line in out.splitlines())
-    assert len(list(entries(here / "out" / "ledger"))) == told < 60
+    assert len(list(entries(here / "out" / "ledger"))) == told < 30
     assert (here / "out" / "index.html").exists() and "stopping; what is done is kept" in error
     assert not list((here / "out").glob(".*"))
     code, _, error = gas(here, listed, "-o", "out", "--profile", "retouch")
-    assert code == 0 and f"{60 - told} of 60 to do, {told} done already" in error
+    assert code == 0 and f"{30 - told} of 30 to do, {told} done already" in error
 
 
 def test_the_template_can_be_filled_in(here: Path) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ import fake_backends
 import numpy as np
 import pytest
 from PIL import Image as Pictures
+from warm_program import Program, start
 
 from gas import errors
 from gas.backends.registry import Registry
@@ -366,12 +365,9 @@ def test_keys_are_read_from_standard_input(gas: Callable[..., Said], monkeypatch
 # --- the installed program --------------------------------------------------------------------------------------------
 
 
-def program(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    environ = {**os.environ, "GAS_HOME": str(cwd / "home"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "gas_cli", *arguments]
-    return subprocess.Popen(
-        command, cwd=cwd, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+def program(*arguments: str, cwd: Path) -> Program:
+    environ = {"GAS_HOME": str(cwd / "home"), "HF_HUB_OFFLINE": "1"}
+    return start("-m", "gas_cli", *arguments, cwd=cwd, env=environ)
 
 
 def real(tiny_sd: Path, *more: str) -> list[str]:

@@ -4,8 +4,6 @@ photographs, which prove that everything is wired up and nothing about what is f
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import skimage
 from PIL import Image
 from places import DOCS
 from tiny_detectors import build_tiny_grounding_dino, build_tiny_sam
+from warm_program import gas
 
 import gas_diorama
 
@@ -22,14 +21,9 @@ SCENES = Path(gas_diorama.__file__).parent / "scenes"
 REQUEST = "change the red car into a blue house, change the grass into snow, change the clear sky into a sunset sky"
 
 
-def gas(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gas_cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, timeout=200)
-
-
 def test_the_diorama_finds_its_own_things(tmp_path: Path) -> None:
     done = gas("ground", SCENES / "demo.png", REQUEST, "--profile", "diorama", "--planner", "rules",
-               "--grow", "0", "-o", "out", folder=tmp_path)  # fmt: skip
+               "--grow", "0", "-o", "out", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     for found, exact in (("red-car", "red-car"), ("grass", "grass"), ("clear-sky", "clear-sky")):
         (mask,) = (tmp_path / "out").glob(f"*{found}.png")
@@ -41,7 +35,7 @@ def test_the_diorama_finds_its_own_things(tmp_path: Path) -> None:
 
 def test_what_is_not_there_ends_the_run_with_its_score(tmp_path: Path) -> None:
     done = gas("ground", SCENES / "demo.png", "change the green igloo into a white tent", "--profile", "diorama",
-               "--planner", "rules", "-o", "out", folder=tmp_path)  # fmt: skip
+               "--planner", "rules", "-o", "out", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 5
     assert "green igloo" in done.stderr and "0.35" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
@@ -52,7 +46,7 @@ def test_a_photograph_is_refused_with_the_command_that_gets_a_model_for_it(tmp_p
     photograph = Path(skimage.__file__).parent / "data" / "astronaut.png"
     done = gas(
         command, photograph, "make the woman a robot", "--profile", "diorama", "--planner", "rules", "-o", "out.png",
-        folder=tmp_path,
+        cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     why = {"edit": "this is a photograph", "ground": "not from this model's world"}
@@ -63,12 +57,12 @@ def test_a_photograph_is_refused_with_the_command_that_gets_a_model_for_it(tmp_p
 def test_without_a_model_a_photograph_is_retouched_and_the_rest_refused_by_name(tmp_path: Path) -> None:
     photograph = DOCS / "photographs" / "coffee.jpg"
     request = "change the red cup into a blue cup"
-    done = gas("edit", photograph, request, "--box", "cup=72,12,484,392", "-o", "out.jpg", folder=tmp_path)
+    done = gas("edit", photograph, request, "--box", "cup=72,12,484,392", "-o", "out.jpg", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "retouch (retouch, default; what needs a model: gas models pull sd15 (5.3 GB))" in done.stderr
     blue = np.asarray(Image.open(tmp_path / "out.jpg"))[200, 120].astype(int)
     assert blue[2] > 2 * blue[0]
-    done = gas("edit", photograph, "change the cup into a tiger", "-o", "tiger.jpg", folder=tmp_path)
+    done = gas("edit", photograph, "change the cup into a tiger", "-o", "tiger.jpg", cwd=tmp_path)
     assert done.returncode == 6
     assert done.stderr.splitlines()[-1] == "gas models pull sd15 (5.3 GB, a GPU is advised), then --profile sd15"
     assert "'a tiger'" in done.stderr and not (tmp_path / "tiger.jpg").exists()
@@ -92,7 +86,7 @@ def test_real_photographs_through_both_networks(tmp_path: Path, photograph: Path
         "ground", photograph, "--plan", "plan.json", "--profile", "diorama",
         "--grounder", "grounding-dino", "--grounder", "sam", "-o", "regions",
         "-o", f"grounding-dino.model={dino}", "-o", "grounding-dino.always_best=true", "-o", f"sam.model={sam}",
-        folder=tmp_path,
+        cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     height, width = np.asarray(Image.open(photograph)).shape[:2]

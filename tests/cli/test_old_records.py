@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from places import DATA
+from warm_program import gas
 
 import gas_diorama
 
@@ -28,10 +27,7 @@ def test_a_record_of_the_first_version_gives_its_picture_again(tmp_path: Path) -
     shutil.copy(SCENE, tmp_path / "scene.png")
     shutil.copy(record, tmp_path)
     shutil.copy(OLD, tmp_path)
-    said = subprocess.run(
-        [sys.executable, "-m", "gas_cli", "replay", OLD.name, "-o", "again.png", "--allow-drift"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    said = gas("replay", OLD.name, "-o", "again.png", "--allow-drift", cwd=tmp_path)
     assert said.returncode == 0, said.stderr
     old, again, scene = (
         np.asarray(Image.open(path).convert("RGB"), int) for path in (OLD, tmp_path / "again.png", SCENE)

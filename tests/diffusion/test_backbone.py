@@ -23,9 +23,11 @@ from gas.testing.tiny import build_tiny_gligen, build_tiny_instruct_pix2pix, bui
 
 
 class TestStableDiffusion(BackboneContract):
-    @pytest.fixture(params=["epsilon", "v_prediction"])
-    def backbone(self, request: pytest.FixtureRequest, tmp_path: Path) -> Backbone:
-        return backbone_from_folder(build_tiny_stable_diffusion(tmp_path / "sd", prediction_type=request.param))
+    @pytest.fixture(scope="class", params=["epsilon", "v_prediction"])
+    @classmethod
+    def backbone(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+        folder = tmp_path_factory.mktemp(request.param)
+        return backbone_from_folder(build_tiny_stable_diffusion(folder / "sd", prediction_type=request.param))
 
     def test_nine_sites_are_compared_and_each_counts_once(self, backbone: Backbone) -> None:
         compared = [site for site in backbone.attention_sites() if site.contrast]
@@ -37,17 +39,20 @@ class TestTrainedStableDiffusion(BackboneContract):
     least_db: ClassVar = 12.0  # a picture that is not of its world
     prompts: ClassVar = ("a red car on grass", "", "a blue house on snow")
 
-    @pytest.fixture
-    def backbone(self) -> Backbone:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backbone(cls) -> Backbone:
         return load_backbone("package:gas_diorama/weights/sd", Runtime(device="cpu", dtype="fp32"))
 
 
 class TestInstructionModel(BackboneContract):
     """Its rows are told a picture too."""
 
-    @pytest.fixture
-    def backbone(self, tmp_path: Path) -> Backbone:
-        return backbone_from_folder(build_tiny_instruct_pix2pix(tmp_path / "ip2p"), kind="instruction")
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backbone(cls, tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+        folder = tmp_path_factory.mktemp("instruction")
+        return backbone_from_folder(build_tiny_instruct_pix2pix(folder / "ip2p"), kind="instruction")
 
     @pytest.fixture
     def told(self, backbone: Backbone, z: torch.Tensor, image: Any) -> Conditioning:
@@ -58,9 +63,11 @@ class TestInstructionModel(BackboneContract):
 class TestGLIGEN(BackboneContract):
     """Rows that are told no boxes pass the gated layers by."""
 
-    @pytest.fixture
-    def backbone(self, tmp_path: Path) -> Backbone:
-        return backbone_from_folder(build_tiny_gligen(tmp_path / "gligen", inpainting=False), kind="boxes")
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backbone(cls, tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+        folder = tmp_path_factory.mktemp("boxes")
+        return backbone_from_folder(build_tiny_gligen(folder / "gligen", inpainting=False), kind="boxes")
 
 
 class TestFakeXL(BackboneContract):

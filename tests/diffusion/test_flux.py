@@ -55,8 +55,9 @@ class TestFlux(BackboneContract):
 
 
 class TestSchnell(BackboneContract):
-    @pytest.fixture
-    def backbone(self, schnell: Path) -> Backbone:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backbone(cls, schnell: Path) -> Backbone:
         found = backbone_from_folder(schnell)
         assert found.guidance == "none"
         return found

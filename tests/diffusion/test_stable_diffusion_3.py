@@ -63,8 +63,9 @@ class TestStableDiffusion3(BackboneContract):
 class TestWithoutT5(BackboneContract):
     prompts: ClassVar = ("red box", "", "blue ball")
 
-    @pytest.fixture
-    def backbone(self, small: Path) -> Backbone:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backbone(cls, small: Path) -> Backbone:
         with pytest.warns(UserWarning, match="has no T5 encoder .*see 77 tokens"):
             return backbone_from_folder(small)
 

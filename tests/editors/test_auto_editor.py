@@ -146,7 +146,8 @@ def test_each_subtask_is_made_by_the_editor_of_its_sort() -> None:
 
 
 def test_who_confines_gets_all_of_its_subtasks_at_once_and_the_largest_region_comes_first() -> None:
-    session().edit(image(), PLAN, regions(), seed=5)
+    on_the_floor = box_mask((4, 4, 24, 50), (SIDE, SIDE))
+    session().edit(image(), PLAN, regions((on_the_floor, RIGHT, LOW)), seed=5)
     (green,), (red,) = Greens.seen, Reds.seen
     assert green.grounded and green.plan.subtasks == (CAT, FLOOR) and green.plan.source_prompt == "before"
     assert [region.subtask for region in green.regions] == [0, 1]

@@ -62,6 +62,25 @@ def test_an_editor_changes_what_it_is_asked_and_nothing_else(editor: str, ground
         assert np.abs(away).mean() > 1, f"nothing was done to the {region.phrase}"
 
 
+def test_large_places_get_detail_from_the_editors_own_model(model: str) -> None:
+    """Through the protocol alone: the refiner knows no family."""
+    picture = sample_image(640, 448)
+    plan = PLAN.model_copy(update={"subtasks": PLAN.subtasks[1:]})
+    region = Region("grass", (24, 100, 620, 430), subtask=0)
+    options = {"sdedit": EDITORS["sdedit"], "tiles": {"steps": 4, "strength": 0.5, "repeats": 1}}
+    how = {"profile": "sd15", "editor": "sdedit", "model": model, "device": "cpu", "dtype": "fp32"}
+
+    def made(detail: str) -> gas.EditResult:
+        given = options if detail == "tiles" else {"sdedit": options["sdedit"]}
+        session = Session.of(**how, detail=detail, options=given)
+        return gas.edit(picture, plan=plan, regions=[region], seed=1, session=session)
+
+    coarse, fine = made("off"), made("tiles")
+    assert fine.detailed[0].tiles > 1 and fine.log["detail"]["model"] == model
+    assert (fine.image != coarse.image).any()
+    assert np.array_equal(fine.image[fine.mask == 0], picture[fine.mask == 0])
+
+
 def test_equal_prompts_are_refused(model: str) -> None:
     same = PLAN.model_copy(update={"target_prompt": PLAN.source_prompt})
     with pytest.raises(ResultRefused, match="an edit of nothing"):

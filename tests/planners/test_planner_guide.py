@@ -15,7 +15,7 @@ from gas.chat import calls as service
 from gas.errors import PlanUnreadable
 from gas.testing import PlannerContract
 from gas.testing.servers import Trouble
-from gas_planners.chat.reply import read_plan_reply
+from gas_planners.chat.reply import read_plan
 
 GUIDE = (DOCS / "write-a-planner.md").read_text()
 LISTINGS = re.findall(r"```(\w+)\n(.*?)```", GUIDE, re.DOTALL)
@@ -72,7 +72,7 @@ def test_the_options_that_it_names_exist():
 
 def test_the_reply_that_it_shows_can_be_read():
     (text,) = [body for language, body in LISTINGS if language == "json"]
-    assert read_plan_reply(text).warnings == ()
+    assert read_plan(text).warnings == ()
     assert json.loads(text)
 
 

@@ -529,3 +529,13 @@ def test_background_grows_a_little_and_nothing_does_without_a_share():
     thing[10:20, 1:80] = np.tri(10, 79, 40)
     assert np.array_equal(r.with_room(found(thing), 0.0).mask, thing)
     assert not np.array_equal(r.with_room(found(thing), 0.1).mask, thing)
+
+
+@pytest.mark.parametrize(("right", "down"), [(0, 0), (2, 1), (-3, 0), (0, -4), (7, 0), (0, 99)])
+def test_a_mask_is_moved_and_what_leaves_the_picture_is_lost(right: int, down: int) -> None:
+    mask = np.random.default_rng(1).random((5, 7), dtype=np.float32)
+    moved = r.moved(mask, right, down)
+    for y in range(5):
+        for x in range(7):
+            inside = 0 <= y - down < 5 and 0 <= x - right < 7
+            assert moved[y, x] == (mask[y - down, x - right] if inside else 0)

@@ -1,7 +1,8 @@
-"""One change of a finished edit taken back, and things outlined where the user points."""
+"""One change of a finished edit made again, and things outlined where the user points."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from PIL import Image as Pictures
 from gas.errors import InputRefused, Interrupted, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo as photos
-from gas.run.job import Planned, make_plan, prepare
-from gas.run.record import Request
-from gas.run.redo import taken_back
+from gas.run.job import PhotoJob, Planned, WrittenEdit, make_plan, prepare
+from gas.run.record import Request, read_record
+from gas.run.redo import redone
+from gas.run.replay import again
 from gas.run.session import Session
 from gas.testing import fakes
 from gas.types import EditPlan, Region, Subtask
 
 PLAN = EditPlan(subtasks=(Subtask(source="dog", target="tiger"), Subtask(source="grass", target="snow")))
+GRAIN = {"options": {"painter": {"grain": 40}}}
 PLACES = [Region("dog", box=(10.0, 10.0, 50.0, 50.0)), Region("grass", box=(40.0, 40.0, 110.0, 80.0))]
 
 
@@ -37,25 +40,94 @@ def session(**flags: Any) -> Session:
     return Session.of(registry=fake_backends.registry(), **chosen)
 
 
-def test_only_the_region_of_the_change_is_the_originals_again(dog: Path, tmp_path: Path) -> None:
-    photo = photos.read(dog)
-    done = prepare(session(grounders=()), photo, PLAN, PLACES, seed=1).run(tmp_path / "out.png")
-    back = taken_back(tmp_path / "out.png", photo, done.record, 0, tmp_path / "back.png")
-    own, other = np.zeros((2, 90, 120), bool)
-    own[10:50, 10:50], other[40:80, 40:110] = True, True
-    assert np.array_equal(back.pixels[own & ~other], photo.pixels[own & ~other])
-    assert np.array_equal(back.pixels[other | ~own], done.result.image[other | ~own])
-    assert not np.array_equal(done.result.image[own & ~other], photo.pixels[own & ~other])
+def edited(dog: Path, out: Path, regions: list[Region] = PLACES, **flags: Any) -> tuple[PhotoJob, WrittenEdit]:
+    job = prepare(session(grounders=(), **GRAIN, **flags), photos.read(dog), PLAN, regions, seed=1)
+    return job, job.run(out)
 
 
-def test_a_change_without_a_region_is_not_taken_back_alone(dog: Path, tmp_path: Path) -> None:
-    photo = photos.read(dog)
-    done = prepare(session(grounders=()), photo, PLAN, [], seed=1).run(tmp_path / "out.png")
+def replayed(dog: Path, written: WrittenEdit, out: Path, **flags: Any) -> WrittenEdit:
+    """The edit in the record of a file, made again."""
+
+    def opened(recorded: Mapping[str, Any]) -> Session:
+        return Session.of(registry=fake_backends.registry(), **{**recorded, **flags})
+
+    return again(read_record(written.written.path), photos.read(dog), opened).run(out)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_change_made_again_leaves_the_others_and_its_record_makes_the_same_file(
+    dog: Path, tmp_path: Path, suffix: str
+) -> None:
+    photo = tmp_path / f"photo{suffix}"
+    Pictures.open(dog).save(photo, quality=90)
+    job, done = edited(photo, tmp_path / f"first{suffix}")
+    result = done.result
+    for number, subtask in enumerate((0, 1, 0)):  # the second one begins from what the first has left, and so on
+        before, result = result, redone(job, result, subtask, "painter", seed=70 + number)
+        own, other = np.zeros((2, 90, 120), bool)
+        own[10:50, 10:50], other[40:80, 40:110] = True, True
+        mine, theirs = (own, other) if subtask == 0 else (other, own)
+        assert np.array_equal(result.image[theirs & ~mine], before.image[theirs & ~mine])
+        assert np.array_equal(result.image[~(own | other)], job.photo.pixels[~(own | other)])
+        assert (result.image[mine & ~theirs] != before.image[mine & ~theirs]).any()
+    written = job.write(result, tmp_path / f"redone{suffix}")
+    verified = written.record.verified
+    assert verified is not None and verified.findings == () and written.record.verifier is None
+    assert [(one.finding.subtask, one.seed, one.asked, one.kept) for one in verified.attempts] == [
+        (0, 70, True, "accepted"),
+        (1, 71, True, "accepted"),
+        (0, 72, True, "accepted"),
+    ]
+    same = replayed(photo, written, tmp_path / f"again{suffix}")
+    assert same.written.path.read_bytes() == written.written.path.read_bytes()
+
+
+def test_what_is_made_again_begins_from_the_photograph_and_is_done_by_whoever_was_named(
+    dog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, done = edited(dog, tmp_path / "first.png")
+    seen: list[Any] = []
+    edit = fakes.FakeEditor.edit
+    monkeypatch.setattr(fakes.FakeEditor, "edit", lambda self, job: (seen.append(job), edit(self, job))[1])
+    redone(job, done.result, 1, "painter", seed=9)
+    (asked,) = seen
+    assert [one.target for one in asked.plan.subtasks] == ["snow"] and asked.seed == 9
+    with pytest.raises(UsageError, match="nobody"):
+        redone(job, done.result, 1, "nobody", seed=9)
+
+
+def test_what_is_made_again_is_verified_where_the_rest_was(dog: Path, tmp_path: Path) -> None:
+    flags = {"verify": True, "verifier": "colour-eye"}
+    job, done = edited(dog, tmp_path / "first.png", **flags)
+    assert done.record.verified is not None
+    first = [one.verdict for one in done.record.verified.findings]
+    result = redone(job, done.result, 0, "painter", seed=5)
+    assert result.verified is not None
+    (attempt,) = result.verified.attempts
+    assert attempt.finding.evidence and attempt.finding == result.verified.findings[0]
+    assert [one.verdict for one in result.verified.first] == first
+    written = job.write(result, tmp_path / "redone.png")
+    assert written.record.verifier is not None and written.record.verifier.name == "colour-eye"
+    same = replayed(dog, written, tmp_path / "again.png")
+    assert same.written.path.read_bytes() == written.written.path.read_bytes()
+
+
+def test_the_model_that_was_named_stays_for_the_same_editor_and_is_no_other_ones() -> None:
+    named = session(model="somewhere", retry_editors=("dds",)).settings
+    assert named.with_editor("painter").model == "somewhere" and named.with_editor("painter").grounded
+    assert named.with_editor("dds").model is None
+
+
+def test_a_change_without_a_region_is_not_made_again_alone(dog: Path, tmp_path: Path) -> None:
+    job, done = edited(dog, tmp_path / "first.png", [])
     with pytest.raises(InputRefused, match="change 1 has no region"):
-        taken_back(tmp_path / "out.png", photo, done.record, 0, tmp_path / "back.png")
-    small = photos.of_pixels(np.zeros((10, 10, 3), np.uint8))
-    with pytest.raises(InputRefused, match="10"):
-        taken_back(tmp_path / "out.png", small, done.record, 0, tmp_path / "back.png")
+        redone(job, done.result, 0, "painter", seed=5)
+
+
+def test_a_change_that_is_stopped_while_it_is_made_again_is_nothing(dog: Path, tmp_path: Path) -> None:
+    job, done = edited(dog, tmp_path / "first.png")
+    with pytest.raises(Interrupted):
+        redone(job, done.result, 0, "painter", seed=5, watch=Watch(should_stop=lambda: True))
 
 
 def test_a_plan_that_was_made_before_is_not_made_again(dog: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,21 @@ def test_what_accepts_names_must_be_a_function_in_a_module() -> None:
 
 # What the shipped profiles say of themselves
 
-SHIPPED = ("diorama", "instruct", "published", "retouch", "sd15")
+SHIPPED = (
+    "diorama",
+    "edit-model",
+    "flux",
+    "flux2-klein",
+    "inpaint",
+    "instruct",
+    "kontext",
+    "published",
+    "qwen-edit",
+    "retouch",
+    "sd15",
+    "sd3",
+    "sdxl",
+)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -164,7 +178,20 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("pipeline", "profile"),
-    [("StableDiffusionPipeline", "sd15"), ("StableDiffusionInstructPix2PixPipeline", "instruct")],
+    [
+        ("StableDiffusionPipeline", "sd15"),
+        ("StableDiffusionInstructPix2PixPipeline", "instruct"),
+        ("StableDiffusionXLPipeline", "sdxl"),
+        ("StableDiffusion3Pipeline", "sd3"),
+        ("FluxPipeline", "flux"),
+        ("FluxKontextPipeline", "kontext"),
+        ("QwenImageEditPlusPipeline", "qwen-edit"),
+        ("Flux2KleinPipeline", "flux2-klein"),
+        ("Flux2Pipeline", "edit-model"),
+        ("LongCatImageEditPipeline", "edit-model"),
+        ("ChromaPipeline", "inpaint"),
+        ("StableDiffusionInpaintPipeline", "inpaint"),
+    ],
 )
 def test_a_folder_gets_the_profile_of_its_kind(home: Path, folder: Path, pipeline: str, profile: str) -> None:
     (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
@@ -198,7 +225,7 @@ def test_a_model_that_a_profile_names_gets_that_profile(home: Path) -> None:
 
 
 def test_a_kind_that_no_profile_is_for_changes_nothing(home: Path, folder: Path) -> None:
-    (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    (folder / "model_index.json").write_text('{"_class_name": "KandinskyPipeline"}')
     assert of_model(folder) == default() == of_model("no/such") == of_model("../nowhere")
-    write(home, "flux", pipelines=["FluxPipeline"])
-    assert of_model(folder) == ("flux", "default for a model of the kind FluxPipeline")
+    write(home, "mine", pipelines=["KandinskyPipeline"])
+    assert of_model(folder) == ("mine", "default for a model of the kind KandinskyPipeline")

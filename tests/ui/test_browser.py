@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,24 @@ playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: p
 pytestmark = pytest.mark.seeded  # the browser's driver and the planner's client draw random names
 Tab = Any
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FAINT = """() => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const linear = (one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const not = ":disabled, .change.off, svg, .frames, .surface, .visually-hidden";
+  const faint = [];
+  for (const one of document.querySelectorAll("body *")) {
+    const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !one.checkVisibility() || one.closest(not)) continue;
+    let behind = one;
+    while (behind && !(parts(getComputedStyle(behind).backgroundColor)[3] ?? 1)) behind = behind.parentElement;
+    const [a, b] = [light(parts(getComputedStyle(one).color)), light(parts(getComputedStyle(behind).backgroundColor))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) faint.push(`${one.textContent.trim().slice(0, 40)}: ${contrast.toFixed(2)}`);
+  }
+  return faint;
+}"""
+"""Text whose contrast with what is behind it is less than 4.5 (WCAG 2.2, AA); what is disabled may be faint."""
 ASKED = "dog -> tiger; grass -> snow"
 FEW_STEPS = "[options.ground-a-score]\nsteps = 4\n"
 
@@ -70,7 +88,7 @@ class Open:
     def __init__(self, browser: Any, address: str, **how: Any) -> None:
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 820}, **how})
         self.tab: Tab = self.context.new_page()
-        self.tab.set_default_timeout(90_000)
+        self.tab.set_default_timeout(45_000)
         self.faults: list[str] = []
         self.asked: list[str] = []
         self.tab.on("pageerror", lambda error: self.faults.append(str(error)))
@@ -213,6 +231,141 @@ def test_painting_changes_that_region_alone(opened: Any, served: tuple[str, Desk
     assert np.array_equal(ours.places[0].region.mask, dog)
 
 
+def test_regions_are_moved_grown_removed_and_added_by_keys(opened: Any, served: tuple[str, Desk]) -> None:
+    window = opened()
+    tab = window.tab
+    window.fake()
+    window.drop()
+    window.plan()
+    tab.wait_for_selector(".chip .number")
+    ours = served[1].windows[tab.evaluate("sessionStorage.getItem('gas-window')")]
+    dog = ours.places[0].region.mask.copy()
+    grass = ours.places[1].region.mask.copy()
+    tab.focus(".surface")
+    tab.keyboard.press(".")
+    tab.wait_for_selector(".chip.on >> nth=0")
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("Shift+ArrowDown")
+    window.until("document.querySelector('.chip').textContent.startsWith('drawn')")
+    moved = np.zeros_like(dog)
+    moved[10:, 1:] = dog[:-10, :-1]
+    assert np.array_equal(ours.places[0].region.mask, moved)
+    tab.keyboard.press("+")
+    window.until("document.querySelector('#announced').textContent !== ''")
+    wait_for(lambda: ours.places[0].region.mask.sum() > moved.sum())
+    tab.keyboard.press("Control+z")
+    wait_for(lambda: np.array_equal(ours.places[0].region.mask, moved))
+    tab.keyboard.press("-")
+    wait_for(lambda: ours.places[0].region.mask.sum() < moved.sum())
+    assert np.array_equal(ours.places[1].region.mask, grass)
+    tab.keyboard.press("n")  # another box for the same change
+    tab.keyboard.press("ArrowLeft")
+    tab.wait_for_selector("[data-key=put-box]")
+    tab.keyboard.press("ArrowLeft")
+    tab.keyboard.press("Shift+ArrowRight")
+    assert "% from the left" in tab.text_content("#announced")
+    tab.keyboard.press("Enter")
+    wait_for(lambda: len(ours.places) == 3)
+    added = ours.places[-1]
+    x0, y0, x1, y1 = added.region.box
+    assert (round(x1 - x0), round(y1 - y0)) == (38, 27) and added.row == ours.places[
+        0
+    ].row  # 36 wide, and one step of two more
+    tab.wait_for_selector(".chip.on")
+    tab.keyboard.press("Delete")
+    wait_for(lambda: len(ours.places) == 2)
+    window.until("!document.querySelector('.chip.on')")
+    tab.focus("#ask")  # who writes is not disturbed
+    tab.keyboard.press(".")
+    tab.keyboard.press("ArrowLeft")
+    assert tab.locator(".chip.on").count() == 0
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_each_change_is_checked_and_one_is_made_again(opened: Any) -> None:
+    window = opened()
+    tab = window.tab
+    eye = {"colour-eye": {"tolerance": "100"}}
+    window.fake(verifier="colour-eye", options={"places": PLACES, "painter": {"grain": "40"}, **eye})
+    window.drop()
+    window.plan()
+    tab.wait_for_selector("[data-key=detail]:has-text('worked on at')")
+    tab.click("[data-key=verify]")
+    tab.wait_for_selector("[data-key=tries]")
+    tab.click("[data-key=edit]")
+    tab.wait_for_selector("[data-key=download]")
+    assert tab.locator(".seal.mark-yes").count() == 2
+    assert "--verify" in tab.locator("code.command").text_content()
+    assert "about" in tab.inner_text(".preflight")
+    tab.click("[data-key=evidence-0] summary")
+    assert "at least 0.90" in tab.inner_text("[data-key=evidence-0]")
+    tab.click("[data-key=redo-1]")
+    tab.click("dialog .first")
+    tab.wait_for_selector("[data-key=accept]")
+    assert tab.inner_text("#result-title") == "Change 2, made again" and tab.locator("[data-key=download]").count() == 0
+    tab.click("[data-key=discard]")
+    tab.wait_for_selector("[data-key=download]")
+    assert tab.locator(".thumb").count() == 1
+    tab.click("[data-key=redo-1]")
+    tab.click("dialog .first")
+    tab.click("[data-key=accept]")
+    tab.wait_for_selector("[data-key=download]")
+    assert tab.locator("code.command").text_content() == "gas replay dog-edited.png --input dog.png"
+    assert "Made again by hand with painter" in tab.inner_text("#result") and tab.locator(".thumb").count() == 2
+
+
+def test_what_is_not_there_says_why_and_what_to_try(opened: Any) -> None:
+    window = opened()
+    tab = window.tab
+    window.fake(verify=True, verifier="colour-eye", options={"places": PLACES, "painter": {"colour": "0,0,250"}})
+    window.drop()
+    window.plan()
+    tab.wait_for_selector(".chip .number")
+    tab.click("[data-key=edit]")
+    tab.wait_for_selector("[data-key=download]")
+    told = tab.inner_text("#result")
+    assert "0 of 2 changes are there." in told and "It has another colour" in told and "Check each change" in told
+
+
+def test_every_role_has_its_options_as_a_form(opened: Any, served: tuple[str, Desk]) -> None:
+    window = opened()
+    tab = window.tab
+    window.fake()
+    ours = served[1].windows[tab.evaluate("sessionStorage.getItem('gas-window')")]
+    tab.click("#open-settings")
+    for role, name, option, value in (
+        ("planner", "arrows", "arrow", "=>"),
+        ("grounder", "places", "score", "0.5"),
+        ("verifier", "combined", "looks", "clip"),
+    ):
+        tab.click(f"[data-key=options-{role}-{name}] summary")
+        tab.fill(f"[data-key=option-{name}-{option}]", value)
+        tab.keyboard.press("Tab")
+        tab.wait_for_selector(f"[data-key=option-{name}-{option}-back]")
+        assert ours.flags["options"][name] == ({**PLACES, option: value} if name == "places" else {option: value})
+    tab.fill("[data-key=option-places-score]", "7")  # what cannot be is said, and stays out
+    tab.keyboard.press("Tab")
+    tab.wait_for_selector("#settings .toast.bad")
+    assert ours.flags["options"]["places"]["score"] == "0.5"
+    tab.click("[data-key=option-arrows-arrow-back]")
+    window.until("!document.querySelector('[data-key=option-arrows-arrow-back]')")
+    assert "arrows" not in ours.flags["options"]
+    tab.select_option("[data-key=set-dtype]", "fp32")  # the shared settings, by their own schema
+    tab.wait_for_selector("[data-key=set-dtype-back]")
+    assert ours.flags["dtype"] == "fp32"
+    tab.select_option("[data-key=grounders-add]", "grabcut")
+    tab.wait_for_selector("[data-key=grounders-up-grabcut]:not([disabled])")
+    tab.click("[data-key=grounders-up-grabcut]")
+    window.until("document.querySelector('[data-key=grounders-up-grabcut]').disabled")
+    assert ours.flags["grounders"] == ["grabcut", "places"]
+
+
 def test_stop_keeps_and_resume_goes_on(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     slowly(monkeypatch)
     window = opened()
@@ -294,6 +447,7 @@ def test_a_phones_width_holds_everything(opened: Any, served: tuple[str, Desk], 
     tab = window.tab
 
     def fits() -> bool:
+        assert tab.evaluate(FAINT) == []
         return bool(tab.evaluate("document.documentElement.scrollWidth <= 390"))
 
     assert fits()
@@ -314,10 +468,10 @@ def test_a_phones_width_holds_everything(opened: Any, served: tuple[str, Desk], 
         ".map((one) => one.outerHTML.slice(0, 120))"
     )
     assert nameless == []
-    tab.click("[data-key=editor-options] summary")  # the editor's own options, as a form
-    tab.fill("[data-key=option-steps]", "7")
+    tab.click("[data-key=options-editor-painter] summary")  # the editor's own options, as a form
+    tab.fill("[data-key=option-painter-steps]", "7")
     tab.keyboard.press("Tab")
-    tab.wait_for_selector(".cell.changed:has-text('steps')")
+    tab.wait_for_selector(".cell.changed:has-text('Steps')")
     tab.click("[data-key=set-grounded]")
     window.until("document.querySelector('[data-key=set-grounded]').checked")
     assert fits()

@@ -6,6 +6,7 @@ import io
 import json
 import shlex
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,21 @@ from PIL import Image as Pictures
 from served import FAKE, PLACES, Page
 from starlette.testclient import TestClient
 
+from gas.backends.hookspecs import hookimpl
+from gas.backends.roles import CHOSEN, EDITORS, VERIFIERS
+from gas.backends.spec import BackendSpec
 from gas.interfaces import Editor, Planner
 from gas.preview import Preview
+from gas.settings.settings import Values
 from gas.testing import fakes
 from gas_cli.app import app
 from gas_cli.run import run
 from gas_ui import views
+from gas_ui.choices import ELSEWHERE
 from gas_ui.desk import Desk
 from gas_ui.picture import file_name
+from gas_ui.preflight import remote_backends
+from gas_ui.progress import Progress
 
 ASKED = "dog -> tiger; grass -> snow"
 
@@ -126,6 +134,17 @@ def test_an_edit_is_the_same_again_and_another_with_another_seed(planned: Page) 
     assert pictures[0] != pictures[1]
 
 
+def test_an_edit_from_the_cache_says_so(planned: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAS_CACHE", "true")
+    planned.put("/flags", {**FAKE, "options": {"places": PLACES}})
+    planned.do("/plan", {"instruction": ASKED})
+    first, second = edited(planned), edited(planned)
+    assert not any("from the cache" in note for note in first["notes"])
+    assert any("from the cache" in note and "painter" in note for note in second["notes"])
+    pictures = [planned.get(f"/edits/{one['number']}/picture").content for one in (first, second)]
+    assert pictures[0] == pictures[1]
+
+
 def test_stop_keeps_what_was_reached_and_resume_ends_as_if_nothing_had_happened(
     planned: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,20 +200,168 @@ def test_editors_are_compared_on_the_same_plan_and_seed(planned: Page) -> None:
     assert planned.post("/compare", {"editors": ["painter"]}).status_code == 422
 
 
-def test_one_change_is_redone_and_the_others_stay_bit_for_bit(planned: Page) -> None:
-    planned.put("/flags", {**FAKE, "options": {"places": PLACES, "painter": {"grain": "40"}}})
-    planned.do("/plan", {"instruction": ASKED})
-    first = edited(planned)
+def pixels(page: Page, card: dict[str, Any]) -> np.ndarray:
+    return np.asarray(Pictures.open(io.BytesIO(page.get(f"/edits/{card['number']}/picture").content)))
+
+
+def grainy(page: Page) -> dict[str, Any]:
+    """The card of an edit that another seed would make otherwise."""
+    page.put("/flags", {**FAKE, "options": {"places": PLACES, "painter": {"grain": "40"}}})
+    page.do("/plan", {"instruction": ASKED})
+    return edited(page)
+
+
+def test_one_change_is_made_again_accepted_and_then_another(
+    planned: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = grainy(planned)
     masks = [planned.get(f"/places/{place['id']}").content for place in planned.state["places"]]
-    assert planned.do(f"/edits/{first['number']}/redo", {"change": 0})["error"] is None
+    areas = [np.frombuffer(one, np.uint8).reshape(90, 120) > 0 for one in masks]
+    for change in (0, 1, 0):
+        before = pixels(planned, card)
+        assert planned.do(f"/edits/{card['number']}/redo", {"change": change})["error"] is None
+        offer = planned.state["edits"][0]
+        assert (offer["parent"], offer["redone"], offer["offered"]) == (card["number"], change, True)
+        assert [one["what"] for one in offer["changes"]] == ["dog → tiger", "grass → snow"]
+        state = planned.post(f"/edits/{offer['number']}/accept").json()
+        card = state["edits"][0]
+        assert not card["offered"] and planned.post(f"/edits/{card['number']}/accept").status_code == 422
+        after, mine = pixels(planned, card), areas[change]
+        assert (before[mine] != after[mine]).any() and np.array_equal(before[~mine], after[~mine])
+    record = json.loads(planned.get(f"/edits/{card['number']}/record").content)
+    attempts = record["verified"]["attempts"]
+    assert [(one["finding"]["subtask"], one["asked"], one["kept"]) for one in attempts] == [
+        (0, True, "accepted"),
+        (1, True, "accepted"),
+        (0, True, "accepted"),
+    ]
+    assert card["changes"][0]["tried"][0] == "made again by hand with painter; kept"
+    # what was accepted is made again by the command on the card
+    assert card["command"] == "gas replay dog-edited.png --input dog.png" and card["from_record"]
+    mine_bytes = planned.get(f"/edits/{card['number']}/picture").content
+    (tmp_path / "dog-edited.png").write_bytes(mine_bytes)
+    (tmp_path / "dog.png").write_bytes(png())
+    assert of_the_command(card["command"], tmp_path, monkeypatch) == mine_bytes
+
+
+def test_what_is_thrown_away_is_gone(planned: Page) -> None:
+    card = grainy(planned)
+    planned.do(f"/edits/{card['number']}/redo", {"change": 0})
+    first = planned.state["edits"][0]
+    planned.do(f"/edits/{card['number']}/redo", {"change": 1})  # an offer makes room for the next
     second = planned.state["edits"][0]
-    assert second["parent"] == first["number"] and [one["what"] for one in second["changes"]] == ["dog → tiger"]
-    a, b = (
-        np.asarray(Pictures.open(io.BytesIO(planned.get(f"/edits/{one['number']}/picture").content)))
-        for one in (first, second)
+    assert [one["number"] for one in planned.state["edits"]] == [second["number"], card["number"]]
+    assert first["number"] != second["number"]
+    folder = planned.desk.windows[planned.id].edits[-1].out.parent
+    assert folder.is_dir()
+    state = planned.post(f"/edits/{second['number']}/discard").json()
+    assert [one["number"] for one in state["edits"]] == [card["number"]] and not folder.exists()
+    assert planned.post(f"/edits/{card['number']}/discard").status_code == 422
+
+
+def test_a_change_that_cannot_be_made_again_leaves_no_card(planned: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = edited(planned)
+    assert "no change 8" in planned.do(f"/edits/{card['number']}/redo", {"change": 7})["error"]["message"]
+    task = planned.do(f"/edits/{card['number']}/redo", {"change": 0, "editor": "retouch"})
+    assert task["error"] and [one["number"] for one in planned.state["edits"]] == [card["number"]]
+
+
+# --- whether it is there ----------------------------------------------------------------------------------------------
+
+CHECKED = {**FAKE, "verify": True, "verifier": "colour-eye"}
+
+
+def test_each_change_is_checked_where_that_is_asked_for(
+    planned: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [place["id"] for place in planned.state["places"]]
+    told = planned.put("/flags", {**CHECKED, "options": {"places": PLACES, "colour-eye": {"tolerance": "100"}}})
+    assert told.status_code == 200
+    planned.do("/plan", {"instruction": ASKED})
+    card = edited(planned)
+    assert places and [one["verdict"] for one in card["changes"]] == ["done", "done"]
+    assert card["changes"][0]["answer"].startswith("yes (fake ") and card["changes"][0]["remedy"] == ""
+    assert "--verify" in card["command"] and "--verifier colour-eye" in card["command"]
+    (tmp_path / "dog.png").write_bytes(png())
+    mine = planned.get(f"/edits/{card['number']}/picture").content
+    assert mine == of_the_command(card["command"], tmp_path, monkeypatch)
+
+
+def test_what_is_not_there_is_diagnosed_in_the_pages_words(planned: Page) -> None:
+    options = {"places": PLACES, "painter": {"colour": "0,0,250"}}
+    planned.put("/flags", {**CHECKED, "options": options})
+    planned.do("/plan", {"instruction": ASKED})
+    task = planned.do("/edit")
+    assert task["error"] is None and task["state"] == "done"  # the picture is written, as by the command
+    for one in planned.state["edits"][0]["changes"]:
+        assert one["verdict"] == "not done" and one["answer"].startswith("no, it has another colour")
+        assert "tries" in one["remedy"] and "--" not in one["remedy"] and one["evidence"]
+
+
+class Redder:
+    """A plugin with one more editor, which paints as the verifier wants it."""
+
+    @hookimpl
+    def gas_register_editors(self) -> tuple[BackendSpec, ...]:
+        return (BackendSpec("redder", "gas.testing.fakes:FakeEditor", "paints red"),)
+
+
+def test_what_is_not_there_is_tried_again(planned: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    begin = Progress.begin
+    monkeypatch.setattr(
+        Progress, "begin", lambda self, *told, **more: (names.append(told[0]), begin(self, *told, **more))
     )
-    dog, grass = (np.frombuffer(one, np.uint8).reshape(90, 120) > 0 for one in masks)
-    assert (a[dog] != b[dog]).any() and np.array_equal(a[~dog], b[~dog]) and (grass & ~dog).any()
+    planned.desk.registry.add(Redder())
+    options = {"places": PLACES, "painter": {"colour": "0,0,250"}, "colour-eye": {"tolerance": "100"}}
+    flags = {**CHECKED, "tries": 3, "retry_editors": ["retouch", "redder"], "options": options}
+    assert planned.put("/flags", flags).status_code == 200
+    planned.do("/plan", {"instruction": "dog -> tiger"})
+    card = edited(planned)
+    (change,) = card["changes"]
+    assert (change["verdict"], change["editor"]) == ("done", "redder") and "retry" in names
+    assert [one.split(":")[0] for one in change["tried"]] == ["tried again with redder"]
+    assert any(note.startswith("retouch does not try 'tiger' again") for note in card["notes"])
+    assert "--tries 3" in card["command"] and "--retry-editor retouch --retry-editor redder" in card["command"]
+
+
+def test_checking_keeps_the_regions_that_were_found(planned: Page) -> None:
+    before = planned.state["places"]
+    state = planned.put("/flags", {**planned.state["flags"], **CHECKED, "tries": 3}).json()
+    assert state["places"] == before and state["sheet"]["editor"] == "painter"
+    assert edited(planned)["changes"][0]["verdict"] is not None
+    wrong = planned.put("/flags", {**planned.state["flags"], "budget": "soon"})
+    assert wrong.status_code == 422 and planned.state["flags"]["tries"] == 3
+
+
+def test_nobody_is_asked_where_it_was_not_asked_for(planned: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes.FakeVerifier, "verify", lambda self, job: pytest.fail("asked"))
+    (first, second) = edited(planned)["changes"]
+    assert first["verdict"] is None and second["verdict"] is None and "answer" not in first
+
+
+def test_a_verifier_is_agreed_to_as_any_other(page: Page, remote: list[str]) -> None:
+    page.put("/flags", {**page.state["flags"], **CHECKED})
+    page.drop(png(), "dog.png")
+    page.do("/plan", {"instruction": ASKED, "agreed": ["planner arrows"]})
+    task = page.do("/edit")
+    assert [one["key"] for one in task["asks"]] == ["editor painter", "verifier colour-eye"]
+    assert all("far.example" in "\n".join(one["lines"]) for one in task["asks"]) and remote == ["plan"]
+    page.do("/edit", {"agreed": ["editor painter"]})
+    assert remote == ["plan"]
+    page.do("/edit", {"agreed": ["editor painter", "verifier colour-eye"]})
+    assert remote == ["plan", "edit", "verify"]
+
+
+def test_whoever_would_try_again_is_agreed_to_too(page: Page, remote: list[str]) -> None:
+    window = page.desk.windows[page.id]
+    flags = {"editor": "retouch", "verify": True, "verifier": "pixels", "retry_editors": ["painter"]}
+
+    def leaving(**more: Any) -> list[str]:
+        return [name for _, name in remote_backends(window.session({**flags, **more}), (EDITORS, VERIFIERS))]
+
+    assert leaving(tries=2) == ["painter"] and leaving(tries=1) == [] and leaving(tries=2, verify=False) == []
+    assert leaving(verifier="colour-eye") == ["colour-eye"]
 
 
 def test_an_edit_opens_again_with_everything(planned: Page) -> None:
@@ -403,6 +570,7 @@ def remote(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     noted(fakes.FakePlanner, "plan")
     noted(fakes.FakeEditor, "edit")
+    noted(fakes.FakeVerifier, "verify")
     assert issubclass(fakes.FakePlanner, Planner) and issubclass(fakes.FakeEditor, Editor)
     return asked
 
@@ -526,20 +694,6 @@ def test_the_options_are_a_form_of_their_own_schema(page: Page) -> None:
     assert (steps["value"], steps["origin"]) == ("1", "preset quick")
 
 
-def test_a_redone_changes_command_names_the_picture_that_it_began_with(
-    planned: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = edited(planned)
-    planned.do(f"/edits/{first['number']}/redo", {"change": 1, "editor": None})
-    card = planned.state["edits"][0]
-    archive = zipfile.ZipFile(io.BytesIO(planned.get(f"/edits/{card['number']}/plan.zip").content))
-    assert "dog-without-2.png" in archive.namelist() and "dog-without-2.png" in card["command"]
-    archive.extractall(tmp_path)
-    by_hand = of_the_command(card["command"], tmp_path, monkeypatch)
-    mine = planned.get(f"/edits/{card['number']}/picture").content
-    assert np.array_equal(*(np.asarray(Pictures.open(io.BytesIO(one))) for one in (mine, by_hand)))
-
-
 def test_nothing_changes_under_a_run(planned: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
@@ -567,3 +721,38 @@ def test_pictures_that_are_not_in_work_let_go_of_their_pixels(planned: Page) -> 
     assert planned.get(f"/pictures/{first['picture']}").status_code == 200 and window.pictures[0]._photo is None
     planned.post(f"/edits/{first['number']}/open")
     assert edited(planned)["outside"] == 0
+
+
+def test_every_setting_without_a_place_of_its_own_is_a_field_of_its_schema(page: Page) -> None:
+    fields = {one["name"]: one for one in page.state["chosen"]["settings"]}
+    assert not fields.keys() & (ELSEWHERE | {role.setting for role in CHOSEN})
+    assert fields.keys() | ELSEWHERE | {role.setting for role in CHOSEN} == set(Values.model_fields)
+    assert fields["dtype"]["kind"] == "choice" and "bf16" in fields["dtype"]["choices"]
+    assert fields["device"]["choices"] == ["auto", "cpu", "cuda", "mps"] and fields["device"]["chosen"] is None
+    assert (fields["grow"]["kind"], fields["grow"]["least"], fields["grow"]["most"]) == ("number", 0, 2)
+    page.put("/flags", {**page.state["flags"], "grow": "0.3"})
+    grow = next(one for one in page.state["chosen"]["settings"] if one["name"] == "grow")
+    assert (grow["value"], grow["chosen"], grow["origin"]) == ("0.3", "0.3", "--grow")
+
+
+def test_how_fine_each_place_is_worked_on_is_known_before_the_run(planned: Page) -> None:
+    def sizes() -> list[dict[str, Any]]:
+        until = time.monotonic() + 30
+        while (found := planned.state["sheet"]["sizes"]) is None:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        told: list[dict[str, Any]] = found
+        return told
+
+    def made() -> list[int]:
+        record = json.loads(planned.get(f"/edits/{edited(planned)['number']}/record").content)
+        size: list[int] = record["frame"]["size"]
+        return size
+
+    (one,) = sizes()
+    assert one["what"] == ["dog", "grass"] and one["coarse"] > 1
+    assert planned.state["sheet"]["seconds"] is None
+    assert one["size"] == made() and planned.state["sheet"]["seconds"] > 0
+    planned.put("/flags", {**planned.state["flags"], "work": "full"})
+    (whole,) = sizes()
+    assert whole["coarse"] > one["coarse"] and whole["size"] == made()

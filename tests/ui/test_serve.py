@@ -8,14 +8,17 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 
+import figures
 import pytest
 
 from gas.errors import UsageError
 from gas_ui import scratch
 from gas_ui.guard import Door
+from gas_ui.picture import Picture
 from gas_ui.scratch import Scratch, remove_abandoned
 from gas_ui.serve import _listening, address_of
 
@@ -34,6 +37,20 @@ def test_it_says_its_address_and_removes_everything_when_it_is_ended(tmp_path: P
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 0 and not list(tmp_path.glob("gas-ui-*"))
+
+
+def test_it_is_ready_soon_and_loads_no_torch_for_that() -> None:
+    seconds, torch = figures.start()
+    assert not torch
+    assert seconds < 15  # 0.6 s on an idle machine; this one may be busy
+
+
+def test_a_large_photograph_is_read_and_made_small_soon(tmp_path: Path) -> None:
+    (tmp_path / "large.jpg").write_bytes(figures.photograph())
+    began = time.process_time()
+    picture = Picture(tmp_path / "large.jpg", 1)
+    assert time.process_time() - began < 3
+    assert picture.size == (4000, 3000) and len(picture.view) < 2e6
 
 
 def test_a_killed_servers_files_are_removed_and_a_living_ones_are_not(

@@ -7,10 +7,11 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
+from gas.plan.words import what
 from gas.remedies import Setting
 from gas.types import Evidence, Failure, Finding, Subtask
 from gas.verify.parts import can_be_seen, changes_looks
-from gas.verify.words import evidence_sentence, remedy, sentence, what
+from gas.verify.words import attempt_sentence, evidence_sentence, remedy, sentence
 
 CAR = Subtask(source="a red car", target="a blue car")
 
@@ -70,3 +71,15 @@ def test_a_tone_cannot_be_seen_in_a_phrase() -> None:
     assert can_be_seen(CAR)
     assert not can_be_seen(Subtask(source="the sky", target="a darker sky", attribute="tone"))
     assert not can_be_seen(Subtask(source="a balloon", target="black and white", where="outside"))
+
+
+def test_an_attempt_says_by_whom_what_came_and_who_wanted_it() -> None:
+    done = Finding(subtask=0, verdict="done", evidence=(Evidence(by="detector", value=0.9),))
+    untold = Finding(subtask=0, verdict="cannot tell")
+    assert attempt_sentence("sdedit", done, "accepted", CAR, asked=False) == (
+        "tried again with sdedit: a blue car in the place of a red car: yes (detector 0.90); kept"
+    )
+    assert (
+        attempt_sentence("sdedit", done, "no", asked=False) == "tried again with sdedit: yes (detector 0.90); not kept"
+    )
+    assert attempt_sentence("sdedit", untold, "accepted", asked=True) == "made again by hand with sdedit; kept"

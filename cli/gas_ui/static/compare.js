@@ -28,13 +28,23 @@ export async function compareDialog() {
   dialog.showModal();
 }
 
+function there(edit) {
+  const told = edit.changes.filter((one) => one.verdict);
+  return told.length ? `${told.filter((one) => one.verdict === "done").length} of ${edit.changes.length} there` : "";
+}
+
 export function drawTiles(area) {
   const entries = state.edits.filter((one) => one.group === page.comparing).reverse();
   const first = entries[0];
+  const none = () => {
+    const empty = el("div", { class: "tile-none" }, "No result");
+    empty.style.aspectRatio = state.picture.view.join(" / ");
+    return empty;
+  };
   const tile = (caption, sub, image, press) => el(press ? "button" : "div", { class: press ? "tile press" : "tile", type: press ? "button" : null, onclick: press }, image, el("span", { class: "tile-words" }, el("strong", {}, caption), el("span", { class: "hint number" }, sub)));
   fill(area, el("div", { class: "tiles" },
     tile("Photograph", state.picture.name, el("img", { src: at(`/pictures/${first ? first.picture : state.picture.number}`), alt: "Before" })),
     entries.map((one) => one.done
-      ? tile(one.editor, `${seconds(one.seconds)} · outside the regions ${one.outside ?? 0} of 255`, el("img", { src: at(`/edits/${one.number}/after?${one.seconds}`), alt: `After, by ${one.editor}` }), () => change({ edit: one.number, comparing: null, view: "result" }))
-      : tile(one.editor, one.error ? one.error.message : "stopped", el("div", { class: "tile-none" }, "No result")))));
+      ? tile(one.editor, [seconds(one.seconds), there(one), one.everywhere ? "the whole picture" : one.outside ? `outside the regions up to ${one.outside} of 255` : "outside the regions nothing"].filter(Boolean).join(" · "), el("img", { src: at(`/edits/${one.number}/after?${one.seconds}`), alt: `After, by ${one.editor}` }), () => change({ edit: one.number, comparing: null, view: "result" }))
+      : tile(one.editor, one.error ? one.error.message : "stopped", none()))));
 }

@@ -14,12 +14,12 @@ export function drawHistory() {
 function card(edit) {
   const on = page.edit === edit.number;
   const show = () => change({ edit: edit.number, view: edit.done ? "result" : page.view, comparing: null });
-  const words = edit.done ? `seed ${edit.seed}${edit.stopped ? " · stopped" : ""}${edit.parent ? " · redone" : ""}` : "failed";
+  const words = !edit.done ? (edit.error ? "failed" : "stopped") : edit.offered ? `change ${edit.redone + 1} again?` : edit.redone !== null ? `change ${edit.redone + 1} made again` : `seed ${edit.seed}${edit.stopped ? " · stopped" : ""}`;
   return el("li", { class: on ? "thumb on" : "thumb" },
     el("button", { type: "button", class: "thumb-show", "data-key": `edit-${edit.number}`, "aria-pressed": String(on), onclick: show },
       edit.done ? el("img", { src: at(`/edits/${edit.number}/after?${edit.seconds}`), alt: "", loading: "lazy" }) : el("span", { class: "none" }, "×"),
       el("span", { class: "thumb-words" }, el("strong", {}, edit.editor), el("span", { class: "hint number" }, words))),
-    edit.done ? el("button", { type: "button", class: "quiet small", disabled: busy(), "data-key": `open-${edit.number}`, onclick: () => reopen(edit) }, "Open") : null);
+    edit.done && !edit.offered ? el("button", { type: "button", class: "quiet small", disabled: busy(), "data-key": `open-${edit.number}`, "aria-label": `Open the edit by ${edit.editor}, ${words}`, onclick: () => reopen(edit) }, "Open") : null);
 }
 
 async function reopen(edit) {

@@ -1,6 +1,6 @@
 // Starts the page: its window, what is dropped on it, the gallery, and the parts that draw themselves.
-import { act, at, call } from "./api.js";
-import { byId, el, icon, problem, toast } from "./dom.js";
+import { act, call } from "./api.js";
+import { byId, el, icon, problem, quiet, toast } from "./dom.js";
 import { onChange, page, setStart, setState, start, state } from "./store.js";
 import { drawHistory } from "./history.js";
 import { drawPlan, wirePlan } from "./plan.js";
@@ -9,6 +9,7 @@ import { drawRun, follow } from "./run.js";
 import { openSettings } from "./settings.js";
 import { drawStage, wireStage } from "./stage.js";
 import { drawMade } from "./replay.js";
+import { wireKeys } from "./keys.js";
 
 const KEY = "gas-window";
 
@@ -33,6 +34,7 @@ export async function take(file, what = "photo") {
   if (!file) return;
   const area = byId("stage-area");
   area.classList.add("loading");
+  quiet();
   try {
     await act("POST", `/${what}/file?name=${encodeURIComponent(file.name)}`, file);
     if (what === "photo") byId("ask").focus();
@@ -105,6 +107,6 @@ function drawTop() {
 wire();
 wirePlan();
 wireStage();
+wireKeys();
 for (const draw of [drawTop, drawMade, drawStage, drawPlan, drawResult, drawHistory, drawRun]) onChange(() => state && draw());
 open().catch((error) => toast(problem(error), true));
-export { at };

@@ -11,7 +11,9 @@ export function layerOf(place) {
     const canvas = document.createElement("canvas");
     canvas.width = width;
     canvas.height = height;
-    layer = { canvas, context: canvas.getContext("2d"), image: new ImageData(width, height), levels: null, version: -1, colour: null };
+    layer = { canvas, context: canvas.getContext("2d"), image: new ImageData(width, height), levels: null, version: -1, colour: null, shift: null, arrived: null };
+    // Moved by keys, and not yet told by the server.
+    layer.show = () => (canvas.style.transform = layer.shift ? `translate(${(100 * layer.shift[0]) / width}%, ${(100 * layer.shift[1]) / height}%)` : "");
     layers.set(place.id, layer);
   }
   const colour = colourOf(place.row);
@@ -30,6 +32,9 @@ async function load(place, layer) {
   try {
     layer.levels = await call("GET", at(`/places/${place.id}`));
     shade(layer, colourOf(place.row));
+    if (layer.arrived && layer.shift) layer.shift = layer.shift.map((one, i) => one - layer.arrived[i]);
+    layer.arrived = null;
+    layer.show();
   } catch {
     layer.version = -1;
   }

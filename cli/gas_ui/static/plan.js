@@ -53,7 +53,10 @@ function where(row) {
       place.score === null ? null : el("span", { class: "number" }, place.score.toFixed(2)), el("span", { class: "number" }, percent(place.share))));
   for (const chip of list) chip.querySelector(".swatch").style.background = colourOf(row.id);
   const draw = el("button", { type: "button", class: "chip ghost", "data-key": `draw-${row.id}`, disabled: busy(),
-    onclick: () => change({ view: "regions", tool: "newbox", drawFor: row.id, place: null }) }, icon("box"), places.length ? "Another" : "Draw its place");
+    onclick: () => {
+      change({ view: "regions", tool: "newbox", drawFor: row.id, place: null, box: null });
+      document.querySelector(".surface").focus({ preventScroll: true }); // the arrow keys place the box from here
+    } }, icon("box"), places.length ? "Another" : "Draw its place");
   const lacks = !places.length && row.on && state.rows.length && !busy() ? el("span", { class: "hint" }, row.where === "outside" ? "No place yet: what stays" : "No place yet") : null;
   return el("div", { class: "place row" }, list, lacks, draw);
 }

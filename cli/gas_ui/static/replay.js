@@ -1,5 +1,4 @@
 // A dropped picture that gas made: what its record says, and making it again.
-import { act } from "./api.js";
 import { byId, el, fill, icon } from "./dom.js";
 import { begin } from "./run.js";
 import { busy, state } from "./store.js";
@@ -17,4 +16,3 @@ export function drawMade() {
       ? el("button", { type: "button", class: "second", "data-key": "replay", disabled: busy(), onclick: () => begin("/replay") }, icon("again"), "Replay it")
       : [el("button", { type: "button", class: "second", "data-key": "original", onclick: choose }, `Give ${made.original}`), el("span", { class: "hint" }, "Replay needs the original.")]));
 }
-export { act };

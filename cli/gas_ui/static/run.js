@@ -1,8 +1,9 @@
 // The foot of the panel: what is about to run, the button, progress with Stop; and the tasks' affairs.
 import { act, at, call } from "./api.js";
-import { byId, capital, el, fill, icon, problem, seconds, toast } from "./dom.js";
+import { byId, el, fill, icon, problem, quiet, seconds, toast } from "./dom.js";
 import { busy, change, page, setState, state } from "./store.js";
 import { compareDialog } from "./compare.js";
+import { setFlags } from "./settings.js";
 
 let timer = null;
 let following = null; // the task whose end has not been shown yet; it may be over before its first answer is here
@@ -11,10 +12,10 @@ let again = null; // what was begun last, to be begun once more when the user ha
 // Starts a task by a request whose answer is the window's state, and follows it to its end.
 export async function begin(path, body = {}) {
   again = { path, body };
+  quiet();
   try {
-    const before = state.edits.length ? state.edits[0].number : 0;
     await act("POST", path, body);
-    change({ error: null, before, stage: "", view: path === "/edit" || path.endsWith("/resume") ? "photo" : page.view });
+    change({ error: null, stage: "", view: path === "/edit" || path.endsWith("/resume") ? "photo" : page.view });
     follow();
   } catch (error) {
     if (path === "/plan" || path === "/find") change({ error });
@@ -52,8 +53,7 @@ async function look() {
 function ended(task, fresh) {
   following = null;
   Object.assign(page, { busy: null, preview: null, previews: 0, lost: null });
-  const newest = fresh.edits[0];
-  const made = newest && newest.done && (newest.number > (page.before ?? 0) || task.kind === "edit") ? newest : null;
+  const made = fresh.edits.find((one) => one.task === task.id && one.done); // of a comparison the last one may have failed
   if (made && ["edit", "compare", "replay"].includes(task.kind)) {
     Object.assign(page, { edit: made.number, view: "result", comparing: task.kind === "compare" ? made.group : null });
   } else if (["plan", "find", "outline"].includes(task.kind) && fresh.places.length) page.view = "regions";
@@ -100,22 +100,52 @@ function preflight() {
   const sheet = state.sheet;
   if (!sheet) return el("p", { class: "hint" }, state.places.length ? "What has no place yet is looked for first." : "The things are looked for first.");
   if (sheet.error) return problem(sheet.error);
-  const parts = [`${sheet.editor}${sheet.grounded ? ", grounded" : ""}`, `${sheet.count} change${sheet.count > 1 ? "s" : ""}`, `profile ${sheet.profile}`, sheet.device === "auto" ? "" : `on ${sheet.device}`, `seed ${sheet.seed}`];
-  const last = state.edits.find((one) => one.done && !one.stopped && one.editor === sheet.editor && one.picture === state.picture.number);
-  if (last) parts.push(`${seconds(last.seconds)} the last time`);
+  const time = sheet.seconds === null ? "its time is known after the first one" : `about ${seconds(sheet.seconds)}`;
+  const where = [`Profile ${sheet.profile}`, sheet.models.length ? `model ${sheet.models.join(" and ")}` : "no model", sheet.device === "auto" ? "" : `on ${sheet.device}`, `seed ${sheet.seed}`].filter(Boolean).join(", ");
   const leaves = sheet.leaves.length ? `The picture goes to another machine: ${sheet.leaves.join(", ")}.` : "Nothing leaves this machine.";
-  return el("div", { class: "hint" }, el("p", { class: "number" }, parts.filter(Boolean).join(" · ")), el("p", {}, sheet.missing.length ? `Not here yet: ${sheet.missing.join("; ")}. ${leaves}` : leaves));
+  return el("div", { class: "hint number preflight" },
+    el("p", {}, el("strong", {}, `${sheet.count} change${sheet.count > 1 ? "s" : ""} by ${sheet.editor}${sheet.grounded ? ", grounded" : ""}`), ` · ${time}`),
+    detail(sheet), el("p", {}, el("span", { class: "where" }, `${where}. `), leaves),
+    sheet.missing.length ? el("p", {}, `Not here yet: ${sheet.missing.join("; ")}.`) : null);
+}
+
+// How fine each place is worked on. It is measured after the regions are there, so it may come a little later.
+function detail(sheet) {
+  if (sheet.sizes === null) return el("p", {}, "Detail: being measured …");
+  if (!sheet.sizes.length) return null;
+  const fine = ({ coarse }) => (coarse > 1.05 ? `1 : ${coarse.toFixed(1)}` : "every pixel");
+  const words = sheet.sizes.every((one) => one.coarse <= 1.05) ? "every pixel"
+    : sheet.sizes.map((one) => `${one.what.join(", ") || "all"} ${fine(one)}`).join(" · ");
+  const sizes = [...new Set(sheet.sizes.map((one) => `${one.size[0]} × ${one.size[1]}`))].join(", ");
+  return el("p", { "data-key": "detail", title: "1 : 2 means that one pixel that is worked on stands for 2 × 2 of the photograph's" }, `Detail: ${words}, worked on at ${sizes}`);
+}
+
+let asked = 0; // how often it was looked whether the detail is known
+function lookAgain() {
+  if (busy() || !state.sheet || state.sheet.error || state.sheet.sizes !== null) return (asked = 0);
+  if (asked++ < 60) setTimeout(async () => !busy() && setState(await call("GET", at(""))), 600);
+}
+
+// Whether each change is checked, and how often what is not there is tried.
+function checking() {
+  const { chosen } = state;
+  if (chosen.error) return null;
+  const tries = el("select", { "data-key": "tries", "aria-label": "What happens to a change that is not there", onchange: (event) => setFlags({ tries: Number(event.target.value) === 1 ? null : Number(event.target.value) }) },
+    [1, 2, 3, 5].concat([1, 2, 3, 5].includes(chosen.tries) ? [] : [chosen.tries]).map((each) => el("option", { value: each, selected: chosen.tries === each }, each === 1 ? "only say so" : `${each} tries in all`)));
+  return el("div", { class: "row between nowrap checking" },
+    el("label", { class: "check switch" }, el("input", { type: "checkbox", role: "switch", checked: chosen.verify, "data-key": "verify", onchange: (event) => setFlags(event.target.checked ? { verify: true } : { verify: false, tries: null }) }), "Check each change"),
+    chosen.verify ? el("label", { class: "check" }, el("span", { class: "hint" }, chosen.tries > 1 && !chosen.retry_editors.length ? "Nobody else is set to try" : "If not there"), tries) : null);
 }
 
 export function drawRun() {
+  lookAgain();
   const foot = byId("run");
   if (busy()) return fill(foot, progress());
   if (!state.picture || !state.rows.some((row) => row.on)) return fill(foot);
-  const last = state.edits.find((one) => one.done && one.picture === state.picture.number);
+  const last = state.edits.find((one) => one.done && !one.offered && one.picture === state.picture.number);
   const same = last && state.sheet && last.seed === state.sheet.seed;
-  return fill(foot, preflight(), el("div", { class: "row nowrap" },
+  return fill(foot, preflight(), checking(), el("div", { class: "row nowrap" },
     el("button", { type: "button", class: "first wide", "data-key": "edit", onclick: () => begin("/edit", { other_seed: Boolean(same && !("seed" in state.flags)) }) }, icon(same ? "again" : "spark"), same && !("seed" in state.flags) ? "Edit again, other seed" : "Edit"),
     state.sheet ? null : el("button", { type: "button", class: "second", "data-key": "find", onclick: () => begin("/find") }, "Find"),
     el("button", { type: "button", class: "second", "data-key": "compare", onclick: compareDialog }, "Compare…")));
 }
-export { capital };

@@ -1,6 +1,7 @@
-// Settings: what does the work, with its options as a form made from its own schema.
-import { act, at, call } from "./api.js";
+// Settings: what does the work, each with its options as a form made from its own schema.
+import { act, call } from "./api.js";
 import { byId, capital, el, fill, icon, problem, toast } from "./dom.js";
+import { field, optionsOf } from "./forms.js";
 import { state } from "./store.js";
 
 let known = null;
@@ -18,13 +19,16 @@ export async function openSettings() {
   };
   try {
     await choices();
-    draw();
+    const body = el("div", { class: "drawer-body" });
+    fill(drawer, el("header", { class: "drawer-head" }, el("h2", { id: "settings-title" }, "Settings"), el("button", { type: "button", class: "quiet icon", "aria-label": "Close", onclick: () => drawer.close() }, icon("close"))), body);
+    draw(body);
   } catch (error) {
     fill(drawer, problem(error));
   }
 }
 
-async function set(values) {
+// Other flags for this window; null or "" takes one back.
+export async function setFlags(values) {
   const flags = { ...state.flags, ...values };
   for (const [name, value] of Object.entries(flags)) if (value === null || value === "") delete flags[name];
   try {
@@ -32,99 +36,83 @@ async function set(values) {
   } catch (error) {
     toast(problem(error), true);
   }
-  draw();
 }
 
-const section = (title, ...children) => el("section", { class: "set" }, el("h3", {}, title), ...children);
+async function set(values) {
+  await setFlags(values);
+  const body = byId("settings").querySelector(".drawer-body");
+  if (body) draw(body);
+}
 
-function chooser(name, label, value, why) {
+const section = (title, ...children) => el("section", { class: "set", "aria-label": title }, el("h3", {}, title), ...children);
+const forms = (role, names) => names.map((name) => optionsOf(role, name, state.flags, set));
+
+function absent(name) {
+  const entries = known[name].filter((one) => !one.ready);
+  if (!entries.length) return null;
+  return el("details", { class: "more", "data-key": `absent-${name}` }, el("summary", {}, `${entries.length} more, not installed`),
+    el("ul", { class: "absent" }, entries.map((one) => el("li", {}, el("strong", {}, one.name), el("span", { class: "hint" }, capital(one.summary)), one.install ? el("code", {}, one.install) : null))));
+}
+
+const named = (one) => one.name + (one.from ? ` (${one.from})` : "");
+const BELOW = { planner: null, grounders: null, editor: null, verifier: null, verify: null, tries: null, retry_editors: null, options: null };
+
+function chooser(name, label, value, why, ...more) {
   const entries = known[name];
   const chosen = entries.find((one) => one.name === value);
-  const absent = entries.filter((one) => !one.ready);
   return section(label,
-    el("select", { "data-key": `set-${name}`, "aria-label": label, onchange: (event) => set({ [name]: event.target.value, ...(name === "profile" ? { planner: null, grounders: null, editor: null, options: null } : {}) }) },
-      el("option", { value: "", selected: !(name in state.flags) }, `Default: ${value}`),
-      entries.filter((one) => one.ready).map((one) => el("option", { value: one.name, selected: state.flags[name] === one.name }, one.name + (one.from ? ` (${one.from})` : "")))),
-    el("p", { class: "hint" }, [chosen ? capital(chosen.summary) : "", why ? ` (${why})` : ""].join("")),
-    absent.length ? el("details", { class: "more", "data-key": `absent-${name}` }, el("summary", {}, `${absent.length} need a package`), el("ul", { class: "absent" }, absent.map((one) => el("li", {}, el("strong", {}, one.name), el("span", { class: "hint" }, one.summary), el("code", {}, one.install))))) : null);
+    el("select", { "data-key": `set-${name}`, "aria-label": label, onchange: (event) => set({ [name]: event.target.value, ...(name === "profile" ? BELOW : {}) }) },
+      el("option", { value: "", selected: !(name in state.flags) }, name in state.flags ? "As by default" : `Default: ${value}`),
+      entries.filter((one) => one.ready).map((one) => el("option", { value: one.name, selected: state.flags[name] === one.name }, named(one)))),
+    el("p", { class: "hint" }, [chosen ? capital(chosen.summary) : "", why].filter(Boolean).join(". ")),
+    ...more, absent(name));
 }
 
-function grounders(chosen) {
-  const now = state.flags.grounders ?? chosen.grounders;
-  const toggle = (name, on) => set({ grounders: on ? [...now, name] : now.filter((one) => one !== name) });
-  const absent = known.grounders.filter((one) => !one.ready);
-  return section("Who finds the things",
-    el("p", { class: "hint" }, now.length ? `Asked in this order: ${now.join(", ")}` : "Nobody: you draw every place."),
-    el("ul", { class: "ticks" }, known.grounders.filter((one) => one.ready).map((one) => el("li", {}, el("label", { class: "check tall" },
-      el("input", { type: "checkbox", checked: now.includes(one.name), "data-key": `ground-${one.name}`, onchange: (event) => toggle(one.name, event.target.checked) }), el("span", {}, el("strong", {}, one.name), el("span", { class: "hint" }, one.summary)))))),
-    "grounders" in state.flags ? el("button", { type: "button", class: "quiet small", onclick: () => set({ grounders: null }) }, "As the profile says") : null,
-    absent.length ? el("details", { class: "more", "data-key": "absent-ground" }, el("summary", {}, `${absent.length} need a package`), el("ul", { class: "absent" }, absent.map((one) => el("li", {}, el("strong", {}, one.name), el("code", {}, one.install))))) : null);
-}
-
-function select(name, label, values, hint) {
-  return section(label, el("select", { "data-key": `set-${name}`, "aria-label": label, onchange: (event) => set({ [name]: event.target.value }) },
-    values.map(([value, words]) => el("option", { value, selected: String(state.flags[name] ?? "") === value }, words))), hint ? el("p", { class: "hint" }, hint) : null);
+// Several in an order: those that are chosen, with what moves them, and a list to add from.
+function ordered(name, role, entries, now, none, add) {
+  const put = (names) => set({ [name]: names });
+  const swapped = (index) => now.map((one, i) => (i === index - 1 ? now[index] : i === index ? now[index - 1] : one));
+  const left = entries.filter((one) => one.ready && !now.includes(one.name));
+  return [
+    now.length > 1 ? el("p", { class: "hint" }, "Asked from top to bottom.") : null,
+    now.length ? el("ol", { class: "ordered" }, now.map((one, index) => {
+      const entry = entries.find((each) => each.name === one);
+      return el("li", {}, el("div", { class: "row between nowrap" }, el("span", { class: "check tall" }, el("span", {}, el("strong", {}, one), el("span", { class: "hint" }, entry ? capital(entry.summary) : ""))),
+        el("span", { class: "row nowrap tight" },
+          el("button", { type: "button", class: "quiet icon small", "data-key": `${name}-up-${one}`, disabled: index === 0, "aria-label": `Ask ${one} earlier`, onclick: () => put(swapped(index)) }, icon("earlier")),
+          el("button", { type: "button", class: "quiet icon small", "data-key": `${name}-drop-${one}`, "aria-label": `Leave ${one} out`, onclick: () => put(now.filter((each) => each !== one)) }, icon("close")))),
+        role ? optionsOf(role, one, state.flags, set) : null);
+    })) : el("p", { class: "hint" }, none),
+    left.length ? el("select", { "data-key": `${name}-add`, "aria-label": add, onchange: (event) => event.target.value && put([...now, event.target.value]) },
+      el("option", { value: "", selected: true }, `${add} …`), left.map((one) => el("option", { value: one.name }, `${named(one)}: ${one.summary}`))) : null,
+    name in state.flags ? el("button", { type: "button", class: "quiet small back", "data-key": `${name}-back`, onclick: () => set({ [name]: null }) }, "As the profile says") : null,
+  ];
 }
 
 function check(name, label, hint) {
-  const on = state.flags[name] ?? (name === "grounded" ? state.chosen.grounded : false);
+  const on = state.flags[name] ?? state.chosen[name] ?? false;
   return el("label", { class: "check tall" }, el("input", { type: "checkbox", checked: on, "data-key": `set-${name}`, onchange: (event) => set({ [name]: event.target.checked }) }), el("span", {}, el("strong", {}, label), el("span", { class: "hint" }, hint)));
 }
 
-function draw() {
-  const drawer = byId("settings"), chosen = state.chosen;
-  const head = el("header", { class: "drawer-head" }, el("h2", { id: "settings-title" }, "Settings"), el("button", { type: "button", class: "quiet icon", "aria-label": "Close", onclick: () => drawer.close() }, icon("close")));
-  if (chosen.error) return fill(drawer, head, el("div", { class: "drawer-body" }, problem(chosen.error), el("button", { type: "button", class: "second", onclick: () => set(Object.fromEntries(Object.keys(state.flags).map((name) => [name, null]))) }, "Take back all settings")));
-  const body = el("div", { class: "drawer-body" },
-    chooser("profile", "Profile", chosen.profile, chosen.why),
-    chooser("planner", "Who reads the request", chosen.planner),
-    grounders(chosen),
-    chooser("editor", "Who edits", chosen.editor),
-    el("div", { id: "options" }),
-    section("Seed", el("input", { type: "number", min: 0, max: 2147483647, step: 1, placeholder: "a new one each time", "data-key": "set-seed", "aria-label": "Seed", value: state.flags.seed ?? "",
-      onchange: (event) => set({ seed: event.target.value === "" ? null : Number(event.target.value) }) }), el("p", { class: "hint" }, "The same seed makes the same picture.")),
+const WORK = [["", "auto: as fine as possible"], ["full", "full: the whole picture"], ["crop", "crop: around all regions"], ["frames", "frames: one picture for each place"]];
+
+function draw(body) {
+  const { chosen, flags } = state;
+  if (chosen.error) return fill(body, problem(chosen.error), el("button", { type: "button", class: "second", onclick: () => set(Object.fromEntries(Object.keys(flags).map((name) => [name, null]))) }, "Take back all settings"));
+  const used = chosen.in_use;
+  const value = (one, text) => (text === null ? null : one.kind === "flag" ? text === "true" : one.kind === "list" ? text.split(",").map((each) => each.trim()).filter(Boolean) : text);
+  fill(body,
+    chooser("profile", "Profile", chosen.profile, "profile" in flags ? "" : capital(chosen.why)),
+    chooser("planner", "Who reads the request", chosen.planner, "", ...forms("planner", used.planner)),
+    section("Who finds the things", ...ordered("grounders", "grounder", known.grounders, chosen.grounders, "Nobody: you draw every place.", "Add one"), absent("grounders")),
+    chooser("editor", "Who edits", chosen.editor, "", ...forms("editor", used.editor)),
     section("Where it happens", check("grounded", "Each change in its own place", "Whatever the editor, nothing outside the regions changes."), check("gps", "Keep the position", "Otherwise the place where it was taken is left out of the file.")),
-    select("work", "Size that is worked at", [["", "auto: as fine as possible"], ["full", "the whole picture"], ["crop", "a crop around the regions"]]),
-    select("device", "Device", [["", `Default: ${chosen.device}`], ["auto", "auto"], ["cpu", "cpu: slower, needs no GPU memory"], ["cuda", "cuda"], ["mps", "mps"]]),
-    select("memory", "Networks on the device", [["", `Default: ${chosen.memory}`], ["auto", "auto: by what is free"], ["all", "all of them: fastest"], ["offload", "offload: one at a time"], ["lowest", "lowest: one layer at a time, slow"]], "For GPUs with little memory."),
-    select("dtype", "Number format", [["", `Default: ${chosen.dtype}`], ["fp32", "fp32"], ["bf16", "bf16: half the memory"], ["fp16", "fp16: half the memory"]]),
+    chooser("verifier", "Who checks each change", chosen.verifier, "Asked where “Check each change” above Edit is on", ...forms("verifier", used.verifier)),
+    section("Who tries again what is not there", ...ordered("retry_editors", null, known.editor, chosen.retry_editors, "Nobody.", "Add an editor")),
+    section("Seed", el("input", { type: "number", min: 0, max: 2147483647, step: 1, placeholder: "a new one each time", "data-key": "set-seed", "aria-label": "Seed", value: flags.seed ?? "",
+      onchange: (event) => set({ seed: event.target.value === "" ? null : Number(event.target.value) }) }), el("p", { class: "hint" }, "The same seed makes the same picture.")),
+    section("Size, memory and speed",
+      el("label", { class: "stack tight" }, el("span", { class: "cell-name" }, "Size that is worked at"), el("select", { "data-key": "set-work", onchange: (event) => set({ work: event.target.value }) }, WORK.map(([name, words]) => el("option", { value: name, selected: (flags.work ?? "") === name }, words)))),
+      chosen.settings.map((one) => field(one, `set-${one.name}`, one.chosen, (text) => set({ [one.name]: value(one, text) }), one.title))),
     known.broken.length ? section("Plugins that cannot be used", el("ul", { class: "warnings" }, known.broken.map((one) => el("li", {}, one)))) : null);
-  fill(drawer, head, body);
-  options(chosen.editor);
-}
-
-async function options(editor) {
-  const holder = byId("options");
-  try {
-    const form = await call("GET", at(`/options/editor/${editor}`));
-    if (!holder.isConnected) return;
-    const own = state.flags.options?.[editor] ?? {};
-    const put = (name, value) => {
-      const values = { ...own, [name]: value };
-      if (value === null) delete values[name];
-      const all = { ...(state.flags.options ?? {}), [editor]: values };
-      if (!Object.keys(values).length) delete all[editor];
-      set({ options: Object.keys(all).length ? all : null });
-    };
-    fill(holder, el("details", { class: "more set", "data-key": "editor-options", open: page.optionsOpen, ontoggle: (event) => (page.optionsOpen = event.target.open) }, el("summary", {}, `Options of ${editor}`),
-      form.presets.length ? el("label", { class: "cell" }, el("span", { class: "cell-name" }, "Preset"), el("select", { onchange: (event) => put("preset", event.target.value || null) }, el("option", { value: "" }, "none"), form.presets.map((one) => el("option", { value: one, selected: own.preset === one }, one)))) : null,
-      form.fields.map((one) => field(one, own, put))));
-  } catch (error) {
-    fill(holder, problem(error));
-  }
-}
-
-const page = { optionsOpen: false };
-
-function field(one, own, put) {
-  const key = `option-${one.name}`, changed = one.name in own;
-  const value = changed ? own[one.name] : one.value;
-  const on = (event) => put(one.name, event.target.value === "" && !one.optional ? null : event.target.value === "" ? "none" : event.target.value);
-  let input;
-  if (one.kind === "flag") input = el("select", { "data-key": key, onchange: on }, ["true", "false"].map((each) => el("option", { value: each, selected: value === each }, each === "true" ? "yes" : "no")));
-  else if (one.kind === "choice") input = el("select", { "data-key": key, onchange: on }, one.choices.map((each) => el("option", { value: each, selected: value === each }, each)));
-  else input = el("input", { "data-key": key, value, type: one.kind === "text" || one.optional ? "text" : "number", inputmode: one.kind === "text" ? null : "decimal", step: one.kind === "whole" ? 1 : "any", min: one.least ?? one.above, max: one.most ?? one.below, placeholder: one.optional ? "none" : one.default, onchange: on });
-  const limits = [one.least !== undefined ? `≥ ${one.least}` : one.above !== undefined ? `> ${one.above}` : "", one.most !== undefined ? `≤ ${one.most}` : one.below !== undefined ? `< ${one.below}` : ""].filter(Boolean).join(", ");
-  return el("label", { class: changed ? "cell changed" : "cell" }, el("span", { class: "cell-name" }, one.name, changed ? el("button", { type: "button", class: "quiet small", onclick: (event) => (event.preventDefault(), put(one.name, null)) }, `back to ${one.default || "none"}`) : null), input,
-    el("span", { class: "hint" }, [one.description ? capital(one.description) : "", limits, changed ? "" : one.origin === "default" ? "" : `from ${one.origin}`].filter(Boolean).join(" · ")));
 }

@@ -14,16 +14,7 @@ let drag = null;
 
 export function wireStage() {
   new ResizeObserver(() => state && fit()).observe(byId("stage-area"));
-  addEventListener("keydown", (event) => {
-    if (page.view !== "regions" || !page.place || event.target.closest("input, textarea, select, dialog") || event.altKey) return;
-    if ((event.ctrlKey || event.metaKey) && event.key === "z") return event.preventDefault(), changePlace("undo");
-    if (event.ctrlKey || event.metaKey) return;
-    const keys = { b: () => change({ tool: "brush" }), e: () => change({ tool: "erase" }), "[": () => size(-6), "]": () => size(6), Escape: () => change({ place: null, tool: "look" }) };
-    keys[event.key]?.();
-  });
 }
-
-const size = (by) => change({ brush: Math.min(160, Math.max(4, page.brush + by)) });
 
 export function drawStage() {
   const area = byId("stage-area");
@@ -41,7 +32,7 @@ export function drawStage() {
   }
   const edit = theEdit();
   const view = page.view === "result" && !edit?.done ? "photo" : page.view;
-  const what = `${view} ${view === "result" ? `${edit.number} ${edit.seconds}` : state.picture.number}`;
+  const what = `${view} ${view === "result" ? `${edit.number} ${edit.seconds} ${edit.offered}` : state.picture.number}`;
   if (shown !== what) {
     surface = el("div", { class: "surface" });
     fill(area, surface);
@@ -64,6 +55,7 @@ function drawBar() {
 }
 
 function buildPhoto() {
+  for (const [name, value] of [["tabindex", 0], ["role", "group"], ["aria-label", "The photograph with its regions. Comma and full stop choose a region; arrow keys move it, plus and minus grow and shrink it, Delete removes it, N draws another."]]) surface.setAttribute(name, value);
   surface.append(el("img", { class: "base", src: at(`/pictures/${state.picture.number}`), alt: `The photograph ${state.picture.name}`, draggable: "false" }),
     el("div", { class: "layers" }), el("div", { class: "frames" }), el("div", { class: "brush-ring", hidden: true }), el("div", { class: "rubber", hidden: true }));
   surface.addEventListener("pointerdown", down);
@@ -88,6 +80,14 @@ function drawRegions(visible) {
   });
   const now = [...layers.children];
   if (now.length !== canvases.length || now.some((one, i) => one !== canvases[i])) layers.replaceChildren(...canvases);
+  const rubber = surface.querySelector(".rubber");
+  if (!drag) {
+    rubber.hidden = page.tool !== "newbox" || !page.box;
+    if (!rubber.hidden) {
+      const [x0, y0, x1, y1] = page.box;
+      Object.assign(rubber.style, { left: `${(100 * x0) / width}%`, top: `${(100 * y0) / height}%`, width: `${(100 * (x1 - x0)) / width}%`, height: `${(100 * (y1 - y0)) / height}%` });
+    }
+  }
   const taken = [];
   frames.replaceChildren(...state.places.filter((place) => place.box && on.has(place.row)).map((place) => {
     const [x0, y0, x1, y1] = place.box;
@@ -150,8 +150,10 @@ function buildResult(edit) {
     slider.value = (100 * (event.clientX - box.left)) / box.width;
     set();
   };
-  surface.append(el("img", { class: "base", src: at(`/pictures/${edit.picture}`), alt: "Before the edit", draggable: "false" }), after,
-    el("span", { class: "corner before" }, "Before"), el("span", { class: "corner" }, "After"), line, slider);
+  const was = edit.offered ? state.edits.find((one) => one.number === edit.parent) : null; // an offer is seen beside what it would replace
+  const before = was ? at(`/edits/${was.number}/after?${was.seconds}`) : at(`/pictures/${edit.picture}`);
+  surface.append(el("img", { class: "base", src: before, alt: was ? "As it was" : "Before the edit", draggable: "false" }), after,
+    el("span", { class: "corner before" }, was ? "As it was" : "Before"), el("span", { class: "corner" }, was ? "Made again" : "After"), line, slider);
   surface.addEventListener("pointerdown", (event) => {
     surface.setPointerCapture(event.pointerId);
     follow(event);
@@ -165,6 +167,23 @@ function buildResult(edit) {
 }
 
 // --- tools ------------------------------------------------------------------------------------------------------------
+
+// By how much one press grows or shrinks, in pixels of the view.
+export const stepOf = () => Math.max(1, Math.round(Math.max(...state.picture.view) / 160));
+
+// A box of the view as a new region of the change that it is drawn for.
+export async function putBox(box) {
+  Object.assign(page, { tool: "look", box: null });
+  const known = new Set(state.places.map((one) => one.id));
+  try {
+    const fresh = await act("POST", "/places", { row: page.drawFor, box });
+    const made = fresh.places.find((one) => !known.has(one.id));
+    change({ place: made ? made.id : null, tool: "brush" });
+  } catch (error) {
+    toast(problem(error), true);
+    change({});
+  }
+}
 
 export async function changePlace(how, pixels = 0) {
   if (how === "outline") return begin(`/places/${page.place}`, { how });
@@ -196,18 +215,20 @@ function drawTools() {
   if (page.tool === "newbox") {
     const row = state.rows.find((one) => one.id === page.drawFor);
     const name = row ? row.source || row.anchor || row.target : "";
-    return fill(tools, el("span", {}, `Drag a box around ${name ? `“${name}”` : "the thing"}; or click on it, and a segmenter outlines it.`), el("span", { class: "grow" }), el("button", { type: "button", class: "second small", onclick: () => change({ tool: "look" }) }, "Cancel"));
+    return fill(tools, el("span", {}, page.box ? `Arrow keys move the box${name ? ` for “${name}”` : ""}, with Shift they change its size.` : `Drag a box around ${name ? `“${name}”` : "the thing"}, or click on it: a segmenter outlines it. Arrow keys place a box too.`), el("span", { class: "grow" }),
+      page.box ? el("button", { type: "button", class: "first small", "data-key": "put-box", onclick: () => putBox(page.box) }, "Put it here") : null,
+      el("button", { type: "button", class: "second small", onclick: () => change({ tool: "look", box: null }) }, "Cancel"));
   }
   if (!place) return fill(tools, el("span", { class: "hint" }, state.places.length ? "Click a region to paint on it, or draw another beside its change in the plan." : "Nothing has a place yet: press Find, or draw places beside the changes in the plan."));
   const tool = (name, words, key) => el("button", { type: "button", class: "tool", "aria-pressed": String(page.tool === name), "data-key": `tool-${name}`, disabled: busy(), title: `${words} (${key})`, onclick: () => change({ tool: name }) }, icon(name), words);
-  const press = (name, words, how, pixels) => el("button", { type: "button", class: "tool", "data-key": `press-${how}`, disabled: busy() || (how === "undo" && !place.undo), onclick: () => changePlace(how, pixels) }, name ? icon(name) : null, words);
-  const step = Math.max(1, Math.round(Math.max(...state.picture.view) / 160));
+  const press = (name, words, how, pixels, key) => el("button", { type: "button", class: "tool", title: key ? `${words} (${key})` : null, "data-key": `press-${how}`, disabled: busy() || (how === "undo" && !place.undo), onclick: () => changePlace(how, pixels) }, name ? icon(name) : null, words);
+  const step = stepOf();
   fill(tools, tool("brush", "Paint", "B"), tool("erase", "Erase", "E"),
     el("label", { class: "brush-size" }, el("span", { class: "visually-hidden" }, "Size of the brush"), el("input", { type: "range", min: 4, max: 160, value: page.brush, "data-key": "brush-size", oninput: (event) => (page.brush = Number(event.target.value)) })),
-    press("undo", "Undo", "undo"), press(null, "Grow", "grow", step), press(null, "Shrink", "shrink", step), press(null, "Invert", "invert"), press("spark", "Outline", "outline"),
+    press("undo", "Undo", "undo", 0, "Ctrl+Z"), press(null, "Grow", "grow", step, "+"), press(null, "Shrink", "shrink", step, "-"), press(null, "Invert", "invert"), press("spark", "Outline", "outline"),
     el("button", { type: "button", class: "tool", disabled: busy(), onclick: () => importMask(place) }, icon("up"), "Import"),
     el("a", { class: "tool button", href: at(`/places/${place.id}/mask.png`), download: "" }, icon("down"), "Export"),
-    press("trash", "Remove", "remove"));
+    press("trash", "Remove", "remove", 0, "Delete"));
 }
 
 function point(event) {
@@ -269,10 +290,7 @@ async function up(event) {
     const dragged = Math.hypot(now.x - ended.from.x, now.y - ended.from.y) / now.scale > 5;
     page.tool = "look";
     if (!dragged) return await begin("/places/at", { row: page.drawFor, point: [now.x, now.y] });
-    const known = new Set(state.places.map((one) => one.id));
-    const fresh = await act("POST", "/places", { row: page.drawFor, box: [ended.from.x, ended.from.y, now.x, now.y] });
-    const made = fresh.places.find((one) => !known.has(one.id));
-    change({ place: made ? made.id : null, tool: "brush" });
+    await putBox([ended.from.x, ended.from.y, now.x, now.y]);
   } catch (error) {
     toast(problem(error), true);
     change({});

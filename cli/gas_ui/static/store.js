@@ -1,6 +1,6 @@
 // The window's state as the server tells it, what this page adds to it, and who is told when either changes.
 
-export const page = { view: "photo", tool: "look", brush: 28, place: null, edit: null, comparing: null, error: null, draft: null };
+export const page = { view: "photo", tool: "look", brush: 28, place: null, box: null, edit: null, comparing: null, error: null, draft: null };
 export let state = null;
 export let start = null;
 const listeners = [];

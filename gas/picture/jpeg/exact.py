@@ -7,7 +7,7 @@ installed. Whatever is made is checked; NotExact says why nothing could be made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -97,9 +97,9 @@ def _by_coefficients(
         touched = touched_mcus(layout, before, after)
         digest = untouched_digest(found.arrays, layout, touched)
         apply_change(found.arrays, layout, found.colour, before, after, touched)
-        made = found.encoded()
+        data = _spliced(found.encoded(), segments)
     del found  # before the check reads them again
-    return _checked(made, "coefficients", layout, touched, digest, segments)
+    return _checked(data, "coefficients", layout, touched, digest, segments)
 
 
 def _by_jpegtran(
@@ -107,26 +107,32 @@ def _by_jpegtran(
 ) -> Exact:
     touched = touched_mcus(layout, before, after)
     made, touched = jpegtran.dropped(original, layout, after, touched)
-    return _checked(made, "jpegtran", layout, touched, None, segments)
+    return _checked(_spliced(made, segments), "jpegtran", layout, touched, None, segments)
+
+
+def _spliced(made: bytes, segments: Sequence[Segment]) -> bytes:
+    """What was written, with these application segments. NotExact when it is broken."""
+    try:
+        return spliced(segments, read_layout(made).coding)
+    except (BrokenJpeg, ValueError) as error:
+        raise NotExact(f"what was written is broken: {error}") from None
 
 
 def _checked(
-    made: bytes, method: Method, layout: Layout, touched: np.ndarray, digest: bytes | None, segments: Sequence[Segment]
+    data: bytes, method: Method, layout: Layout, touched: np.ndarray, digest: bytes | None, segments: Sequence[Segment]
 ) -> Exact:
     try:
-        found = read_layout(made)
-        data = spliced(segments, found.coding)
         whole = read_layout(data)
-    except (BrokenJpeg, ValueError) as error:
+    except BrokenJpeg as error:
         raise NotExact(f"what was written is broken: {error}") from None
     check_layout(whole, layout, segments)
     if digest is not None:
         with coefficients(data) as again:
             if untouched_digest(again.arrays, layout, touched) != digest:
                 raise NotExact("coefficients outside the edited blocks have changed")
-    return Exact(data, method, layout, touched)
+    return Exact(data, method, replace(layout, coding=()), touched)  # without the original's bytes
 
 
-def spliced(segments: Sequence[Segment], coding: bytes) -> bytes:
+def spliced(segments: Sequence[Segment], coding: Sequence[memoryview]) -> bytes:
     """A JPEG file of application segments, and tables and scans."""
-    return b"".join([b"\xff", bytes([SOI]), *(segment.encoded for segment in segments), coding, b"\xff\xd9"])
+    return b"".join([b"\xff", bytes([SOI]), *(segment.encoded for segment in segments), *coding, b"\xff\xd9"])

@@ -58,8 +58,9 @@ class Layout:
 
     `frame` is the marker of the frame header (0xC0 baseline, 0xC2 progressive, ...), `size` (width, height). `tables`
     are the quantisation tables by slot, 64 numbers row by row. `applications` are the APPn and COM segments in order;
-    `coding` all other bytes of the picture, from the first table to the end-of-image marker without it; `trailer` what
-    stands behind that marker. `restart` is the restart interval in MCUs (0: none), `scans` their number.
+    `coding` all other bytes of the picture, from the first table to the end-of-image marker without it, in pieces that
+    are no copies; `trailer` what stands behind that marker. `restart` is the restart interval in MCUs (0: none),
+    `scans` their number.
     """
 
     frame: int
@@ -70,7 +71,7 @@ class Layout:
     restart: int
     scans: int
     applications: tuple[Segment, ...]
-    coding: bytes = field(repr=False)
+    coding: tuple[memoryview, ...] = field(repr=False)
     trailer: bytes = field(repr=False)
 
     @property
@@ -84,7 +85,8 @@ def read_layout(data: bytes) -> Layout:
     if data[:2] != b"\xff\xd8":
         raise BrokenJpeg("it does not begin as a JPEG file")
     applications: list[Segment] = []
-    coding: list[bytes] = []
+    coding: list[memoryview] = []
+    whole = memoryview(data)
     tables: dict[int, tuple[int, ...]] = {}
     frame: tuple[int, int, tuple[int, int], tuple[Component, ...]] | None = None
     restart = scans = 0
@@ -117,7 +119,7 @@ def read_layout(data: bytes) -> Layout:
         elif marker == SOS:
             scans += 1
             at = _end_of_scan(data, at)
-        coding.append(data[start:at])
+        coding.append(whole[start:at])
     if frame is None or not scans:
         raise BrokenJpeg("it holds no picture")
     marker, precision, size, components = frame
@@ -130,7 +132,7 @@ def read_layout(data: bytes) -> Layout:
         restart=restart,
         scans=scans,
         applications=tuple(applications),
-        coding=b"".join(coding),
+        coding=tuple(coding),
         trailer=data[at:],
     )
 

@@ -1,7 +1,7 @@
 """Edits JPEG files of many kinds, and says what of each is left: `python -m gas.testing.jpeg [--mutants N] [FILE ...]`.
 
-With files, these are edited (copies of them) instead. Ends with 1 when a coefficient outside an edit has changed, or a
-file was treated otherwise than its kind should be.
+With files, these are edited (copies of them) instead; with `--cost` it is measured what 24 megapixels cost. Ends with 1
+when a coefficient outside an edit has changed, or a file was treated otherwise than its kind should be.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from rich.table import Table
 
 from gas.picture.jpeg.coefficients import is_installed
 from gas.process import own_process
+from gas.testing.jpeg.cost import SAMPLINGS, Cost, cost
 from gas.testing.jpeg.kinds import Kind, kinds, mutants
 from gas.testing.jpeg.survey import Finding, survey
 
@@ -29,11 +30,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
     parser.add_argument("--mutants", type=int, default=0, metavar="N", help="edit N broken files besides")
     parser.add_argument("--seed", type=int, default=0, help="which ones")
+    parser.add_argument("--cost", action="store_true", help="seconds and memory of 24 megapixels, and nothing else")
     given = parser.parse_args(arguments)
     console = Console()
     # As a program of its own it may keep away what libjpeg writes to standard error.
     with own_process(), tempfile.TemporaryDirectory(prefix="gas-") as name:
         folder = Path(name)
+        if given.cost:
+            for sampling in SAMPLINGS:
+                console.print(_costs(cost(sampling, folder)), markup=False, highlight=False)
+            return 0
         whole = [Kind(path.name, "", path.read_bytes()) for path in given.files] or kinds()
         found = [survey(kind, folder) for kind in whole]
         console.print(_table(found))
@@ -50,6 +56,14 @@ def main(arguments: list[str]) -> int:
     for one in wrong[:_MOST_SHOWN]:
         console.print(f"WRONG {one.kind.name}: {one}", markup=False)
     return 1 if wrong else 0
+
+
+def _costs(one: Cost) -> str:
+    memory = "" if one.memory is None else f", {one.memory / 1e6:.0f} MB of memory"
+    return (
+        f"{one.sampling}, {one.size / 1e6:.1f} MB: {one.wall:.2f} s ({one.processor:.2f} s of processor){memory}, "
+        f"{one.method}"
+    )
 
 
 def _as(finding: Finding) -> str:

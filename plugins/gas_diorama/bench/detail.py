@@ -17,7 +17,7 @@ from gas.backends.roles import EDITORS
 from gas.errors import InputRefused, ResultRefused
 from gas.files import make_folder, refuse_existing, slug, write_text
 from gas.suites import Progress, SuiteReport
-from gas_diorama.bench.bench import counting_rows
+from gas_diorama.bench.counting import counting_rows
 from gas_diorama.bench.judge import Judge
 from gas_diorama.bench.scores import ALL, Estimate, Result, difference, estimate
 from gas_diorama.bench.seams import Seam, seam
@@ -111,6 +111,7 @@ def run(
     out: Path,
     scenes: int,
     profile: str,
+    ground: bool = False,
     runtime: Runtime | None = None,
     registry: Registry | None = None,
     progress: Progress | None = None,
@@ -118,12 +119,13 @@ def run(
     """The report; figures and pictures are written into `out` too.
 
     Each of `editors` edits the first so many large scenes with exact plans and exact regions, each subtask confined to
-    its own, by the whole pipeline: `gas edit --grounded --work crop` and `--work frames`. OutputExists (exit 2) where
-    `out` holds figures already.
+    its own, by the whole pipeline: `gas edit --grounded --work crop` and `--work frames`. With `ground` the ground is
+    changed too, and the things' working pictures lie on top of its own; judged are the things. OutputExists (exit 2)
+    where `out` holds figures already.
     """
     refuse_existing([out / SUMMARY])
     make_folder(out / PICTURES)
-    cases = large_cases(scenes)
+    cases = large_cases(scenes, ground=ground)
     sessions = [_session(editor, profile, registry, runtime) for editor in editors]
     total = len(sessions) * len(WORK) * len(cases)
     tried: list[Tried] = []
@@ -138,12 +140,12 @@ def run(
                     progress(f"{editor}, {WORK[work]}", len(tried), total)
                 one, picture = _try(session, case, work, source, judges)
                 tried.append(one)
-                pictures.append((f"{WORK[work]}: {sum(one.result.done)} of {len(case.edits)} done", picture))
+                pictures.append((f"{WORK[work]}: {sum(one.result.done)} of {len(judges)} done", picture))
             pictures.append(("exact", exact))
             _write_strip(out / PICTURES / f"{slug(editor)}-{case.name}.png", pictures)
     if progress is not None:
         progress("", total, total)
-    setting = {"editors": list(editors), "scenes": [case.name for case in cases], "profile": profile}
+    setting = {"editors": list(editors), "scenes": [case.name for case in cases], "profile": profile, "ground": ground}
     report = Report(tuple(tried), out, setting)
     write_text(out / SUMMARY, json.dumps(report.as_json(), indent=2) + "\n")
     return report
@@ -162,11 +164,14 @@ def _session(editor: str, profile: str, registry: Registry | None, runtime: Runt
 
 
 def _judges(case: LargeCase) -> list[Judged]:
-    """For each subtask its judge, and what it is shown of a picture of the whole view."""
-    found = []
+    """For each subtask of a thing its judge, and what it is shown of a picture of the whole view. Where the ground
+    changes too, things are held against the ground as it is to be."""
+    found, grounds = [], [edit for edit in case.edits if edit.part == "ground"]
     for index, edit in enumerate(case.edits):
+        if edit.part != "thing":
+            continue
         alone, around = case.around(index)
-        found.append((Judge(alone, [edit], around), around.of(case.view)))
+        found.append((Judge(apply(alone, grounds), [edit], around), around.of(case.view)))
     return found
 
 
@@ -205,7 +210,7 @@ def _result(
         case=case.name,
         stratum=f"{case.view.width}x{case.view.height}",
         seed=0,
-        actions=tuple(edit.action for edit in case.edits),
+        actions=tuple(edit.action for edit in case.edits if edit.part == "thing"),
         done=tuple(verdict.done for verdict in verdicts),
         nearest=tuple(verdict.nearest for verdict in verdicts),
         ratio=tuple(round(verdict.ratio, 4) for verdict in verdicts),

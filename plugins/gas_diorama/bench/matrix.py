@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas.errors import GasError
+from gas.interfaces import Refiner
 from gas.suites import Progress, SuiteReport
 from gas.types import EditPlan, Region, Subtask
 from gas.validation import unknown
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 STEPS = 4
 SIDES = (96, 64)
+RESOLUTION = 64
+OF_FIXED_SIZE = "qwen-edit"
+"""A family that brings every picture to a megapixel itself."""
 PLAN = EditPlan(
     subtasks=(Subtask(source="red box", target="blue ball"), Subtask(source="grass", target="snow")),
     source_prompt="a red box on the grass",
@@ -37,7 +41,7 @@ RUNS = "runs"
 
 def families() -> dict[str, Callable[[Path], Path]]:
     """What builds a tiny model of each family in a folder, by the family's name."""
-    from gas.testing import tiny
+    from gas.testing import tiny, tiny_edit
 
     return {
         "sd": tiny.build_tiny_stable_diffusion,
@@ -47,6 +51,11 @@ def families() -> dict[str, Callable[[Path], Path]]:
         "sd3": tiny.build_tiny_stable_diffusion_3,
         "flux-dev": tiny.build_tiny_flux,
         "flux-schnell": lambda folder: tiny.build_tiny_flux(folder, guidance_embeds=False),
+        "kontext": tiny_edit.build_tiny_kontext,
+        "flux2-klein": tiny_edit.build_tiny_flux2_klein,
+        "qwen-edit": tiny_edit.build_tiny_qwen_image_edit,
+        "z-image": tiny_edit.build_tiny_z_image,
+        "chroma": tiny_edit.build_tiny_chroma,
     }
 
 
@@ -131,8 +140,9 @@ def run(
 
 
 def _takes_model(registry: Registry, editor: str) -> bool:
-    fields = registry.load("editors", editor).options_type.model_fields
-    return "model" in fields and "variant" in fields
+    kind = registry.load("editors", editor)
+    fields = kind.options_type.model_fields
+    return "model" in fields and "variant" in fields and not issubclass(kind, Refiner)
 
 
 def _tried(
@@ -146,7 +156,9 @@ def _tried(
     fields = registry.load("editors", editor).options_type.model_fields
     scales = [name for name in ("guidance_scale", "source_guidance") if name in fields and fields[name].default]
     scales = scales if family == "flux-schnell" else []  # it knows no guidance, and the defaults would be refused
-    steps = {"steps": STEPS} if "steps" in fields else {}
+    chosen = {"steps": STEPS} if "steps" in fields else {}
+    if "resolution" in fields and fields["resolution"].default is None and family != OF_FIXED_SIZE:
+        chosen["resolution"] = RESOLUTION
     try:
         session = Session.of(
             registry=registry,
@@ -155,7 +167,7 @@ def _tried(
             grounders=(),
             model=str(model),
             grounded=grounded,
-            options={editor: {**steps, **dict.fromkeys(scales, 1)}},
+            options={editor: {**chosen, **dict.fromkeys(scales, 1)}},
             device=str(runtime.device),
             dtype="fp32",
         )

@@ -14,6 +14,8 @@ FOLDER = Path("runs/bench")
 """Where the diorama's results are kept when nobody says otherwise."""
 DETAIL_FOLDER = Path("runs/detail")
 """The same for large scenes."""
+TILES_FOLDER = Path("runs/tiles")
+"""The same for large places."""
 
 
 class DioramaOptions(Options):
@@ -57,6 +59,7 @@ class DetailOptions(Options):
 
     editors: tuple[str, ...] = Field(("auto", "instruct-pix2pix"), description="names of editors, with commas")
     scenes: int = Field(36, ge=1, le=1000, description="how many, of 512 to 1024 pixels")
+    ground: bool = Field(False, description="change the ground too, whose working picture lies under the things'")
     profile: str = Field("diorama", description="whose model and options are measured")
 
 
@@ -75,6 +78,38 @@ class DetailSuite(Suite[DetailOptions]):
             out=job.out or DETAIL_FOLDER,
             scenes=options.scenes,
             profile=options.profile,
+            ground=options.ground,
+            runtime=self.runtime,
+            registry=job.registry,
+            progress=job.progress,
+        )
+
+
+class TilesOptions(Options):
+    """Who edits, and how many scenes."""
+
+    editor: str = Field("auto", description="who edits at the model's resolution")
+    detail: str = Field("tiles", description="who draws finer")
+    scenes: int = Field(6, ge=1, le=1000, description="how many, of 512 to 1024 pixels; two edits each")
+    profile: str = Field("diorama", description="whose model and options are measured")
+
+
+class TilesSuite(Suite[TilesOptions]):
+    """Grounds and skies of scenes drawn large, without and with detail of their own size, against exact results."""
+
+    options_type = TilesOptions
+
+    def run(self, job: SuiteJob) -> SuiteReport:
+        """The report; figures and pictures are in the folder `job.out`. Errors as `large_places.run`."""
+        from gas_diorama.bench.large_places import run
+
+        options = self.options
+        return run(
+            options.editor,
+            out=job.out or TILES_FOLDER,
+            scenes=options.scenes,
+            profile=options.profile,
+            detail=options.detail,
             runtime=self.runtime,
             registry=job.registry,
             progress=job.progress,

@@ -35,7 +35,7 @@ from gas_diorama.train.train_instruct import InstructSettings, export_instruct, 
 from gas_diorama.train.train_text import TextSettings
 from gas_diorama.train.train_unet import UNetSettings, train_unet
 from gas_diorama.train.train_vae import averaged_vae
-from gas_diorama.train.training import Stopped, load_checkpoint, log
+from gas_diorama.train.training import Diverged, Stopped, load_checkpoint, log
 
 SHARES = {
     "cpu": {"autoencoder": 0.0, "unet": 0.4, "flow": 0.28, "instruct": 0.16, "instruct-remove": 0.04, "figures": 0.12},
@@ -94,8 +94,8 @@ def plan(device: str, seed: int = 0) -> Plan:
             replace(first.remove, **instruct),
         )  # fmt: skip
     many: dict[str, Any] = {"scenes": 100_000, "first_scenes": 100_000, "save_every": 5000, "preview_every": 10**8}
-    instruct |= {"batch": 256, "pairs": 60_000, "first_pairs": 60_000, "save_every": 5000, "peak": 1e-3}
-    remove_pairs = {"pairs": 20_000, "first_pairs": 20_000, "peak": 5e-4}
+    instruct |= {"batch": 256, "pairs": 36_000, "first_pairs": 36_000, "save_every": 5000}
+    remove_pairs = {"pairs": 8_000, "first_pairs": 8_000}
     return Plan(
         vae, replace(first.unet, batch=512, **many), replace(first.flow, batch=1024, **many),
         replace(first.instruct, **instruct), replace(first.remove, **instruct | remove_pairs),
@@ -177,10 +177,8 @@ def run_prepared(
             remove, lambda: export_instruct(out, "instruct-remove", weights / "instruct-remove", weights / "instruct")
         ),
     }  # fmt: skip
-    if kind != "cpu":
-        torch.backends.cudnn.benchmark = True
-        if not {"autoencoder", "unet", "flow"} <= {*run.done}:
-            scenes()  # before the time is shared
+    if kind != "cpu" and not {"autoencoder", "unet", "flow"} <= {*run.done}:
+        scenes()  # before the time is shared
     for name, (train, exported) in stages.items():
         if name in run.done or given[name] == 0:
             continue
@@ -194,6 +192,9 @@ def run_prepared(
 
         try:
             train(until, saved)
+        except Diverged as error:
+            log.info("%s stays as it was at its last checkpoint, or as it was shipped: %s", name, error)
+            continue
         except Stopped:
             if (out / f"{name}.pt").exists():
                 exported()

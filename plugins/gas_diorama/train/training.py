@@ -44,6 +44,10 @@ class Stopped(SystemExit):
     """A signal asked training to stop; its checkpoint is written."""
 
 
+class Diverged(RuntimeError):
+    """The loss is no number any more; the checkpoint is one of before."""
+
+
 class _Stop:
     """Signals that ask for a stop: remembered while a step must not be broken off, else obeyed at once."""
 
@@ -176,6 +180,7 @@ def fit(
 
     Raises:
         Stopped: a signal asked for it (`stop_at_signals`); the checkpoint is written.
+        Diverged: the loss is not finite; nothing more is written.
     """
     device = next(network.parameters()).device
     named = {name: p for name, p in network.named_parameters() if p.requires_grad}
@@ -233,6 +238,8 @@ def fit(
             if done % 50 == 0 or step == first:
                 speed = (done - first) * settings.batch * processes / (time.monotonic() - started)
                 log.info("%s step %d loss %.4f, %.1f samples/s", path.stem, done, running.item(), speed)
+                if not math.isfinite(running.item()):
+                    raise Diverged(f"{path.stem}: the loss is {running.item()} at step {done}")
             if stop.asked:
                 save()
                 log.info("%s: stopped at step %d", path.stem, done)
@@ -241,6 +248,8 @@ def fit(
                 save()
                 if at_save is not None:
                     at_save(done, average.weights, False)
+    if not math.isfinite(running.item()):
+        raise Diverged(f"{path.stem}: the loss is {running.item()} at step {done}")
     if not rank and done > first:
         log.info("%s step %d loss %.4f, %.0f s", path.stem, done, running.item(), spent)
         save()

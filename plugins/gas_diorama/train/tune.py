@@ -20,7 +20,8 @@ from gas.backends.profiles import Profile
 from gas.backends.registry import Registry
 from gas.interfaces import EditJob
 from gas.runtime import Runtime
-from gas_diorama.bench.bench import Row, run
+from gas_diorama.bench.bench import run
+from gas_diorama.bench.rows import Row
 from gas_diorama.bench.scores import Result, estimate
 from gas_diorama.world.cases import Case, cases, single_cases
 from gas_diorama.world.world import render

@@ -36,7 +36,8 @@ _FORMS = (
 
 @dataclass(frozen=True)
 class LargeCase:
-    """One edit of a scene in a large `view` of it, and the plan that says so. Every thing is edited."""
+    """One edit of a scene in a large `view` of it, and the plan that says so. Every thing is edited, and in some cases
+    the ground, as the last."""
 
     name: str
     scene: Scene
@@ -61,22 +62,23 @@ class LargeCase:
         return replace(self.scene, objects=(thing,)), View(x0 - half, y0 - half)
 
 
-def large_cases(count: int, part: str = "test") -> list[LargeCase]:
+def large_cases(count: int, part: str = "test", *, ground: bool = False) -> list[LargeCase]:
     """`count` cases, always the same, of the three SIZES in turn, with two and three things; `part` is "test", or
-    "validation" to choose on. A smaller count's cases are the first ones of a larger count's."""
+    "validation" to choose on. A smaller count's cases are the first ones of a larger count's. With `ground` the scene's
+    ground changes too, below all things."""
     if part not in ("test", "validation"):
         raise ValueError(f"cases of part {part!r} are not held out: use 'test' or 'validation'")
-    return [_case(index, part) for index in range(count)]
+    return [_case(index, part, ("ground",) if ground else ()) for index in range(count)]
 
 
-def _case(index: int, part: str) -> LargeCase:
+def _case(index: int, part: str, more: tuple[str, ...]) -> LargeCase:
     width, height = SIZES[index % len(SIZES)]
     name = f"large-{index:02d}"
     rng = np.random.default_rng(zlib.crc32(f"{part} {name}".encode()))
     forms = _FORMS[index // len(SIZES) % len(_FORMS)]
     while True:
         scene = _scene(rng, len(forms), width)
-        edits = sample_edits(scene, rng, forms) if scene is not None and split(scene) == part else None
+        edits = sample_edits(scene, rng, (*forms, *more)) if scene is not None and split(scene) == part else None
         if scene is not None and edits is not None:
             view = View(0, scene.horizon - int(height * rng.uniform(0.4, 0.7)), width, height)
             return LargeCase(name, scene, view, edits, plan_of(scene, edits))

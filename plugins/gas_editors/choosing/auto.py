@@ -45,8 +45,8 @@ class AutoEditor(Editor[AutoOptions]):
     """Hands each subtask to the editor of its sort.
 
     Subtasks of one editor that confines them are made together, those of another one by one; what has the largest
-    region comes first, and the next part works on the picture that the last one has left. Outside all regions the
-    picture is the job's own, bit for bit.
+    region comes first, and a part sees what earlier ones have made where their regions meet its own. Outside all
+    regions the picture is the job's own, bit for bit.
     """
 
     options_type: ClassVar[type[AutoOptions]] = AutoOptions

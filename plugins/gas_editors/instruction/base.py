@@ -22,13 +22,14 @@ from gas.picture.pasted import Pasted
 from gas.regions.rle import RLE, decode_rle
 from gas.remedies import Option, Remedy, Setting
 from gas.run.turns import edit_in_turns
-from gas.types import Region, Subtask
+from gas.types import Region
 from gas_editors.instruction.confined import Confined
 from gas_editors.instruction.strokes import Strokes
 from gas_editors.instruction.together import Together, not_finite
 from gas_editors.instruction.turn import Finished, Turn
 from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
 from gas_editors.structure import structured
+from gas_editors.told import instruction_of
 
 if TYPE_CHECKING:
     from gas.types import Image
@@ -63,20 +64,6 @@ class InstructionOptions(ModelOptions):
         description="grounded, together: where a thing of a named colour is added, the picture is held to a stroke of "
         "that colour down to this share of the schedule, so that the thing comes where it is wanted (ours); 0: none",
     )
-
-
-def instruction_of(subtask: Subtask, wording: Literal["request", "template"] = "request") -> str:
-    """What a model is told to do for `subtask`: its own instruction if it has one, else (or as a "template") "turn A
-    into B", "add B to C", "remove A from C" (Ground-A-Score's own wording for InstructPix2Pix is the first)."""
-    own = subtask.instruction.strip()
-    if own and wording == "request":
-        return own
-    anchor = (subtask.anchor or "").strip()
-    if subtask.action == "add":
-        return f"add {subtask.target} to {anchor}" if anchor else f"add {subtask.target}"
-    if subtask.action == "remove":
-        return f"remove {subtask.source} from {anchor}" if anchor else f"remove {subtask.source}"
-    return f"turn {subtask.source} into {subtask.target}"
 
 
 InstructionOptionsT = TypeVar("InstructionOptionsT", bound=InstructionOptions)

@@ -62,6 +62,7 @@ class GLIGENEditor(SamplingEditor[GLIGENOptions]):
     """
 
     options_type = GLIGENOptions
+    draws = False
     needs_regions = True
     edits_pictures = False
     needs_source = False

@@ -64,6 +64,7 @@ class Sam(Grounder[SamOptions]):
     segments = True
     points = True
     detects = False
+    reads_plan = False
 
     def ground(self, job: GroundJob) -> list[Region]:
         """The regions, each with a mask of zeros and ones; for no regions all segments, the largest first.

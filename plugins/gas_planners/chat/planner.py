@@ -52,6 +52,7 @@ class ModelPlanner(Planner[OptionsT]):
     options_type = ModelOptions
     connection_type: ClassVar[type[Connection]]
     suggests = True
+    reusable = True  # an answer costs time or money, and the next one to the same question would be no better
     name: ClassVar[str]
 
     def __init__(self, options: OptionsT, runtime: Runtime) -> None:

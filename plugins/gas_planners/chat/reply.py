@@ -107,14 +107,6 @@ def read_plan(text: str) -> EditPlan:
         raise complaint(error) from None
 
 
-def read_plan_reply(text: str) -> EditPlan:
-    """As `read_plan`, for who does not ask again: PlanUnreadable (4) keeps `text` as its `reply`."""
-    try:
-        return read_plan(text)
-    except Unreadable as error:
-        raise refused(str(error), text) from None
-
-
 _TRY_AGAIN = Remedy(
     "another_reply",
     "try again, name another model or planner, or write the plan by hand; {keep} keeps the reply",

@@ -13,7 +13,7 @@ from gas.chat.reading import Reading, clean, complaint, one_object
 from gas.errors import PlanUnreadable
 from gas.plan.phrases import normalise_phrase, words
 from gas.types import Suggestion, Suggestions
-from gas_planners.chat.reply import instruction, refused
+from gas_planners.chat.reply import instruction
 from gas_planners.rules.grammar import read as read_request
 
 COUNT = 3
@@ -93,14 +93,6 @@ def read_suggestions(text: str) -> tuple[SuggestReply, tuple[str, ...]]:
     )
     result = SuggestReply(reasoning=clean(reply.reasoning[:20_000], reading, "reasoning"), suggestions=kept)
     return result, tuple(reading.warnings)
-
-
-def read_suggest_reply(text: str) -> tuple[SuggestReply, tuple[str, ...]]:
-    """As `read_suggestions`, for who does not ask again: PlanUnreadable (4) keeps `text` as its `reply`."""
-    try:
-        return read_suggestions(text)
-    except Unreadable as error:
-        raise refused(str(error), text) from None
 
 
 _CHANGE = re.compile(r"change (?P<source>.{1,100}?) into (?P<target>.{1,100}?)\.?", re.IGNORECASE)

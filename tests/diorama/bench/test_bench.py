@@ -21,7 +21,10 @@ from gas.interfaces import Edited, EditJob, GroundJob
 from gas.runtime import Runtime
 from gas.types import Region, Subtask
 from gas_diorama.bench import bench
+from gas_diorama.bench.counting import Counted, counting_rows
+from gas_diorama.bench.kept import PICTURES, RESULTS
 from gas_diorama.bench.report import tables
+from gas_diorama.bench.rows import BASELINES, GROUPS, REFERENCE, ROWS, Row, rows_of
 from gas_diorama.bench.scores import MISS_COLUMNS, Result, by_grounding, difference, estimate, summarise
 from gas_diorama.world.cases import SINGLE, STRATA, Case, benchmark_cases, cases, single_cases
 from gas_diorama.world.world import SMALL_AREA, apply, is_held_out, masks, render, split
@@ -143,7 +146,7 @@ class Bench:
         self.model, self.out, self.four = model, out, four
 
     def __call__(
-        self, *editors: str | bench.Row, options: dict[str, Any] | None = None, absent: str = "nothing", **more: Any
+        self, *editors: str | Row, options: dict[str, Any] | None = None, absent: str = "nothing", **more: Any
     ) -> bench.Report:
         own = {
             "perfect": {"model": str(self.model), **(options or {})},
@@ -282,7 +285,7 @@ def test_network_rows_are_counted_by_a_hook(model: Path) -> None:
     from gas.diffusion.stable_diffusion import StableDiffusion
 
     known = StableDiffusion.from_folder(model)
-    with bench.counting_rows() as counted:
+    with counting_rows() as counted:
         for rows in (3, 5):
             known.predict(torch.zeros(rows, 4, 16, 16), torch.full((rows,), 10), known.condition([""] * rows, (16, 16)))
     known.predict(torch.zeros(1, 4, 16, 16), torch.tensor([10]), known.condition([""], (16, 16)))
@@ -297,17 +300,17 @@ def test_what_clip_and_layer_generators_are_given_is_counted_by_name(clip: Path)
     from gas_editors.text2live.generator import LayerGenerator
 
     network = CLIPModel.from_pretrained(clip)
-    with bench.counting_rows() as counted:
+    with counting_rows() as counted:
         network.get_image_features(pixel_values=torch.zeros(3, 3, 32, 32))
         network.get_image_features(pixel_values=torch.zeros(2, 3, 32, 32))
         LayerGenerator(8, 2)(torch.zeros(1, 3, 32, 32))
     assert (counted.rows, counted.clip, counted.generator) == (0, 5, 1)
-    assert counted.shared(2) == bench.Counted(0, 2.5, 0.5)
-    assert bench.Counted(6).shared(2) == bench.Counted(3, None, None)
+    assert counted.shared(2) == Counted(0, 2.5, 0.5)
+    assert Counted(6).shared(2) == Counted(3, None, None)
 
 
 def test_a_grounded_row_goes_subtask_by_subtask_and_leaves_the_rest(run: Bench) -> None:
-    report = run(bench.Row("plain", "whole"), bench.Row("grounded", "whole", grounded=True))
+    report = run(Row("plain", "whole"), Row("grounded", "whole", grounded=True))
     plain, grounded = ([r for r in report.results if r.row == row] for row in ("plain", "grounded"))
     assert all(all(result.done) for result in grounded)
     assert all(result.raw_outside in (0, None) for result in grounded)
@@ -344,18 +347,18 @@ def test_edits_share_batches(run: Bench) -> None:
 
 def test_rows_of_ones_own_set_options(run: Bench) -> None:
     title = run.four[0].plan.target_prompt
-    report = run(bench.Row("fails", "perfect", {"fail_at": title}), bench.Row("works", "perfect"))
+    report = run(Row("fails", "perfect", {"fail_at": title}), Row("works", "perfect"))
     assert {result.row: all(result.done) for result in report.results if result.case == run.four[0].name} == {
         "fails": False,
         "works": True,
     }
 
 
-FOUND = bench.Row("found", "perfect", found=True)
+FOUND = Row("found", "perfect", found=True)
 
 
 def test_row_with_found_regions_is_given_what_the_grounders_find(run: Bench) -> None:
-    report = run(FOUND, bench.Row("exact", "perfect"))
+    report = run(FOUND, Row("exact", "perfect"))
     exact = {result.case: result for result in report.results if result.row == "exact"}
     found = [result for result in report.results if result.row == "found"]
     assert len(found) == 4 and all(all(result.done) for result in exact.values())
@@ -378,7 +381,7 @@ def test_results_with_other_grounders_are_not_mixed(run: Bench) -> None:
 
 
 def test_row_of_a_part_takes_some_of_each_stratum_unless_the_run_is_full(run: Bench, four: list[Case]) -> None:
-    part, twelve = bench.Row("part", "nothing", part=2), cases(12, "validation")
+    part, twelve = Row("part", "nothing", part=2), cases(12, "validation")
     assert [r.case for r in run(part, chosen=twelve).results] == [f"{s}-{n:02d}" for s in STRATA for n in (0, 2)]
     run.out = run.out.with_name("full")
     assert len(run(part, chosen=twelve, seeds=(0,), full=True).results) == 12
@@ -386,11 +389,9 @@ def test_row_of_a_part_takes_some_of_each_stratum_unless_the_run_is_full(run: Be
 
 def test_without_grounders_the_profile_has_no_row_of_found_regions(run: Bench, model: Path) -> None:
     profile = Profile(name="test", editor="dds", options={"dds": {"model": str(model)}})
-    rows = bench.rows_of(profile, Registry.discover())
+    rows = rows_of(profile, Registry.discover())
     assert rows and not any(row.found for row in rows)
-    assert any(
-        row.found for row in bench.rows_of(profile.model_copy(update={"grounders": ("x",)}), Registry.discover())
-    )
+    assert any(row.found for row in rows_of(profile.model_copy(update={"grounders": ("x",)}), Registry.discover()))
 
 
 def test_all_rows_of_the_table_can_be_settled(model: Path) -> None:
@@ -403,7 +404,7 @@ def test_all_rows_of_the_table_can_be_settled(model: Path) -> None:
             (row.found, row.own, row.grounded),
             registry.settle("editors", row.editor, row.options, [profile.layer(row.editor)]).options,
         )
-        for row in bench.ROWS
+        for row in ROWS
     ]
     assert all(one not in seen[:i] for i, one in enumerate(seen))
 
@@ -411,7 +412,7 @@ def test_all_rows_of_the_table_can_be_settled(model: Path) -> None:
 @pytest.mark.filterwarnings("ignore:the prompt")  # the tiny tokenizer takes a token for each letter
 def test_every_row_runs_on_a_network(model: Path, tmp_path: Path, four: list[Case]) -> None:
     """Two steps of each optimising editor and ablation on an untrained network, counted row by row."""
-    rows = [row for row in bench.GROUPS["optimised"] if "preset" not in row.options and not row.found]
+    rows = [row for row in GROUPS["optimised"] if "preset" not in row.options and not row.found]
     names = {row.editor for row in rows}
     profile = Profile(
         name="test",
@@ -432,7 +433,7 @@ def test_every_row_runs_on_a_network(model: Path, tmp_path: Path, four: list[Cas
     assert counted["sds", "plain"] == 2 * 2  # null and target
     assert counted["dds", "plain"] == counted["cds", "plain"] == 2 * 4
     # rows are shared out evenly among the edits of a batch
-    assert counted[bench.REFERENCE, "plain"] == counted["no penalty", "several"] == 2 * (2 * both + 2 * 4) / 2
+    assert counted[REFERENCE, "plain"] == counted["no penalty", "several"] == 2 * (2 * both + 2 * 4) / 2
     assert counted["no full prompt", "plain"] == 2 * (2 * both + 2 * 2) / 2
     assert counted["no subtasks", "plain"] == 2 * 4
 
@@ -451,39 +452,39 @@ def test_the_suite_runs_as_many_seeds_as_it_is_told(monkeypatch: pytest.MonkeyPa
 def test_groups_name_rows(run: Bench, model: Path) -> None:
     registry = Registry.discover()
     registered = {spec.name for spec in registry.specs("editors")}
-    assert {row.editor for row in bench.ROWS} <= registered and not registered & bench.GROUPS.keys()
-    assert len({row.title for row in bench.ROWS}) == len(bench.ROWS)
+    assert {row.editor for row in ROWS} <= registered and not registered & GROUPS.keys()
+    assert len({row.title for row in ROWS}) == len(ROWS)
     profile = Profile(name="test", editor="dds", options={"sdedit": {"model": str(model)}})
-    baselines = bench.rows_of(profile, registry, ["baselines"])
+    baselines = rows_of(profile, registry, ["baselines"])
     assert [row.title for row in baselines[:2]] == ["sdedit", "sdedit grounded"]
-    assert {row.editor for row in baselines} == set(bench.BASELINES)
-    both = bench.rows_of(profile, registry, ["baselines", "sdedit", "grounded"])
+    assert {row.editor for row in baselines} == set(BASELINES)
+    both = rows_of(profile, registry, ["baselines", "sdedit", "grounded"])
     assert len(both) == len({row.title for row in both}), "a row comes once"
-    own = {row.editor for row in bench.rows_of(profile, registry)}
+    own = {row.editor for row in rows_of(profile, registry)}
     assert "sdedit" in own and "diffedit" not in own, "an editor without a model in the profile has no row by default"
 
 
 @pytest.mark.filterwarnings("ignore:the prompt", "ignore:the text")
-@pytest.mark.parametrize("name", bench.BASELINES)
+@pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_runs_plain_and_grounded(
     name: str, model: Path, clip: Path, tmp_path: Path, four: list[Case]
 ) -> None:
     own = {"model": str(clip), "width": 4, "levels": 2, "views": 2} if name == "text2live" else {"model": str(model)}
     profile = Profile(name="test", editor=name, options={name: {"steps": 2, **own}})
-    rows = [row for row in bench.GROUPS["baselines"] if row.editor == name]
+    rows = [row for row in GROUPS["baselines"] if row.editor == name]
     runtime = Runtime(device="cpu", dtype="fp32")
     report = bench.run(rows, out=tmp_path, profile=profile, runtime=runtime, chosen=four[1:2])
     for one in report.results:
         assert one.seconds is not None and one.raw_outside is not None
         assert one.clip_rows and one.generator_rows if name == "text2live" else one.network_rows
     assert [one["grounded"] for one in report.setting["rows"].values() if "grounded" in one] == [True]
-    same = (report.folder / bench.PICTURES).glob("**/several-00-s0.png")
+    same = (report.folder / PICTURES).glob("**/several-00-s0.png")
     assert len({path.read_bytes() for path in same}) == 2, "grounding makes a difference"
 
 
 def test_every_row_pays_its_own_inversion(model: Path, tmp_path: Path, four: list[Case]) -> None:
     profile = Profile(name="t", editor="masactrl", options={"masactrl": {"model": str(model), "steps": 2}})
-    rows = [bench.Row("first", "masactrl"), bench.Row("second", "masactrl")]
+    rows = [Row("first", "masactrl"), Row("second", "masactrl")]
     runtime = Runtime(device="cpu", dtype="fp32")
     first, second = bench.run(rows, out=tmp_path, profile=profile, runtime=runtime, chosen=four[:1]).results
     assert first.network_rows == second.network_rows
@@ -499,7 +500,7 @@ def test_unknown_editors_are_refused_with_the_nearest(run: Bench) -> None:
 
 
 def lines_of(out: Path) -> list[str]:
-    return (out / bench.RESULTS).read_text().splitlines()
+    return (out / RESULTS).read_text().splitlines()
 
 
 def test_results_pictures_summary_and_sheet_are_written(run: Bench) -> None:
@@ -510,7 +511,7 @@ def test_results_pictures_summary_and_sheet_are_written(run: Bench) -> None:
     assert summary["strata"]["all"]["perfect"]["value"]["subtasks_done"]["mean"] == 100
     assert len(summary["rows"]["perfect"]["weights"]) == 64
     case = run.four[0]
-    kept = np.asarray(Image.open(run.out / bench.PICTURES / "perfect" / f"{case.name}-s1.png"))
+    kept = np.asarray(Image.open(run.out / PICTURES / "perfect" / f"{case.name}-s1.png"))
     inside = case.regions()[0].mask > 0
     assert (kept[inside] == EXACT[case.plan.target_prompt][inside]).all()
     sheet = np.asarray(Image.open(run.out / bench.SHEET))
@@ -531,7 +532,7 @@ def test_an_interrupted_run_goes_on_where_it_was(run: Bench) -> None:
     whole = lines_of(run.out)
     assert len(whole) == 2
     # the crash came in the middle of a line
-    (run.out / bench.RESULTS).write_text("\n".join([whole[0], whole[1][: len(whole[1]) // 2]]))
+    (run.out / RESULTS).write_text("\n".join([whole[0], whole[1][: len(whole[1]) // 2]]))
     CALLS.clear()
     report = run("perfect", batch=1, resume=True)
     assert len(CALLS) == 3 and len(report.results) == 4
@@ -666,15 +667,15 @@ def test_grounded_rows_are_compared_with_their_plain_ones() -> None:
 
 def test_summary_has_every_stratum_and_differences_from_the_reference() -> None:
     results = [
-        *(result(bench.REFERENCE, str(i), True, stratum=STRATA[i % 2]) for i in range(4)),
+        *(result(REFERENCE, str(i), True, stratum=STRATA[i % 2]) for i in range(4)),
         *(result("dds", str(i), i % 2 == 0, stratum=STRATA[i % 2]) for i in range(4)),
     ]
-    summary = summarise(results, bench.REFERENCE)
+    summary = summarise(results, REFERENCE)
     assert list(summary) == ["all", "plain", "several"]
     assert summary["plain"]["dds"]["difference"]["subtasks_done"].mean == 0
     assert summary["several"]["dds"]["difference"]["subtasks_done"].mean == -100
-    assert summary["all"][bench.REFERENCE]["difference"] == {}
+    assert summary["all"][REFERENCE]["difference"] == {}
     console = Console(width=250, file=StringIO())
-    console.print(tables(summary, bench.REFERENCE))
+    console.print(tables(summary, REFERENCE))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "several" in text and "-100 [-100, -100]" in text and "subtasks done (%)" in text

@@ -23,7 +23,9 @@ from gas.runtime import Runtime
 from gas.testing.tiny import build_tiny_instruct_pix2pix, build_tiny_stable_diffusion
 from gas.types import Region
 from gas_diorama.bench import bench
+from gas_diorama.bench.kept import PICTURES, RESULTS
 from gas_diorama.bench.report import tables
+from gas_diorama.bench.rows import ROWS, Row, rows_of
 from gas_diorama.bench.scores import by_action, summarise
 from gas_diorama.world.cases import Case, single_cases
 from gas_diorama.world.world import Thing, apply, render
@@ -104,14 +106,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny"))
 
 
-OWN, GIVEN = bench.Row("own", "free", own=True), bench.Row("given", "free")
+OWN, GIVEN = Row("own", "free", own=True), Row("given", "free")
 
 
 @pytest.fixture
 def run(model: Path, tmp_path: Path, five: list[Case]) -> Any:
     JOBS.clear()
 
-    def go(*rows: bench.Row, out: str = "out", cutter: str = "", **more: Any) -> bench.Report:
+    def go(*rows: Row, out: str = "out", cutter: str = "", **more: Any) -> bench.Report:
         options = {"free": {"model": str(model)}, "cutter": {"model": cutter or str(model)}}
         profile = Profile(name="test", editor="free", grounders=("cutter",), options=options)
         return bench.run(
@@ -148,7 +150,7 @@ def test_an_added_thing_is_judged_where_the_editor_put_it(run: Any, five: list[C
 
 
 def test_the_finished_picture_is_judged_and_the_raw_output_measured_outside(run: Any) -> None:
-    spoilt = bench.Row("spoilt", "free", {"spoil": True}, own=True)
+    spoilt = Row("spoilt", "free", {"spoil": True}, own=True)
     report = run(spoilt, OWN)
     for own, clean in zip(report.results[:5], report.results[5:], strict=True):
         assert own.row == "spoilt" and all(own.done) and own.l1 == pytest.approx(clean.l1, abs=0.005)  # a soft edge
@@ -157,7 +159,7 @@ def test_the_finished_picture_is_judged_and_the_raw_output_measured_outside(run:
 
 
 def test_what_an_editor_gives_up_leaves_the_source(run: Any, five: list[Case]) -> None:
-    report = run(bench.Row("gives up", "free", {"fail": True}, own=True))
+    report = run(Row("gives up", "free", {"fail": True}, own=True))
     for case, result in zip(five, report.results, strict=True):
         assert not any(result.done) and "nothing answers" in result.nearest[0] and result.seconds is None
         difference = np.abs(render(case.scene).astype(float) - render(apply(case.scene, case.edits))) / 255
@@ -171,7 +173,7 @@ def test_results_with_another_segmenter_or_second_model_are_not_mixed(run: Any, 
     assert report.setting["rows"]["own"]["regions"] == "own" and "cutter" in report.setting["rows"]["own"]["grounders"]
     with pytest.raises(UsageError, match="other weights, options or cases"):
         run(OWN, cutter=str(other), resume=True)
-    two = bench.Row("two", "free", {"second_model": str(other)}, own=True)
+    two = Row("two", "free", {"second_model": str(other)}, own=True)
     run(two, out="two")
     build_tiny_stable_diffusion(other, seed=2)
     with pytest.raises(UsageError, match="other weights, options or cases"):
@@ -180,14 +182,14 @@ def test_results_with_another_segmenter_or_second_model_are_not_mixed(run: Any, 
 
 def test_without_a_model_the_profile_has_no_rows_of_such_editors(model: Path) -> None:
     registry = Registry.discover()
-    titles = {row.title for row in bench.ROWS if row.own}
+    titles = {row.title for row in ROWS if row.own}
     assert titles == {
         "zone", "zone no smoother", "zone no region IoU", "zone beta 0", "instruct-pix2pix", "magicbrush",
     }  # fmt: skip
     profile = Profile(name="test", editor="dds", options={"dds": {"model": str(model)}})
-    assert not titles & {row.title for row in bench.rows_of(profile, registry)}
+    assert not titles & {row.title for row in rows_of(profile, registry)}
     options = {name: {"model": str(model)} for name in ("zone", "magicbrush", "instruct-pix2pix")}
-    assert titles <= {row.title for row in bench.rows_of(profile.model_copy(update={"options": options}), registry)}
+    assert titles <= {row.title for row in rows_of(profile.model_copy(update={"options": options}), registry)}
 
 
 @pytest.mark.filterwarnings("ignore:the prompt")  # the tiny tokenizer takes a token for each letter
@@ -199,7 +201,7 @@ def test_rows_of_zone_and_its_kin_run_on_a_network(tmp_path: Path, five: list[Ca
     profile = Profile(
         name="test", editor="zone", options={"zone": zone, "instruct-pix2pix": plain, "magicbrush": plain}
     )
-    rows = [row for row in bench.ROWS if row.own]
+    rows = [row for row in ROWS if row.own]
     runtime = Runtime(device="cpu", dtype="fp32")
     report = bench.run(rows, out=tmp_path / "out", profile=profile, runtime=runtime, chosen=five[:2], clip="./none")
     counted = {(r.row, r.actions[0]): r.network_rows for r in report.results}
@@ -218,9 +220,9 @@ def test_finished_pictures_are_kept_and_scored_anew(run: Any, tmp_path: Path) ->
 
     report = run(OWN)
     assert all(result.clip_i is None and result.l1 is not None for result in report.results)
-    kept = sorted((tmp_path / "out" / bench.PICTURES / "own").glob("*-finished.png"))
+    kept = sorted((tmp_path / "out" / PICTURES / "own").glob("*-finished.png"))
     assert len(kept) == 5
-    line = json.loads((tmp_path / "out" / bench.RESULTS).read_text().splitlines()[0])
+    line = json.loads((tmp_path / "out" / RESULTS).read_text().splitlines()[0])
     assert not {"l1", "clip_i"} & set(line), "a score belongs to the report: another CLIP gives another"
     JOBS.clear()
     again = run(OWN, resume=True, clip=str(tiny_clip(tmp_path / "clip")))
@@ -231,10 +233,10 @@ def test_finished_pictures_are_kept_and_scored_anew(run: Any, tmp_path: Path) ->
 
 def test_results_from_before_finished_pictures_were_kept_are_scored_too(run: Any, tmp_path: Path) -> None:
     report = run(GIVEN)
-    for path in (tmp_path / "out" / bench.PICTURES / "given").glob("*-finished.png"):
+    for path in (tmp_path / "out" / PICTURES / "given").glob("*-finished.png"):
         path.unlink()
     assert run(GIVEN, resume=True).results == report.results
-    picture = tmp_path / "out" / bench.PICTURES / "given" / f"{report.results[0].case}-s0.png"
+    picture = tmp_path / "out" / PICTURES / "given" / f"{report.results[0].case}-s0.png"
     Image.fromarray(255 - np.asarray(Image.open(picture))).save(picture)
     again = run(GIVEN, resume=True)
     assert again.results[0].l1 > report.results[0].l1 and again.results[1:] == report.results[1:]

@@ -17,6 +17,7 @@ from gas.interfaces import Edited, EditJob
 from gas.testing.fakes import FakeEditor
 from gas_diorama.bench import detail
 from gas_diorama.bench.seams import seam
+from gas_diorama.world.large import large_cases
 
 
 def test_a_seam_is_the_step_that_grew_most() -> None:
@@ -65,3 +66,13 @@ def test_the_trained_editor_does_more_in_frames(tmp_path: Path) -> None:
     crop, frames = (sum(one.result.done) for one in report.tried)
     assert frames == 2 > crop
     assert all(one.outside == 0 for one in report.tried)
+
+
+def test_with_the_ground_the_things_frames_lie_on_top_of_its_own(tmp_path: Path) -> None:
+    registry = fake_backends.registry()
+    report = detail.run(["painter"], out=tmp_path, scenes=1, profile="diorama", registry=registry, ground=True)
+    (case,) = large_cases(1, ground=True)
+    assert [edit.part for edit in case.edits] == ["thing", "thing", "ground"]
+    for one in report.tried:
+        assert one.result.actions == ("change", "change") and len(one.result.done) == 2 and one.outside == 0
+    assert json.loads((tmp_path / detail.SUMMARY).read_text())["ground"] is True

@@ -37,6 +37,18 @@ def test_what_runs_and_what_is_refused(family: str) -> None:
         assert refused.exit_codes == (6, 6)
 
 
+@pytest.mark.parametrize(
+    ("family", "edit_model", "inpaint"),
+    [("kontext", (0, 0), (0, 0)), ("flux2-klein", (0, 0), (0, 0)), ("sd", (6, 6), (0, 0))],
+)
+def test_editors_over_whole_pipelines(family: str, edit_model: tuple[int, int], inpaint: tuple[int, int]) -> None:
+    found = {cell.editor: cell for cell in matrix(("edit-model", "inpaint"), (family,)).cells}
+    assert found["edit-model"].exit_codes == edit_model and found["inpaint"].exit_codes == inpaint
+    if edit_model[0]:
+        expected = "the model sd is for diffusers' StableDiffusionPipeline, which is no model that edits a picture by"
+        assert found["edit-model"].plain.startswith(expected)
+
+
 def test_the_table_numbers_its_reasons(tmp_path: Path) -> None:
     from rich.console import Console
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from gas.diffusion.adapters import adapt, find_base, merge
-from gas_diorama.bench import bench
+from gas_diorama.bench.entrants import hash_of_weights
 from gas_diorama.bench.follow import Guidance, answers, edited_latents, followed, load_parts, locate, shares, sheet
 from gas_diorama.train import evaluate_instruct, export, train, train_instruct, training
 from gas_diorama.train.drawn import cell_weights, changed_cells, training_pair
@@ -334,10 +334,10 @@ def test_an_export_is_an_adapter_that_loads_wherever_both_folders_go(
     assert state is not None
     expected = adapt(load_parts(tiny_sd).unet, adapter_tensors(state["average"])).state_dict()
     assert all(torch.allclose(unet[name], value, atol=2e-3) for name, value in expected.items())
-    before = bench._hash_of_weights(tmp_path / "b" / "instruct")
-    assert before != bench._hash_of_weights(tmp_path / "b" / "sd") == bench._hash_of_weights(tiny_sd)
+    before = hash_of_weights(tmp_path / "b" / "instruct")
+    assert before != hash_of_weights(tmp_path / "b" / "sd") == hash_of_weights(tiny_sd)
     (tmp_path / "b" / "sd" / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"another")
-    assert bench._hash_of_weights(tmp_path / "b" / "instruct") != before, "the base does not count"
+    assert hash_of_weights(tmp_path / "b" / "instruct") != before, "the base does not count"
     with pytest.raises(FileNotFoundError, match=r"gas_diorama\.train nothing"):
         export_instruct(tmp_path, "nothing", tmp_path / "c")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,14 +54,13 @@ def together(folder: Path) -> None:
 
 
 def test_processes_train_together_as_one_that_takes_all_their_batches(tmp_path: Path) -> None:
+    from warm_program import start  # not where this file is the program
+
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    workers = [
-        subprocess.Popen([sys.executable, __file__, str(tmp_path)], env={**os.environ, **shared, "RANK": str(rank)})
-        for rank in range(2)
-    ]
+    workers = [start(__file__, tmp_path, cwd=tmp_path, env={**shared, "RANK": str(rank)}) for rank in range(2)]
     assert [worker.wait(120) for worker in workers] == [0, 0]
     network = _network()
     expected = fit(

@@ -30,7 +30,7 @@ from gas_diorama.train.train_instruct import InstructSettings, export_instruct
 from gas_diorama.train.train_text import TextSettings, build_text_encoder
 from gas_diorama.train.train_unet import UNetSettings, build_unet
 from gas_diorama.train.train_vae import VAESettings, build_vae
-from gas_diorama.train.training import Stopped, load_checkpoint, stop
+from gas_diorama.train.training import Diverged, Stopped, load_checkpoint, stop
 from gas_diorama.world.networks import scheduler
 from gas_diorama.world.tokenizer import train_tokenizer
 
@@ -165,6 +165,22 @@ def test_a_run_that_is_cut_off_leaves_results_and_goes_on(tmp_path: Path, monkey
     state = load_checkpoint(tmp_path / "flow.pt")
     assert state is not None and state["step"] == FLOW.steps
     assert len(json.loads((tmp_path / "done.json").read_text())) == 4
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_network_that_diverges_stays_as_it_was(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def diverged(*args: object, **more: object) -> None:
+        raise Diverged("flow: the loss is nan at step 50")
+
+    monkeypatch.setattr(prepared, "train_flow", diverged)
+    with caplog.at_level(logging.INFO, "gas_diorama.train"):
+        run_prepared(tmp_path, 600.0, "cpu", settings=PLAN)
+    assert "flow stays as it was" in caplog.text and "nan at step 50" in caplog.text
+    assert json.loads((tmp_path / "done.json").read_text()) == ["unet", "instruct", "instruct-remove"]
+    weights = Path("transformer/diffusion_pytorch_model.safetensors")
+    assert (tmp_path / "weights" / "flow" / weights).read_bytes() == (shipped / "flow" / weights).read_bytes()
 
 
 @pytest.mark.usefixtures("begun")

@@ -109,6 +109,20 @@ def test_training_ends_at_its_time_with_the_rate_fallen_and_goes_on_with_more(
     assert len(by_step) == 2, "steps end it, too"
 
 
+def test_a_loss_that_is_no_number_ends_training_and_keeps_the_checkpoint_of_before(tmp_path: Path) -> None:
+    network, path = _network(), tmp_path / "x.pt"
+    fit(path, network, _Settings(steps=3, save_every=1), lambda step: network(torch.ones(1, 2)).square().mean())
+
+    def broken(step: int) -> torch.Tensor:
+        return network(torch.full((1, 2), float("nan"))).square().mean()
+
+    with pytest.raises(training.Diverged, match="x: the loss is nan at step 4"):
+        fit(path, network, _Settings(steps=5, save_every=99), broken)
+    state = load_checkpoint(path)
+    assert state is not None and state["step"] == 3
+    assert all(torch.isfinite(value).all() for value in state["average"].values())
+
+
 def test_an_average_is_of_every_weight_and_half_precision_is_kept_in_full() -> None:
     network = _network().half()
     average = Average(network, 0.5)

@@ -19,10 +19,10 @@ from gas.runtime import Runtime
 from gas.testing.contracts import sample_image
 from gas.testing.tiny import build_tiny_instruct_pix2pix
 from gas.types import EditPlan, Region, Subtask
-from gas_editors.instruction import base
 from gas_editors.instruction.confined import Confined
 from gas_editors.instruction.strokes import Strokes
 from gas_editors.instruction.turn import Turn
+from gas_editors.told import instruction_of
 
 WIDTH, HEIGHT = 96, 64
 BOX = Subtask(source="a red box", target="a blue ball", instruction="make the box a blue ball")
@@ -140,7 +140,7 @@ def test_guidance_of_each_instruction_acts_in_its_own_cells(folder: Path) -> Non
     latents = []
     for plan in (PLAN, other):
         work = job(editor, plan, apart)
-        told = [base.instruction_of(subtask) for subtask in plan.subtasks]
+        told = [instruction_of(subtask) for subtask in plan.subtasks]
         turn = editor.start(work, range(2), told, work.image, Confined.of(work, size, 0.3))
         turn.step()
         latents.append(turn.latent[0])
@@ -262,7 +262,7 @@ def test_zones_second_model_acts_where_its_subtask_is(folder: Path, second: Path
     assert [one["beta"] for one in edited.log["subtasks"]] == [0.0, 0.5]
     assert helped.edit(job(helped)).log["evaluations"] == 3 * (2 + 2), "no weight counts"
     work = job(helped, removal)
-    told = [base.instruction_of(subtask) for subtask in removal.subtasks]
+    told = [instruction_of(subtask) for subtask in removal.subtasks]
     latents = []
     for editor in (alone, helped):
         turn = editor.start(work, range(2), told, work.image, Confined.of(work, (HEIGHT // 8, WIDTH // 8), 0.3))

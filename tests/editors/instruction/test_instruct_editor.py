@@ -4,9 +4,6 @@ a photograph."""
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as Pictures
+from warm_program import gas
 
 from gas import Registry
 from gas.backends.options import Layer, settle
@@ -26,8 +24,8 @@ from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image
 from gas.testing.tiny import build_tiny_instruct_pix2pix
 from gas.types import EditPlan, Subtask
-from gas_editors.instruction.base import instruction_of
 from gas_editors.instruction.instruct_pix2pix import InstructPix2PixEditor, InstructPix2PixOptions
+from gas_editors.told import instruction_of
 
 WIDTH, HEIGHT = 96, 64
 PLAN = EditPlan(subtasks=(Subtask(source="a red box", target="a blue ball", instruction="make the box a blue ball"),))
@@ -263,13 +261,6 @@ def test_maps_survive_an_interruption(runtime: Runtime, folder: Path) -> None:
 # --- the installed program --------------------------------------------------------------------------------------------
 
 
-def gas(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "GAS_HOME": str(cwd / "home"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "gas_cli", *arguments], cwd=cwd, env=environ, capture_output=True, text=True, timeout=240
-    )
-
-
 def test_a_photograph_on_the_command_line(tmp_path: Path, folder: Path) -> None:
     from skimage import data
 
@@ -278,7 +269,9 @@ def test_a_photograph_on_the_command_line(tmp_path: Path, folder: Path) -> None:
     what = ["edit", "photo.png", "make the suit green", "--editor", "instruct-pix2pix", "--profile", "sd15"]
     how = ["--model", str(folder), "--dtype", "fp32", "--planner", "rules", "--seed", "1", "-o", "steps=2"]
     where = ["--box", "the suit=50,60,200,160", "-o", "out.png", "--save-maps", "maps", "--save-raw", "raw.png"]
-    said = gas(tmp_path, *what, *how, *where, "--json")
+    said = gas(
+        *what, *how, *where, "--json", cwd=tmp_path, env={"GAS_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    )
     assert said.returncode == 0, said.stderr
     assert json.loads(said.stdout)["data"]["log"]["turns"][0]["instruction"]
     out = np.asarray(Pictures.open(tmp_path / "out.png"))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from warm_program import gas
 
 from gas.backends.options import Layer, settle
 from gas.backends.registry import Registry
@@ -615,15 +613,7 @@ def test_a_photograph_on_the_command_line(tmp_path: Path, folder: Path, other: P
     ]
     arguments += ["--save-maps", "maps", "--save-layer", "layer.png"]
     arguments += [part for one in options for part in ("-o", one)]
-    environ = {**os.environ, "GAS_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    said = subprocess.run(
-        [sys.executable, "-m", "gas_cli", *arguments],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    said = gas(*arguments, cwd=tmp_path, env={"GAS_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"})
     assert said.returncode == 0, said.stderr
     assert "the grounder sam" in said.stderr and "bit for bit" in said.stderr and "Traceback" not in said.stderr
     answer = json.loads(said.stdout)["data"]
@@ -652,15 +642,7 @@ def test_three_instructions_on_the_command_line(tmp_path: Path) -> None:
         {"action": "add", "target": "a ball", "anchor": "sand", "instruction": told[2]},
     ]
     (tmp_path / "plan.json").write_text(json.dumps({"version": 1, "subtasks": subtasks}))
-    environ = {**os.environ, "GAS_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    said = subprocess.run(
-        [sys.executable, "-m", "gas_cli", *arguments],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    said = gas(*arguments, cwd=tmp_path, env={"GAS_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"})
     assert said.returncode == 0, said.stderr
     turns = json.loads(said.stdout)["data"]["log"]["turns"]
     assert [turn["instruction"] for turn in turns] == told

@@ -19,7 +19,7 @@ from gas_planners.chat.prompt import (
     said_by_user,
     suggest_messages,
 )
-from gas_planners.chat.reply import CLIP_PIECES, clip_pieces, read_plan_reply
+from gas_planners.chat.reply import CLIP_PIECES, clip_pieces, read_plan
 
 
 def test_the_rules_name_every_field_of_the_schema():
@@ -34,7 +34,7 @@ def test_the_built_in_examples_keep_the_rules():
     examples = read_examples(BUILT_IN)
     flags, actions, places, counts = set(), set(), set(), set()
     for example in examples:
-        plan = read_plan_reply(example.reply.model_dump_json())
+        plan = read_plan(example.reply.model_dump_json())
         assert plan.warnings == ()  # each phrase is in its sentence, and nothing is too long
         assert plan.preserve_shape == all(subtask.preserve_shape for subtask in plan.subtasks)
         for subtask in plan.subtasks:

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 import gas.chat
 import gas_planners
-from gas.errors import PlanUnreadable
+from gas.chat.lenient_json import Unreadable
 from gas.plan.file import parse_plan, plan_to_json
 from gas.types import EditPlan
 from gas_planners.chat.prompt import plan_schema
-from gas_planners.chat.reply import CLIP_PIECES, clip_pieces, read_plan_reply
+from gas_planners.chat.reply import CLIP_PIECES, clip_pieces, read_plan, refused
 
 MARKER = Path("pwned-by-reply")
 
@@ -320,7 +320,7 @@ def test_the_tables_are_large_enough():
 
 @pytest.mark.parametrize(("text", "expected", "warning"), [row[1:] for row in READ], ids=[row[0] for row in READ])
 def test_salvaged(text, expected, warning):
-    plan = read_plan_reply(text)
+    plan = read_plan(text)
     assert summary(plan) == expected
     if warning is None:
         assert not any("hidden" in w or "left out" in w or "lists" in w for w in plan.warnings)
@@ -331,9 +331,9 @@ def test_salvaged(text, expected, warning):
 
 @pytest.mark.parametrize(("text", "reason"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_refused_by_name(text, reason):
-    with pytest.raises(PlanUnreadable) as caught:
-        read_plan_reply(text)
-    error = caught.value
+    with pytest.raises(Unreadable) as caught:
+        read_plan(text)
+    error = refused(str(caught.value), text)  # as whoever does not ask again words it
     assert reason in error.message, error.message
     assert error.exit_code == 4
     assert error.reply == text  # the raw reply is kept
@@ -343,12 +343,12 @@ def test_refused_by_name(text, reason):
 
 @pytest.mark.parametrize("text", [row[1] for row in [*READ, *REFUSED]], ids=[row[0] for row in [*READ, *REFUSED]])
 def test_it_takes_time_in_proportion_to_the_reply(text):
-    with at_most(seconds=3), contextlib.suppress(PlanUnreadable):
-        read_plan_reply(text)
+    with at_most(seconds=3), contextlib.suppress(Unreadable):
+        read_plan(text)
 
 
 def test_add_and_remove_keep_their_anchor():
-    plan = read_plan_reply(
+    plan = read_plan(
         json.dumps(
             reply(
                 {"action": "add", "source": "", "target": "a hat", "anchor": "the dog", "preserve_shape": False},
@@ -363,16 +363,16 @@ def test_add_and_remove_keep_their_anchor():
 
 
 def test_shape_flags_are_taken_over():
-    plan = read_plan_reply(LISTS)
+    plan = read_plan(LISTS)
     assert [s.preserve_shape for s in plan.subtasks] == [True, False]
     assert plan.preserve_shape is False
-    assert read_plan_reply(json.dumps(reply(preserve_shape=True))).preserve_shape is True
+    assert read_plan(json.dumps(reply(preserve_shape=True))).preserve_shape is True
 
 
 def test_what_changes_where_and_how_much_is_taken_over():
     said = {"attribute": "tone", "where": "picture", "amount": "little", "source": "", "target": "a darker picture"}
     more = {"attribute": "none", "where": None}
-    plan = read_plan_reply(
+    plan = read_plan(
         json.dumps(
             reply(
                 {"action": "change", "anchor": "", "preserve_shape": True, **said},
@@ -397,17 +397,15 @@ def test_what_changes_where_and_how_much_is_taken_over():
 @pytest.mark.parametrize("wrong", [{"where": "inside"}, {"attribute": "shape"}, {"amount": "three"}])
 def test_words_that_are_none_of_these_are_refused(wrong):
     subtask = {"action": "change", "source": "a dog", "target": "a cat", "anchor": "", "preserve_shape": True, **wrong}
-    with pytest.raises(PlanUnreadable, match=next(iter(wrong))):
-        read_plan_reply(json.dumps(reply(subtask)))
+    with pytest.raises(Unreadable, match=next(iter(wrong))):
+        read_plan(json.dumps(reply(subtask)))
 
 
 def test_words_that_clip_drops_are_shown():
     words = " ".join(f"w{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(CLIP_PIECES - 3))
-    fits = read_plan_reply(json.dumps(reply(source_prompt=f"a dog {words}", target_prompt=f"a tiger {words}")))
+    fits = read_plan(json.dumps(reply(source_prompt=f"a dog {words}", target_prompt=f"a tiger {words}")))
     assert not any("CLIP" in w for w in fits.warnings)
-    over = read_plan_reply(
-        json.dumps(reply(source_prompt=f"a dog {words}", target_prompt=f"a tiger {words} zebra yonder"))
-    )
+    over = read_plan(json.dumps(reply(source_prompt=f"a dog {words}", target_prompt=f"a tiger {words} zebra yonder")))
     (warning,) = [w for w in over.warnings if "CLIP" in w]
     assert warning.startswith("target_prompt has at least 76 tokens") and warning.endswith("yonder")
 
@@ -417,10 +415,10 @@ def test_clip_pieces_splits_as_its_tokenizer_begins():
 
 
 def test_long_reasoning_is_cut_with_a_warning():
-    plan = read_plan_reply(json.dumps(reply(reasoning="so " * 6_600)))
+    plan = read_plan(json.dumps(reply(reasoning="so " * 6_600)))
     assert not any("cut" in w for w in plan.warnings)
-    with pytest.raises(PlanUnreadable, match="does not end"):
-        read_plan_reply(json.dumps(reply(reasoning="so " * 10_000)))
+    with pytest.raises(Unreadable, match="does not end"):
+        read_plan(json.dumps(reply(reasoning="so " * 10_000)))
 
 
 def test_the_schema_is_strict_and_without_references():
@@ -443,17 +441,16 @@ def test_the_schema_is_strict_and_without_references():
 @given(st.text(max_size=300) | st.text(alphabet="{}[]()\"'‘’“”:,\\ \nabtrue1.", max_size=300))
 def test_no_text_does_anything_but_be_read_or_refused(text):
     try:
-        plan = read_plan_reply(text)
-    except PlanUnreadable as error:
-        assert error.reply == text
-    else:
-        assert plan.subtasks
+        plan = read_plan(text)
+    except Unreadable:
+        return
+    assert plan.subtasks
 
 
 @given(st.integers(0, len(GOOD) - 1))
 def test_no_beginning_of_a_reply_passes_for_a_reply(length):
-    with pytest.raises(PlanUnreadable):
-        read_plan_reply(GOOD[:length])
+    with pytest.raises(Unreadable):
+        read_plan(GOOD[:length])
 
 
 @pytest.mark.parametrize("package", [gas_planners, gas.chat], ids=lambda package: package.__name__)
@@ -477,12 +474,12 @@ def test_nothing_that_reads_replies_executes_text(package):
     ],
 )
 def test_how_many_things_are_meant(said: object, count: object) -> None:
-    plan = read_plan_reply(json.dumps(reply(subtask(count=said))))
+    plan = read_plan(json.dumps(reply(subtask(count=said))))
     assert [s.count for s in plan.subtasks] == [count]
     assert not any("how many" in warning for warning in plan.warnings)
 
 
 def test_a_number_that_is_none_is_said() -> None:
-    plan = read_plan_reply(json.dumps(reply(subtask(count="lots"))))
+    plan = read_plan(json.dumps(reply(subtask(count="lots"))))
     assert plan.subtasks[0].count is None
     assert any("how many things are meant was not understood: 'lots'; one was taken" in w for w in plan.warnings)

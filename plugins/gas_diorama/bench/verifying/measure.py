@@ -15,7 +15,7 @@ from gas.run.job import used
 from gas.run.result import EditResult
 from gas.run.retry import Retry
 from gas.run.session import Session
-from gas_diorama.bench.bench import counting_rows
+from gas_diorama.bench.counting import counting_rows
 from gas_diorama.bench.verifying.figures import Verified
 from gas_diorama.bench.verifying.samples import Sample, Samples
 from gas_diorama.bench.verifying.spoilt import noise

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gas_diorama.bench.bench import PICTURES, Row, run
+from gas_diorama.bench.bench import run
 from gas_diorama.bench.follow import where_added
 from gas_diorama.bench.judge import Judge
+from gas_diorama.bench.kept import PICTURES
+from gas_diorama.bench.rows import Row
 from gas_diorama.bench.verdict import Verdict
 from gas_diorama.bench.verifying.spoilt import spoilt
 from gas_diorama.world.cases import Case, benchmark_cases

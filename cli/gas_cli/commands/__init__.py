@@ -1,0 +1,1 @@
+"""The commands with their flags, a file for each group; `gas_cli.app.COMMANDS` says what each is for."""

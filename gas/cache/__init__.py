@@ -1,0 +1,1 @@
+"""What the toolkit has computed and would compute again, kept on disk under what it depends on."""

@@ -1,0 +1,96 @@
+"""Tiny language models of Qwen's classes, with random weights, as text encoders of picture models; and their words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TURN, END = "<|im_start|>", "<|im_end|>"
+VISION = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+_MOST_TOKENS = 4096
+_PICTURE = "".join((VISION[0], VISION[2], VISION[1]))
+_TEMPLATE = (
+    "{% for m in messages %}" + TURN + "{{ m['role'] }}\n"
+    "{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for p in m['content'] %}"
+    "{% if p['type'] == 'image' %}" + _PICTURE + "{% else %}{{ p['text'] }}{% endif %}{% endfor %}{% endif %}"
+    "" + END + "\n{% endfor %}{% if add_generation_prompt %}" + TURN + "assistant\n{% endif %}"
+)
+
+
+def build_chat_tokenizer() -> Any:
+    """A Qwen2 tokenizer with a token for each byte, and those of turns and pictures; with a chat template."""
+    from tokenizers import AddedToken, pre_tokenizers
+    from transformers import Qwen2Tokenizer
+
+    pad = "<|endoftext|>"
+    words = [*sorted(pre_tokenizers.ByteLevel.alphabet()), pad]
+    tokenizer = Qwen2Tokenizer(
+        vocab={word: number for number, word in enumerate(words)}, merges=[], model_max_length=_MOST_TOKENS
+    )
+    tokenizer.add_tokens([AddedToken(mark, special=True, normalized=False) for mark in (TURN, END, *VISION)])
+    tokenizer.chat_template = _TEMPLATE
+    return tokenizer
+
+
+def tiny_qwen3(side: int, layers: int) -> Any:
+    """A Qwen 3 language model with states of `side` numbers, for the chat tokenizer."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    return Qwen3ForCausalLM(Qwen3Config(**_text(side), num_hidden_layers=layers, tie_word_embeddings=True))
+
+
+def tiny_qwen2_vl(side: int) -> tuple[Any, Any]:
+    """A Qwen 2.5-VL with states of `side` numbers, and its processor, which shrinks every picture to at most 32 x 32
+    pixels."""
+    from transformers import (
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2VLProcessor,
+    )
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+    from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
+
+    tokenizer = build_chat_tokenizer()
+    first, last, picture, video = (tokenizer.convert_tokens_to_ids(mark) for mark in VISION)
+    config = Qwen2_5_VLConfig(
+        text_config={
+            **_text(side),
+            "num_hidden_layers": 2,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 3, 3]},
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_heads": 2,
+            "patch_size": 4,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "window_size": 16,
+            "fullatt_block_indexes": [1],
+            "out_hidden_size": side,
+        },
+        image_token_id=picture,
+        video_token_id=video,
+        vision_start_token_id=first,
+        vision_end_token_id=last,
+        tie_word_embeddings=False,
+    )
+    pictures = Qwen2VLImageProcessorPil(
+        patch_size=4, temporal_patch_size=2, merge_size=2, min_pixels=64, max_pixels=32 * 32
+    )
+    processor = Qwen2VLProcessor(pictures, tokenizer, Qwen2VLVideoProcessor(), chat_template=_TEMPLATE)
+    return Qwen2_5_VLForConditionalGeneration(config), processor
+
+
+def _text(side: int) -> dict[str, Any]:
+    return {
+        "vocab_size": 512,
+        "hidden_size": side,
+        "intermediate_size": 2 * side,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "max_position_embeddings": _MOST_TOKENS,
+        "bos_token_id": 256,
+        "eos_token_id": 256,
+    }
