@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,16 @@ from gas.models.account import load_tokenizer
 if TYPE_CHECKING:
     from gas.diffusion.backbone import ModelKind
 
+BASE = "_base"
+"""In model_index.json: the folder of another model, seen from this one, that has the parts which are not here."""
 _OF_DIFFUSERS = ("diffusion_pytorch_model", "diffusion_pytorch_model")
 _OF_TRANSFORMERS = ("model", "pytorch_model")
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """The parts of a model of the `family` that errors name, in a local `folder`.
+    """The parts of a model of the `family` that errors name, in a local `folder`, or in the one that its index names as
+    its base (`BASE`; diffusers leaves names that begin like that alone).
 
     * device: where the networks work; home: where they are put.
     * name: what errors call the model. `variant`, `allow_pickle`: as in `gas.diffusion.load.load_backbone`.
@@ -58,6 +62,21 @@ class ModelFolder:
         works = torch.device(device)
         return cls(base, name or str(folder), family, works, home or works, adapters=adapters, **how)
 
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        """What `model_index.json` says; {} without one."""
+        return self.settings("model_index.json") if (self.folder / "model_index.json").exists() else {}
+
+    def lacks(self, place: str) -> bool:
+        """Whether the index says that the model has no part in `place`."""
+        return self.index.get(place) == [None, None]
+
+    def where(self, place: str) -> Path:
+        """The file or folder `place`, here or in the base."""
+        base = self.index.get(BASE)
+        here = self.folder / place
+        return here if here.exists() or not isinstance(base, str) else self.folder / base / place
+
     def check_kind(self, kind: ModelKind, remedy: str) -> None:
         """ModelUnavailable unless `kind` is what every model of the family is: told nothing but a prompt."""
         if kind != "text-to-image":
@@ -68,7 +87,7 @@ class ModelFolder:
         """ModelUnavailable unless there are settings of all `networks`, and the folders and files `others`; and of a
         `variant` that no part has."""
         needed = [f"{place}/config.json" for place in networks] + [*others]
-        missing = [file for file in needed if not (self.folder / file).exists()]
+        missing = [file for file in needed if not self.where(file).exists()]
         if missing:
             raise ModelUnavailable(
                 f"{self.name} is not a {self.family} in diffusers' layout: {', '.join(missing)} missing",
@@ -78,7 +97,7 @@ class ModelFolder:
 
     def check_variant(self, networks: Sequence[str]) -> None:
         """Refuses a `variant` that the weights of `networks` do not have, as `gas.diffusion.loading.check_variant`."""
-        check_variant({self.folder / place: _stems(place) for place in networks}, self.name, self.variant)
+        check_variant({self.where(place): _stems(place) for place in networks}, self.name, self.variant)
 
     def refuse_adapters(self) -> None:
         """ModelUnavailable when there are adapters, which change a UNet: the family has none."""
@@ -96,7 +115,7 @@ class ModelFolder:
         """The network of class `kind` in the folder `place`, frozen. Errors as `load_part`."""
         loaded = load_part(
             kind,
-            self.folder / place,
+            self.where(place),
             _stems(place),
             self.name,
             part=place,
@@ -117,7 +136,7 @@ class ModelFolder:
         from transformers import CLIPTokenizer
 
         encoder = self.part(kind, f"text_encoder{number}", dtype)
-        tokenizer = load_tokenizer(CLIPTokenizer, self.folder / f"tokenizer{number}", self.name, encoder)
+        tokenizer = load_tokenizer(CLIPTokenizer, self.where(f"tokenizer{number}"), self.name, encoder)
         return ClipText(tokenizer, encoder, self.device)
 
     def t5_text(self, number: str, dtype: torch.dtype, max_tokens: int) -> T5Text:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 import torch
@@ -28,8 +29,8 @@ from gas.errors import InputRefused, ModelUnavailable
 
 T5_TOKENS = 256
 """Of its T5 encoder, as diffusers' pipeline cuts prompts; without the encoder as many rows of zeros."""
-_NETWORKS = ("transformer", "vae", "text_encoder", "text_encoder_2")
-_OTHERS = ("tokenizer", "tokenizer_2", "scheduler/scheduler_config.json")
+_NETWORKS = ("transformer", "vae", "text_encoder")
+_OTHERS = ("tokenizer", "scheduler/scheduler_config.json")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,14 +39,16 @@ class StableDiffusion3(LatentDiffusion):
     with zeros, and then those of T5; "pooled" `(n, dim)` are the pooled embeddings of the CLIP encoders.
 
     Times are those of the flow, from 0 to 1; the network is told 1000 t. Transformer and T5 work in `dtype`, CLIP and
-    VAE in fp32 at least. `t5` is None where the model has none: it then sees what CLIP sees.
+    VAE in fp32 at least. `t5` is None where the model has none: it then sees what CLIP sees. `second` is None for a
+    small model of the same transformer whose index says that it has one encoder alone: its rows are that one's tokens,
+    and nothing else.
     """
 
     family: ClassVar = "Stable Diffusion 3 model"
 
     network: Any  # diffusers.SD3Transformer2DModel
     first: ClipText
-    second: ClipText
+    second: ClipText | None
     t5: T5Text | None
     schedule: FlowSchedule
     parameterisation: Parameterisation = "velocity"
@@ -53,25 +56,26 @@ class StableDiffusion3(LatentDiffusion):
     @classmethod
     def _read(cls, here: ModelFolder, dtype: torch.dtype, kind: ModelKind) -> Self:
         from diffusers import SD3Transformer2DModel
-        from transformers import CLIPTextModelWithProjection
+        from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
         here.check_kind(kind, KIND_REMEDIES[kind])
         here.refuse_adapters()
-        has_t5 = (here.folder / "text_encoder_3").exists()
+        alone, has_t5 = here.lacks("text_encoder_2"), (here.folder / "text_encoder_3").exists()
+        others = [*([] if alone else ["_2"]), *(["_3"] if has_t5 else [])]
         here.check_layout(
-            (*_NETWORKS, *(["text_encoder_3"] if has_t5 else [])), (*_OTHERS, *(["tokenizer_3"] if has_t5 else []))
+            (*_NETWORKS, *(f"text_encoder{one}" for one in others)), (*_OTHERS, *(f"tokenizer{one}" for one in others))
         )
         once = torch.promote_types(dtype, torch.float32)
         with explained(here.name):
             transformer = here.part(SD3Transformer2DModel, "transformer", dtype)
             settings = transformer.config
             autoencoder = here.autoencoder(once, settings.patch_size)
-            first = here.clip_text(CLIPTextModelWithProjection, "", once)
-            second = here.clip_text(CLIPTextModelWithProjection, "_2", once)
+            first = here.clip_text(CLIPTextModel if alone else CLIPTextModelWithProjection, "", once)
+            second = None if alone else here.clip_text(CLIPTextModelWithProjection, "_2", once)
             t5 = here.t5_text("_3", dtype, T5_TOKENS) if has_t5 else None
             schedule = FlowSchedule.from_config(here.settings("scheduler/scheduler_config.json"), 0)
         _check_parts(settings, autoencoder.channels, first, second, t5, here.name)
-        if t5 is None:
+        if t5 is None and not alone:
             notes.warn(
                 f"{here.name} has no T5 encoder (text_encoder_3): its CLIP encoders alone read the prompts, of which "
                 f"they see {first.max_tokens} tokens"
@@ -101,11 +105,14 @@ class StableDiffusion3(LatentDiffusion):
     def condition(self, prompts: Sequence[str], size: Size) -> Conditioning:
         """As `Backbone.condition`. InputRefused (exit 3) for latents larger than its position embeddings."""
         self._check_size(size)
+        wide = self.network.config.joint_attention_dim
+        if self.second is None:
+            states, pooled = self.first.layer_before_last(prompts)
+            return Conditioning(F.pad(states, (0, wide - states.shape[-1])), {"pooled": pooled})
         alone = self.t5 is None
         first, pooled = self.first.layer_before_last(prompts, warn=alone)
         second, pooled_2 = self.second.layer_before_last(prompts, warn=False)
         clip = torch.cat([first, second], dim=-1)
-        wide = self.network.config.joint_attention_dim
         large = clip.new_zeros(len(clip), T5_TOKENS, wide) if self.t5 is None else self.t5.states(prompts).to(clip)
         states = torch.cat([F.pad(clip, (0, wide - clip.shape[-1])), large], dim=1)
         return Conditioning(states, {"pooled": torch.cat([pooled, pooled_2], dim=-1)})
@@ -144,14 +151,15 @@ class StableDiffusion3(LatentDiffusion):
 
 
 def _check_parts(
-    transformer: Any, channels: int, first: ClipText, second: ClipText, t5: T5Text | None, name: str
+    transformer: Any, channels: int, first: ClipText, second: ClipText | None, t5: T5Text | None, name: str
 ) -> None:
     """ModelUnavailable unless the parts fit each other; `transformer` is its configuration."""
-    clip = [one.encoder.config for one in (first, second)]
+    clip = [one.encoder.config for one in (first, second) if one is not None]
     wide = transformer.joint_attention_dim
+    pooled = attrgetter("hidden_size" if second is None else "projection_dim")
     facts = [
         ("latents of {} channels", transformer.in_channels, channels),
-        ("pooled embeddings of {} numbers", transformer.pooled_projection_dim, sum(one.projection_dim for one in clip)),
+        ("pooled embeddings of {} numbers", transformer.pooled_projection_dim, sum(map(pooled, clip))),
     ]
     if t5 is not None:
         facts.append(("prompt embeddings of {} numbers", wide, t5.encoder.config.d_model))

@@ -20,13 +20,14 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transfo
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from gas.diffusion.model_folder import BASE
 from gas_diorama import folders
 from gas_diorama.train.drawn import TOKENS
 from gas_diorama.train.export import whole_folder
 from gas_diorama.world.scene import GRID
 
 FLOW = folders.WEIGHTS / "flow"
-INDEX, BASE = "model_index.json", "_base"
+INDEX = "model_index.json"
 PATCH = 2
 TIMES = 1000
 """What the network is told at t = 1."""

@@ -4,6 +4,7 @@ goes on as if never stopped."""
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,9 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transfo
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from gas.diffusion.load import backbone_from_folder
+from gas.diffusion.stable_diffusion_3 import StableDiffusion3
+from gas.errors import ModelUnavailable
 from gas_diorama.train import optimisers, train, train_flow, training
 from gas_diorama.train.drawn import TOKENS, draw
 from gas_diorama.train.evaluate import flow_painter, text_to_image
@@ -204,6 +208,39 @@ def test_sampling_is_what_diffusers_own_pipeline_draws(trained: Path, tiny_sd: P
     assert torch.allclose(ours, latents, atol=1e-4)
     pictures = text_to_image(flow_painter(tmp_path / "flow", 4.0, 2), ["a red car"] * 3, 0, batch=2)
     assert pictures.shape == (3, 128, 128, 3) and pictures.dtype == np.uint8
+
+
+def test_the_toolkit_reads_it_as_a_model_with_one_text_encoder(trained: Path, tiny_sd: Path, tmp_path: Path) -> None:
+    encoder, tokenizer = _parts(tiny_sd)
+    state = load_checkpoint(trained / "flow.pt")
+    assert state is not None
+    export_flow(transformer_of(state["average"], TINY), tokenizer, tmp_path / "flow", tiny_sd)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # nothing is missing of which it would have to warn
+        backbone = backbone_from_folder(tmp_path / "flow")
+    assert isinstance(backbone, StableDiffusion3) and backbone.second is None and backbone.t5 is None
+    said = ["a red car", ""]
+    told = backbone.condition(said, (GRID, GRID))
+    ids = flow_ids(tokenizer, said)
+    with torch.no_grad():
+        expected = encoder(ids, output_hidden_states=True)
+    assert torch.allclose(told.embeddings, expected.hidden_states[-2], atol=1e-5)
+    assert torch.allclose(told.extra["pooled"], expected.pooler_output, atol=1e-5)
+    z, t = torch.randn(2, 4, GRID, GRID, generator=torch.Generator().manual_seed(1)), torch.tensor([0.3, 0.9])
+    with torch.no_grad():
+        v = backbone.network(z, told.embeddings, told.extra["pooled"], 1000 * t, return_dict=False)[0]
+        assert torch.allclose(backbone.predict(z, t, told), v, atol=1e-6)
+    picture = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    assert backbone.encode(picture).shape == (1, 4, GRID, GRID)
+
+
+def test_a_model_whose_base_is_gone_is_refused(trained: Path, tiny_sd: Path, tmp_path: Path) -> None:
+    _, tokenizer = _parts(tiny_sd)
+    state = load_checkpoint(trained / "flow.pt")
+    assert state is not None
+    export_flow(transformer_of(state["average"], TINY), tokenizer, tmp_path / "flow", tmp_path / "gone")
+    with pytest.raises(ModelUnavailable, match=r"vae/config\.json, text_encoder/config\.json missing"):
+        backbone_from_folder(tmp_path / "flow")
 
 
 def test_a_tokenizer_that_is_sent_to_processes_gives_the_same_ids(tiny_sd: Path) -> None:
