@@ -67,8 +67,8 @@ def load_pipeline(
 
     Its parts are those of the class's constructor; `may_lack` are those that an index may leave empty. Only classes of
     diffusers and transformers are made, and every weight is accounted for. ModelUnavailable (exit 6): not here, no such
-    pipeline in the installed diffusers, a part that is missing or broken, a LoRA that does not fit. OutOfResources (exit
-    7): it does not fit into memory.
+    pipeline in the installed diffusers, a part that is missing or broken, a LoRA that does not fit; OutOfResources
+    (exit 7): it does not fit into memory.
     """
     device, dtype = runtime.torch_device(), runtime.torch_dtype()
 

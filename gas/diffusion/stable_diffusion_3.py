@@ -96,9 +96,9 @@ class StableDiffusion3(LatentDiffusion):
         )
 
     def networks(self) -> dict[str, Any]:
-        encoders = {"text_encoder": self.first.encoder, "text_encoder_2": self.second.encoder}
-        large = {} if self.t5 is None else {"text_encoder_3": self.t5.encoder}
-        return {**encoders, **large, "transformer": self.network, "vae": self.autoencoder.vae}
+        encoders = {"text_encoder": self.first, "text_encoder_2": self.second, "text_encoder_3": self.t5}
+        there = {place: one.encoder for place, one in encoders.items() if one is not None}
+        return {**there, "transformer": self.network, "vae": self.autoencoder.vae}
 
     # --- predictions --------------------------------------------------------------------------------------------------
 
