@@ -38,14 +38,14 @@ def no_room(name: str) -> OutOfMemory:
     return OutOfMemory(f"not enough memory to load {name}", _SMALLER)
 
 
-def sizes_of_parts(model: Path, dtype: torch.dtype) -> dict[str, int]:
+def sizes_of_parts(model: Path, dtype: torch.dtype, once: torch.dtype | None = None) -> dict[str, int]:
     """Bytes that the networks of a model in diffusers' layout, or in a single file ("model"), take once they are
     loaded, by the names of their folders, as its files' headers say.
 
-    Networks and large text encoders are loaded in `dtype`, the other parts in fp32 at least. Of weights that are no
-    safetensors it is the size of their files.
+    Networks and large text encoders are loaded in `dtype`, the other parts in `once` (default: fp32 at least). Of
+    weights that are no safetensors it is the size of their files.
     """
-    once = torch.promote_types(dtype, torch.float32)
+    once = once or torch.promote_types(dtype, torch.float32)
     if model.is_file():
         count = numbers(model)
         return {"model": count * dtype.itemsize if count else model.stat().st_size}

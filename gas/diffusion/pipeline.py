@@ -75,7 +75,7 @@ def load_pipeline(
     def load() -> Any:
         kind = pipeline_class(name)
         folder = model_folder(model)
-        refuse_too_large(sizes_of_parts(folder, dtype), model)
+        refuse_too_large(sizes_of_parts(folder, dtype, dtype), model)
         index = read_settings(folder / INDEX, model)
         with explained(model):
             wanted = _wanted(kind, index, model, may_lack)
