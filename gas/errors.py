@@ -72,6 +72,10 @@ class OutOfResources(GasError):
     exit_code = 7
 
 
+class OutOfMemory(OutOfResources):
+    """Not enough memory. A run may be tried again with networks placed by a lower rung (`gas.placement`)."""
+
+
 class ServiceUnavailable(GasError):
     """Network failure, time-out, or refused login of a remote service."""
 

@@ -34,6 +34,15 @@ def memory() -> Memory | None:
     return Memory(free, total)
 
 
+def swap() -> int:
+    """Bytes of the disk that stand in for memory and are free; 0 where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("SwapFree:")), 0)
+
+
 def gigabytes(count: float) -> str:
     """A number of bytes for people: `1.2 GB`."""
     return f"{count / 1e9:.1f} GB"

@@ -14,28 +14,37 @@ from contextvars import ContextVar
 
 MAX_NOTES, MAX_CHARACTERS = 100, 2000
 
-_collected: ContextVar[tuple[list[str], ...]] = ContextVar("collected", default=())
+
+class OfThisRun(UserWarning):
+    """The category of what holds for one run on one machine: it is shown, and in no record, for a replay that does the
+    same work need not say it again."""
 
 
-def warn(message: str, *, stacklevel: int = 1) -> None:
+_collected: ContextVar[tuple[tuple[list[str], bool], ...]] = ContextVar("collected", default=())
+
+
+def warn(message: str, *, stacklevel: int = 1, category: type[UserWarning] = UserWarning) -> None:
     """Warns of something that was not done, or not as asked. `stacklevel` as for `warnings.warn`: 1 is the caller."""
-    keep(message)
-    warnings.warn(message, stacklevel=stacklevel + 1)
+    keep(message, category)
+    warnings.warn(message, category, stacklevel=stacklevel + 1)
 
 
-def keep(message: str) -> None:
+def keep(message: str, category: type[Warning] = UserWarning) -> None:
     """Adds a sentence to what is collected, once, on one line of printable characters, cut at 2000 of them."""
     sentence = plain(message)
-    for one in _collected.get():
+    for one, recorded in _collected.get():
+        if recorded and issubclass(category, OfThisRun):
+            continue
         if sentence and sentence not in one and len(one) < MAX_NOTES:
             one.append(sentence)
 
 
 @contextmanager
-def collected() -> Iterator[list[str]]:
-    """Gives the list that fills with the warnings of this thread while it is within; one around it gets them too."""
+def collected(*, recorded: bool = False) -> Iterator[list[str]]:
+    """Gives the list that fills with the warnings of this thread while it is within; one around it gets them too. Where
+    they are to be `recorded` it does without those that are `OfThisRun`."""
     here: list[str] = []
-    token = _collected.set((*_collected.get(), here))
+    token = _collected.set((*_collected.get(), (here, recorded)))
     try:
         yield here
     finally:

@@ -175,7 +175,7 @@ def weights_missing(count: int, folder: Path) -> int:
     from original_layout import single_file
     from safetensors.torch import save_file
 
-    from gas.diffusion import single_file as reading
+    from gas.diffusion.single_file import stable_diffusion_1 as reading
     from gas.diffusion.stable_diffusion import StableDiffusion
     from gas.testing.tiny import build_tiny_stable_diffusion
 

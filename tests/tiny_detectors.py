@@ -85,6 +85,58 @@ def build_tiny_grounding_dino(folder: Path, *, seed: int = 0, letters: bool = Tr
     return folder
 
 
+def build_tiny_mm_grounding_dino(folder: Path, *, seed: int = 0) -> Path:
+    """MM Grounding DINO with 12 queries, for pictures of 64 to 107 pixels."""
+    from transformers import GroundingDinoImageProcessorPil, MMGroundingDinoConfig, MMGroundingDinoForObjectDetection
+
+    own = tiny_dino_config().to_dict()
+    kept = {name: value for name, value in own.items() if name in MMGroundingDinoConfig().to_dict()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = MMGroundingDinoConfig(**{**kept, "model_type": "mm-grounding-dino", "architectures": None})
+        _spread(MMGroundingDinoForObjectDetection(config), 0.2).save_pretrained(folder)
+    GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 107}).save_pretrained(folder)
+    build_bert_tokenizer(folder)
+    return folder
+
+
+def build_tiny_sam3(folder: Path, *, seed: int = 0) -> Path:
+    """Sam 3 with 12 queries and 32 tokens of text, for pictures of 112 pixels."""
+    from transformers import Sam3Config, Sam3ImageProcessor, Sam3Model
+
+    side, width = 112, 16
+    layer = {"hidden_size": width, "num_attention_heads": 2, "intermediate_size": 32}
+    config = Sam3Config(
+        vision_config={
+            "backbone_config": {
+                **layer,
+                "model_type": "sam3_vit_model",
+                "num_hidden_layers": 2,
+                "image_size": side,
+                "pretrain_image_size": 56,
+                "patch_size": 14,
+                "window_size": 4,
+                "global_attn_indexes": [1],
+            },
+            "fpn_hidden_size": width,
+            "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+        },
+        text_config={**_clip_text(max_position_embeddings=32), "projection_dim": 16},
+        geometry_encoder_config={**layer, "num_layers": 1},
+        detr_encoder_config={**layer, "num_layers": 1},
+        detr_decoder_config={**layer, "num_layers": 2, "num_queries": 12},
+        mask_decoder_config={"hidden_size": width, "num_attention_heads": 2},
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        _spread(Sam3Model(config), 0.2).save_pretrained(folder)
+    Sam3ImageProcessor(size={"height": side, "width": side}, mask_size={"height": 32, "width": 32}).save_pretrained(
+        folder
+    )
+    build_byte_tokenizer(folder)
+    return folder
+
+
 def _clip_text(**changed: Any) -> dict[str, Any]:
     """Settings of a text encoder for the byte tokenizer."""
     values = {

@@ -62,6 +62,12 @@ Cache = Annotated[
     ),
 ]
 Model = Annotated[str | None, typer.Option(help="folder, file, hub id or id@revision", rich_help_panel=_CHOICE)]
+Loras = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora", metavar="FILE[=WEIGHT]", help="merge a LoRA into the model; repeat", rich_help_panel=_CHOICE
+    ),
+]
 AllowModel = Annotated[
     bool,
     typer.Option("--allow-model", help="use a model that only the record names", rich_help_panel=_RUN),
@@ -71,6 +77,10 @@ Yes = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N", rich_help_panel=_RUN)]
 DType = Annotated[str | None, typer.Option("--dtype", help="auto, bf16, fp16 or fp32", rich_help_panel=_RUN)]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="networks on the device: all, offload (one at a time), lowest, or auto", rich_help_panel=_RUN),
+]
 Seed = Annotated[int | None, typer.Option(help="drawn, printed and recorded when absent", rich_help_panel=_RUN)]
 BatchSeed = Annotated[
     int | None, typer.Option(help="of every item; when absent made of its picture and request", rich_help_panel=_RUN)
@@ -228,8 +238,9 @@ def open_session(
     for several in (each for each in CHOSEN if each.several):
         if (names := given.pop(several.name, None)) is not None:
             given[several.setting] = () if list(names) == ["none"] else tuple(names)
-    if (retry := given.pop("retry_editors", None)) is not None:
-        given["retry_editors"] = () if list(retry) == ["none"] else tuple(retry)
+    for listed in ("retry_editors", "lora"):
+        if (values := given.pop(listed, None)) is not None:
+            given[listed] = () if list(values) == ["none"] else tuple(values)
     if given.get("tries") is not None:
         given.setdefault("verify", True)
 

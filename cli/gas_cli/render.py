@@ -65,7 +65,9 @@ def describe_record(record: Record, defaults: Mapping[str, Any], encoded: str = 
         confined = how.get(str(record.log.get("confined_by")), "")
         yield "grounded: each subtask confined to its region" + (f", {confined}" if confined else "")
     chosen = f" ({record.profile_from})" if record.profile_from else ""
-    yield f"profile: {record.profile}{chosen}, seed {record.seed}, device {record.device}, dtype {record.dtype}"
+    yield f"profile: {record.profile}{chosen}, seed {record.seed}, device {record.device}, dtype {record.dtype}" + (
+        f", memory {record.memory}" if record.memory != "auto" else ""
+    )
     for model in record.models:
         yield f"model: {model.id}" + (f" @ {model.revision}" if model.revision else "")
     native, size = record.frame.native, (record.places or (record.frame,))[0].size

@@ -95,7 +95,7 @@ def _show_warnings(debug: bool) -> None:
         line: str | None = None,
     ) -> None:
         sentence = str(message)
-        notes.keep(sentence)
+        notes.keep(sentence, category)
         warn(people(), [sentence])
 
     warnings.showwarning = show

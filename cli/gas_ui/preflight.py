@@ -155,7 +155,7 @@ def _models(session: Session) -> list[str]:
     for editor in (session.settings.editor, *session.helpers()):
         with contextlib.suppress(GasError):  # of one that cannot be loaded it is said when it is asked
             options = session.settled(EDITORS.plural, editor).options.model_dump(mode="json")
-            found = (model.partition("@")[0].rstrip("/").rpartition("/")[2] for model in models_of(options).values())
+            found = (model.partition("@")[0].rstrip("/").rpartition("/")[2] for _, model in models_of(options))
             names |= dict.fromkeys(found)
     return list(names)
 

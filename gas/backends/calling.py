@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gas.backends.running import marked
-from gas.errors import GasError, ModelUnavailable, OutOfResources, PluginBroken
+from gas.errors import GasError, ModelUnavailable, OutOfMemory, PluginBroken
 from gas.notes import plain
 from gas.process import backend_at_work
 from gas.remedies import Remedy
@@ -36,7 +36,7 @@ def calling(entry: Registered, *, importing: bool = False, runs: Path | None = N
     """Within it the code of the backend `entry` may be run.
 
     * A missing package becomes ModelUnavailable with the command that installs it; memory that does not suffice,
-      OutOfResources.
+      OutOfMemory.
     * Any other exception that is none of gas.errors becomes PluginBroken for a third party's backend, and while
       importing for every backend; else it passes, being a bug of ours. So do errors of gas.errors without a message or
       with an exit code that is not their own. Ctrl-C passes; a KeyboardInterrupt that the backend raises does not.
@@ -70,7 +70,7 @@ def _meaning(entry: Registered, error: BaseException, importing: bool) -> GasErr
         error.hint = error.hint.of(entry.spec.name)  # options that it names are this backend's
         return None
     if isinstance(error, MemoryError) or _of_the_device(error):
-        return OutOfResources(
+        return OutOfMemory(
             f"{entry.spec.name} has not enough memory", "give a smaller picture, close other programs, or use the CPU"
         )
     if isinstance(error, ModuleNotFoundError):

@@ -24,7 +24,7 @@ class Role:
     * `base`: "module:Class" that each of them is a child of; None where specs name a file and not a class;
     * `chosen`: whether settings and profiles choose among them, and records say which was used;
     * `several`: whether several can be chosen, in an order;
-    * `takes_model`: whether the setting `model` is their option `model`.
+    * `takes_model`: whether the settings `model` and `lora` are their options of these names.
     """
 
     name: str

@@ -27,7 +27,7 @@ from gas.backends.roles import CHOSEN, EDITORS, PLANNERS, VERIFIERS
 from gas.batch import places
 from gas.batch.engines.wire import bug, error_values
 from gas.batch.rows import Row
-from gas.errors import GasError, InputRefused, Interrupted, OutOfResources
+from gas.errors import GasError, InputRefused, Interrupted, OutOfMemory
 from gas.interfaces import Watch
 from gas.picture import photo as photos
 from gas.plan.words import what
@@ -128,7 +128,7 @@ class Editing:
         except GasError as error:
             said["error"] = error_values(error)
         except MemoryError:
-            short = OutOfResources("not enough memory for this item", "give a smaller picture, or use fewer workers")
+            short = OutOfMemory("not enough memory for this item", "give a smaller picture, or use fewer workers")
             said["error"] = error_values(short)
         except Exception as error:  # noqa: BLE001 - one bad item never stops a batch
             _end_if_the_device_is_lost(error)
@@ -208,7 +208,7 @@ class Editing:
             if recipe not in self._sessions:
                 values = self._recipes[recipe]
                 settings = Settings.of(values["said"], find_profile=self._registry.profile, recorded=values["rest"])
-                where = (settings.device, settings.dtype, settings.offline)
+                where = (settings.device, settings.dtype, settings.offline, settings.memory)
                 runtime = self._runtimes.setdefault(where, Runtime(*where))  # networks are loaded once for all recipes
                 session = Session(settings, self._registry, runtime=runtime)
                 for role in CHOSEN:

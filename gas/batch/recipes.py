@@ -17,7 +17,7 @@ from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.checkpoint import run_digest
 from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.remedies import Command, Remedy
-from gas.run.job import models, used, verifies
+from gas.run.job import models_used, used, verifies
 from gas.run.models import missing_models, refuse_strange_model
 from gas.settings.settings import THE_MANIFEST
 
@@ -54,10 +54,10 @@ class Recipe:
         """What an edit depends on besides plan, picture, regions and seed: backends with versions and options, and
         models with revisions or the hashes of their files; where it verifies, who is asked and who tries again."""
         settings = self.session.settings
-        backends = [used(self.session, GROUNDERS.plural, name) for name in settings.grounders]
-        editors = (settings.editor, *self.session.helpers())
-        backends += [used(self.session, EDITORS.plural, name) for name in editors]
-        needed = [model.model_dump(mode="json") for one in backends for model in models(one.options)]
+        asked = [(GROUNDERS.plural, name) for name in settings.grounders]
+        asked += [(EDITORS.plural, name) for name in (settings.editor, *self.session.helpers())]
+        backends = [used(self.session, role, name) for role, name in asked]
+        needed = [m.model_dump(mode="json") for role, name in asked for m in models_used(self.session, role, name)]
         return run_digest(
             backends=[one.model_dump(mode="json") for one in backends],
             models=needed,
@@ -73,13 +73,15 @@ class Recipe:
         settings = self.session.settings
         asked = [used(self.session, VERIFIERS.plural, name) for name in self.session.verifiers()]
         retry = settings.retry_editors if settings.tries > 1 else ()
-        others = [used(self.session.with_editor(name), EDITORS.plural, name) for name in retry]
+        sessions = {name: self.session.with_editor(name) for name in retry}
+        others = [used(session, EDITORS.plural, name) for name, session in sessions.items()]
+        models = [m for name, session in sessions.items() for m in models_used(session, EDITORS.plural, name)]
         return {
             "by": [one.model_dump(mode="json") for one in asked],
             "tries": settings.tries,
             "budget": settings.budget if settings.tries > 1 else None,
             "others": [one.model_dump(mode="json") for one in others],
-            "models": [model.model_dump(mode="json") for one in others for model in models(one.options)],
+            "models": [model.model_dump(mode="json") for model in models],
         }
 
     @cached_property

@@ -118,6 +118,12 @@ class Backbone(ABC):
     words: ClipText | None = None
     """The text encoder whose tokens the cross-attention looks at, position by position; None where no site does."""
 
+    def networks(self) -> dict[str, Any]:
+        """All its networks, by the names of their folders in diffusers' layout, in the order in which they first work:
+        what `Runtime.place` puts where the setting `memory` wants it. Each is entered by a call, or by a method that
+        diffusers marks with `apply_forward_hook`."""
+        return {}
+
     # --- pictures -----------------------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -22,9 +23,11 @@ from gas.diffusion.loading import explained
 from gas.diffusion.model_folder import ModelFolder
 from gas.diffusion.parameterisation import Parameterisation
 from gas.diffusion.schedule import FlowSchedule
+from gas.diffusion.single_file.flux import read_transformer
 from gas.diffusion.stable_diffusion_layout import KIND_REMEDIES
 from gas.diffusion.t5_text import T5Text
 from gas.errors import ModelUnavailable
+from gas.remedies import Option, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,16 +62,52 @@ class Flux(LatentDiffusion):
     parameterisation: Parameterisation = "velocity"
 
     @classmethod
-    def _read(cls, here: ModelFolder, dtype: torch.dtype, kind: ModelKind) -> Self:
+    def from_folder(
+        cls,
+        folder: Path | str,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        *,
+        home: torch.device | None = None,
+        name: str | None = None,
+        kind: ModelKind = "text-to-image",
+        variant: str | None = None,
+        allow_pickle: bool = False,
+        parts: Path | None = None,
+    ) -> Self:
+        """As those of the other families, or with the transformer in a single file (`gas.diffusion.single_file`) and
+        all else in the folder `parts`."""
+        how: dict[str, Any] = {"variant": variant, "allow_pickle": allow_pickle}
+        if not Path(folder).is_file():
+            return super().from_folder(folder, device, dtype, home=home, name=name, kind=kind, **how)
+        name = name or str(folder)
+        if parts is None:
+            raise ModelUnavailable(
+                f"{name} holds the transformer of a {cls.family} alone: text encoders and VAE are missing",
+                Remedy(
+                    "give_parts",
+                    "name the folder or hub id of a whole FLUX.1, whose other parts are used: {parts}",
+                    parts=Option({"parts_model": None}),
+                ),
+            )
+        here = ModelFolder.find(parts, name, cls.family, device, home, **how)
+        return cls._read(here, dtype, kind, Path(folder))
+
+    @classmethod
+    def _read(cls, here: ModelFolder, dtype: torch.dtype, kind: ModelKind, file: Path | None = None) -> Self:
         from diffusers import FluxTransformer2DModel
         from transformers import CLIPTextModel
 
         here.check_kind(kind, KIND_REMEDIES[kind])
         here.refuse_adapters()
-        here.check_layout(_NETWORKS, _OTHERS)
+        here.check_layout(_NETWORKS[file is not None :], _OTHERS)
         once = torch.promote_types(dtype, torch.float32)
+        if file is not None:
+            transformer = read_transformer(file, here.name, dtype, allow_pickle=here.allow_pickle)
+            transformer = transformer.to(here.home).eval().requires_grad_(False)
         with explained(here.name):
-            transformer = here.part(FluxTransformer2DModel, "transformer", dtype)
+            if file is None:
+                transformer = here.part(FluxTransformer2DModel, "transformer", dtype)
             autoencoder = here.autoencoder(once, PATCH)
             clip = here.clip_text(CLIPTextModel, "", once)
             t5 = here.t5_text("_2", dtype, T5_TOKENS)
@@ -92,6 +131,10 @@ class Flux(LatentDiffusion):
             device=here.device,
             dtype=dtype,
         )
+
+    def networks(self) -> dict[str, Any]:
+        encoders = {"text_encoder": self.clip.encoder, "text_encoder_2": self.t5.encoder}
+        return {**encoders, "transformer": self.network, "vae": self.autoencoder.vae}
 
     # --- predictions --------------------------------------------------------------------------------------------------
 

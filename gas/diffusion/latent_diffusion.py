@@ -41,13 +41,14 @@ class LatentDiffusion(Backbone):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         *,
+        home: torch.device | None = None,
         name: str | None = None,
         kind: ModelKind = "text-to-image",
         variant: str | None = None,
         allow_pickle: bool = False,
     ) -> Self:
         """The model in a local folder, frozen; arguments and errors as in `gas.diffusion.load.backbone_from_folder`."""
-        here = ModelFolder.find(folder, name, cls.family, device, variant=variant, allow_pickle=allow_pickle)
+        here = ModelFolder.find(folder, name, cls.family, device, home, variant=variant, allow_pickle=allow_pickle)
         return cls._read(here, dtype, kind)
 
     @classmethod

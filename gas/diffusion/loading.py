@@ -10,6 +10,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+from gas.diffusion.memory import memory_named, no_room
 from gas.errors import ModelUnavailable
 from gas.models.account import check_weights
 from gas.models.quiet import no_bars
@@ -25,14 +26,14 @@ _SHARD = re.compile(r"-\d+-of-\d+")
 @contextmanager
 def explained(name: str) -> Iterator[None]:
     """Within it, what diffusers and transformers raise for a broken model `name` is ModelUnavailable (exit 6), and
-    their progress bars are quiet."""
+    their progress bars are quiet. Memory that is short is OutOfMemory (exit 7)."""
     from diffusers.utils import logging as diffusers_logging
     from safetensors import SafetensorError
     from transformers.utils import logging as transformers_logging
 
     libraries = diffusers_logging, transformers_logging
     try:
-        with loading_models(), no_bars(*libraries):
+        with loading_models(), no_bars(*libraries), memory_named(lambda: no_room(name)):
             yield
     except UnpicklingError:
         raise ModelUnavailable(

@@ -32,6 +32,7 @@ class ModelFolder:
     """The parts of a model of the `family` that errors name, in a local `folder`, or in the one that its index names as
     its base (`BASE`; diffusers leaves names that begin like that alone).
 
+    * device: where the networks work; home: where they are put.
     * name: what errors call the model. `variant`, `allow_pickle`: as in `gas.diffusion.load.load_backbone`.
     * adapters: files to be merged into its UNet (`gas.diffusion.adapters`).
     """
@@ -40,15 +41,26 @@ class ModelFolder:
     name: str
     family: str
     device: torch.device
+    home: torch.device
     variant: str | None = None
     allow_pickle: bool = False
     adapters: tuple[Path, ...] = ()
 
     @classmethod
-    def find(cls, folder: Path | str, name: str | None, family: str, device: torch.device | str, **how: Any) -> Any:
-        """That of the model in `folder`, or of the base of an adapter there. Errors as `find_base`."""
+    def find(
+        cls,
+        folder: Path | str,
+        name: str | None,
+        family: str,
+        device: torch.device | str,
+        home: torch.device | None = None,
+        **how: Any,
+    ) -> Any:
+        """That of the model in `folder`, or of the base of an adapter there; without a `home` it is `device`. Errors as
+        `find_base`."""
         base, adapters = find_base(Path(folder))
-        return cls(base, name or str(folder), family, torch.device(device), adapters=adapters, **how)
+        works = torch.device(device)
+        return cls(base, name or str(folder), family, works, home or works, adapters=adapters, **how)
 
     @cached_property
     def index(self) -> dict[str, Any]:
@@ -111,7 +123,7 @@ class ModelFolder:
             variant=self.variant,
             allow_pickle=self.allow_pickle,
         )
-        return loaded.to(self.device).eval().requires_grad_(False)
+        return loaded.to(self.home).eval().requires_grad_(False)
 
     def autoencoder(self, dtype: torch.dtype, patch: int = 1) -> Autoencoder:
         """The autoencoder in `vae`; `patch` as there."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas.diffusion.loading import explained, load_part, pipeline_of, read_settings
+from gas.diffusion.lora import merge_loras
+from gas.diffusion.memory import memory_named, no_room, refuse_too_large, sizes_of_parts
 from gas.errors import ModelUnavailable
 from gas.models.account import check_vocabulary
-from gas.models.hub import snapshot
-from gas.models.manifest import resolve_model
+from gas.models.hub import local_files
+from gas.models.manifest import lora_of
 from gas.remedies import Install, Remedy
 
 if TYPE_CHECKING:
@@ -30,8 +32,7 @@ _STEMS = {
 def model_folder(model: str) -> Path:
     """The local folder of `model`, as `resolve_model` reads it. ModelUnavailable (exit 6) for what is not here, and for
     a single file, which no pipeline is read from."""
-    source = resolve_model(model)
-    folder = Path(source.location) if source.local else snapshot(source)
+    folder = local_files(model)
     if not folder.is_dir():
         raise ModelUnavailable(
             f"{model} is a single file, and a pipeline needs the model's other parts too",
@@ -59,18 +60,22 @@ def load_pipeline(
     may_lack: Collection[str] = (),
     variant: str | None = None,
     allow_pickle: bool = False,
+    loras: Sequence[str] = (),
 ) -> Any:
-    """The pipeline of diffusers' class `name` with the frozen parts of `model`, shared in `runtime`, on its device.
+    """The pipeline of diffusers' class `name` with the frozen parts of `model`, shared in `runtime`, and placed as its
+    setting `memory` says (`gas.placement`); `loras` are merged into it (`gas.diffusion.lora`).
 
     Its parts are those of the class's constructor; `may_lack` are those that an index may leave empty. Only classes of
     diffusers and transformers are made, and every weight is accounted for. ModelUnavailable (exit 6): not here, no such
-    pipeline in the installed diffusers, a part that is missing or broken.
+    pipeline in the installed diffusers, a part that is missing or broken, a LoRA that does not fit; OutOfResources
+    (exit 7): it does not fit into memory.
     """
     device, dtype = runtime.torch_device(), runtime.torch_dtype()
 
     def load() -> Any:
         kind = pipeline_class(name)
         folder = model_folder(model)
+        refuse_too_large(sizes_of_parts(folder, dtype, dtype), model)
         index = read_settings(folder / INDEX, model)
         with explained(model):
             wanted = _wanted(kind, index, model, may_lack)
@@ -80,9 +85,12 @@ def load_pipeline(
             }
             pipeline = kind(**_all_parts(kind, parts, index))
         pipeline.set_progress_bar_config(disable=True)
-        return pipeline.to(device)
+        merge_loras(pipeline, loras, model, {one: local_files(lora_of(one).model) for one in loras})
+        with memory_named(lambda: no_room(model)):
+            runtime.place(pipeline, model)
+        return pipeline
 
-    return runtime.shared(("pipeline", model, name, variant, allow_pickle, str(device), dtype), load)
+    return runtime.shared(("pipeline", model, name, variant, allow_pickle, tuple(loras), str(device), dtype), load)
 
 
 def pipeline_class(name: str) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor
 from gas.diffusion.attention.sites import Size
 from gas.diffusion.backbone import Backbone, Conditioning
 from gas.diffusion.memory import memory_named
-from gas.errors import OutOfResources
+from gas.errors import OutOfMemory
 from gas.remedies import USE_BF16
 
 
@@ -46,7 +46,7 @@ class Predictor:
     def predict(self, z: Tensor, t: float, conditioning: Conditioning) -> Tensor:
         """What samplers step with `(n, C, h, w)`, the noise or the velocity as `Schedule.sampled` says, for latents `z`
         `(n, C, h, w)`, or one `(1, C, h, w)` for all, at the time t and the rows of `conditioning`, in one network
-        call. OutOfResources (exit 7) when memory is short."""
+        call. OutOfMemory (exit 7) when memory is short."""
         count = len(conditioning)
         if len(z) != count:
             z = z.expand(count, -1, -1, -1)
@@ -60,8 +60,8 @@ class Predictor:
         return found
 
 
-def _too_large(z: Tensor) -> OutOfResources:
-    return OutOfResources(
+def _too_large(z: Tensor) -> OutOfMemory:
+    return OutOfMemory(
         f"not enough memory for {len(z)} rows of a latent of {z.shape[3]}x{z.shape[2]}",
         USE_BF16,
     )

@@ -23,7 +23,7 @@ from gas.diffusion.loading import explained, pipeline_of
 from gas.diffusion.model_folder import ModelFolder
 from gas.diffusion.parameterisation import Parameterisation
 from gas.diffusion.schedule import VPSchedule
-from gas.diffusion.single_file import read_single_file
+from gas.diffusion.single_file.stable_diffusion_1 import read_single_file
 from gas.diffusion.stable_diffusion_layout import NETWORKS, check_layout, check_parts
 from gas.models.account import load_tokenizer
 
@@ -88,7 +88,7 @@ class StableDiffusion(LatentDiffusion):
         kind: ModelKind,
     ) -> Self:
         """The model of these parts, frozen; ModelUnavailable unless they fit each other and are of the `kind`."""
-        frozen = {place: one.to(here.device).eval().requires_grad_(False) for place, one in networks.items()}
+        frozen = {place: one.to(here.home).eval().requires_grad_(False) for place, one in networks.items()}
         unet, encoder = frozen["unet"], frozen["text_encoder"]
         with explained(here.name):
             autoencoder = Autoencoder(frozen["vae"], here.device)
@@ -109,6 +109,9 @@ class StableDiffusion(LatentDiffusion):
             device=here.device,
             dtype=dtype,
         )
+
+    def networks(self) -> dict[str, Any]:
+        return {"text_encoder": self.words.encoder, "unet": self.network, "vae": self.autoencoder.vae}
 
     # --- pictures -----------------------------------------------------------------------------------------------------
 

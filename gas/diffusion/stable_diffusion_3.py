@@ -95,6 +95,11 @@ class StableDiffusion3(LatentDiffusion):
             dtype=dtype,
         )
 
+    def networks(self) -> dict[str, Any]:
+        encoders = {"text_encoder": self.first, "text_encoder_2": self.second, "text_encoder_3": self.t5}
+        there = {place: one.encoder for place, one in encoders.items() if one is not None}
+        return {**there, "transformer": self.network, "vae": self.autoencoder.vae}
+
     # --- predictions --------------------------------------------------------------------------------------------------
 
     def condition(self, prompts: Sequence[str], size: Size) -> Conditioning:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gas.diffusion.adapters import adapt_all
 from gas.diffusion.attention.sites import CONTRASTED, AttentionSite, SiteKind, Size, unet_sites
+from gas.diffusion.autoencoder import Autoencoder
 from gas.diffusion.backbone import Conditioning, ModelKind
 from gas.diffusion.clip_text import ClipText
 from gas.diffusion.latent_diffusion import LatentDiffusion
@@ -20,6 +21,7 @@ from gas.diffusion.loading import explained
 from gas.diffusion.model_folder import ModelFolder
 from gas.diffusion.parameterisation import Parameterisation
 from gas.diffusion.schedule import VPSchedule
+from gas.diffusion.single_file.stable_diffusion_xl import read_single_file
 from gas.diffusion.stable_diffusion_layout import KIND_REMEDIES
 from gas.errors import ModelUnavailable
 
@@ -56,8 +58,10 @@ class StableDiffusionXL(LatentDiffusion):
         from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
         here.check_kind(kind, KIND_REMEDIES[kind])
-        here.check_layout(_NETWORKS, _OTHERS)
         once = torch.promote_types(dtype, torch.float32)
+        if here.folder.is_file():
+            return cls._of_file(here, dtype, once)
+        here.check_layout(_NETWORKS, _OTHERS)
         index = here.settings("model_index.json") if (here.folder / "model_index.json").exists() else {}
         with explained(here.name):
             scheduler = here.settings("scheduler/scheduler_config.json")
@@ -65,8 +69,39 @@ class StableDiffusionXL(LatentDiffusion):
             autoencoder = here.autoencoder(once)
             words = here.clip_text(CLIPTextModel, "", once)
             second = here.clip_text(CLIPTextModelWithProjection, "_2", once)
-            schedule = VPSchedule.from_config(scheduler).to(here.device)
+        zero_null = bool(index.get("force_zeros_for_empty_prompt", True))  # the pipeline's own default
+        return cls._of(here, unet, autoencoder, words, second, scheduler, zero_null, dtype)
+
+    @classmethod
+    def _of_file(cls, here: ModelFolder, dtype: torch.dtype, once: torch.dtype) -> Self:
+        """The model in a single file (`gas.diffusion.single_file`)."""
+        here.check_variant(())
+        formats = {"unet": dtype, "vae": once, "text_encoder": once, "text_encoder_2": once}
+        read, tokenizers, scheduler = read_single_file(here.folder, here.name, formats, allow_pickle=here.allow_pickle)
+        parts = {place: one.to(here.home).eval().requires_grad_(False) for place, one in read.items()}
+        words, second = (
+            ClipText(tokenizer, parts[place], here.device)
+            for tokenizer, place in zip(tokenizers, ("text_encoder", "text_encoder_2"), strict=True)
+        )
+        autoencoder = Autoencoder(parts["vae"], here.device)
+        return cls._of(here, parts["unet"], autoencoder, words, second, scheduler, True, dtype)
+
+    @classmethod
+    def _of(
+        cls,
+        here: ModelFolder,
+        unet: Any,
+        autoencoder: Autoencoder,
+        words: ClipText,
+        second: ClipText,
+        scheduler: dict[str, Any],
+        zero_null: bool,
+        dtype: torch.dtype,
+    ) -> Self:
+        """The model of these parts; ModelUnavailable unless they fit each other."""
         prediction = scheduler.get("prediction_type", "epsilon")
+        with explained(here.name):
+            schedule = VPSchedule.from_config(scheduler).to(here.device)
         _check_parts(unet.config, autoencoder.channels, words, second, here.name)
         _check_schedule(scheduler, prediction, here.name)
         return cls(
@@ -75,7 +110,7 @@ class StableDiffusionXL(LatentDiffusion):
             autoencoder=autoencoder,
             words=words,
             second=second,
-            zero_null=bool(index.get("force_zeros_for_empty_prompt", True)),  # the pipeline's own default
+            zero_null=zero_null,
             schedule=schedule,
             parameterisation=prediction,
             resolution=int(unet.config.sample_size or 128) * autoencoder.factor,
@@ -84,6 +119,10 @@ class StableDiffusionXL(LatentDiffusion):
             device=here.device,
             dtype=dtype,
         )
+
+    def networks(self) -> dict[str, Any]:
+        encoders = {"text_encoder": self.words.encoder, "text_encoder_2": self.second.encoder}
+        return {**encoders, "unet": self.network, "vae": self.autoencoder.vae}
 
     # --- predictions --------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gas.checkpoint import of_this_run, prefixed, under
 from gas.diffusion.memory import memory_named
-from gas.errors import OutOfResources, ResultRefused
+from gas.errors import OutOfMemory, ResultRefused
 from gas.interfaces import Step, Watch
 from gas.remedies import USE_BF16, Remedy, Setting
 
@@ -78,9 +78,9 @@ class Work(ABC):
         """What to do when numbers run away; None: less guidance."""
         return None
 
-    def too_large(self, what: str, i: int) -> OutOfResources:
+    def too_large(self, what: str, i: int) -> OutOfMemory:
         """The error for memory that is short in step i of the work called `what`."""
-        return OutOfResources(f"not enough memory for step {i + 1} of the {what}", USE_BF16)
+        return OutOfMemory(f"not enough memory for step {i + 1} of the {what}", USE_BF16)
 
     def values(self, renewed: bool) -> Mapping[str, float]:
         """What is reported beside the step's number. Numbers that wait for the device need be new only if `renewed`."""
@@ -109,7 +109,7 @@ class Stepping:
         (ValueError).
 
         Stopped when the watch says so, after the state was kept; ResultRefused (exit 11) when a number is not finite;
-        OutOfResources (exit 7) when memory is short; InputRefused (exit 3) for a state that is not this run's, or of
+        OutOfMemory (exit 7) when memory is short; InputRefused (exit 3) for a state that is not this run's, or of
         another format.
         """
         if name in self._works:

@@ -6,8 +6,15 @@ from pathlib import Path
 
 from gas.errors import ModelUnavailable
 from gas.models import cache
-from gas.models.manifest import ModelFiles, ModelSource
+from gas.models.manifest import ModelFiles, ModelSource, resolve_model
 from gas.remedies import Command, Remedy
+
+
+def local_files(model: str) -> Path:
+    """The folder, or single file, on this machine that `model` means, as `resolve_model` reads it. Errors as there, and
+    as `snapshot`."""
+    source = resolve_model(model)
+    return Path(source.location) if source.local else snapshot(source)
 
 
 def snapshot(source: ModelSource) -> Path:

@@ -8,20 +8,28 @@ from typing import Any
 
 from gas.errors import GasError
 from gas.models.cache import snapshot
+from gas.models.headers import architecture, shapes
 from gas.models.manifest import ModelFiles, resolve_model
 
 _BY_TRANSFORMER = {"SD3Transformer2DModel": "StableDiffusion3Pipeline", "FluxTransformer2DModel": "FluxPipeline"}
 _BY_CHANNELS = {4: "StableDiffusionPipeline", 8: "StableDiffusionInstructPix2PixPipeline"}
+_BY_NAMES: tuple[tuple[str, str | None], ...] = (  # of weights, in a single file: how they begin
+    ("conditioner.embedders.0.model.", None),  # SDXL's refiner
+    ("conditioner.embedders.", "StableDiffusionXLPipeline"),
+    ("model.diffusion_model.double_blocks.", "FluxPipeline"),
+    ("double_blocks.", "FluxPipeline"),
+    ("model.diffusion_model.joint_blocks.", "StableDiffusion3Pipeline"),
+    ("cond_stage_model.model.", None),  # Stable Diffusion 2.x
+)
+_BY_ARCHITECTURE = {"flux": "FluxPipeline"}  # of a GGUF file
 _FIRST_WEIGHT = "model.diffusion_model.input_blocks.0.0.weight"
-_LONGEST_HEADER = 100_000_000  # bytes, the format's own limit
 
 
 def pipeline_of(model: str) -> str | None:
     """The pipeline of diffusers that the model `model` is for, such as "StableDiffusionPipeline".
 
-    That is what its `model_index.json` says; without one it is told by the network's settings. A single file in the
-    layout of Stable Diffusion 1.x is told by its first weight; of a `.ckpt`, which only that is read from, nothing is
-    looked at. None for what is not here, is neither of both, or cannot be read.
+    That is what its `model_index.json` says; without one it is told by the network's settings; of a single file
+    `pipeline_of_file` tells. None for what is not here, is of no kind that is known, or cannot be read.
     """
     try:
         source = resolve_model(model)
@@ -32,7 +40,7 @@ def pipeline_of(model: str) -> str | None:
     if folder is None:
         return None
     if folder.is_file():
-        return _BY_CHANNELS[4] if folder.suffix == ".ckpt" else _BY_CHANNELS.get(_channels(folder) or 0)
+        return pipeline_of_file(folder)
     named = _settings(folder / "model_index.json").get("_class_name")
     if isinstance(named, str) and named.isidentifier():
         return named
@@ -48,15 +56,20 @@ def pipeline_of(model: str) -> str | None:
     return _BY_CHANNELS.get(channels) if isinstance(channels, int) else None
 
 
-def _channels(file: Path) -> int | None:
-    """How many channels the UNet in a file of safetensors takes, by its header; None where there is none."""
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length)) if length < _LONGEST_HEADER else {}
-        return int(header[_FIRST_WEIGHT]["shape"][1])
-    except (OSError, ValueError, RecursionError, LookupError, TypeError):
-        return None
+def pipeline_of_file(file: Path) -> str | None:
+    """The pipeline of diffusers that a model in one file is for, in the layout that it was first published in, by the
+    names of its weights; None where none is known. Of a `.ckpt` nothing is looked at: it counts as Stable Diffusion
+    1.x, the only model that is read from one; a GGUF file says itself what it is."""
+    if file.suffix == ".ckpt":
+        return _BY_CHANNELS[4]
+    if file.suffix == ".gguf":
+        return _BY_ARCHITECTURE.get(architecture(file))
+    found = shapes(file)
+    for prefix, pipeline in _BY_NAMES:
+        if any(name.startswith(prefix) for name in found):
+            return pipeline
+    first = found.get(_FIRST_WEIGHT, ())
+    return _BY_CHANNELS.get(first[1]) if len(first) > 1 else None
 
 
 def _settings(file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -124,13 +125,37 @@ def resolve_model(model: str) -> ModelSource:
     return ModelSource(name, revision or None, False)
 
 
-def models_of(options: Mapping[str, Any]) -> dict[str, str]:
-    """The models that a backend's `options` name, by option: those called `model`, or `..._model`."""
-    return {
-        option: value
-        for option, value in options.items()
-        if isinstance(value, str) and value and (option == "model" or option.endswith("_model"))
-    }
+class Lora(NamedTuple):
+    """A LoRA as a user names it: `model` as for `resolve_model`, and the weight that it is merged with."""
+
+    model: str
+    weight: float
+
+
+def lora_of(text: str) -> Lora:
+    """The LoRA that `FILE` or `FILE=WEIGHT` names. UsageError (exit 2) for a weight that is none."""
+    model, sign, number = text.strip().rpartition("=")
+    if not sign:
+        return Lora(text.strip(), 1.0)
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = math.nan
+    if not model or not math.isfinite(weight) or abs(weight) > 100:
+        raise UsageError(f"LoRA {text!r}: {number!r} is no weight from -100 to 100", "write FILE or FILE=0.8")
+    return Lora(model, weight)
+
+
+def models_of(options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The models that a backend's `options` name, each with its option: those called `model`, or `..._model`, and the
+    files of `lora`."""
+    found = []
+    for option, value in options.items():
+        if option == "lora" and isinstance(value, list | tuple):
+            found += [(option, lora_of(str(one)).model) for one in value]
+        elif isinstance(value, str) and value and (option == "model" or option.endswith("_model")):
+            found.append((option, value))
+    return found
 
 
 def package_path(package: str, inside: str) -> Path:

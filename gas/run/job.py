@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gas.interfaces import Options
     from gas.picture.photo import Photo
     from gas.picture.photo_write import Written
+    from gas.placement import MemorySetting
     from gas.run.detail import Detail
 
 Stage = Literal["plan", "ground"]
@@ -88,7 +89,7 @@ def _planned(
 ) -> Planned:
     """What `make_plan` gives; `pixels` is the photograph's hash before the planner sees it."""
     name = session.settings.planner
-    with notes.collected() as warned:
+    with notes.collected(recorded=True) as warned:
         edit_request = request.of(photo.pixels, seed)
         watch.check_stop()
         if on_stage is not None:
@@ -138,7 +139,7 @@ def prepare(
     seed = next(one for one in (seed, session.settings.seed, new_seed()) if one is not None)
     pixels = records.pixel_hash(photo.pixels)
     settings = session.settings
-    with notes.collected() as warned, told.collected() as reused:
+    with notes.collected(recorded=True) as warned, told.collected() as reused:
         if isinstance(request, Request):
             request = _planned(session, photo, request, pixels, seed, watch, on_stage)
         known = request if isinstance(request, Planned) else None
@@ -334,7 +335,10 @@ class PhotoJob:
     def _record(self, result: EditResult) -> Record:
         settings, editor, helpers = self.session.settings, self._editor(), self._helpers()
         tried = {one.editor.name: one.editor for one in result.verified.attempts}.values() if result.verified else ()
-        own = {model.id: model for one in (editor, *helpers, *tried) for model in models(one.options)}.values()
+        session = self.session
+        own = [model for one in (editor, *helpers) for model in models_used(session, EDITORS.plural, one.name)]
+        for one in tried:
+            own += models_used(session.with_editor(one.name), EDITORS.plural, one.name)
         return records.make(
             self.photo,
             result,
@@ -347,15 +351,29 @@ class PhotoJob:
             verifier=self._verifier(result),
             profile=settings.profile.name,
             profile_from=self.profile_from or settings.origin("profile"),
-            models=[*own, *(m for used in self.grounders for m in models(used.options))],
+            models=[
+                *{model.id: model for model in own}.values(),
+                *(model for one in self.grounders for model in self._models_of_grounder(one)),
+            ],
             seed=self.seed,
             device=settings.device,
             dtype=settings.dtype,
+            memory=self._memory(),
             work=self.work,
             grounded=settings.grounded,
             detail=settings.detail,
             notes=self.notes,
         )
+
+    def _models_of_grounder(self, one: Used) -> list[Model]:
+        """Of one that another run has asked only what its record says is known."""
+        chosen = one.name in self.session.settings.grounders
+        return models_used(self.session, GROUNDERS.plural, one.name) if chosen else models(one.options)
+
+    def _memory(self) -> MemorySetting:
+        """The rung by which networks were placed, where it is not the first; else the setting."""
+        rung = self.session.runtime.rung
+        return self.session.settings.memory if rung in (None, "all") else rung
 
     def _editor(self) -> Used:
         return used(self.session, EDITORS.plural, self.session.settings.editor)
@@ -451,13 +469,18 @@ def _refuse_written(photo: Photo, pixels: str, who: str) -> None:
         )
 
 
+def models_used(session: Session, role: str, name: str) -> list[Model]:
+    """The models of a backend as the session settles its options: a record's own options say nothing of folders."""
+    return models(session.settled(role, name).options.model_dump(mode="json"))
+
+
 def models(options: Mapping[str, Any]) -> list[Model]:
     """The models that a backend's options `model`, `second_model`, ... name; local ones with the hashes of their
     files."""
     from gas.models.manifest import CACHE_PREFIX, PACKAGE_PREFIX, models_of, resolve_model
 
     found = []
-    for name in models_of(options).values():
+    for _, name in models_of(options):
         source = resolve_model(name)
         model = Model.of(source.location, source.revision)
         if name.startswith((CACHE_PREFIX, PACKAGE_PREFIX)):

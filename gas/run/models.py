@@ -30,7 +30,9 @@ def missing_models(session: Session, role: Role, names: Sequence[str]) -> list[K
         some = bool(options.get("variant") or options.get("allow_pickle"))
         # A catalogue reads every profile, strangers' too: asked only for what a folder of this machine does not answer.
         remote = [
-            model for model in dict.fromkeys(models_of(options).values()) if source_of(ModelFiles(id=model)) != "local"
+            model
+            for model in dict.fromkeys(model for _, model in models_of(options))
+            if source_of(ModelFiles(id=model)) != "local"
         ]
         for known in chosen_models(session.registry, remote) if remote else ():
             state = look(known.files).state
@@ -42,7 +44,7 @@ def missing_models(session: Session, role: Role, names: Sequence[str]) -> list[K
 def refuse_strange_model(settled: Settled, origin: str, known: Container[str] | None = None) -> None:
     """ModelUnavailable (exit 6) for a model among a backend's `settled` options that only `origin`, a file of anybody,
     names ("the record"), and that is not on this machine, nor, where that counts, among the `known` ids of the hub."""
-    for option, model in models_of(settled.options.model_dump(mode="json")).items():
+    for option, model in models_of(settled.options.model_dump(mode="json")):
         if settled.origins.get(option) == origin and not _is_here(model, known or ()):
             where = "not on this machine" if known is None else "neither on this machine nor in a profile"
             raise ModelUnavailable(
@@ -50,7 +52,7 @@ def refuse_strange_model(settled: Settled, origin: str, known: Container[str] | 
                 Remedy(
                     "allow_model",
                     f"name your own with {{model}}; to trust {origin}'s: {{allow}}",
-                    model=Setting("model"),
+                    model=Setting("lora" if option == "lora" else "model"),
                     allow=Setting("allow_model", True),
                 ),
             )

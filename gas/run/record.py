@@ -25,6 +25,7 @@ from gas.bands import bands
 from gas.characters import HIDDEN
 from gas.errors import InputRefused, UsageError
 from gas.picture.blend import inside_change, outside_difference
+from gas.placement import MemorySetting
 from gas.regions.rle import RLE, decode_rle, encode_rle
 from gas.remedies import Remedy, Setting
 from gas.types import MAX_SUBTASKS, EditPlan, EditRequest, Finding, Region
@@ -310,6 +311,8 @@ class Record(_Value):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     device: Annotated[str, Field(pattern=r"^[a-z]{1,16}(:[0-9]{1,3})?$")]
     dtype: Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
+    memory: MemorySetting = "auto"
+    """How the networks were placed (`gas.placement`): the rung, where it is below the first, else the setting."""
     work: Literal["auto", "full", "crop", "frames"] = "auto"
     grounded: bool = False
     detail: Name = "off"
@@ -374,6 +377,7 @@ def make(
     seed: int,
     device: str,
     dtype: str,
+    memory: MemorySetting = "auto",
     work: Literal["auto", "full", "crop", "frames"] = "auto",
     grounded: bool = False,
     detail: str = "off",
@@ -400,6 +404,7 @@ def make(
         seed=seed,
         device=device,
         dtype=dtype,
+        memory=memory,
         work=work,
         grounded=grounded,
         detail=detail,

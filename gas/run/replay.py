@@ -61,6 +61,7 @@ def again(
             **names,
             "device": record.device,
             "dtype": record.dtype,
+            "memory": record.memory,
             "grounded": record.grounded,
             "detail": record.detail,
             "verify": False,

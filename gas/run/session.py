@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gas.backends.registry import Registry
     from gas.backends.roles import Role
     from gas.interfaces import Editor, Grounder, Planner, Verifier
+    from gas.placement import Rung
     from gas.run.result import EditResult
     from gas.run.reuse.stages import Stages
     from gas.settings.settings import Settings
@@ -48,7 +49,7 @@ class Session:
     def __init__(self, settings: Settings, registry: Registry, *, runtime: Runtime | None = None) -> None:
         self.settings = settings
         self.registry = registry
-        self.runtime = runtime or Runtime(settings.device, settings.dtype, settings.offline)
+        self.runtime = runtime or Runtime(settings.device, settings.dtype, settings.offline, settings.memory)
         self._backends: dict[tuple[str, str], Any] = {}
         self.stages = _stages(self) if settings.cache else None
 
@@ -389,6 +390,14 @@ class Session:
                 made.find_verifier = partial(self._handed_to, VERIFIERS)
             self._backends[role, name] = made
         return self._backends[role, name]
+
+    def climb_down(self) -> Rung | None:
+        """After memory was short: the rung by which models are placed from now on, None where there is no lower one.
+        Backends are made, and models loaded, anew."""
+        rung = self.runtime.climb_down()
+        if rung is not None:
+            self._backends.clear()
+        return rung
 
     def helpers(self) -> tuple[str, ...]:
         """The names of the editors that the session's editor hands subtasks to, and who draws finer what is made."""

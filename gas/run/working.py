@@ -21,6 +21,7 @@ from gas.process import loading_stops_when
 from gas.remedies import Remedy
 from gas.run import answers
 from gas.run.kept import kept, restored
+from gas.run.ladder import climbing
 from gas.run.result import EditResult
 from gas.run.session import with_mask
 from gas.types import EditPlan, Region
@@ -145,14 +146,18 @@ def _placed(
     from gas.picture.frames import one_frame, work_frames
     from gas.regions.where import edited_regions
 
-    editor = _editor(session)
     stages = session.stages
 
     def ask() -> tuple[int | None, int]:
-        return editor.resolution(), editor.multiple()
+        editor = _editor(session)
 
-    with loading_stops_when(watch.should_stop), _calling(session):
-        asked = ask() if stages is None else stages.size(session.settings.editor, editor, ask)
+        def sizes() -> tuple[int | None, int]:
+            return editor.resolution(), editor.multiple()
+
+        with loading_stops_when(watch.should_stop), _calling(session):
+            return sizes() if stages is None else stages.size(session.settings.editor, editor, sizes)
+
+    asked = climbing(session, ask)
     resolution, multiple = answers.working_size(*asked, session.fault(EDITORS, session.settings.editor))
     places = edited_regions(plan, regions, size)
     # In several pictures each subtask must have its place in one of them.
@@ -192,9 +197,15 @@ def _edit_one(session: Session, job: EditJob) -> Edited:
     """What the editor makes of `job`, checked, with what was warned of meanwhile."""
     from gas.run.turns import edit_grounded, made_by
 
-    editor, grounded = _editor(session), session.settings.grounded
-    with notes.collected() as warned, _until_the_first_step(job) as job, _calling(session):
-        edited = edit_grounded(editor, job, _check(session)) if grounded else made_by(editor, job)
+    grounded = session.settings.grounded
+
+    def make() -> Edited:
+        editor = _editor(session)
+        with _until_the_first_step(job) as begun, _calling(session):
+            return edit_grounded(editor, begun, _check(session)) if grounded else made_by(editor, begun)
+
+    with notes.collected(recorded=True) as warned:
+        edited = climbing(session, make)
     _check(session)(job, edited)
     return replace(edited, log=_with_notes(edited.log, warned))
 
@@ -269,14 +280,18 @@ def _shares(session: Session) -> bool:
 
 def _edit_batch(session: Session, jobs: Sequence[EditJob]) -> list[Edited]:
     """What the editor makes of jobs of one size in one batch, checked, with what was warned of meanwhile."""
-    editor = _editor(session)
-    with notes.collected() as warned, _until_the_first_step(jobs[0]) as first, _calling(session):
-        stops = [replace(job, watch=replace(job.watch, should_stop=first.watch.should_stop)) for job in jobs[1:]]
-        several, stages = [first, *stops], session.stages
-        if stages is None:
-            edited = editor.edit_together(several)
-        else:
-            edited = stages.edit_together(session.settings.editor, editor, several)
+
+    def make() -> list[Edited]:
+        editor, stages = _editor(session), session.stages
+        with _until_the_first_step(jobs[0]) as first, _calling(session):
+            stops = [replace(job, watch=replace(job.watch, should_stop=first.watch.should_stop)) for job in jobs[1:]]
+            several = [first, *stops]
+            if stages is None:
+                return editor.edit_together(several)
+            return stages.edit_together(session.settings.editor, editor, several)
+
+    with notes.collected(recorded=True) as warned:
+        edited = climbing(session, make)
     if not isinstance(edited, list) or len(edited) != len(jobs):
         raise session.fault(EDITORS, session.settings.editor)(
             f"edit_together returned {type(edited).__name__}, not a list of {len(jobs)} results"

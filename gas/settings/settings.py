@@ -21,6 +21,7 @@ from gas.backends.roles import CHOSEN, find_role
 from gas.cache.limit import DEFAULT, PATTERN
 from gas.errors import InputRefused, ModelUnavailable, UsageError
 from gas.folders import config_folder
+from gas.placement import MemorySetting
 from gas.remedies import Option, Remedy, Setting
 from gas.validation import explain, nearest, read_toml, refuse_secrets, shown
 
@@ -64,8 +65,16 @@ class Values(BaseModel):
     dtype: Literal["auto", "fp32", "fp16", "bf16"] | None = Field(
         default=None, title="number format", description="of networks: bf16 and fp16 take half the memory of fp32"
     )
+    memory: MemorySetting | None = Field(
+        default=None,
+        title="networks on the device",
+        description="all, offload (one at a time), lowest (one layer at a time, slow), or auto: by what is free",
+    )
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     model: str | None = Field(default=None, min_length=1, description="option `model` of the editor: folder or hub id")
+    lora: tuple[str, ...] | None = Field(
+        default=None, description="option `lora` of the editor: FILE or FILE=WEIGHT; GAS_LORA: with commas, or none"
+    )
     offline: bool | None = Field(default=None, description="whether to stay off the network")
     grow: float | None = Field(
         default=None, ge=0, le=2, description="share of its size by which a found thing gets room to change its shape"
@@ -97,12 +106,13 @@ class Values(BaseModel):
     )
 
 
-_LISTS = {role.setting for role in CHOSEN if role.several} | {"retry_editors"}
+_LISTS = {role.setting for role in CHOSEN if role.several} | {"retry_editors", "lora"}
 OFF = "off"
 """The setting `detail` where nobody draws finer what was edited."""
 _DEFAULTS = Values(
     device="auto",
     dtype="auto",
+    memory="auto",
     offline=False,
     grow=0.15,
     grounded=False,
@@ -187,8 +197,10 @@ class Settings:
         self.editor: str = values["editor"]
         self.device: str = values["device"]
         self.dtype: Literal["auto", "fp32", "fp16", "bf16"] = values["dtype"]
+        self.memory: MemorySetting = values["memory"]
         self.seed: int | None = values["seed"]
         self.model: str | None = values["model"]
+        self.lora: tuple[str, ...] | None = values["lora"]
         self.offline: bool = values["offline"]
         self.grow: float = values["grow"]
         self.grounded: bool = values["grounded"]
@@ -260,18 +272,20 @@ class Settings:
 
     def with_editor(self, name: str) -> Settings:
         """The same for the editor `name`, each subtask confined to its own region. For another editor than before the
-        setting `model` is gone, and whether the user chose it is whether he chose `retry_editors`."""
+        settings `model` and `lora` are gone, and whether the user chose it is whether he chose `retry_editors`."""
         made = copy(self)
         if name == self.editor:
             origin, own = self.origin("editor"), self.said_by_user("editor")
             made._sources = [*self._sources, _Source(lambda _: origin, Values(editor=name, grounded=True), own=own)]
             made._values, made.grounded = {**self._values, "grounded": True}, True
             return made
-        without = [replace(one, values=one.values.model_copy(update={"model": None})) for one in self._sources]
+        without = [
+            replace(one, values=one.values.model_copy(update={"model": None, "lora": None})) for one in self._sources
+        ]
         origin, own = self.origin("retry_editors"), self.said_by_user("retry_editors")
         made._sources = [*without, _Source(lambda _: origin, Values(editor=name, grounded=True), own=own)]
-        made._values = {**self._values, "editor": name, "grounded": True, "model": None}
-        made.editor, made.grounded, made.model = name, True, None
+        made._values = {**self._values, "editor": name, "grounded": True, "model": None, "lora": None}
+        made.editor, made.grounded, made.model, made.lora = name, True, None, None
         return made
 
     def origin(self, name: str) -> str:
@@ -288,17 +302,19 @@ class Settings:
     def option_layers(self, role: str, backend: str, *, model: bool = True) -> list[Layer]:
         """The values that are set for the options of `backend`, lowest layer first, for `Registry.create(below=...)`.
 
-        For an editor the setting `model` is its option `model`, beneath the other options of the same layer; not where
-        `model` is False.
+        For an editor the settings `model` and `lora` are its options of these names, beneath the other options of the
+        same layer; not where `model` is False.
         """
         takes_model = find_role(role).takes_model and model
         layers = []
         for source in self._sources:
             values = dict(source.values.options.get(backend, {}))
-            if takes_model and source.values.model is not None:
-                values.setdefault("model", source.values.model)
+            for setting in ("model", "lora") if takes_model else ():
+                if (given := getattr(source.values, setting)) is not None:
+                    values.setdefault(setting, given)
             if values:
-                layers.append(Layer(source.name("model" if list(values) == ["model"] else "options"), values))
+                (only, *more) = values
+                layers.append(Layer(source.name(only if only in ("model", "lora") and not more else "options"), values))
         return layers
 
     def spoken(self) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gas.errors import InputRefused
 from gas.interfaces import Options
@@ -21,12 +21,36 @@ if TYPE_CHECKING:
     from gas.types import Image
 
 
+def one_or_several(value: object) -> object:
+    """What a field that takes a tuple is given: a tuple of one for a word or a number by itself."""
+    return (value,) if isinstance(value, str | int | float) else value
+
+
 class NamedModel(Options):
-    """Which model, and how its files are read."""
+    """Which model, how its files are read, and what is made of them."""
 
     model: str | None = Field(None, description="hub id, id@revision, folder or file; a profile usually says it")
     variant: str | None = Field(None, description="middle part of the weights' file names, e.g. fp16")
+    lora: Annotated[tuple[str, ...], BeforeValidator(one_or_several)] = Field(
+        (), description="LoRAs that are merged into the model: FILE or FILE=WEIGHT, several with commas"
+    )
+    parts_model: str | None = Field(
+        None, description="hub id or folder that the rest comes from, where `model` is one file with the network alone"
+    )
+    quantise: Literal["int8"] | None = Field(
+        None, description="weights of the denoiser and of T5 in 8 bits, made while the model is loaded (torchao)"
+    )
     allow_pickle: bool = Field(False, description="read weights that exist as .bin or .ckpt only (tensors only)")
+
+    def reading(self) -> dict[str, Any]:
+        """How the model is read, for `gas.diffusion.load.load_backbone`."""
+        return {
+            "variant": self.variant,
+            "allow_pickle": self.allow_pickle,
+            "parts": self.parts_model,
+            "loras": self.lora,
+            "quantise": self.quantise,
+        }
 
 
 class ModelOptions(NamedModel):
@@ -40,11 +64,6 @@ class ModelOptions(NamedModel):
         description="where a subtask changes only a colour or a material: the edit gives the colour, the source all "
         "else inside its region (ours)",
     )
-
-
-def one_or_several(value: object) -> object:
-    """What a field that takes a tuple is given: a tuple of one for a word or a number by itself."""
-    return (value,) if isinstance(value, str | int | float) else value
 
 
 def check_world(editor: Editor, model: Callable[[], Backbone], image: Image) -> None:

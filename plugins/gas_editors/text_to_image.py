@@ -56,7 +56,7 @@ def text_to_image_model(options: NamedModel, runtime: Runtime) -> Backbone:
                 model=Option({"model": "NAME"}),
             ),
         )
-    return load_backbone(options.model, runtime, variant=options.variant, allow_pickle=options.allow_pickle)
+    return load_backbone(options.model, runtime, **options.reading())
 
 
 def refuse_same_prompts(model: Backbone, pairs: Iterable[tuple[str | None, str]]) -> None:

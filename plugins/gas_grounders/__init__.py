@@ -16,6 +16,20 @@ def gas_register_grounders() -> tuple[BackendSpec, ...]:
             weights="Apache-2.0",
         ),
         BackendSpec(
+            "mm-grounding-dino",
+            "gas_grounders.grounding_dino:MMGroundingDino",
+            "boxes for phrases (MM Grounding DINO, LLMDet)",
+            extra="diffusion",
+            weights="Apache-2.0",
+        ),
+        BackendSpec(
+            "sam3",
+            "gas_grounders.sam3:Sam3",
+            "masks for phrases, each thing of a name by itself (Segment Anything 3)",
+            extra="vision",
+            weights="SAM License",
+        ),
+        BackendSpec(
             "yolo-world",
             "gas_grounders.yolo_world:YoloWorld",
             "boxes for phrases, fast (YOLO-World)",
@@ -58,6 +72,13 @@ def gas_register_grounders() -> tuple[BackendSpec, ...]:
             "gas_grounders.sam.grounder:Sam",
             "masks for boxes, or all segments of a picture (Segment Anything)",
             extra="diffusion",
+            weights="Apache-2.0",
+        ),
+        BackendSpec(
+            "sam2",
+            "gas_grounders.sam.grounder:Sam2",
+            "masks for boxes, or all segments of a picture (Segment Anything 2)",
+            extra="vision",
             weights="Apache-2.0",
         ),
     )

@@ -8,8 +8,8 @@ from typing import Any
 from gas.errors import InputRefused
 
 
-def encode(tokenizer: Any, phrases: Sequence[str], limit: int) -> Any:
-    """`input_ids` and `attention_mask` `(n, tokens)` of the phrases, filled up to the longest.
+def encode(tokenizer: Any, phrases: Sequence[str], limit: int, *, whole: bool = False) -> Any:
+    """`input_ids` and `attention_mask` `(n, tokens)` of the phrases, filled up to the longest, if `whole` to `limit`.
 
     InputRefused (exit 3) when a phrase has more than `limit` tokens, its two marks included: the encoder would not see
     its end.
@@ -21,4 +21,5 @@ def encode(tokenizer: Any, phrases: Sequence[str], limit: int) -> Any:
             raise InputRefused(
                 f"{shown!r} has {length - 2} tokens, the text encoder reads {limit - 2}", "use a shorter phrase"
             )
-    return tokenizer(list(phrases), padding=True, return_attention_mask=True, return_tensors="pt", verbose=False)
+    padding: dict[str, Any] = {"padding": "max_length", "max_length": limit} if whole else {"padding": True}
+    return tokenizer(list(phrases), return_attention_mask=True, return_tensors="pt", verbose=False, **padding)

@@ -1,4 +1,4 @@
-"""GroundingDINO through transformers (`GroundingDinoForObjectDetection`), without torchvision."""
+"""GroundingDINO and MM Grounding DINO through transformers, without torchvision."""
 
 from __future__ import annotations
 
@@ -17,26 +17,35 @@ if TYPE_CHECKING:
     from gas.types import Image
 
 
+KINDS = {
+    "grounding-dino": "GroundingDinoForObjectDetection",
+    "mm-grounding-dino": "MMGroundingDinoForObjectDetection",
+}
+"""The networks' classes in transformers, by the `model_type` of their settings: both read and answer alike."""
+
+
 @dataclass(frozen=True)
 class TransformersDino:
     """A frozen network with its tokenizer and the processor of pictures that belongs to it."""
 
-    network: Any  # transformers.GroundingDinoForObjectDetection
+    network: Any  # of one of `KINDS`
     tokenizer: Any
     processor: Any
     device: torch.device
 
     @classmethod
-    def load(cls, model: str, runtime: Runtime) -> TransformersDino:
-        """The model that `resolve_model` understands. ModelUnavailable (exit 6) as `model_folder`."""
-        from transformers import AutoTokenizer, GroundingDinoForObjectDetection, GroundingDinoImageProcessorPil
+    def load(cls, model: str, runtime: Runtime, kind: str = "grounding-dino") -> TransformersDino:
+        """The model of this `kind` that `resolve_model` understands. ModelUnavailable (exit 6) as `model_folder`."""
+        import transformers
+        from transformers import AutoTokenizer, GroundingDinoImageProcessorPil
 
         device = runtime.torch_device()
-        folder = model_folder(model, config="grounding-dino")
+        folder = model_folder(model, config=kind)
         with loading(model):
             tokenizer = load_tokenizer(AutoTokenizer, folder, model)
             processor = GroundingDinoImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
-        return cls(load_network(GroundingDinoForObjectDetection, folder, model, device), tokenizer, processor, device)
+        network = load_network(getattr(transformers, KINDS[kind]), folder, model, device)
+        return cls(network, tokenizer, processor, device)
 
     @property
     def limit(self) -> int:

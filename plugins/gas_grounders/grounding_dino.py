@@ -1,14 +1,16 @@
-"""The detector `grounding-dino`: boxes for phrases (Liu et al. 2023, arXiv 2303.05499).
+"""The detectors `grounding-dino`: boxes for phrases (Liu et al. 2023, arXiv 2303.05499), and `mm-grounding-dino`, its
+successor (Zhao et al. 2024, arXiv 2401.02361), which LLMDet's weights are of too (Fu et al. 2025, arXiv 2501.18954).
 
-Two loaders, one behaviour: a folder or hub id goes through transformers, a `.pth` file of the original authors through
-their own code. All phrases stand in one caption and are found in one forward pass.
+All phrases stand in one caption and are found in one forward pass. GroundingDINO has two loaders and one behaviour: a
+folder or hub id goes through transformers, a `.pth` file of the original authors through their own code.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -31,20 +33,10 @@ class Network(Protocol):
     def detect(self, image: Image, caption: str, size: int | None = None) -> tuple[np.ndarray, np.ndarray]: ...
 
 
-class GroundingDinoOptions(DetectorOptions):
-    """The thresholds are the defaults of the authors' `Model.predict_with_caption`: 0.35 for a box, 0.25 for text."""
+class CaptionOptions(DetectorOptions):
+    """The options of both. The thresholds are the defaults of GroundingDINO's authors (`Model.predict_with_caption`):
+    0.35 for a box, 0.25 for text."""
 
-    model: str = Field(
-        "IDEA-Research/grounding-dino-tiny",
-        description="hub id, local folder or package:PACKAGE/FOLDER in transformers' layout, or an original .pth file",
-    )
-    architecture: str = Field(
-        "auto",
-        description="of a .pth file: auto, swin-t, swin-b, or the authors' config .py (its values are only read)",
-    )
-    text_encoder: str = Field(
-        "google-bert/bert-base-uncased", description="of a .pth file: where BERT's tokenizer and settings come from"
-    )
     score_threshold: float = Field(0.35, ge=0, le=1, description="lowest score of a box for the whole phrase")
     text_threshold: float = Field(
         0.25,
@@ -60,11 +52,41 @@ class GroundingDinoOptions(DetectorOptions):
     )
 
 
-class GroundingDino(Detector[GroundingDinoOptions]):
-    """Finds boxes for phrases."""
+class GroundingDinoOptions(CaptionOptions):
+    """Which GroundingDINO, and what an original file does not say."""
 
-    options_type = GroundingDinoOptions
-    name = "grounding-dino"
+    model: str = Field(
+        "IDEA-Research/grounding-dino-tiny",
+        description="hub id, local folder or package:PACKAGE/FOLDER in transformers' layout, or an original .pth file",
+    )
+    architecture: str = Field(
+        "auto",
+        description="of a .pth file: auto, swin-t, swin-b, or the authors' config .py (its values are only read)",
+    )
+    text_encoder: str = Field(
+        "google-bert/bert-base-uncased", description="of a .pth file: where BERT's tokenizer and settings come from"
+    )
+
+
+class MMGroundingDinoOptions(CaptionOptions):
+    """Which MM Grounding DINO."""
+
+    model: str = Field(
+        "iSEE-Laboratory/llmdet_tiny", description="hub id, local folder or package:PACKAGE/FOLDER: also LLMDet"
+    )
+
+
+CaptionOptionsT = TypeVar("CaptionOptionsT", bound=CaptionOptions)
+
+
+class CaptionDetector(Detector[CaptionOptionsT]):
+    """Finds boxes for the phrases of one caption. A subclass gives the network."""
+
+    options_type = CaptionOptions
+
+    @abstractmethod
+    def _network(self) -> Network:
+        """The shared network."""
 
     @property
     def noun_threshold(self) -> float:  # type: ignore[override]
@@ -88,6 +110,13 @@ class GroundingDino(Detector[GroundingDinoOptions]):
         total = of_phrase.mean(axis=1) if self.options.token_score == "mean" else of_phrase.max(axis=1)
         return Candidates(boxes, total, of_noun.mean(axis=1), unread=tokens.unread)
 
+
+class GroundingDino(CaptionDetector[GroundingDinoOptions]):
+    """Finds boxes for phrases."""
+
+    options_type = GroundingDinoOptions
+    name = "grounding-dino"
+
     def _network(self) -> Network:
         options, device = self.options, str(self.runtime.torch_device())
 
@@ -102,3 +131,17 @@ class GroundingDino(Detector[GroundingDinoOptions]):
 
         key = (self.name, options.model, options.architecture, options.text_encoder, device)
         return self.runtime.shared(key, load)
+
+
+class MMGroundingDino(CaptionDetector[MMGroundingDinoOptions]):
+    """Finds boxes for phrases."""
+
+    options_type = MMGroundingDinoOptions
+    name = "mm-grounding-dino"
+
+    def _network(self) -> Network:
+        from gas_grounders.dino_transformers import TransformersDino
+
+        model = self.options.model
+        key = (self.name, model, str(self.runtime.torch_device()))
+        return self.runtime.shared(key, lambda: TransformersDino.load(model, self.runtime, self.name))

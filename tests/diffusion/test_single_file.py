@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from gas.diffusion import single_file as reading
 from gas.diffusion.load import load_backbone
+from gas.diffusion.single_file import stable_diffusion_1 as reading
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import ModelUnavailable
 from gas.models.kind import pipeline_of
@@ -106,7 +106,6 @@ def plus(key: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         (plus("cond_stage_model.transformer.text_model.strange"), "no place for 1 weight of text_encoder"),
         (plus("control_model.strange"), "no place for 1 weight, such as control_model.strange"),
         (lambda old: {**old, f"{UNET}out.2.weight": torch.ones(5, 8, 3, 3)}, "another shape .*5x8x3x3 and 4x8x3x3"),
-        (plus("conditioner.embedders.0.x"), "XL"),
         (plus("cond_stage_model.model.x"), "2.x"),
         (lambda old: {"lora_unet_x": torch.ones(1)}, "LoRA"),
         (lambda old: {"x": torch.ones(1)}, "no weights of unet"),

@@ -53,6 +53,7 @@ def test_defaults(place: Place) -> None:
     settings = place.load()
     assert (settings.profile.name, settings.planner, settings.editor) == ("diorama", "auto", "ground-a-score")
     assert (settings.device, settings.dtype, settings.seed, settings.offline) == ("auto", "auto", None, False)
+    assert settings.memory == "auto"
     assert settings.origin("device") == settings.origin("seed") == settings.origin("profile") == "default"
     assert settings.origin("editor") == "profile diorama"
 
@@ -195,6 +196,7 @@ def test_grounded_can_be_set_everywhere(place: Place) -> None:
     ({"project": "seed = -1"}, r"gas.toml: seed: .*greater than or equal to 0, not -1"),
     ({"env": {"GAS_SEED": "x"}}, r"GAS_SEED: seed: .*, not 'x'"),
     ({"env": {"GAS_DTYPE": "int8"}}, r"GAS_DTYPE: dtype"),
+    ({"env": {"GAS_MEMORY": "little"}}, r"GAS_MEMORY: memory: .*'auto', 'all', 'offload' or 'lowest', not 'little'"),
     ({"seed": 2**31}, r"--seed: seed"),
     ({"project": "[options]\nsteps = 3"}, r"gas.toml: options.steps"),
 ])  # fmt: skip

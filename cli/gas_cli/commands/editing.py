@@ -24,6 +24,7 @@ def edit(
     retry_editor: f.RetryEditors = None,
     profile: f.Profile = None,
     model: f.Model = None,
+    lora: f.Loras = None,
     box: f.Boxes = None,
     point: f.Points = None,
     mask: f.Masks = None,
@@ -34,6 +35,7 @@ def edit(
     seed: f.Seed = None,
     device: f.Device = None,
     dtype: f.DType = None,
+    memory: f.Memory = None,
     work: f.Work = "auto",
     detail: f.Detail = None,
     cache: f.Cache = None,
@@ -77,8 +79,10 @@ def edit(
             "budget": budget,
             "retry_editors": retry_editor,
             "model": model,
+            "lora": lora,
             "device": device,
             "dtype": dtype,
+            "memory": memory,
             "seed": seed,
             "cache": cache,
         },
@@ -113,6 +117,7 @@ def compare(
     grounded: f.Grounded = None,
     profile: f.Profile = None,
     model: f.Model = None,
+    lora: f.Loras = None,
     box: f.Boxes = None,
     point: f.Points = None,
     mask: f.Masks = None,
@@ -121,6 +126,7 @@ def compare(
     seed: f.Seed = None,
     device: f.Device = None,
     dtype: f.DType = None,
+    memory: f.Memory = None,
     work: f.Work = "auto",
     detail: f.Detail = None,
     cache: f.Cache = None,
@@ -138,8 +144,10 @@ def compare(
         "grounded": grounded,
         "detail": detail,
         "model": model,
+        "lora": lora,
         "device": device,
         "dtype": dtype,
+        "memory": memory,
         "seed": seed,
         "cache": cache,
     }
@@ -167,6 +175,7 @@ def replay(
         str | None, typer.Option(help="the recorded editor, named by you: allows one that sends pictures away")
     ] = None,
     model: f.Model = None,
+    lora: f.Loras = None,
     allow_model: f.AllowModel = False,
     yes: f.Yes = False,
     device: f.Device = None,
@@ -183,7 +192,7 @@ def replay(
         from gas.errors import UsageError
 
         raise UsageError("gas replay takes no options of backends", "change them with gas edit")
-    flags = {"editor": editor, "model": model, "device": device}
+    flags = {"editor": editor, "model": model, "lora": lora, "device": device}
     command.replay(
         output,
         picture,

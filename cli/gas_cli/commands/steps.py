@@ -63,6 +63,7 @@ def ground(
     cache: f.Cache = None,
     device: f.Device = None,
     dtype: f.DType = None,
+    memory: f.Memory = None,
     overwrite: f.Overwrite = False,
     as_json: f.Json = False,
 ) -> None:
@@ -82,6 +83,7 @@ def ground(
             "grow": grow,
             "device": device,
             "dtype": dtype,
+            "memory": memory,
             "cache": cache,
         },
         plan=plan,

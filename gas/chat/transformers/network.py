@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gas.chat.picture import Picture
 from gas.chat.replies import Reply, Token
-from gas.errors import ModelUnavailable, OutOfResources
+from gas.errors import ModelUnavailable, OutOfMemory
 from gas.preview import Message
 from gas.remedies import Option, Remedy, Setting, install
 
@@ -84,7 +84,7 @@ class VisionLanguageNetwork:
         """What the model says next; None when it had not finished after `seconds`.
 
         At `temperature` 0 it takes the most probable token each time, else it draws, repeatably by `seed`. Tokens come
-        with their log-probabilities when `likeliest` of them are asked for. OutOfResources (7) when memory is short.
+        with their log-probabilities when `likeliest` of them are asked for. OutOfMemory (7) when memory is short.
         """
         import torch
 
@@ -174,8 +174,8 @@ class VisionLanguageNetwork:
             found.append(Token(self._text([token]), float(logprobs[token]), tuple(pairs)))
         return tuple(found)
 
-    def _too_large(self) -> OutOfResources:
-        return OutOfResources(
+    def _too_large(self) -> OutOfMemory:
+        return OutOfMemory(
             f"not enough memory for an answer of {self.name}",
             Remedy(
                 "smaller_model",

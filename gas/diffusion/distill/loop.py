@@ -30,7 +30,7 @@ from gas.diffusion.gradients import gradient
 from gas.diffusion.guidance import NoisePrediction
 from gas.diffusion.masks import crop_cells
 from gas.diffusion.stepping import Stepping, Stopped, Work, same_size
-from gas.errors import OutOfResources, ResultRefused
+from gas.errors import OutOfMemory, ResultRefused
 from gas.interfaces import Watch
 from gas.remedies import USE_FP32, Option, Remedy, Setting
 
@@ -55,7 +55,7 @@ def distill(
     (a bank) have their source half computed once, in a call of its own.
 
     Where every mask is 0 z keeps its bits; so it does everywhere when all source and target prompts are equal.
-    ResultRefused (exit 11) within one step when anything is not finite, naming the prompt; OutOfResources (exit 7)
+    ResultRefused (exit 11) within one step when anything is not finite, naming the prompt; OutOfMemory (exit 7)
     when memory is short; InputRefused (exit 3) for a `watch.resume` that is not from such a run; ModelUnavailable (exit
     6) where a term needs what the model does not have: a null row, or features of self-attention.
     """
@@ -339,9 +339,9 @@ class _Distillation(Work):
             f"the latent is not a finite number any more (step {i + 1})", "use a smaller step_size or guidance_scale"
         )
 
-    def too_large(self, what: str, i: int) -> OutOfResources:
+    def too_large(self, what: str, i: int) -> OutOfMemory:
         largest = self.network.largest
-        return OutOfResources(
+        return OutOfMemory(
             f"not enough memory for {largest} rows in one network call",
             Remedy(
                 "fewer_rows",

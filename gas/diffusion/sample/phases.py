@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gas.diffusion.stepping import Stepping, Work, same_size
-from gas.errors import OutOfResources
+from gas.errors import OutOfMemory
 from gas.interfaces import Watch
 from gas.remedies import Remedy
 
@@ -101,7 +101,7 @@ class Phases:
         step: Callable[[int, State], State],
         *,
         less_extreme: Remedy | None = None,
-        too_large: Callable[[], OutOfResources] | None = None,
+        too_large: Callable[[], OutOfMemory] | None = None,
     ) -> State:
         """The state after `steps` steps: `step(i, state)` gives the next one, with tensors of the same names and sizes.
 
@@ -126,7 +126,7 @@ class _Phase(Work):
         step: Callable[[int, State], State],
         decode: Callable[[Tensor], Image],
         less_extreme: Remedy | None,
-        too_large: Callable[[], OutOfResources] | None,
+        too_large: Callable[[], OutOfMemory] | None,
     ) -> None:
         self.current = state
         self._step, self._decode, self._less_extreme, self._too_large = step, decode, less_extreme, too_large
@@ -150,7 +150,7 @@ class _Phase(Work):
     def less_extreme(self) -> Remedy | None:
         return self._less_extreme
 
-    def too_large(self, what: str, i: int) -> OutOfResources:
+    def too_large(self, what: str, i: int) -> OutOfMemory:
         return super().too_large(what, i) if self._too_large is None else self._too_large()
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
@@ -62,9 +62,9 @@ def of_backend(session: Session, role: Role, name: str, *, service: bool = False
         "plugin": [found.plugin.distribution, found.plugin.version],
         "code": [code_stamp("gas"), code_stamp(found.spec.module.partition(".")[0])],
         "options": options,
-        "models": {option: _model(model, service) for option, model in models_of(options).items()},
-        "files": _files(options, models_of(options)),
-        "device": [session.runtime.device, session.runtime.dtype],
+        "models": [(option, _model(model, service)) for option, model in models_of(options)],
+        "files": _files(options, {option for option, _ in models_of(options)}),
+        "device": [session.runtime.device, session.runtime.dtype, session.runtime.memory],
         "machine": machine(),
     }
 
@@ -168,7 +168,7 @@ def _model(name: str, service: bool) -> dict[str, Any]:
     return {"id": source.location, "revision": source.revision if folder is None else folder.name}
 
 
-def _files(options: Mapping[str, Any], models: Mapping[str, str]) -> dict[str, Any]:
+def _files(options: Mapping[str, Any], models: Collection[str]) -> dict[str, Any]:
     """The files and folders that other options name, with the times of what is in them."""
     found = {}
     for text in _texts({name: value for name, value in options.items() if name not in models}):

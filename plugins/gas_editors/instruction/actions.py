@@ -15,6 +15,7 @@ from gas.diffusion.clip_text import ClipText
 from gas.errors import GasError, ModelUnavailable
 from gas.files import make_folder, write_bytes
 from gas.folders import cache_folder
+from gas.placement import weights_of
 from gas.runtime import Runtime
 from gas_editors.instruction.action_sentences import ACTIONS, Action, worded
 
@@ -126,9 +127,9 @@ def fingerprint(words: ClipText) -> str:
     digest = hashlib.sha256(repr((HIDDEN, FADING, EPOCHS, _AT_ONCE, _LEARNING_RATE, _FOLDS)).encode())
     digest.update(repr(worded(TRAINED_ON)).encode())
     digest.update(repr(sorted(words.tokenizer.get_vocab().items())).encode())
-    for name, weight in words.encoder.state_dict().items():
+    for name, weight in weights_of(words.encoder).items():
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -91,9 +91,7 @@ class InstructionEditor(Editor[InstructionOptionsT]):
                 ),
             )
         options = self.options
-        return load_backbone(
-            name, self.runtime, kind="instruction", variant=options.variant, allow_pickle=options.allow_pickle
-        )
+        return load_backbone(name, self.runtime, kind="instruction", **options.reading())
 
     def resolution(self) -> int:
         return self.model.resolution

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gas.diffusion.pipeline import load_pipeline, named_pipeline
 from gas.diffusion.stepping import Stopped
@@ -17,6 +17,7 @@ from gas.picture.frame import Frame, work_frame
 from gas.remedies import Option, Remedy, Setting
 from gas.run.turns import turn_order
 from gas_editors.job_regions import subtask_regions
+from gas_editors.model_options import one_or_several
 from gas_editors.pipelines.calling import Calls
 from gas_editors.pipelines.row import Row, row_of
 from gas_editors.pipelines.run import Run, Turn
@@ -31,6 +32,9 @@ class PipelineOptions(Options):
 
     model: str | None = Field(None, description="hub id, id@revision or folder; a profile usually says it")
     variant: str | None = Field(None, description="middle part of the weights' file names, e.g. fp16")
+    lora: Annotated[tuple[str, ...], BeforeValidator(one_or_several)] = Field(
+        (), description="LoRAs that are merged into the model: FILE or FILE=WEIGHT, several with commas"
+    )
     allow_pickle: bool = Field(False, description="read weights that exist as .bin only (tensors only)")
     steps: int | None = Field(None, ge=1, le=1000, description="steps of each turn; left out: the model's own")
     guidance_scale: float | None = Field(
@@ -116,6 +120,7 @@ class PipelineEditor(Editor[PipelineOptionsT]):
             may_lack=row.may_lack,
             variant=options.variant,
             allow_pickle=options.allow_pickle,
+            loras=options.lora,
         )
 
     @abstractmethod

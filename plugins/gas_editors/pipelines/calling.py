@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gas.diffusion.memory import memory_named
 from gas.diffusion.stepping import Stopped
-from gas.errors import OutOfResources, ResultRefused
+from gas.errors import OutOfMemory, ResultRefused
 from gas.interfaces import Step, Watch
 from gas.remedies import USE_BF16, USE_FP32
 
@@ -46,7 +46,7 @@ class Calls:
         """The picture `(H, W, 3)` uint8 of `size` that the pipeline makes of its `arguments`, in `planned` steps at
         most, each reported with `values`. `after(i, latents)` gives the latents with which step i (from 0) is left.
 
-        Stopped when the watch says so; ResultRefused (exit 11) for a latent that is not finite; OutOfResources (exit 7)
+        Stopped when the watch says so; ResultRefused (exit 11) for a latent that is not finite; OutOfMemory (exit 7)
         when memory is short.
         """
         begun = self.done
@@ -68,7 +68,7 @@ class Calls:
         call = {**arguments, "generator": torch.Generator().manual_seed(seed), "output_type": "np"}
         with (
             torch.no_grad(),
-            memory_named(lambda: OutOfResources(f"not enough memory for a picture of {size[0]}x{size[1]}", USE_BF16)),
+            memory_named(lambda: OutOfMemory(f"not enough memory for a picture of {size[0]}x{size[1]}", USE_BF16)),
             self._counted(),
             self._told(reported, call),
         ):
@@ -87,7 +87,7 @@ class Calls:
         hook = self._network.register_forward_pre_hook(stop, with_kwargs=True)
         call = {**arguments, "generator": torch.Generator().manual_seed(seed), "output_type": "np"}
         try:
-            with torch.no_grad(), memory_named(lambda: OutOfResources("not enough memory for the prompt", USE_BF16)):
+            with torch.no_grad(), memory_named(lambda: OutOfMemory("not enough memory for the prompt", USE_BF16)):
                 self.pipeline(**call)
         except _Begun as begun:
             return begun.tokens, self.pipeline.scheduler.sigmas.clone()

@@ -80,9 +80,7 @@ class GLIGENEditor(SamplingEditor[GLIGENOptions]):
                     hub=Option({"model": MODEL, "allow_pickle": True}),
                 ),
             )
-        return load_backbone(
-            options.model, self.runtime, kind="boxes", variant=options.variant, allow_pickle=options.allow_pickle
-        )
+        return load_backbone(options.model, self.runtime, kind="boxes", **options.reading())
 
     def planned(self, job: EditJob) -> int:
         return len(times(self.model.schedule, self.options.steps))

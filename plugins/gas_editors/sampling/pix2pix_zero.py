@@ -22,7 +22,7 @@ from gas.diffusion.sample.noise_regularisation import NoiseRegularisation
 from gas.diffusion.sample.phases import Phases, State, clean, ddim
 from gas.diffusion.sample.targets import Targets
 from gas.diffusion.schedule import Schedule, times
-from gas.errors import InputRefused, OutOfResources
+from gas.errors import InputRefused, OutOfMemory
 from gas.interfaces import EditJob
 from gas.remedies import Option, Remedy, Setting
 from gas_editors.model_options import one_or_several
@@ -220,7 +220,7 @@ def attention_pull(
     cross-attention is from the `reference`'s, and how far it is, `(n,)`.
 
     Far is the squared difference, summed over cells and tokens, averaged over heads, summed over `sites` (eq. 5 and
-    reference code, which averages over the rows for guidance too and so takes half the step). OutOfResources (exit 7)
+    reference code, which averages over the rows for guidance too and so takes half the step). OutOfMemory (exit 7)
     when memory is short.
     """
     with torch.enable_grad(), memory_named(lambda: _too_large(z)):
@@ -245,8 +245,8 @@ def _attention(
     return maps
 
 
-def _too_large(z: Tensor) -> OutOfResources:
-    return OutOfResources(
+def _too_large(z: Tensor) -> OutOfMemory:
+    return OutOfMemory(
         f"not enough memory for the gradient of attention over a latent of {z.shape[3]}x{z.shape[2]}",
         Remedy(
             "less_cross_attention",

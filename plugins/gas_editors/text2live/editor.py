@@ -15,7 +15,7 @@ from gas.diffusion.masks import weaken_overlaps
 from gas.diffusion.memory import memory_named
 from gas.diffusion.sample.phases import Phases
 from gas.diffusion.stepping import Stopped
-from gas.errors import InputRefused, OutOfResources, UsageError
+from gas.errors import InputRefused, OutOfMemory, UsageError
 from gas.files import slug
 from gas.interfaces import Edited, EditJob, Editor, Options
 from gas.remedies import Option, Remedy
@@ -227,8 +227,8 @@ def _pair(subtask: Subtask, whole: tuple[str, str]) -> tuple[str, str]:
     return subtask.prompts if all(text.strip() for text in subtask.prompts) else whole
 
 
-def _too_large(image: Image) -> OutOfResources:
-    return OutOfResources(
+def _too_large(image: Image) -> OutOfMemory:
+    return OutOfMemory(
         f"not enough memory to train a generator on a picture of {image.shape[1]}x{image.shape[0]} pixels",
         Remedy(
             "smaller_generator",

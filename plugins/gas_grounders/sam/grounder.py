@@ -1,5 +1,5 @@
-"""The segmenter `sam`: masks for boxes, or all segments of a picture (Segment Anything, Kirillov et al. 2023, arXiv
-2304.02643).
+"""The segmenters `sam` and `sam2`: masks for boxes, or all segments of a picture (Segment Anything, Kirillov et al.
+2023, arXiv 2304.02643).
 
 Two loaders, one behaviour: a folder or hub id goes through transformers (Sam; Sam 2 and 3 where torchvision is there),
 a `.pth` file of the original authors through their own code.
@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from gas.regions.check import check_box
 from gas.remedies import USE_FP32, Given, Remedy, Setting
 from gas.types import Region
 from gas_grounders.detector import pad_thin
-from gas_grounders.sam.network import LOGITS_AT_ONCE, Embedding, Network, SamOptions
+from gas_grounders.sam.network import LOGITS_AT_ONCE, Embedding, Network, Sam2Options, SamOptions
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +59,8 @@ class Sam(Grounder[SamOptions]):
     """
 
     options_type = SamOptions
+    name: ClassVar[str] = "sam"
+    """The backend's name, for errors."""
     segments = True
     points = True
     detects = False
@@ -85,11 +87,11 @@ class Sam(Grounder[SamOptions]):
                 continue
             if region.box is None and (region.mask is None or not region.mask.any()):
                 raise ObjectNotFound(
-                    f"there is no box for {region.phrase!r}, and sam does not look for words",
+                    f"there is no box for {region.phrase!r}, and {self.name} does not look for words",
                     Remedy(
                         "detector_first",
                         "put a detector before it: {grounders}",
-                        grounders=Setting("grounders", ("grounding-dino", "sam")),
+                        grounders=Setting("grounders", ("grounding-dino", self.name)),
                     ),
                 )
             box = mask_box(region.mask) if region.box is None else region.box  # type: ignore[arg-type]
@@ -102,7 +104,8 @@ class Sam(Grounder[SamOptions]):
             whole = box_mask(box, size)
             if not (mask * whole).any():
                 notes.warn(
-                    f"sam found nothing in the box of {region.phrase!r}; its mask is the whole box", stacklevel=2
+                    f"{self.name} found nothing in the box of {region.phrase!r}; its mask is the whole box",
+                    stacklevel=2,
                 )
                 mask, score = whole, 0.0
             answer[index] = replace(
@@ -155,7 +158,7 @@ class Sam(Grounder[SamOptions]):
         holds = masks[:, int(point[1]), int(point[0])]
         if not holds.any():
             raise ObjectNotFound(
-                f"sam found nothing at {point[0]:g},{point[1]:g} for {region.phrase!r}",
+                f"{self.name} found nothing at {point[0]:g},{point[1]:g} for {region.phrase!r}",
                 Remedy("other_place", "point at its middle, or draw it: {given}", given=Given(region.phrase)),
             )
         masks, scores = masks[holds], quality[0].cpu().numpy()[holds]
@@ -204,6 +207,14 @@ class Sam(Grounder[SamOptions]):
             return TransformersSam.load(model, self.runtime)
 
         return self.runtime.shared((*self._key(), self.runtime.torch_dtype()), load)
+
+
+class Sam2(Sam):
+    """The same with Segment Anything 2 (Ravi et al. 2024, arXiv 2408.00714). What `sam` loads it loads too, and the
+    other way about: they differ in the model that they take by themselves."""
+
+    options_type = Sam2Options
+    name = "sam2"
 
 
 def choose(masks: np.ndarray, scores: np.ndarray, box: np.ndarray, how: str) -> int:

@@ -80,3 +80,9 @@ class SamOptions(Options):
     stability_offset: float = Field(1.0, ge=0, le=10, description="whole picture: how much higher and lower")
     nms: float = Field(0.7, gt=0, le=1, description="whole picture: segments whose boxes overlap more are the same")
     smallest_area: int = Field(0, ge=0, description="whole picture: smaller islands and holes are removed, in pixels")
+
+
+class Sam2Options(SamOptions):
+    """Those of `sam`, with another model."""
+
+    model: str = Field("facebook/sam2.1-hiera-small", description="hub id, local folder or package:PACKAGE/FOLDER")

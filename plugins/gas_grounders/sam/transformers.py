@@ -49,7 +49,7 @@ class TransformersSam:
         with loading(model):
             kind = AutoConfig.from_pretrained(str(folder), local_files_only=True).model_type
         if kind != "sam":
-            _need_torchvision(model, kind)
+            need_torchvision(model, kind)
         with loading(model):
             processing = SamImageProcessorPil if kind == "sam" else AutoImageProcessor
             processor = processing.from_pretrained(str(folder), local_files_only=True)
@@ -128,8 +128,9 @@ class TransformersSam:
         return F.interpolate(low, size, mode="bilinear", align_corners=False)
 
 
-def _need_torchvision(model: str, kind: str) -> None:
-    """ModelUnavailable when torchvision cannot be imported: a broken one is found by `find_spec` all the same."""
+def need_torchvision(model: str, kind: str) -> None:
+    """ModelUnavailable (exit 6) when torchvision cannot be imported: a broken one is found by `find_spec` all the
+    same."""
     try:
         import torchvision  # noqa: F401
     except (ImportError, RuntimeError, OSError):
@@ -138,6 +139,6 @@ def _need_torchvision(model: str, kind: str) -> None:
             Remedy(
                 "install_or_other_model",
                 "{install}, or name a model of the first Sam, such as facebook/sam-vit-base",
-                install=Install("gas-edit[sam]"),
+                install=Install("gas-edit[vision]"),
             ),
         ) from None

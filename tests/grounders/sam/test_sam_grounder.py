@@ -18,6 +18,7 @@ from transformers import Sam2Config, Sam2Model, SamConfig, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from gas import Region, Runtime
+from gas.backends.registry import Registry
 from gas.errors import InputRefused, Interrupted, ModelUnavailable, ObjectNotFound, ResultRefused
 from gas.interfaces import GroundJob, Step, Watch
 from gas.models.manifest import resolve_model
@@ -25,8 +26,8 @@ from gas.testing.contracts import GrounderContract
 from gas_diorama.shipped import shipped
 from gas_diorama.world.drawing import mask, render
 from gas_grounders.sam import transformers as sam_transformers
-from gas_grounders.sam.grounder import EmbeddingCache, Sam, choose
-from gas_grounders.sam.network import Embedding, SamOptions
+from gas_grounders.sam.grounder import EmbeddingCache, Sam, Sam2, choose
+from gas_grounders.sam.network import Embedding, Sam2Options, SamOptions
 from gas_grounders.sam.original import OriginalSam
 from gas_grounders.sam.segments import grid, suppress, without_small
 from gas_grounders.sam.transformers import TransformersSam
@@ -653,6 +654,18 @@ def test_sam2(second: Path, picture: np.ndarray) -> None:
     torch.testing.assert_close(quality, theirs.iou_scores[0], atol=1e-4, rtol=0)
 
 
+def test_sam2_has_a_name_and_a_model_of_its_own(second: Path, picture: np.ndarray) -> None:
+    assert Registry(plugins="none").load("grounders", "sam2") is Sam2
+    assert "sam2" in Sam2Options().model and Sam2Options.model_fields.keys() == SamOptions.model_fields.keys()
+    named = Sam2(Sam2Options(model=str(second), choose="largest"), Runtime(device="cpu", dtype="fp32"))
+    (found,), (same,) = (
+        one.ground(GroundJob(picture, [Region("box", BOX)])) for one in (named, _sam(second, choose="largest"))
+    )
+    assert found.mask is not None and same.mask is not None and np.array_equal(found.mask, same.mask)
+    with pytest.raises(ObjectNotFound, match="and sam2 does not look for words"):
+        named.ground(GroundJob(picture, [Region("box")]))
+
+
 @pytest.fixture(scope="module")
 def third(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Sam 3 (its part that takes boxes and points)."""
@@ -701,7 +714,7 @@ def test_sam2_without_torchvision_names_the_extra(
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(ModelUnavailable, match="torchvision") as raised:
         _sam(second).ground(GroundJob(picture, [Region("box", BOX)]))
-    assert 'pip install "gas-edit[sam]"' in raised.value.remedy
+    assert 'pip install "gas-edit[vision]"' in raised.value.remedy
 
 
 def test_a_checkpoint_without_the_package_names_the_extra(
