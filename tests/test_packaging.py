@@ -25,3 +25,8 @@ def test_training_is_in_the_sdist_alone_and_nothing_in_the_wheel_needs_it() -> N
 def test_all_needs_nothing_that_is_built_from_source() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     assert "groundingdino" not in extras["all"][0] and "yolo" not in extras["all"][0]
+
+
+def test_all_weights_together_stay_light() -> None:
+    weights = ROOT / "plugins" / "gas_diorama" / "weights"
+    assert sum(path.stat().st_size for path in weights.rglob("*") if path.is_file()) < 40e6

@@ -25,16 +25,15 @@ class Counted:
 
 @contextmanager
 def counting_rows() -> Iterator[Counted]:
-    """Counts the rows of all calls of UNet2DConditionModel, of CLIP's vision network and of Text2LIVE's LayerGenerator
+    """Counts the rows of all calls of denoising networks, of CLIP's vision network and of Text2LIVE's LayerGenerator
     inside the block, by a hook, whoever makes them."""
-    from diffusers import UNet2DConditionModel
     from torch import Tensor
     from torch.nn.modules.module import register_module_forward_hook
 
     counted = Counted()
 
     def count(module: Any, arguments: tuple[Any, ...], named: Mapping[str, Any], _: Any) -> None:
-        kind = "rows" if isinstance(module, UNet2DConditionModel) else _COUNTED.get(type(module).__name__)
+        kind = _COUNTED.get(type(module).__name__)
         if kind is not None:
             given = next(one for one in (*arguments, *named.values()) if isinstance(one, Tensor))
             setattr(counted, kind, (getattr(counted, kind) or 0) + len(given))
@@ -46,5 +45,6 @@ def counting_rows() -> Iterator[Counted]:
         handle.remove()
 
 
-_COUNTED = {"CLIPVisionModel": "clip", "LayerGenerator": "generator"}
-"""By the names of their classes, for neither is imported for editors that do without."""
+_DENOISERS = ("UNet2DConditionModel", "SD3Transformer2DModel", "FluxTransformer2DModel")
+_COUNTED = {**dict.fromkeys(_DENOISERS, "rows"), "CLIPVisionModel": "clip", "LayerGenerator": "generator"}
+"""By the names of their classes, for none is imported for editors that do without."""

@@ -102,6 +102,14 @@ _BETTER = (
     Row("ground-a-score, levers", REFERENCE, _LEVERS),
 )
 """Editors that make all subtasks in one denoising, or each by another editor; and what they were before, in turns."""
+_FLOW = {"model": "package:gas_diorama/weights/flow"}
+_ON_FLOW = (
+    Row("flow-edit, flow model", "flow-edit", _FLOW),
+    Row("flow-edit grounded, flow model", "flow-edit", _FLOW, grounded=True),
+    Row("dds grounded, flow model", "dds", _FLOW, grounded=True),
+    Row("ground-a-score, flow model", REFERENCE, _FLOW),
+)
+"""Editors that work on the diorama's flow model as they do on its denoiser."""
 _GROUNDED = tuple(_grounded(name) for name in ("sds", "dds", "cds", *BASELINES)) + _BETTER
 GROUPS: Mapping[str, tuple[Row, ...]] = {
     "optimised": _OPTIMISED,
@@ -109,6 +117,7 @@ GROUPS: Mapping[str, tuple[Row, ...]] = {
     "baselines": tuple(row for name in BASELINES for row in (_plain(name), _grounded(name))),
     "better": _BETTER,
     "grounded": _GROUNDED,
+    "flow": _ON_FLOW,
 }
 """Rows that can be asked for together by one name. A row may be in several."""
 ROWS = tuple({row.title: row for rows in GROUPS.values() for row in rows}.values())

@@ -293,6 +293,18 @@ def test_network_rows_are_counted_by_a_hook(model: Path) -> None:
 
 
 @pytest.mark.seeded
+def test_rows_of_a_flow_model_are_counted_too() -> None:
+    import torch
+
+    from gas_diorama.train.flow import FlowSize, build_flow
+
+    network = build_flow(FlowSize(16, 2, 1), 4, 24)
+    with counting_rows() as counted:
+        network(torch.zeros(3, 4, 16, 16), torch.zeros(3, 5, 24), torch.zeros(3, 24), torch.zeros(3))
+    assert counted.rows == 3
+
+
+@pytest.mark.seeded
 def test_what_clip_and_layer_generators_are_given_is_counted_by_name(clip: Path) -> None:
     import torch
     from transformers import CLIPModel
