@@ -22,6 +22,7 @@ _BY_NAMES: tuple[tuple[str, str | None], ...] = (  # of weights, in a single fil
     ("cond_stage_model.model.", None),  # Stable Diffusion 2.x
 )
 _BY_ARCHITECTURE = {"flux": "FluxPipeline"}  # of a GGUF file
+_RESTS_ON = {"adapter.json": "base", "model_index.json": "_base"}
 _FIRST_WEIGHT = "model.diffusion_model.input_blocks.0.0.weight"
 
 
@@ -70,6 +71,18 @@ def pipeline_of_file(file: Path) -> str | None:
             return pipeline
     first = found.get(_FIRST_WEIGHT, ())
     return _BY_CHANNELS.get(first[1]) if len(first) > 1 else None
+
+
+def folders_of(folder: Path) -> list[Path]:
+    """`folder`, and the folders of other models that the one in it rests on, in whatever is there: the base of an
+    adapter (`gas.diffusion.adapters`), and where an index has its other parts (`gas.diffusion.model_folder`)."""
+    found = [folder.resolve()]
+    for here in found:
+        for file, field in _RESTS_ON.items():
+            base = _settings(here / file).get(field)
+            if isinstance(base, str) and (there := (here / base).resolve()).is_dir() and there not in found:
+                found.append(there)
+    return found
 
 
 def _settings(file: Path) -> dict[str, Any]:

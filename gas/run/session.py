@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from gas.settings.settings import Settings
     from gas.types import Image, Suggestions
 
+_OF_A_MODEL = ("model", "variant", "lora", "parts_model", "quantise", "allow_pickle")
+"""Options that say which model it is, and what is made of it: who borrows a model borrows all of it."""
 WorkMode = Literal["auto", "full", "crop", "frames"]
 
 
@@ -443,7 +445,7 @@ class Session:
         draws = bool(kinds[settings.editor].draws)
         for editor in (one for one in editors if kinds[one].draws):
             theirs = self.registry.settle(role, editor, {}, settings.option_layers(role, editor)).options.model_dump()
-            model = {key: theirs[key] for key in ("model", "variant", "allow_pickle") if theirs.get(key)}
+            model = {key: theirs[key] for key in _OF_A_MODEL if theirs.get(key)}
             if "model" in model:
                 return [Layer(f"editor {editor}", model), *settings.option_layers(role, name, model=draws)]
         return settings.option_layers(role, name, model=draws)

@@ -232,9 +232,12 @@ def test_anothers_folder_or_a_link_is_not_used(store: Store, tmp_path: Path, mon
     store.put("edits", KEY, ENTRY)
     linked = Store(tmp_path / "linked", 10**6)
     linked.folder.symlink_to(store.folder)
+    store.folder.chmod(0o777)
     with pytest.warns(UserWarning, match="does not belong to you alone"):
         linked.put("plans", KEY, Entry())
     assert linked.get("edits", KEY) is None and not kept(store, "plans").exists()
+    assert stat.S_IMODE(store.folder.stat().st_mode) == 0o777 and kept(store).exists(), "nor is it changed"
+    store.folder.chmod(0o700)
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     assert store.get("edits", KEY) is None
     with pytest.warns(UserWarning, match="does not belong to you alone"):

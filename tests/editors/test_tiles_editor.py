@@ -18,6 +18,7 @@ from gas.interfaces import EditJob, Step, Watch
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract
 from gas.types import EditPlan, Region, Subtask
+from gas_editors.model_options import NamedModel
 
 PLAN = EditPlan(
     subtasks=(Subtask(source="grass", target="blue ice"), Subtask(source="wall", target="red bricks")),
@@ -122,7 +123,7 @@ def test_every_option_tells(tmp_path: Path) -> None:
             assert other.effort(job(other)).tiles < plain.effort(job(plain)).tiles
         else:
             assert (other.edit(job(other)).image != before).any(), name
-    assert set(changes) == set(type(plain.options).model_fields) - {"model", "variant", "allow_pickle"}
+    assert set(changes) == set(type(plain.options).model_fields) - set(NamedModel.model_fields)
 
 
 def test_a_place_smaller_than_a_tile_in_a_picture_smaller_than_a_tile(tmp_path: Path) -> None:

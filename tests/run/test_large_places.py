@@ -26,6 +26,7 @@ from gas.run.layer import edit_layer, place
 from gas.run.replay import again
 from gas.run.session import Session
 from gas.types import EditPlan, Region, Subtask
+from gas_editors.model_options import NamedModel
 from gas_editors.tiles import TilesEditor
 
 IMAGE = np.random.default_rng(1).integers(60, 160, (240, 320, 3), dtype=np.uint8)
@@ -213,5 +214,10 @@ def test_the_model_is_the_editors_own_where_that_draws(tmp_path: Path) -> None:
         model(editor="auto")
         == session(profile="sd15").settled("editors", "ground-a-score").options.model_dump()["model"]
     )
+    lent = session(profile="sd15", editor="sdedit", options={"sdedit": {"model": folder, "quantise": "int8"}})
+    told = lent.settled("editors", "tiles").options.model_dump()
+    assert NamedModel(**{name: told[name] for name in NamedModel.model_fields}) == NamedModel(
+        model=folder, quantise="int8"
+    ), "with all that is made of it"
     own = {"sdedit": {"model": "other"}, "tiles": {"model": folder}}
     assert model(editor="sdedit", options=own) == folder, "what is said of tiles itself counts"

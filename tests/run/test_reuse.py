@@ -383,6 +383,36 @@ def test_a_model_is_known_by_what_is_in_its_files(tmp_path: Path) -> None:
     assert named(str(folder))["models"] != before["models"]
 
 
+def test_what_a_model_rests_on_is_looked_at_too(tmp_path: Path) -> None:
+    """The base of an adapter of an adapter, and the folder in which an index has its other parts."""
+    for name in ("base", "parts"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "unet.safetensors").write_bytes(b"weights")
+    for name, file, told in (
+        ("first", "adapter.json", '{"base": "../base"}'),
+        ("second", "adapter.json", '{"base": "../first"}'),
+        ("flow", "model_index.json", '{"_base": "../parts"}'),
+        ("circle", "adapter.json", '{"base": "../circle"}'),
+        ("absent", "adapter.json", '{"base": "../nowhere"}'),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text(told)
+    before = {name: named(str(tmp_path / name))["models"] for name in ("second", "flow", "circle", "absent")}
+    for name in ("base", "parts"):
+        (tmp_path / name / "unet.safetensors").write_bytes(b"weighty")
+    changed = {name for name, told in before.items() if named(str(tmp_path / name))["models"] != told}
+    assert changed == {"second", "flow"}
+
+
+def test_a_lora_is_known_by_its_file_and_its_weight(tmp_path: Path) -> None:
+    file = tmp_path / "style.safetensors"
+    file.write_bytes(b"style")
+    before = named(str(tmp_path), lora=[f"{file}=0.5"])
+    assert named(str(tmp_path), lora=[f"{file}=0.6"]) != before
+    file.write_bytes(b"other")
+    assert named(str(tmp_path), lora=[f"{file}=0.5"])["models"] != before["models"]
+
+
 def test_a_model_of_the_hub_is_known_by_its_commit_or_nothing_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,7 +425,7 @@ def test_a_model_of_the_hub_is_known_by_its_commit_or_nothing_is_kept(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
     monkeypatch.setattr("gas.models.cache.hub_folder", lambda: tmp_path)
-    assert named("owner/name")["models"]["model"]["revision"] == commit
+    assert dict(named("owner/name")["models"])["model"]["revision"] == commit
 
 
 def test_a_file_that_an_option_names_is_looked_at(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from gas.bands import bands
 from gas.errors import ModelUnavailable, UsageError
 from gas.models.cache import snapshot
+from gas.models.kind import folders_of
 from gas.models.manifest import ModelFiles, models_of, resolve_model
 from gas.run.record import Model, library_versions
 from gas.version import __version__
@@ -161,7 +162,8 @@ def _model(name: str, service: bool) -> dict[str, Any]:
             return {"name": name}
         raise Unknown(error.message) from None
     if source.local:
-        return Model.of(source.location).model_dump(mode="json")
+        places = folders_of(Path(source.location)) if Path(source.location).is_dir() else [source.location]
+        return {"files": [Model.of(place).model_dump(mode="json") for place in places]}
     folder = snapshot(ModelFiles(id=source.location, revision=source.revision))
     if folder is None and not service:
         raise Unknown(f"which commit {name!r} is cannot be told")
