@@ -43,7 +43,9 @@ def choices(registry: Registry) -> dict[str, Any]:
     return found
 
 
-ELSEWHERE = frozenset("profile model seed grounded verify tries retry_editors options offline cache_size".split())
+ELSEWHERE = frozenset(
+    {"profile", "model", "seed", "grounded", "verify", "tries", "retry_editors", "options", "offline", "cache_size"}
+)
 """The settings with a place of their own on the page, beside the roles' own, or that are no flags of `gas edit`;
 `model` is an option of the editor."""
 
