@@ -43,9 +43,12 @@ def choices(registry: Registry) -> dict[str, Any]:
     return found
 
 
-ELSEWHERE = frozenset("profile model seed grounded verify tries retry_editors options offline cache_size".split())
-"""The settings with a place of their own on the page, beside the roles' own, or that are no flags of `gas edit`;
-`model` is an option of the editor."""
+OF_THE_EDITOR = {"model", "lora"}
+"""The settings that are options of the editor, and stand in its form."""
+ELSEWHERE = OF_THE_EDITOR | {"profile", "seed", "grounded", "verify", "tries", "retry_editors", "options"}
+"""The settings with a place of their own on the page, beside the roles' own."""
+NO_FLAGS = {"offline", "cache_size"}
+"""What `gas edit` has no flag of its own for."""
 
 
 def settings_form(session: Session, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -56,7 +59,7 @@ def settings_form(session: Session, flags: Mapping[str, Any]) -> list[dict[str, 
     held = {name: (value, origin) for name, value, origin in settings.describe()}
     fields = []
     for name, info in Values.model_fields.items():
-        if name in ELSEWHERE or name in {role.setting for role in CHOSEN}:
+        if name in ELSEWHERE | NO_FLAGS or name in {role.setting for role in CHOSEN}:
             continue
         value, origin = held[name]
         described = schema["properties"][name]

@@ -94,6 +94,35 @@ def build_tiny_qwen_image_edit(
     return save_pipeline(folder, pipeline, parts, {})
 
 
+def build_tiny_longcat_image_edit(folder: Path | str, *, seed: int = 0) -> Path:
+    """`folder`, now with a LongCat-Image-Edit as diffusers saves it: FLUX.1's two kinds of blocks over patches of 2 x 2
+    cells of 16 channels, a Qwen 2.5-VL that reads picture and words."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, LongCatImageTransformer2DModel
+
+    wide = 32
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        text_encoder, processor = tiny_qwen2_vl(wide)
+        parts: dict[str, Any] = {
+            "transformer": LongCatImageTransformer2DModel(
+                num_layers=1,
+                num_single_layers=1,
+                attention_head_dim=16,
+                num_attention_heads=2,
+                joint_attention_dim=wide,
+                pooled_projection_dim=wide,
+                axes_dims_rope=[4, 6, 6],
+            ),
+            "vae": tiny_vae(
+                16, 16, scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False
+            ),
+            "text_encoder": text_encoder,
+        }
+    parts["scheduler"] = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15)
+    parts |= {"text_processor": processor, "tokenizer": processor.tokenizer}
+    return save_pipeline(folder, "LongCatImageEditPipeline", parts, {})
+
+
 def build_tiny_z_image(folder: Path | str, *, seed: int = 0) -> Path:
     """`folder`, now with a Z-Image as diffusers saves it: a transformer of one kind of blocks over patches of 2 x 2
     cells of 16 channels, a Qwen 3 text encoder."""

@@ -197,9 +197,9 @@ def test_what_is_stopped_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         one.watch.on_step(Step(1, 2))
         return replace(whole(self, one), stopped=True)
 
-    monkeypatch.setattr(reusing.Paints, "edit", halfway)
-    assert job().edit(Watch(on_step=lambda step: None)).stopped
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(reusing.Paints, "edit", halfway)
+        assert job().edit(Watch(on_step=lambda step: None)).stopped
     assert not any(one.kind == "edits" for one in store().entries())
 
 

@@ -27,7 +27,7 @@ from gas.testing import fakes
 from gas_cli.app import app
 from gas_cli.run import run
 from gas_ui import views
-from gas_ui.choices import ELSEWHERE
+from gas_ui.choices import ELSEWHERE, NO_FLAGS
 from gas_ui.desk import Desk
 from gas_ui.picture import file_name
 from gas_ui.preflight import remote_backends
@@ -731,8 +731,8 @@ def test_pictures_that_are_not_in_work_let_go_of_their_pixels(planned: Page) -> 
 
 def test_every_setting_without_a_place_of_its_own_is_a_field_of_its_schema(page: Page) -> None:
     fields = {one["name"]: one for one in page.state["chosen"]["settings"]}
-    assert not fields.keys() & (ELSEWHERE | {role.setting for role in CHOSEN})
-    assert fields.keys() | ELSEWHERE | {role.setting for role in CHOSEN} == set(Values.model_fields)
+    elsewhere = ELSEWHERE | NO_FLAGS | {role.setting for role in CHOSEN}
+    assert not fields.keys() & elsewhere and fields.keys() | elsewhere == set(Values.model_fields)
     assert fields["dtype"]["kind"] == "choice" and "bf16" in fields["dtype"]["choices"]
     assert fields["device"]["choices"] == ["auto", "cpu", "cuda", "mps"] and fields["device"]["chosen"] is None
     assert (fields["grow"]["kind"], fields["grow"]["least"], fields["grow"]["most"]) == ("number", 0, 2)

@@ -19,7 +19,12 @@ from gas.masks import box_mask
 from gas.runtime import Runtime
 from gas.testing.contracts import EditorContract, sample_image, sample_job
 from gas.testing.tiny import build_tiny_flux
-from gas.testing.tiny_edit import build_tiny_flux2_klein, build_tiny_kontext, build_tiny_qwen_image_edit
+from gas.testing.tiny_edit import (
+    build_tiny_flux2_klein,
+    build_tiny_kontext,
+    build_tiny_longcat_image_edit,
+    build_tiny_qwen_image_edit,
+)
 from gas.types import EditPlan, Region, Subtask
 from gas_editors.pipelines import edit_model
 from gas_editors.pipelines.register import Move
@@ -195,6 +200,20 @@ def test_qwen_is_told_a_negative_prompt_and_has_its_own_size(tmp_path: Path) -> 
     refused = made(model, steps=1, resolution=512)
     with pytest.raises(UsageError, match="brings every picture to 1024x1024 pixels itself"):
         refused.edit(job(refused))
+
+
+def test_a_pipeline_that_calls_nobody_after_its_steps_is_asked_by_its_bar(tmp_path: Path) -> None:
+    """LongCat takes no callback, and no size: it works at about a megapixel."""
+    editor = made(str(build_tiny_longcat_image_edit(tmp_path / "longcat")), steps=2, resolution=...)
+    plan = EditPlan(subtasks=PLAN.subtasks[:1])
+    steps: list[Step] = []
+    edited = editor.edit(job(editor, plan, REGIONS[:1], watch=Watch(on_step=steps.append)))
+    outside = REGIONS[0].mask == 0
+    assert np.array_equal(edited.image[outside], PICTURE[outside])
+    assert [step.index for step in steps] == [1, 2] and edited.log["evaluations"] == 4
+    steps.clear()
+    stop = Watch(on_step=steps.append, should_stop=lambda: bool(steps))
+    assert editor.edit(job(editor, plan, REGIONS[:1], watch=stop)).stopped and len(steps) == 1
 
 
 # --- stop and go on ---------------------------------------------------------------------------------------------------
