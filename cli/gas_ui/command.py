@@ -41,7 +41,7 @@ def edit_line(
 
 def replay_line(output: str, picture: str) -> str:
     """The command line that makes an edit again from its record, in a folder that holds it and its photograph."""
-    return f"gas replay {_file(output)} --input {_file(picture)}"
+    return " ".join(["gas replay", _file(output), "--input", _file(picture)])
 
 
 def _file(name: str) -> str:

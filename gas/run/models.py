@@ -52,7 +52,7 @@ def refuse_strange_model(settled: Settled, origin: str, known: Container[str] | 
                 Remedy(
                     "allow_model",
                     f"name your own with {{model}}; to trust {origin}'s: {{allow}}",
-                    model=Setting("lora" if option == "lora" else "model"),
+                    model=Setting("lora") if option == "lora" else Setting("model"),
                     allow=Setting("allow_model", True),
                 ),
             )

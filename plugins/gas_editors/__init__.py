@@ -64,7 +64,7 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
         BackendSpec(
             "tiles",
             "gas_editors.tiles:TilesEditor",
-            "for --detail: large places drawn at their own size, tile by tile (MultiDiffusion), after another editor",
+            "detail for large places after another editor: drawn at their own size, tile by tile (MultiDiffusion)",
             extra="diffusion",
         ),
         BackendSpec(
@@ -210,14 +210,14 @@ def gas_register_profiles() -> tuple[BackendSpec, ...]:
         BackendSpec(
             "edit-model",
             "gas_editors:edit-model.toml",
-            "any other model that edits by an instruction, named with --model: each place on a crop of its own",
+            "any other model that edits by an instruction: each place on a crop of its own",
             extra="diffusion",
             weights="Apache-2.0",
         ),
         BackendSpec(
             "inpaint",
             "gas_editors:inpaint.toml",
-            "any other model that fills a masked region, named with --model: each place on a crop of its own",
+            "any other model that fills a masked region: each place on a crop of its own",
             extra="diffusion",
             weights="Apache-2.0",
         ),

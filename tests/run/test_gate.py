@@ -49,7 +49,7 @@ def session(tmp_path: Path, environ: dict[str, str] | None = None, **flags: Any)
     settings = Settings.load(
         {"profile": "away", **flags},
         find_profile=lambda name: PROFILE,
-        environ={"GAS_HOME": str(tmp_path / "home"), **(environ or {})},
+        environ={"GAS_HOME": str(tmp_path / "home"), "GAS_CACHE": "false", **(environ or {})},
         folder=tmp_path,
     )
     return Session(settings, registry)
@@ -88,7 +88,7 @@ def test_user_may(role: Role, tmp_path: Path) -> None:
     plain = Settings.load(
         {},
         find_profile=lambda name: PROFILE,
-        environ={"GAS_HOME": str(tmp_path / "home")},
+        environ={"GAS_HOME": str(tmp_path / "home"), "GAS_CACHE": "false"},
         default_profile=lambda model: ("away", "default"),
     )
     assert USES[role.name](Session(plain, fake_backends.registry()))
