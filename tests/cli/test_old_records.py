@@ -35,5 +35,6 @@ def test_a_record_of_the_first_version_gives_its_picture_again(tmp_path: Path) -
     untouched = (old == scene).all(axis=2)
     assert 0.05 < untouched.mean() < 0.95
     assert (again == scene).all(axis=2)[untouched].all(), "outside the recorded regions"
-    if "drifted: the model" not in said.stderr:
-        assert np.abs(again - old).mean() < 1, "another processor may round otherwise, no more"
+    # Its model has been trained further since: that is said, and what it makes is alike.
+    assert "drifted: model package:gas_diorama/weights/sd has other files" in " ".join(said.stderr.split())
+    assert np.abs(again - old).mean() < 20 and np.abs(again - scene)[~untouched].mean() > 10

@@ -191,18 +191,18 @@ def test_only_what_is_needed_is_chosen() -> None:
 def test_what_is_pulled_is_all_that_the_loader_asks_for(name: str) -> None:
     """Every part of Stable Diffusion, in the variant where there is one."""
     from gas.diffusion.loading import variants
-    from gas.diffusion.stable_diffusion_layout import WEIGHTS
 
+    networks = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
     files = next(m for m in Registry.discover().profile(name).models if "diffusion" in m.id)
     more = ("tokenizer/merges.txt", "vae/config.json", "text_encoder/config.json", "safety_checker/config.json")
-    weights = tuple(f"{place}/{stem}.safetensors" for place, stem in WEIGHTS.items())
+    weights = tuple(f"{place}/{stem}.safetensors" for place, stem in networks.items())
     half = [name.replace(".safe", ".fp16.safe") for name in weights if not name.startswith("vae")]
     repository = [*SD, *more, *weights, *half]
     for variant in (None, "fp16"):
         got = set(downloads.needed(repository, files.files, variant))
         assert {name for name in (*SD, *more) if name.endswith(".json") or name.startswith("tokenizer")} <= got
         parts = {one.rpartition("/")[0]: one for one in got if one.endswith(".safetensors")}
-        assert parts.keys() == WEIGHTS.keys() and len(parts) == sum(one.endswith(".safetensors") for one in got)
+        assert parts.keys() == networks.keys() and len(parts) == sum(one.endswith(".safetensors") for one in got)
         assert ["fp16" in parts[place] for place in ("unet", "text_encoder", "vae")] == [bool(variant)] * 2 + [False]
     assert variants(Path("nowhere"), ("a", "b")) == set()
 
@@ -702,8 +702,10 @@ def test_every_model_is_listed_offline(gas: Callable[..., Said], mine: Path, no_
     assert "gas models pull sd15" in said.err and "profile broken" in said.err
     assert "gas models pull diorama" not in said.err
     listed = {one["id"]: one for one in data(gas("models", "ls", "--json"))}
-    shipped = ("diorama", "sd15", "published", "instruct")
-    named = {m.id for name in shipped for m in Registry.discover().profile(name).models}
+    registry = Registry.discover()
+    shipped = [spec.name for spec in registry.specs("profiles")]
+    named = {m.id for name in shipped for m in registry.profile(name).models}
+    assert {"diorama", "sd15", "published", "instruct", "kontext"} <= set(shipped)
     assert {*named, "some/sd"} == set(listed)
     assert listed["some/sd"]["state"] == "missing" and listed["some/sd"]["missing"] == list(TINY.files)
     assert listed["package:gas_diorama/weights/sd"]["source"] == "local"

@@ -91,7 +91,7 @@ _LEVERS = {
 """Of Ground-A-Score, chosen on validation cases: half the rows of the profile's own values (docs/benchmark.md)."""
 _BETTER = (
     Row("auto", "auto", grounded=True),
-    Row("auto, found regions", "auto", grounded=True, found=True),
+    Row("auto found regions", "auto", grounded=True, found=True),
     _grounded("instruct-pix2pix"),
     Row("instruct-pix2pix structure kept", "instruct-pix2pix", {"keep_structure": True}, grounded=True),
     _grounded("magicbrush"),
@@ -99,15 +99,15 @@ _BETTER = (
     Row("instruct-pix2pix in turns", "instruct-pix2pix", {"confine": "turns", "steps": 20}, grounded=True),
     _grounded("flow-edit"),
     Row("flow-edit", "flow-edit"),
-    Row("ground-a-score, levers", REFERENCE, _LEVERS),
+    Row("ground-a-score levers", REFERENCE, _LEVERS),
 )
 """Editors that make all subtasks in one denoising, or each by another editor; and what they were before, in turns."""
 _FLOW = {"model": "package:gas_diorama/weights/flow"}
 _ON_FLOW = (
-    Row("flow-edit, flow model", "flow-edit", _FLOW),
-    Row("flow-edit grounded, flow model", "flow-edit", _FLOW, grounded=True),
-    Row("dds grounded, flow model", "dds", _FLOW, grounded=True),
-    Row("ground-a-score, flow model", REFERENCE, _FLOW),
+    Row("flow-edit on flow", "flow-edit", _FLOW),
+    Row("flow-edit grounded on flow", "flow-edit", _FLOW, grounded=True),
+    Row("dds grounded on flow", "dds", _FLOW, grounded=True),
+    Row("ground-a-score on flow", REFERENCE, _FLOW),
 )
 """Editors that work on the diorama's flow model as they do on its denoiser."""
 _GROUNDED = tuple(_grounded(name) for name in ("sds", "dds", "cds", *BASELINES)) + _BETTER

@@ -105,7 +105,7 @@ def test_the_way_back_reproduces_the_source(model: Any, source: Tensor) -> None:
     assert left(20, 8) > 90, "the fixed point makes the way back exact"
 
 
-@pytest.mark.parametrize(("refine", "least"), [(0, 34.0), (3, 46.0)])
+@pytest.mark.parametrize(("refine", "least"), [(0, 28.0), (3, 38.0)])
 def test_trained_networks_give_a_picture_back(trained: StableDiffusion, refine: int, least: float) -> None:
     """20 steps there and back under the picture's own caption; what the autoencoder loses does not count."""
     case = cases(4, "validation")[0]

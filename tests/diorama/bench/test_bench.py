@@ -691,3 +691,7 @@ def test_summary_has_every_stratum_and_differences_from_the_reference() -> None:
     console.print(tables(summary, REFERENCE))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "several" in text and "-100 [-100, -100]" in text and "subtasks done (%)" in text
+
+
+def test_every_row_can_be_named_among_others() -> None:
+    assert not [row.title for row in ROWS if "," in row.title]
