@@ -184,7 +184,8 @@ class SamplingGuards:
     def test_no_option_is_without_a_test(self, runtime: Runtime, weights: Path) -> None:
         fields = type(self.make(runtime, weights)).options_type.model_fields
         models = {"model", "variant", "allow_pickle", "accept_db", "keep_structure"}  # test_stable_diffusion, and above
-        assert fields.keys() == {*self.options} | models
+        added = {"lora", "quantise", "parts_model"}  # test_lora, test_quantised, test_single_file_families
+        assert fields.keys() == {*self.options} | models | added
         assert all(field.description for field in fields.values())
 
     def test_numbers_that_are_not_finite_stop_by_name(

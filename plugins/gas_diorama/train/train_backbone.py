@@ -64,6 +64,8 @@ def cell_loss(shown: Tensor, labels: Tensor) -> Tensor:
     kinds, colours = slice(0, len(KINDS)), slice(len(KINDS), len(KINDS) + len(COLOURS))
     thing = labels[..., kinds].any(-1)
     every = F.binary_cross_entropy_with_logits(shown, labels)
+    if not thing.any():  # a mean over nothing would be no number
+        return 5 * every
     among = [F.cross_entropy(shown[thing][:, part], labels[thing][:, part]) for part in (kinds, colours)]
     return 5 * every + among[0] + among[1]
 

@@ -90,7 +90,8 @@ def test_no_option_is_without_a_test() -> None:
     here = {"steps", "guidance_scale", "image_guidance_scale", "wording"}  # changed above
     models = {"model", "variant", "allow_pickle", "accept_db", "keep_structure"}  # test_structure_option, and below
     grounded = {"confine", "overlap", "stroke"}  # test_confined
-    assert set(InstructPix2PixOptions.model_fields) == here | models | grounded
+    added = {"lora", "quantise", "parts_model"}  # test_lora, test_quantised, test_single_file_families
+    assert set(InstructPix2PixOptions.model_fields) == here | models | grounded | added
     for values in InstructPix2PixOptions.presets.values():
         assert set(values) == here
     assert InstructPix2PixOptions(**InstructPix2PixOptions.presets["paper"]) == InstructPix2PixOptions()
