@@ -80,7 +80,8 @@ def test_a_change_made_again_leaves_the_others_and_its_record_makes_the_same_fil
         (0, 72, True, "accepted"),
     ]
     assert differences(done.record, written.record) == [
-        "tiger in the place of dog: made again: no, now by hand with painter, seed 70, then by hand with painter, seed 72",
+        "tiger in the place of dog: made again: no, "
+        "now by hand with painter, seed 70, then by hand with painter, seed 72",
         "snow in the place of grass: made again: no, now by hand with painter, seed 71",
     ]
     same = replayed(photo, written, tmp_path / f"again{suffix}")
