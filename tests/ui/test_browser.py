@@ -231,6 +231,26 @@ def test_painting_changes_that_region_alone(opened: Any, served: tuple[str, Desk
     assert np.array_equal(ours.places[0].region.mask, dog)
 
 
+def test_open_opens_though_an_original_was_asked_for_before(opened: Any) -> None:
+    window = opened()
+    tab = window.tab
+    window.fake()
+    window.drop()
+    window.plan("dog -> tiger")
+    tab.wait_for_selector(".chip .number")
+    tab.click("[data-key=edit]")
+    with tab.expect_download() as loading:
+        tab.click("[data-key=download]")
+    other = opened()
+    other.drop(Path(loading.value.path()).read_bytes(), "made.png")
+    with other.tab.expect_file_chooser():
+        other.tab.click("[data-key=original]")  # and nothing is chosen
+    with other.tab.expect_file_chooser() as chooser:
+        other.tab.click("#open-photo")
+    chooser.value.set_files({"name": "next.png", "mimeType": "image/png", "buffer": png()})
+    other.tab.wait_for_selector("#file-name:has-text('next.png')", timeout=20_000)
+
+
 def test_a_thing_that_is_drawn_is_no_longer_said_not_to_be_found(opened: Any) -> None:
     window = opened()
     tab = window.tab
