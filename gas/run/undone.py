@@ -34,8 +34,10 @@ def remedy_for(record: Record, subtask: int, failure: Failure | None) -> Remedy:
     editor does not have."""
     ended = (record.verified.ended if record.verified else None) or ""
     further = Setting("tries", None if ended.startswith("after") else 3)
-    for name in ("budget", "retry_editors"):
-        further = Setting(name) if name in ended else further
+    if "budget" in ended:
+        further = Setting("budget")
+    elif "retry_editors" in ended:
+        further = Setting("retry_editors")
     editor = _last_editor(record, subtask)
     return remedy(failure, record.plan.subtasks[subtask], editor.name, editor.options, further)
 
