@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gas.remedies import Setting
+from gas.remedies import Kind, Setting
 from gas_shell.words import flag_words
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def stages_line(reused: Sequence[Told]) -> str:
     return f"from the cache: {' and '.join(parts)}"
 
 
-def reused_lines(reused: Sequence[Told], seed: int) -> Iterator[str]:
+def reused_lines(reused: Sequence[Told], seed: int, worded: Callable[[Kind], str] = flag_words) -> Iterator[str]:
     """A line for each edit that was reused, and for each that was made anew although the picture was edited before.
-    `seed` is the run's."""
+    `seed` is the run's; `worded` says how a setting is given."""
     for one in reused:
         if one.stage == "edit" and one.anew is None:
             yield f"from the cache: {', '.join(one.what)} ({one.by})"
@@ -38,7 +38,7 @@ def reused_lines(reused: Sequence[Told], seed: int) -> Iterator[str]:
             yield f"made anew: {one.by} makes its {len(one.what)} changes together, so that each depends on all"
     shifts = dict.fromkeys(one.shift for one in reused if one.anew == "seed")
     if len(shifts) == 1:
-        then = flag_words(Setting("seed", seed + next(iter(shifts))))
+        then = worded(Setting("seed", seed + next(iter(shifts))))
         yield f"made anew: the seed is another one; with {then}, as before, what is unchanged would be reused"
 
 

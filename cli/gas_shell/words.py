@@ -15,7 +15,7 @@ def flag_words(kind: Kind) -> str:
     """`kind` as it is typed on the command line, quoted for a shell."""
     match kind:
         case Setting(name=name, value=value):
-            return _setting(name.replace("_", "-"), value)
+            return _setting("retry-editor" if name == "retry_editors" else name.replace("_", "-"), value)
         case Option(values=values, backend=backend):
             owner = f"{backend}." if backend else ""
             return " ".join(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from gas.errors import GasError
 from gas.notes import plain
 from gas.run.job import Planned
+from gas.run.undone import remedy_for
 from gas.types import Finding
-from gas.verify.words import answer, attempt_sentence, evidence_sentence, remedy
+from gas.verify.words import answer, attempt_sentence, evidence_sentence
 from gas_ui import views
 from gas_ui.choices import in_use, settings_form
 from gas_ui.command import edit_line, replay_line
@@ -146,7 +147,6 @@ def _verdict(record: Record, index: int) -> dict[str, Any]:
     }
     if finding is None:
         return out
-    subtask = record.plan.subtasks[index]
     undone = finding.verdict == "not done"
     return {
         **out,
@@ -155,7 +155,7 @@ def _verdict(record: Record, index: int) -> dict[str, Any]:
         if finding.verdict != "cannot tell"
         else plain(next((e.note for e in finding.evidence if e.note), "")),
         "evidence": [plain(evidence_sentence(one)) for one in finding.evidence],
-        "remedy": plain(remedy(finding.failure, subtask, maker(record, index)).worded(page_words)) if undone else "",
+        "remedy": plain(remedy_for(record, index, finding.failure).worded(page_words)) if undone else "",
     }
 
 

@@ -14,6 +14,7 @@ from gas_shell.reused import reused_lines
 from gas_ui import views
 from gas_ui.kept import Kept
 from gas_ui.picture import Picture
+from gas_ui.wording import page_words
 
 if TYPE_CHECKING:
     from gas.errors import GasError
@@ -76,7 +77,7 @@ class Edit:
         self.after = views.view(result.image)
         self.changes = [_change(job, result, index) for index in range(len(result.plan.subtasks))]
         self.from_cache = any(one.stage == "edit" and one.anew is None for one in result.reused)
-        reused = list(reused_lines(result.reused, done.record.seed))
+        reused = list(reused_lines(result.reused, done.record.seed, page_words))
         self.notes = joined(reused, done.written.warnings, done.record.notes, result.log.get("notes", ()), warned)
         self.error = None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gas.backends.roles import CHOSEN, EDITORS
-from gas.errors import GasError, ModelUnavailable, UsageError
+from gas.errors import GasError, InputRefused, ModelUnavailable, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo_write
 from gas.run.job import PhotoJob, make_plan, prepare, verifies
@@ -90,9 +90,15 @@ class Window:
         return folder / file_name(name)
 
     def add_picture(self, path: Path, *, example: str = "", show: bool = True) -> Picture:
-        """The photograph in the file, from now on the window's, unless it is only the original for a replay."""
+        """The photograph in the file, from now on the window's, unless it is only the original for a replay.
+        InputRefused for another one than that."""
         picture = Picture(path, next(self.numbers), example)
         with self.lock:
+            if not show and self.picture is not None and not picture.made(self.picture):
+                raise InputRefused(
+                    f"{path.name}: is not what the picture was made from",
+                    "give the photograph that was edited",
+                )
             self.pictures.append(picture)
             if show:
                 self.show(picture)

@@ -33,7 +33,11 @@ def page_words(kind: Kind) -> str:
             return f"{shell_words(kind)} in a terminal"
 
 
-LABELS = {"grounded": "Each change in its own place", "verify": "Check each change"}
+LABELS = {
+    "grounded": "Each change in its own place",
+    "verify": "Check each change",
+    "retry_editors": "Who tries again what is not there",
+}
 """What the page calls a setting, where that is not its name."""
 
 

@@ -43,12 +43,13 @@ def differences(a: EditPlan | Record, b: EditPlan | Record) -> list[str]:
     """A sentence for each difference, from `a` to `b`. Of a plan and a record only the plans are compared.
 
     Of records what led to the picture: what was edited, plan, places, backends with their options, models, versions,
-    seed; and what a verifier said of it. Not what was measured, nor the names of files.
+    seed, what was tried again and kept; and what a verifier said of it. Not what was measured, nor the names of files.
     """
     plans = [one.plan if isinstance(one, Record) else one for one in (a, b)]
     out = plan_differences(*plans)
     if isinstance(a, Record) and isinstance(b, Record):
-        out = [*_of_input(a, b), *out, *_of_places(a, b), *_of_run(a, b), *version_drift(a, b), *_of_findings(a, b)]
+        out = [*_of_input(a, b), *out, *_of_places(a, b), *_of_run(a, b), *version_drift(a, b)]
+        out += [*_of_attempts(a, b), *_of_findings(a, b)]
     return out
 
 
@@ -139,6 +140,23 @@ def _name(used: Used | None) -> str:
 
 def _names(used: Sequence[Used]) -> str:
     return ", ".join(one.name for one in used) or "none"
+
+
+def _of_attempts(a: Record, b: Record) -> Iterator[str]:
+    """Where a change that is in both plans was made again in one of the pictures, or otherwise."""
+    was, now = _made_again(a), _made_again(b)
+    for name in (one for one in map(what, b.plan.subtasks) if one in {what(other) for other in a.plan.subtasks}):
+        yield from changed(f"{name}: made again", was.get(name, "no"), now.get(name, "no"))
+
+
+def _made_again(record: Record) -> dict[str, str]:
+    """By whom the changes were made again that are in the picture so."""
+    found: dict[str, list[str]] = {}
+    for one in record.verified.attempts if record.verified else ():
+        if one.kept != "no":
+            how = f"by hand with {one.editor.name}" if one.asked else f"with {one.editor.name}"
+            found.setdefault(what(record.plan.subtasks[one.finding.subtask]), []).append(f"{how}, seed {one.seed}")
+    return {name: ", then ".join(several) for name, several in found.items()}
 
 
 def _of_findings(a: Record, b: Record) -> Iterator[str]:

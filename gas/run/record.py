@@ -503,6 +503,8 @@ def find_record(path: Path) -> Record | None:
 
     if path.suffix.lower() == ".json":
         return parse_record(files.read_text(path, max_bytes=MAX_RECORD_BYTES), path.name)
+    if path.is_dir():
+        raise InputRefused(f"{path}: is a folder", "give a file")
     beside = sidecar(path)
     if beside.is_file():
         found = parse_record(files.read_text(beside, max_bytes=MAX_RECORD_BYTES), beside.name)

@@ -8,8 +8,11 @@ from gas.plan.words import what
 from gas.remedies import Given, Option, Remedy, Setting
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from gas.types import Evidence, Failure, Finding, Subtask
 
+_TRIES = Setting("tries", 3)
 Kept = Literal["accepted", "best", "no"]
 _FAILURES: dict[Failure, str] = {
     "unchanged": "unchanged",
@@ -58,11 +61,18 @@ def evidence_sentence(one: Evidence) -> str:
     return f"{told} ({one.note})" if one.note and one.value is not None else f"{told} {one.note}".rstrip()
 
 
-def remedy(failure: Failure | None, subtask: Subtask, editor: str) -> Remedy:
-    """What to try for a subtask that is not done, with `editor` as it was run last."""
+def remedy(
+    failure: Failure | None,
+    subtask: Subtask,
+    editor: str,
+    options: Collection[str] = ("guidance_scale", "steps"),
+    further: Setting = _TRIES,
+) -> Remedy:
+    """What to try for a subtask that is not done, with `editor` as it was run last, which has `options`. `further`: the
+    setting by which other editors may try it."""
     region = Given(subtask.region_phrase or subtask.target, ("box", "mask"))
-    tries, others = Setting("tries", 3), "let other editors try it ({tries})"
-    if failure == "unchanged":
+    tries, others = further, "let other editors try it ({tries})"
+    if failure == "unchanged" and "guidance_scale" in options:
         stronger = Option({"guidance_scale": None}, editor)
         return Remedy(
             "stronger_or_other", f"{others}, or raise the guidance ({{stronger}})", tries=tries, stronger=stronger
@@ -71,10 +81,10 @@ def remedy(failure: Failure | None, subtask: Subtask, editor: str) -> Remedy:
         return Remedy("draw_region", "draw where it is to be: {region}", region=region)
     if failure == "outside":
         return Remedy("confine", "confine each change to its region: {grounded}", grounded=Setting("grounded", True))
-    if failure in ("blurred", "noise"):
+    if failure in ("blurred", "noise") and "steps" in options:
         steps = Option({"steps": None}, editor)
         return Remedy("more_steps", f"raise the steps ({{steps}}), or {others}", steps=steps, tries=tries)
-    if failure in ("wrong kind", "wrong colour"):
+    if failure in ("unchanged", "wrong kind", "wrong colour"):
         return Remedy("other_editor", f"{others}, or name another: {{other}}", tries=tries, other=Setting("editor"))
     return Remedy("larger_or_other", f"draw a larger region ({{region}}), or {others}", region=region, tries=tries)
 

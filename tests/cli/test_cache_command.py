@@ -14,6 +14,7 @@ from gas.interfaces import Edited, EditJob
 from gas.run.reuse.told import Told
 from gas.testing import fakes
 from gas_shell.reused import before_edit, reused_lines
+from gas_ui.wording import page_words
 
 
 @pytest.fixture
@@ -203,6 +204,7 @@ def test_the_words_for_what_was_made_anew() -> None:
     seeds = [Told("edit", "dds", (name,), "seed", -4) for name in "ab"]
     (line,) = reused_lines(seeds, 9)
     assert "with --seed 5, as before" in line
+    assert "with seed 5 in Settings, as before" in next(reused_lines(seeds, 9, page_words)), "on the page"
     assert list(reused_lines([seeds[0], Told("edit", "dds", ("b",), "seed", 3)], 9)) == [], "of two runs before"
     assert before_edit([]) == "" and before_edit([Told("regions", "a"), Told("regions", "b")]) == (
         "; from the cache: regions (a, b)"

@@ -80,3 +80,9 @@ def test_what_is_neither_is_refused(gas: Callable[..., Said], here: Path, name: 
     (here / name).write_bytes(content)
     assert gas("diff", "a.json", name).code == 3
     assert gas("diff", "a.json", "nothing.json").code == 3
+
+
+def test_a_folder_is_no_edit(gas: Callable[..., Said], here: Path) -> None:  # noqa: F811
+    plan_file(here / "a.json")
+    for said in (gas("diff", ".", "a.json"), gas("info", "."), gas("replay", ".", "--input", "dog.png")):
+        assert said.code == 3 and "is a folder" in said.err

@@ -15,6 +15,7 @@ from PIL import Image as Pictures
 from gas.errors import InputRefused, Interrupted, UsageError
 from gas.interfaces import Watch
 from gas.picture import photo as photos
+from gas.run.differences import differences
 from gas.run.job import PhotoJob, Planned, WrittenEdit, make_plan, prepare
 from gas.run.record import Request, read_record
 from gas.run.redo import redone
@@ -77,6 +78,11 @@ def test_a_change_made_again_leaves_the_others_and_its_record_makes_the_same_fil
         (0, 70, True, "accepted"),
         (1, 71, True, "accepted"),
         (0, 72, True, "accepted"),
+    ]
+    assert differences(done.record, written.record) == [
+        "tiger in the place of dog: made again: no, "
+        "now by hand with painter, seed 70, then by hand with painter, seed 72",
+        "snow in the place of grass: made again: no, now by hand with painter, seed 71",
     ]
     same = replayed(photo, written, tmp_path / f"again{suffix}")
     assert same.written.path.read_bytes() == written.written.path.read_bytes()

@@ -15,15 +15,25 @@ from PIL import Image as Pictures
 
 from gas.backends.hookspecs import hookimpl
 from gas.backends.spec import BackendSpec
-from gas.errors import InputRefused, Interrupted, PluginBroken, ResultRefused, ServiceUnavailable, UsageError
+from gas.errors import (
+    InputRefused,
+    Interrupted,
+    NotVerified,
+    PluginBroken,
+    ResultRefused,
+    ServiceUnavailable,
+    UsageError,
+)
 from gas.interfaces import Edited, EditJob, Verifier, VerifyJob, Watch
 from gas.picture import photo
 from gas.run import record, replay
 from gas.run.budget import Budget, rows_of
 from gas.run.job import PhotoJob
 from gas.run.session import Session
+from gas.run.undone import raise_if_undone
 from gas.testing import fakes
 from gas.types import EditPlan, Region, Subtask
+from gas_shell.words import flag_words
 
 PLAN = EditPlan(subtasks=(Subtask(source="dog", target="tiger"), Subtask(source="grass", target="snow")))
 RED = (255, 0, 0)
@@ -257,6 +267,23 @@ def test_budget_ends_it(picture: Path, budget: str, attempts: int) -> None:
     assert len(result.verified.attempts) == attempts
     if attempts < 2:
         assert "budget" in result.verified.ended
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"tries": 1}, "--tries 3"),
+        ({"retry_editors": ("blue", "nearly")}, "--tries"),
+        ({"retry_editors": ("blue",)}, "--retry-editor"),
+        ({"retry_editors": ()}, "--retry-editor"),
+        ({"retry_editors": ("blue",), "budget": "0s"}, "--budget"),
+    ],
+)
+def test_what_was_tried_is_not_advised_again(picture: Path, tmp_path: Path, flags: Any, words: str) -> None:
+    done = job(picture, **flags).run(tmp_path / "out.png")
+    with pytest.raises(NotVerified) as refused:
+        raise_if_undone(done.record)
+    assert f"({words})" in refused.value.hint.worded(flag_words)
 
 
 def test_smaller_region_lies_on_top(picture: Path) -> None:

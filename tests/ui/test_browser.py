@@ -231,6 +231,46 @@ def test_painting_changes_that_region_alone(opened: Any, served: tuple[str, Desk
     assert np.array_equal(ours.places[0].region.mask, dog)
 
 
+def test_open_opens_though_an_original_was_asked_for_before(opened: Any) -> None:
+    window = opened()
+    tab = window.tab
+    window.fake()
+    window.drop()
+    window.plan("dog -> tiger")
+    tab.wait_for_selector(".chip .number")
+    tab.click("[data-key=edit]")
+    with tab.expect_download() as loading:
+        tab.click("[data-key=download]")
+    other = opened()
+    other.drop(Path(loading.value.path()).read_bytes(), "made.png")
+    with other.tab.expect_file_chooser():
+        other.tab.click("[data-key=original]")  # and nothing is chosen
+    with other.tab.expect_file_chooser() as chooser:
+        other.tab.click("#open-photo")
+    chooser.value.set_files({"name": "next.png", "mimeType": "image/png", "buffer": png()})
+    other.tab.wait_for_selector("#file-name:has-text('next.png')", timeout=20_000)
+
+
+def test_a_thing_that_is_drawn_is_no_longer_said_not_to_be_found(opened: Any) -> None:
+    window = opened()
+    tab = window.tab
+    window.fake()
+    window.drop()
+    window.plan("cat -> tiger; owl -> fox")
+    tab.wait_for_selector("#plan .problem")
+    for number in (0, 1):
+        assert tab.locator("#plan .problem").count() == 1
+        tab.click("text=Draw its place >> nth=0")
+        box = tab.locator(".surface").bounding_box()
+        tab.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"], steps=3)
+        tab.mouse.up()
+        window.until(f"document.querySelectorAll('.chip .swatch').length === {number + 1}")
+    assert tab.locator("#plan .problem").count() == 0
+    assert "Each change has its place" in tab.inner_text("body")
+
+
 def test_regions_are_moved_grown_removed_and_added_by_keys(opened: Any, served: tuple[str, Desk]) -> None:
     window = opened()
     tab = window.tab

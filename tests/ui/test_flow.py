@@ -392,6 +392,8 @@ def test_a_dropped_output_is_replayed_from_its_original(planned: Page, client: T
     made = fresh.drop(content, "dog-edited.png").json()["picture"]["made"]
     assert made["asked"] == ASKED and made["original"] == "dog.png" and not made["here"]
     assert "original" in fresh.do("/replay")["error"]["message"]
+    wrong = fresh.drop(png(seed=2), "dog.png", what="original")
+    assert wrong.status_code == 422 and "is not what" in wrong.json()["error"]["message"]
     assert fresh.drop(png(), "dog.png", what="original").json()["picture"]["made"]["here"]
     assert fresh.do("/replay")["error"] is None
     card = fresh.state["edits"][0]

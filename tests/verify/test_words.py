@@ -12,6 +12,7 @@ from gas.remedies import Setting
 from gas.types import Evidence, Failure, Finding, Subtask
 from gas.verify.parts import can_be_seen, changes_looks
 from gas.verify.words import attempt_sentence, evidence_sentence, remedy, sentence
+from gas_shell.words import flag_words
 
 CAR = Subtask(source="a red car", target="a blue car")
 
@@ -46,6 +47,11 @@ def test_remedies_differ() -> None:
     assert remedy("outside", CAR, "dds").parts["grounded"] == Setting("grounded", True)
     assert "box" in str(remedy("displaced", CAR, "dds"))
     assert remedy("unchanged", CAR, "dds").parts["stronger"].backend == "dds"
+
+
+@pytest.mark.parametrize("failure", ["unchanged", "noise"])
+def test_no_option_is_named_that_the_editor_does_not_have(failure: Failure) -> None:
+    assert "-o" not in remedy(failure, CAR, "auto", ("table",)).worded(flag_words)
 
 
 def test_only_what_is_not_done_has_a_failure() -> None:

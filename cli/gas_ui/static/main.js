@@ -67,7 +67,10 @@ export function emptyStage() {
 }
 
 function wire() {
-  byId("open-photo").addEventListener("click", () => byId("photo-input").click());
+  byId("open-photo").addEventListener("click", () => {
+    delete byId("photo-input").dataset.what; // an original was asked for, and none was chosen
+    byId("photo-input").click();
+  });
   byId("photo-input").addEventListener("change", (event) => {
     take(event.target.files[0], event.target.dataset.what || "photo");
     event.target.value = "";

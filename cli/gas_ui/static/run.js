@@ -1,7 +1,7 @@
 // The foot of the panel: what is about to run, the button, progress with Stop; and the tasks' affairs.
 import { act, at, call } from "./api.js";
 import { byId, capital, el, fill, icon, problem, quiet, seconds, toast } from "./dom.js";
-import { busy, change, page, setState, state } from "./store.js";
+import { busy, change, lacksPlaces, page, setState, state } from "./store.js";
 import { compareDialog } from "./compare.js";
 import { setFlags } from "./settings.js";
 
@@ -98,7 +98,8 @@ function progress() {
 
 function preflight() {
   const sheet = state.sheet;
-  if (!sheet) return el("p", { class: "hint" }, state.places.length ? "What has no place yet is looked for first." : "The things are looked for first.");
+  if (!sheet) return el("p", { class: "hint" }, !lacksPlaces() ? "Each change has its place. Find says what would run; Edit begins."
+    : state.places.length ? "What has no place yet is looked for first." : "The things are looked for first.");
   if (sheet.error) return problem(sheet.error);
   const time = sheet.seconds === null ? "its time is known after the first one" : `about ${seconds(sheet.seconds)}`;
   const where = [`Profile ${sheet.profile}`, sheet.models.length ? `model ${sheet.models.join(" and ")}` : "no model", sheet.device === "auto" ? "" : `on ${sheet.device}`, `seed ${sheet.seed}`].filter(Boolean).join(", ");

@@ -2,7 +2,7 @@
 import { act, at } from "./api.js";
 import { byId, el, fill, icon, problem, toast } from "./dom.js";
 import { begin } from "./run.js";
-import { busy, change, colourOf, page, state, theEdit } from "./store.js";
+import { busy, change, colourOf, lacksPlaces, page, state, theEdit } from "./store.js";
 import { forgetLayers, layerOf, stroke } from "./masks.js";
 import { emptyStage } from "./main.js";
 import { drawTiles } from "./compare.js";
@@ -178,7 +178,7 @@ export async function putBox(box) {
   try {
     const fresh = await act("POST", "/places", { row: page.drawFor, box });
     const made = fresh.places.find((one) => !known.has(one.id));
-    change({ place: made ? made.id : null, tool: "brush" });
+    change({ place: made ? made.id : null, tool: "brush", error: lacksPlaces() ? page.error : null }); // what was not found is drawn
   } catch (error) {
     toast(problem(error), true);
     change({});

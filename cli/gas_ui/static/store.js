@@ -31,4 +31,6 @@ export function colourOf(row) {
   return COLOURS[Math.max(index, 0) % COLOURS.length];
 }
 export const theEdit = () => (state ? state.edits.find((one) => one.number === page.edit) : null);
+// Whether a change that is on and not of the whole picture has no place.
+export const lacksPlaces = () => state.rows.some((row) => row.on && row.where !== "picture" && !state.places.some((one) => one.row === row.id));
 export const busy = () => Boolean(state?.task);
