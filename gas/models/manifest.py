@@ -27,6 +27,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 _REVISION = re.compile(r"(?!.*\.\.)[\w./-]{1,100}")
 
 
+_FILES_OF_WEIGHTS = {".safetensors", ".ckpt", ".gguf"}
 _FILE = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
 
 
@@ -85,7 +86,7 @@ def resolve_model(model: str) -> ModelSource:
 
     * `package:gas_diorama/weights/sd`: a folder or file inside an installed Python package (which is not imported);
     * `cache:NAME`: a file that `gas models pull` has put into the toolkit's own folder, after checking it;
-    * a path: one that exists, or starts with `/`, `./`, `../` or `~`;
+    * a path: one that exists, or starts with `/`, `./`, `../` or `~`, or ends as a file of weights does;
     * `owner/name` or `owner/name@revision`: a repository of the Hugging Face hub.
 
     Nothing is downloaded. ModelUnavailable when a local file is not there; UsageError for what is none of these.
@@ -112,7 +113,8 @@ def resolve_model(model: str) -> ModelSource:
             )
         return ModelSource(str(path.resolve()), None, True)
     path = Path(text).expanduser()
-    if text and (path.exists() or path.is_absolute() or re.match(r"\.{1,2}([/\\]|$)|~", text)):
+    named = path.is_absolute() or path.suffix in _FILES_OF_WEIGHTS or re.match(r"\.{1,2}([/\\]|$)|~", text)
+    if text and (path.exists() or named):
         if not path.exists():
             raise ModelUnavailable(f"model {model!r} is not there", "check the path")
         return ModelSource(str(path.resolve()), None, True)

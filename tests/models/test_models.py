@@ -144,6 +144,13 @@ def test_cached_files_are_resolved(here: Path) -> None:
             resolve_model(wrong)
 
 
+@pytest.mark.parametrize("name", ["lora.safetensors", "loras/lora.safetensors", "models/flux/flux.gguf", "sd.ckpt"])
+def test_a_file_of_weights_that_is_not_there_is_no_model_of_the_hub(name):
+    with pytest.raises(ModelUnavailable, match="is not there") as caught:
+        resolve_model(name)
+    assert caught.value.remedy == "check the path"
+
+
 @pytest.mark.parametrize("environ", [
     {}, {"HF_HOME": "/a"}, {"HF_HUB_CACHE": "/b", "HF_HOME": "/a"}, {"HUGGINGFACE_HUB_CACHE": "~/c"},
     {"XDG_CACHE_HOME": "/d"}, {"HF_HOME": "$HOME/e"},

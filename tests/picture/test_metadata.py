@@ -9,6 +9,7 @@ import zlib
 from xml.etree import ElementTree
 
 import numpy as np
+import pictures
 import pytest
 from PIL import ExifTags, PngImagePlugin
 from PIL import Image as Pictures
@@ -382,6 +383,20 @@ def test_exiftool_finds_every_field_again(tmp_path, suffix):
         assert lost == ({name for name in before if "GPS" in name} if not gps else set())
         new = {name.partition(":")[2] for name in after.keys() - before.keys()}
         assert new <= {"DigitalSourceType", "CreatorTool", "Record", "Gas"} and "DigitalSourceType" in new
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_facts_say_how_deep_colours_are(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "png":
+        path.write_bytes(pictures.png(4, 3, bytes(3 * (1 + 4 * 6)), pictures.png_chunk(b"cICP", b"\x09\x10\0\1"), 16))
+    else:
+        tifffile = pytest.importorskip("tifffile")
+        tifffile.imwrite(path, np.zeros((3, 4, 3), np.uint16), photometric="rgb")
+    found = facts(path)
+    assert ("picture", f"{'PNG' if suffix == 'png' else 'TIFF'} 4x3, RGB, 16 bits a channel") in found
+    assert suffix == "tif" or any(name == "note" and "cICP 9, 16, 0, 1" in value for name, value in found)
+    assert not any("cannot be read" in name for name, _ in found)
 
 
 def test_facts_of_pictures_by_others(tmp_path):

@@ -13,6 +13,7 @@ from PIL import ExifTags, ImageCms
 
 from gas import files
 from gas.picture.decode import opened
+from gas.picture.deep import bit_depth
 from gas.picture.metadata import xmp
 from gas.picture.metadata.credentials import claim_words
 from gas.picture.metadata.exif import EXIF_IFD, GPS_IFD, Exif
@@ -59,22 +60,24 @@ def facts(path: Path) -> list[tuple[str, str]]:
     """Names and values, in the order of reading. InputRefused as `gas.picture.photo.read`; no pixel is decoded."""
     notes: list[str] = []
     with files.open_regular(path) as stream, opened(stream, path.name) as picture:
+        bits = bit_depth(picture)  # asked first: what is read behind the pixels may take the layout of these away
         metadata = read_metadata(stream, picture, notes)
-        found = [*_of_pixels(picture, metadata), *_of_exif(picture, metadata), *_of_xmp(metadata.xmp)]
+        found = [*_of_pixels(picture, metadata, bits), *_of_exif(picture, metadata), *_of_xmp(metadata.xmp)]
     found += [("IPTC", f"{len(metadata.resources)} bytes")] if metadata.resources else []
     found += [("comment", metadata.comment.decode("utf-8", "replace"))] if metadata.comment else []
     found += _of_texts(metadata)
     found += [("content credentials", f"{claim_words(metadata.claim)} (not checked)")] if metadata.claim else []
     found += [("also holds", what) for what in metadata.others]
-    found += [("cannot be read", note) for note in notes]
+    found += [("note", note) for note in notes]
     return [(name, _cut(value)) for name, value in found]
 
 
-def _of_pixels(picture: Pictures.Image, metadata: Metadata) -> Iterator[tuple[str, str]]:
+def _of_pixels(picture: Pictures.Image, metadata: Metadata, bits: int) -> Iterator[tuple[str, str]]:
     width, height = picture.size
     what = f"{picture.format} {width}x{height}, {picture.mode}"
-    depth = _DEPTHS.get(picture.mode) or picture.info.get("bit_depth")
-    yield "picture", what + (f", {depth} bits a channel" if depth else "")
+    depth = _DEPTHS.get(picture.mode) or picture.info.get("bit_depth") or bits
+    said = depth != 8 or "bit_depth" in picture.info
+    yield "picture", what + (f", {depth} bits a channel" if said else "")
     if metadata.orientation != 1:
         yield "orientation", f"{metadata.orientation} (EXIF): shown turned or mirrored"
     icc = picture.info.get("icc_profile")
