@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -115,6 +115,7 @@ def write(
     outside_of: Mask | None = None,
     record: str | None = None,
     gps: bool = False,
+    trained: bool = False,
     overwrite: bool = False,
 ) -> Written:
     """What was written to `path`, checked by reading it again before it gets its name.
@@ -125,7 +126,8 @@ def write(
     where it was JPEG, WebP always without loss.
 
     `outside_of` `(H, W)` is where a change was asked for: what has changed elsewhere is measured on the file (None:
-    where `mask` is 0). `record` is a text to embed (`gas.run.record`); `gps` keeps the position. Nothing that depends
+    where `mask` is 0). `record` is a text to embed (`gas.run.record`);
+    `gps` keeps the position. `trained`: a trained model made a part, which the metadata then say. Nothing that depends
     on the time goes into the file. Errors as `check` and `files.atomic`.
     """
     path = Path(path)
@@ -140,7 +142,7 @@ def write(
     native = edited_native(photo, image, mask, container, notes)
     if container == "BMP":
         notes.append("BMP holds neither profile nor metadata: nothing in the file says that it is an edit")
-    target = _Target(photo, path, container, native, measured, pack(record) if record else "", gps)
+    target = _Target(photo, path, container, native, measured, pack(record) if record else "", gps, trained)
     with files.atomic(path, overwrite=overwrite) as stream:
         jpeg = None
         try:
@@ -179,10 +181,11 @@ class _Target:
     measured: np.ndarray | None
     packed: str
     gps: bool
+    trained: bool
 
     def carried(self, *, upright: bool) -> Carried:
-        size = self.photo.size if upright else None
-        return carried(self.photo.metadata, self.container, packed=self.packed, gps=self.gps, upright=size)
+        how: dict[str, Any] = {"packed": self.packed, "gps": self.gps, "trained": self.trained}
+        return carried(self.photo.metadata, self.container, upright=self.photo.size if upright else None, **how)
 
     def verified(
         self, stream: BinaryIO, *, orientation: int = 1, also: BandCheck | None = None

@@ -315,6 +315,7 @@ class PhotoJob:
             outside_of=result.asked,
             record=records.embeddable(record, photo_write.room(self.photo, output_format(output.path))),
             gps=gps,
+            trained=bool(record.models),
             overwrite=output.overwrite,
         )
         record, path = records.write_sidecar(record, written, result, overwrite=output.overwrite)

@@ -347,22 +347,26 @@ def test_the_position_is_dropped_unless_asked_for(tmp_path):
         assert (b"secret place" in out.read_bytes()) == (gps and suffix != "tif")
 
 
+@pytest.mark.parametrize(
+    ("trained", "source"), [(True, "compositeWithTrainedAlgorithmicMedia"), (False, "algorithmicallyEnhanced")]
+)
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
-def test_the_output_says_that_it_is_an_edit_and_holds_the_record(tmp_path, suffix):
+def test_the_output_says_that_it_is_an_edit_and_holds_the_record(tmp_path, suffix, trained, source):
     read = photo.read(saved(tmp_path / "a.png", Pictures.fromarray(SCENE), dpi=(300, 300)))
     record = '{"phrase": "<ré & \\"ñ\\">"}' * 20
-    written = photo_write.write(read, tmp_path / f"out.{suffix}", edit(read.pixels), MASK, record=record)
+    how = {"record": record, "trained": trained}
+    written = photo_write.write(read, tmp_path / f"out.{suffix}", edit(read.pixels), MASK, **how)
     data = written.path.read_bytes()
-    assert b"digitalsourcetype/compositeWithTrainedAlgorithmicMedia" in data
+    assert f"digitalsourcetype/{source}".encode() in data
     assert written.embedded and photo_write.read_embedded(written.path) == record
     with Pictures.open(written.path) as again:
         packet = again.tag_v2[700] if suffix == "tif" else again.info["xmp"]
         (description,) = ElementTree.fromstring(packet)[0]
         kind = description.get("{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType")
-        assert kind.endswith("digitalsourcetype/compositeWithTrainedAlgorithmicMedia")
+        assert kind.endswith(f"digitalsourcetype/{source}")
         if suffix != "webp":
             assert again.info["dpi"] == pytest.approx((300, 300), abs=0.1)
-    twice = photo_write.write(read, tmp_path / f"twice.{suffix}", edit(read.pixels), MASK, record=record)
+    twice = photo_write.write(read, tmp_path / f"twice.{suffix}", edit(read.pixels), MASK, **how)
     assert twice.path.read_bytes() == data, "the same run gives the same bytes"
 
 

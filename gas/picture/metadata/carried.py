@@ -57,14 +57,21 @@ def room(metadata: Metadata, container: str) -> int:
     """How long a packed record may be that goes into a file beside what is there already."""
     most = MAX_EMBEDDED[container]
     if container in {"JPEG", "HEIF"}:
-        most = min(most, MAX_SEGMENT_XMP - len(xmp.fresh_packet()) - len(metadata.xmp))
+        most = min(most, MAX_SEGMENT_XMP - len(xmp.fresh_packet(trained=True)) - len(metadata.xmp))
     return max(most, 0)
 
 
 def carried(
-    metadata: Metadata, container: str, *, packed: str = "", gps: bool = False, upright: tuple[int, int] | None = None
+    metadata: Metadata,
+    container: str,
+    *,
+    packed: str = "",
+    gps: bool = False,
+    trained: bool = False,
+    upright: tuple[int, int] | None = None,
 ) -> Carried:
-    """What goes into a file of kind `container`, with the `packed` record where there is room for it.
+    """What goes into a file of kind `container`, with the `packed` record where there is room for it, and whether a
+    `trained` model made a part.
 
     Without `gps` no position goes along, nor a maker's note, which may hold one. `upright` is the size (width, height)
     of pixels that are stored upright; None: they lie as in the file that was read.
@@ -80,7 +87,7 @@ def carried(
         changed.append("orientation (the pixels are upright)")
     embedded = 0 < len(packed) <= room(metadata, container)
     in_packet = packed if embedded and container != "PNG" else ""
-    packet = _xmp(metadata, in_packet, gps, upright is not None, kept, left)
+    packet = _xmp(metadata, in_packet, gps, trained, upright is not None, kept, left)
     resources = b""
     if metadata.resources:
         if container in {"JPEG", "TIFF"}:
@@ -241,14 +248,16 @@ def _exif(
     return data
 
 
-def _xmp(metadata: Metadata, packed: str, gps: bool, upright: bool, kept: list[str], left: list[str]) -> bytes:
+def _xmp(
+    metadata: Metadata, packed: str, gps: bool, trained: bool, upright: bool, kept: list[str], left: list[str]
+) -> bytes:
     if not metadata.xmp:
-        return xmp.fresh_packet(packed).encode()
+        return xmp.fresh_packet(packed, trained=trained).encode()
     try:
-        edited = xmp.edited_packet(metadata.xmp, packed, gps=gps, upright=upright)
+        edited = xmp.edited_packet(metadata.xmp, packed, gps=gps, trained=trained, upright=upright)
     except xmp.BrokenXmp as error:
         left.append(f"XMP, which is broken: {' '.join(str(error).split())[:80]}")
-        return xmp.fresh_packet(packed).encode()
+        return xmp.fresh_packet(packed, trained=trained).encode()
     kept.append("XMP")
     left += edited.left_out
     return edited.packet

@@ -16,7 +16,11 @@ from xml.parsers import expat
 from gas.version import __version__
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+_SOURCES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+DIGITAL_SOURCE = f"{_SOURCES}compositeWithTrainedAlgorithmicMedia"
+"""IPTC's word for a picture of which a trained model made a part."""
+ENHANCED = f"{_SOURCES}algorithmicallyEnhanced"
+"""IPTC's word for one that arithmetic alone has changed."""
 RECORD_NAMESPACE = "urn:gas-edit:record:1"
 MAX_XMP = 4 * 2**20
 
@@ -52,7 +56,7 @@ class Edited:
     left_out: tuple[str, ...] = ()
 
 
-def fresh_packet(packed: str = "") -> str:
+def fresh_packet(packed: str = "", *, trained: bool = False) -> str:
     """The XMP packet of an edited picture that had none: its IPTC digital source type says that a model made part.
 
     `packed` is the record to carry in it, none when empty.
@@ -61,22 +65,24 @@ def fresh_packet(packed: str = "") -> str:
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
         f' <rdf:RDF xmlns:rdf="{RDF}">\n'
-        f"{_description('rdf', '', packed)}"
+        f"{_description('rdf', '', packed, trained)}"
         " </rdf:RDF>\n"
         "</x:xmpmeta>\n"
         '<?xpacket end="w"?>'
     )
 
 
-def edited_packet(packet: bytes, packed: str = "", *, gps: bool = False, upright: bool = False) -> Edited:
-    """`packet` saying besides that it is an edit, without what shows the picture as it was, and unless `gps` without
-    its position; without its orientation where the pixels are `upright`. BrokenXmp for one that is no XMP."""
+def edited_packet(
+    packet: bytes, packed: str = "", *, gps: bool = False, trained: bool = False, upright: bool = False
+) -> Edited:
+    """`packet` saying besides that it is an edit, of which a `trained` model made a part or none did, without what
+    shows the picture as it was, and unless `gps` without its position; without its orientation where the pixels are `upright`. BrokenXmp for one that is no XMP."""
     text = packet_text(packet)
     found = _Finder(text, gps, upright)
     if found.end is None:
         raise BrokenXmp("it holds no rdf:RDF")
     at, prefix = found.end
-    cuts = [*found.cuts, (at, at, _description(prefix, found.about, packed, tool=not found.has_tool))]
+    cuts = [*found.cuts, (at, at, _description(prefix, found.about, packed, trained, tool=not found.has_tool))]
     for begin, end, new in sorted(cuts, reverse=True):
         text = text[:begin] + new + text[end:]
     # What stands for growing in place is not needed in a file that is written anew.
@@ -93,7 +99,7 @@ def positions(packet: bytes) -> bool:
     return "position" in _Finder(packet_text(packet), False, False).left_out
 
 
-def _description(prefix: str, about: str, packed: str, *, tool: bool = True) -> str:
+def _description(prefix: str, about: str, packed: str, trained: bool, *, tool: bool = True) -> str:
     record = f'\n    gas:record="{escape(packed)}"' if packed else ""
     made_with = f'    xmp:CreatorTool="gas-edit {__version__}"\n' if tool else ""
     return (
@@ -101,7 +107,7 @@ def _description(prefix: str, about: str, packed: str, *, tool: bool = True) -> 
         f'    xmlns:xmp="{_XMP}"\n'
         f'    xmlns:Iptc4xmpExt="{_IPTC}"\n'
         f'    xmlns:gas="{RECORD_NAMESPACE}"\n'
-        f'{made_with}    Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE}"{record}/>\n'
+        f'{made_with}    Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE if trained else ENHANCED}"{record}/>\n'
     )
 
 
