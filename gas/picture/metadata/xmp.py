@@ -76,7 +76,8 @@ def edited_packet(
     packet: bytes, packed: str = "", *, gps: bool = False, trained: bool = False, upright: bool = False
 ) -> Edited:
     """`packet` saying besides that it is an edit, of which a `trained` model made a part or none did, without what
-    shows the picture as it was, and unless `gps` without its position; without its orientation where the pixels are `upright`. BrokenXmp for one that is no XMP."""
+    shows the picture as it was, and unless `gps` without its position; without its orientation where the pixels
+    are `upright`. BrokenXmp for one that is no XMP."""
     text = packet_text(packet)
     found = _Finder(text, gps, upright)
     if found.end is None:
