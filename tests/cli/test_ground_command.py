@@ -41,6 +41,16 @@ def test_what_is_not_there_ends_the_run_with_its_score(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_it_shows_how_fine_an_editor_works_on_a_model_of_ones_own(tmp_path: Path) -> None:
+    words = ("ground", SCENES / "demo.png", "change the red car into a blue house", "--profile", "diorama")
+    for model, said in (
+        ("package:gas_diorama/weights/sd", "an edit with dds works on them: a red car at 1:1"),
+        ("./nowhere", "the working pictures are not shown: model './nowhere' is not there"),
+    ):
+        done = gas(*words, "--editor", "dds", "--model", model, "-o", "out", "--overwrite", cwd=tmp_path)
+        assert done.returncode == 0 and said in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize("command", ["edit", "ground"])
 def test_a_photograph_is_refused_with_the_command_that_gets_a_model_for_it(tmp_path: Path, command: str) -> None:
     photograph = Path(skimage.__file__).parent / "data" / "astronaut.png"
