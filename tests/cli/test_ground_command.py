@@ -48,7 +48,7 @@ def test_it_shows_how_fine_an_editor_works_on_a_model_of_ones_own(tmp_path: Path
         ("./nowhere", "the working pictures are not shown: model './nowhere' is not there"),
     ):
         done = gas(*words, "--editor", "dds", "--model", model, "-o", "out", "--overwrite", cwd=tmp_path)
-        assert done.returncode == 0 and said in " ".join(done.stderr.split())
+        assert done.returncode == 0 and said in " ".join((done.stdout + done.stderr).split())
 
 
 @pytest.mark.parametrize("command", ["edit", "ground"])
