@@ -111,7 +111,7 @@ class _Parent:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(_search_path())},
+                env={**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(_SEARCH_PATH)},
             )
         atexit.register(self.end)
 
@@ -128,9 +128,8 @@ class _Parent:
 _parent: _Parent | None = None
 
 
-def _search_path() -> list[str]:
-    """Where this process finds modules, but for the folders of the tests."""
-    return [entry for entry in sys.path if entry and not Path(entry).is_relative_to(_FOLDER)]
+_SEARCH_PATH = tuple(entry for entry in sys.path if entry and not Path(entry).is_relative_to(_FOLDER))
+"""Where this process finds modules, but for the folders of the tests; before any test puts a plugin of its own there."""
 
 
 # --- the process with the libraries -----------------------------------------------------------------------------------
