@@ -129,7 +129,7 @@ _parent: _Parent | None = None
 
 
 _SEARCH_PATH = tuple(entry for entry in sys.path if entry and not Path(entry).is_relative_to(_FOLDER))
-"""Where this process finds modules, but for the folders of the tests; before any test puts a plugin of its own there."""
+"""Where this process finds modules, but for the folders of the tests, before a test puts a plugin of its own there."""
 
 
 # --- the process with the libraries -----------------------------------------------------------------------------------
