@@ -14,6 +14,7 @@ from gas.errors import ModelUnavailable
 from gas.interfaces import Options, Verifier
 from gas.remedies import Option, Remedy
 from gas.types import Evidence, Finding
+from gas.verify.changes import change, region_of
 from gas.verify.parts import crop, region_box
 from gas_verifiers.findings import cannot_tell, without_model
 
@@ -30,6 +31,9 @@ class ClipOptions(Options):
         0.5, ge=0, le=1, description="least probability of the target's phrase against the source's, on the crop"
     )
     room: float = Field(0.1, ge=0, le=2, description="what is seen around the region: share of its longer side")
+
+
+_MOST = 0.5
 
 
 class ClipVerifier(Verifier[ClipOptions]):
@@ -65,14 +69,21 @@ class ClipVerifier(Verifier[ClipOptions]):
         done = score >= self.options.target
         asked = f"{there!r} rather than {gone!r}"
         evidence = Evidence(by=self.name, asked=asked, value=score, threshold=self.options.target)
-        failure: Failure | None = None if done else "unchanged"
         return Finding(
             subtask=index,
             verdict="done" if done else "not done",
             score=score,
             evidence=(evidence,),
-            failure=failure,
+            failure=None if done else _failure(job, index),
         )
+
+
+def _failure(job: VerifyJob, index: int) -> Failure:
+    """What a place is that does not look like the target: as it was, or, where most of it has visibly changed, something
+    else."""
+    inside = region_of(job, index)
+    assert inside is not None
+    return "wrong kind" if change(job.before, job.after, inside).share > _MOST else "unchanged"
 
 
 def _phrases(subtask: Subtask) -> tuple[str, str]:

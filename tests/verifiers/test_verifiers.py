@@ -106,6 +106,16 @@ class TestClip(VerifierContract):
             (found,) = make(ClipVerifier, model=str(folder), target=target).verify(job())
             assert found.verdict == verdict
 
+    def test_what_has_visibly_changed_is_not_called_unchanged(self, folder: Path) -> None:
+        from gas_verifiers.clip import ClipVerifier
+
+        never = make(ClipVerifier, model=str(folder), target=1.0)
+        (found,) = never.verify(job())
+        assert (found.verdict, found.failure) == ("not done", "wrong kind")
+        faint = IMAGE.astype(int) + 3 * (IMAGE < 250)
+        (found,) = never.verify(job(after=faint.astype(np.uint8)))
+        assert (found.verdict, found.failure) == ("not done", "unchanged")
+
     def test_source_and_target_swapped_give_the_rest(self, folder: Path) -> None:
         from gas_verifiers.clip import ClipVerifier
 
