@@ -79,8 +79,8 @@ class ClipVerifier(Verifier[ClipOptions]):
 
 
 def _failure(job: VerifyJob, index: int) -> Failure:
-    """What a place is that does not look like the target: as it was, or, where most of it has visibly changed, something
-    else."""
+    """What a place is that does not look like the target: as it was, or something else where most of it has visibly
+    changed."""
     inside = region_of(job, index)
     assert inside is not None
     return "wrong kind" if change(job.before, job.after, inside).share > _MOST else "unchanged"
