@@ -49,7 +49,7 @@ SHARES = {
     },
 }
 """Of the whole time, by the device. What has no share stays as it is. Figures take the last of it, and are left out
-where that is too little for them, or none: the classifier that they need is trained on a CPU."""
+where that is too little for them."""
 _FIGURES_SECONDS = {"cuda": 20.0, "cpu": 900.0}
 _SCENES, _CAPTIONS, _GUIDANCE, _STEPS = 100, 200, 4.0, 30
 _UNITS = {"s": 1, "m": 60, "h": 3600}

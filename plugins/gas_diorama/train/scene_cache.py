@@ -14,6 +14,7 @@ from transformers import CLIPTokenizer
 
 from gas_diorama.train.drawn import TOKENS, Drawn, Words, draw
 from gas_diorama.world.asking import LABELS
+from gas_diorama.world.networks import levels
 from gas_diorama.world.scene import GRID, SIZE
 from gas_diorama.world.tokenizer import MAX_LENGTH
 
@@ -108,11 +109,6 @@ class SceneCache:
         ids = self.ids[index, ((draws >= empty) & (draws < empty + short)).long(), which]
         ids = torch.where((draws < empty)[:, None], self.empty, ids).long()
         return Batch(self.latents[index].float(), self.weights[index].float(), ids, self.shown[index])
-
-
-def levels(pictures: Tensor) -> Tensor:
-    """uint8 pictures (n, 3, h, w) as networks take them: float32 in [-1, 1]."""
-    return pictures.float().div(127.5).sub(1)
 
 
 def padded(ids: Tensor, tokenizer: CLIPTokenizer) -> Tensor:

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from gas_diorama.train.graphs import Loss
-from gas_diorama.train.scene_cache import SceneCache, levels
+from gas_diorama.train.scene_cache import SceneCache
 from gas_diorama.train.train_vae import averaged_vae, edges, standardise
 from gas_diorama.train.training import fit, load_checkpoint, noise_like, save_checkpoint
-from gas_diorama.world.networks import cpu_generator
+from gas_diorama.world.networks import cpu_generator, levels
 from gas_diorama.world.scene import CELL
 
 

@@ -29,9 +29,14 @@ def scheduler() -> DDIMScheduler:
     )
 
 
+def levels(pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 pictures as networks take them: float32 in [-1, 1], of the same shape."""
+    return pictures.float().div(127.5).sub(1)
+
+
 def to_tensor(pictures: np.ndarray) -> torch.Tensor:
     """uint8 (n, h, w, 3) to float32 (n, 3, h, w) in [-1, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    return levels(torch.from_numpy(pictures).permute(0, 3, 1, 2))
 
 
 def to_pictures(tensor: torch.Tensor) -> np.ndarray:
