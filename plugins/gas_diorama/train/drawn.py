@@ -3,12 +3,13 @@ torch and no transformers, so that a process starts at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from gas_diorama.world.language import caption, short_phrase
 from gas_diorama.world.pairs import Pair, inverse, sample_pair, training_instruction
 from gas_diorama.world.scene import CELL, GRID, Scene, sample_scene
 
+T = TypeVar("T")
 Cells = NDArray[np.float32]
 Ids = NDArray[np.int16]
 
@@ -125,6 +127,14 @@ def draw_pairs(
         changes.append(change)
     ids = words.ids(told).reshape(len(numbers), 2, texts, TOKENS)
     return DrawnPairs(np.stack(pictures), np.stack(weights), ids, np.array(changes))
+
+
+def in_chunks(
+    draw: Callable[[NDArray[np.int64]], T], numbers: NDArray[np.int64], size: int, pool: ProcessPoolExecutor | None
+) -> Iterator[tuple[NDArray[np.int64], T]]:
+    """The numbers, `size` at a time, with what `draw` makes of them in `pool`, or here without one."""
+    chunks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
+    yield from zip(chunks, (pool.map if pool else map)(draw, chunks), strict=True)
 
 
 @contextmanager

@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gas_diorama.bench.follow import Parts
-from gas_diorama.train.drawn import TOKENS, DrawnPairs, draw_pairs
+from gas_diorama.train.drawn import TOKENS, DrawnPairs, draw_pairs, in_chunks
 from gas_diorama.train.scene_cache import chunk, padded, words_of
 from gas_diorama.world.scene import GRID
 
@@ -52,11 +53,9 @@ class PairCache:
     def grow(self, count: int, pool: ProcessPoolExecutor | None = None) -> None:
         """Makes the pairs up to number `count`, as far as there are so many."""
         numbers = np.arange(self.known, min(count, len(self.latents)))
-        size = chunk(self.latents.device) // 2
-        chunks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
-        n, run, words = len(chunks), pool.map if pool else map, words_of(self.parts.tokenizer)
-        every = run(draw_pairs, [self.seed] * n, [dict(self.forms)] * n, chunks, [self.texts] * n, [words] * n)
-        for some, drawn in zip(chunks, every, strict=True):
+        words = words_of(self.parts.tokenizer)
+        draw = partial(draw_pairs, self.seed, dict(self.forms), texts=self.texts, words=words)
+        for some, drawn in in_chunks(draw, numbers, chunk(self.latents.device) // 2, pool):
             self._take(some, drawn)
 
     def _take(self, numbers: np.ndarray, drawn: DrawnPairs) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from gas_diorama.train.drawn import TOKENS, Drawn, Words, draw
+from gas_diorama.train.drawn import TOKENS, Drawn, Words, draw, in_chunks
 from gas_diorama.world.asking import LABELS
 from gas_diorama.world.networks import levels
 from gas_diorama.world.scene import GRID, SIZE
@@ -70,10 +71,9 @@ class SceneCache:
     def grow(self, count: int, pool: ProcessPoolExecutor | None = None) -> None:
         """Makes the scenes up to number `count`, as far as there are so many."""
         numbers = np.arange(self.known, min(count, len(self.latents)))
-        chunks = [numbers[i : i + self._chunk] for i in range(0, len(numbers), self._chunk)]
-        n, run = len(chunks), pool.map if pool else map
-        every = run(draw, [self.seed] * n, chunks, [self.texts] * n, [self._words] * n)
-        for some, drawn in zip(chunks, every, strict=True):
+        for some, drawn in in_chunks(
+            partial(draw, self.seed, texts=self.texts, words=self._words), numbers, self._chunk, pool
+        ):
             self._take(some, drawn)
 
     def _take(self, numbers: np.ndarray, drawn: Drawn) -> None:
