@@ -16,11 +16,16 @@ from typing import Any, Protocol
 
 import torch
 from torch import distributed, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gas_diorama.train.graphs import replayed
 from gas_diorama.train.optimisers import Together, adamw
 
 log = logging.getLogger("gas_diorama.train")
+
+ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Kernels of attention that training uses on a GPU. cuDNN's is not among them: its backward pass in bf16 gives NaN on
+H100 and H200 for some lengths, 64 among them, which is an attention of 8×8 cells (pytorch/pytorch#196678)."""
 
 
 def log_to(out: Path) -> None:
@@ -148,6 +153,7 @@ def average_gradients(weights: Sequence[nn.Parameter]) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
+@sdpa_kernel(ATTENTION)
 def fit(
     path: Path,
     network: nn.Module,

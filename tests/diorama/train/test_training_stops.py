@@ -123,6 +123,17 @@ def test_a_loss_that_is_no_number_ends_training_and_keeps_the_checkpoint_of_befo
     assert all(torch.isfinite(value).all() for value in state["average"].values())
 
 
+def test_training_leaves_out_the_attention_of_cudnn_and_nothing_after_it_does(tmp_path: Path) -> None:
+    network, before, during = _network(), torch.backends.cuda.cudnn_sdp_enabled(), []
+
+    def loss_at(step: int) -> torch.Tensor:
+        during.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return network(torch.ones(1, 2)).square().mean()
+
+    fit(tmp_path / "x.pt", network, _Settings(steps=2), loss_at)
+    assert during == [False, False] and torch.backends.cuda.cudnn_sdp_enabled() == before
+
+
 def test_an_average_is_of_every_weight_and_half_precision_is_kept_in_full() -> None:
     network = _network().half()
     average = Average(network, 0.5)
