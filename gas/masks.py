@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,13 +25,6 @@ Size = tuple[int, int]
 GROW_PIXELS = 2_000_000
 MARGIN = 0.02
 """Margin around a found thing over the square root of its area."""
-
-
-class Frame(Protocol):
-    """What `to_working` needs of a `gas.picture.frame.Frame`."""
-
-    def cut_mask(self, mask: Mask) -> Mask: ...
-    def cut_box(self, box: Box) -> Box: ...
 
 
 # --- boxes and masks --------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 Action = Literal["change", "add", "remove"]
 Attribute = Literal["colour", "tone", "material", "kind", "effect"]
 Where = Literal["region", "outside", "picture"]
+WorkMode: TypeAlias = Literal["auto", "full", "crop", "frames"]
 Verdict = Literal["done", "not done", "cannot tell"]
 Failure = Literal[
     "unchanged", "wrong kind", "wrong colour", "displaced", "erased", "blurred", "noise", "outside", "refused"

@@ -18,9 +18,9 @@ from gas_cli.output import offline, people, warn
 
 if TYPE_CHECKING:
     from gas.run.record import Request
-    from gas.run.session import Session, WorkMode
+    from gas.run.session import Session
     from gas.settings.settings import Settings
-    from gas.types import EditPlan, Image, Region
+    from gas.types import EditPlan, Image, Region, WorkMode
 
 _CHOICE = "Choosing backends"
 _REGION = "Regions by hand"

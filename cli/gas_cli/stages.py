@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from gas.interfaces import Planner, Watch
     from gas.masks import Size
     from gas.run.result import Place
-    from gas.run.session import Session, WorkMode
-    from gas.types import EditPlan, EditRequest, Region
+    from gas.run.session import Session
+    from gas.types import EditPlan, EditRequest, Region, WorkMode
 
 
 def plan(

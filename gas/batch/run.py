@@ -24,7 +24,7 @@ from gas.batch.shards import WHOLE, Shard
 from gas.errors import GasError, Interrupted, OutOfResources, PluginBroken, UsageError
 from gas.remedies import Words, python_words
 from gas.reserve import remove_abandoned
-from gas.run.session import WorkMode
+from gas.types import WorkMode
 
 EDITING = "gas.batch.editing:Editing"
 MakeEngine = Callable[[Work, int], Engine]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image as Pictures
@@ -18,13 +18,11 @@ from gas.bands import bands
 from gas.errors import InputRefused
 from gas.masks import Size, feather, mask_box
 from gas.remedies import GIVE_OR_GROUND, Given, Remedy, Setting
-from gas.types import Box, Region
+from gas.types import Box, Region, WorkMode
 
 if TYPE_CHECKING:
     from gas.types import Image, Mask
 
-
-WorkMode: TypeAlias = Literal["full", "crop", "frames", "auto"]
 
 CONTEXT = 1.75
 """Side of a crop over the longer side of the regions in it: an editor needs to see what is around the thing."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from gas.masks import Size, mask_box
-from gas.picture.frame import WORTH_A_CROP, Frame, WorkMode, work_frame
-from gas.types import Region
+from gas.picture.frame import WORTH_A_CROP, Frame, work_frame
+from gas.types import Region, WorkMode
 
 MOST_FRAMES = 8
 """Each costs as much as an edit of its own."""

@@ -17,7 +17,7 @@ from gas.remedies import GIVE_OR_GROUND
 from gas.types import Box, Region
 
 if TYPE_CHECKING:
-    from gas.types import Mask
+    from gas.types import Image, Mask
 from gas.masks import Size, box_mask, from_levels, mask_box
 
 Warn = Callable[[str], object]
@@ -142,3 +142,8 @@ def check_region(region: Region, size: Size, *, warn: Warn = notes.warn) -> Regi
     else:
         raise InputRefused(f"{name} has neither box nor mask", GIVE_OR_GROUND)
     return replace(region, box=box, mask=mask)
+
+
+def with_mask(region: Region, image: Image) -> Region:
+    """The region with a mask: that of its box where it has none. InputRefused (exit 3) as `check_region`."""
+    return check_region(region, (image.shape[1], image.shape[0])) if region.mask is None else region

@@ -13,13 +13,13 @@ from gas.interfaces import Watch
 from gas.run.job import prepare
 from gas.run.output import reserve_output
 from gas.run.record import Request
-from gas.run.session import Session, WorkMode
+from gas.run.session import Session
 from gas.types import EditPlan, Region
 
 if TYPE_CHECKING:
     from gas.picture.photo import Photo
     from gas.run.result import EditResult
-    from gas.types import Image
+    from gas.types import Image, WorkMode
 
 
 def edit(

@@ -29,8 +29,8 @@ from gas.run.result import EditResult
 from gas.run.retry import OnAttempt, Retry
 from gas.run.reuse import told
 from gas.run.reuse.told import Told
-from gas.run.session import Session, WorkMode, new_seed
-from gas.types import EditPlan, Region
+from gas.run.session import Session, new_seed
+from gas.types import EditPlan, Region, WorkMode
 from gas.version import __version__
 
 if TYPE_CHECKING:

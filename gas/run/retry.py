@@ -28,8 +28,8 @@ from gas.types import Evidence, Finding, Region
 
 if TYPE_CHECKING:
     from gas.run.result import EditResult
-    from gas.run.session import Session, WorkMode
-    from gas.types import Image, Mask
+    from gas.run.session import Session
+    from gas.types import Image, Mask, WorkMode
 
 OnAttempt = Callable[[int, str], None]
 """Is told the subtask that is tried again, and by which editor."""

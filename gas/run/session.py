@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from gas import notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS, VERIFIERS
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from gas.run.result import EditResult
     from gas.run.reuse.stages import Stages
     from gas.settings.settings import Settings
-    from gas.types import Image, Suggestions
+    from gas.types import Image, Suggestions, WorkMode
 
 _OF_A_MODEL = ("model", "variant", "lora", "parts_model", "quantise", "allow_pickle")
 """Options that say which model it is, and what is made of it: who borrows a model borrows all of it."""
-WorkMode = Literal["auto", "full", "crop", "frames"]
 
 
 def new_seed() -> int:
@@ -216,6 +215,7 @@ class Session:
 
         Each grounder reports to `watch`; Interrupted (exit 130) when that asks to stop.
         """
+        from gas.regions.check import with_mask
         from gas.regions.match import match
 
         if required is None:
@@ -351,6 +351,7 @@ class Session:
 
         UsageError (2) as `use`; PluginBroken (9) for an answer of no use; Interrupted (130); the verifier's errors.
         """
+        from gas.regions.check import with_mask
         from gas.regions.where import edited_regions
 
         name = self.settings.verifier
@@ -657,10 +658,3 @@ def _read_only(image: Image) -> Image:
     seen = image.view()
     seen.flags.writeable = False
     return seen
-
-
-def with_mask(region: Region, image: Image) -> Region:
-    """The region with a mask: that of its box where it has none. InputRefused (exit 3) as `check_region`."""
-    from gas.regions.check import check_region
-
-    return check_region(region, (image.shape[1], image.shape[0])) if region.mask is None else region

@@ -23,7 +23,6 @@ from gas.run import answers
 from gas.run.kept import kept, restored
 from gas.run.ladder import climbing
 from gas.run.result import EditResult
-from gas.run.session import with_mask
 from gas.types import EditPlan, Region
 
 if TYPE_CHECKING:
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
     from gas.picture.frames import Placed
     from gas.run.detail import Detail
     from gas.run.result import Place
-    from gas.run.session import Session, WorkMode
-    from gas.types import Image
+    from gas.run.session import Session
+    from gas.types import Image, WorkMode
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,7 @@ def begin(
 ) -> WorkingEdit:
     """The edit of `image` that the session's editor is to make. Arguments and errors as `Session.edit`."""
     from gas.picture.frame import Frame, to_working
+    from gas.regions.check import with_mask
 
     editor = _editor(session)
     session.check_plan(plan)

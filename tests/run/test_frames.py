@@ -19,9 +19,9 @@ from gas.run import record as records
 from gas.run.job import PhotoJob, prepare
 from gas.run.layer import edit_layer, place
 from gas.run.replay import again
-from gas.run.session import Session, WorkMode
+from gas.run.session import Session
 from gas.testing.fakes import FakeEditor
-from gas.types import EditPlan, Region, Subtask
+from gas.types import EditPlan, Region, Subtask, WorkMode
 
 PLAN = EditPlan(
     subtasks=(Subtask(source="dog", target="tiger"), Subtask(source="cat", target="lion")),

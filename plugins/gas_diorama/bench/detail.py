@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from gas.backends.registry import Registry
-    from gas.run.session import Session, WorkMode
+    from gas.run.session import Session
     from gas.runtime import Runtime
+    from gas.types import WorkMode
 
 Picture = NDArray[np.uint8]
 Judged: TypeAlias = tuple[Judge, tuple[slice, slice]]
