@@ -177,7 +177,7 @@ class SamplingGuards:
 
     def test_a_picture_from_another_world_is_refused(self, runtime: Runtime, weights: Path) -> None:
         edit = self.make(runtime, weights, accept_db=60)
-        with pytest.raises(InputRefused, match="not from this model's world") as caught:
+        with pytest.raises(InputRefused, match="not of the kind that this model knows") as caught:
             edit.edit(self.job(edit))
         assert caught.value.exit_code == 3
 

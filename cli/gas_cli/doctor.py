@@ -29,7 +29,7 @@ OLLAMA_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Finding:
+class Checked:
     """One line of the report: what was looked at, how it is, and what to do about it."""
 
     topic: str
@@ -38,7 +38,7 @@ class Finding:
     remedy: str = ""
 
 
-def findings(registry: Registry, settings: Settings, runtime: Runtime) -> list[Finding]:
+def findings(registry: Registry, settings: Settings, runtime: Runtime) -> list[Checked]:
     """Everything that was looked at, in the order to read it."""
     return [
         *_settings(settings),
@@ -52,7 +52,7 @@ def findings(registry: Registry, settings: Settings, runtime: Runtime) -> list[F
     ]
 
 
-def verdict(registry: Registry, found: Iterable[Finding]) -> Finding:
+def verdict(registry: Registry, found: Iterable[Checked]) -> Checked:
     """Whether photographs can be edited here: with which profiles, or else what to do next for the one of the highest
     rank that is for photographs."""
     topic, states = "You can edit photographs", list(found)
@@ -63,12 +63,12 @@ def verdict(registry: Registry, found: Iterable[Finding]) -> Finding:
     meant = sorted((one for one in profiles if one.photographs), key=lambda one: -one.rank)
     ready = [one.name for one in meant if any(f.topic == f"profile {one.name}" and f.state == "ok" for f in states)]
     if ready:
-        return Finding(topic, "ok", f"yes, with {' or '.join(f'--profile {name}' for name in ready)}")
+        return Checked(topic, "ok", f"yes, with {' or '.join(f'--profile {name}' for name in ready)}")
     for one in meant:
         for finding in states:
             if finding.topic == f"profile {one.name}" and finding.remedy:
-                return Finding(topic, "missing", "no", f"Next: {finding.remedy}")
-    return Finding(topic, "missing", "no", "Next: see what is said of the profiles below")
+                return Checked(topic, "missing", "no", f"Next: {finding.remedy}")
+    return Checked(topic, "missing", "no", "Next: see what is said of the profiles below")
 
 
 def print_doctor(registry: Registry, settings: Settings, runtime: Runtime, *, as_json: bool = False) -> None:
@@ -88,78 +88,78 @@ def print_doctor(registry: Registry, settings: Settings, runtime: Runtime, *, as
     people().print(f"{bad} of {len(found) - 1} need attention" if bad else "nothing needs attention")
 
 
-def _settings(settings: Settings) -> Iterable[Finding]:
+def _settings(settings: Settings) -> Iterable[Checked]:
     from gas.settings.settings import environment_typos
 
     for name, value, origin in settings.describe():
         if origin != "default":
             shown = ", ".join(value) or "none" if isinstance(value, tuple) else str(value)
-            yield Finding(f"setting {name}", "note", f"{shown} (from {origin})")
+            yield Checked(f"setting {name}", "note", f"{shown} (from {origin})")
     for sentence in environment_typos():
-        yield Finding("environment", "broken", sentence)
+        yield Checked("environment", "broken", sentence)
 
 
-def _packages() -> Iterable[Finding]:
+def _packages() -> Iterable[Checked]:
     from importlib.metadata import PackageNotFoundError, version
 
-    yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Checked("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     for name in PACKAGES:
         try:
-            yield Finding(name, "ok", version(name))
+            yield Checked(name, "ok", version(name))
         except PackageNotFoundError:
-            yield Finding(name, "note", "not installed")
+            yield Checked(name, "note", "not installed")
 
 
-def _device(runtime: Runtime) -> Iterable[Finding]:
+def _device(runtime: Runtime) -> Iterable[Checked]:
     try:
         device, dtype = runtime.torch_device(), runtime.torch_dtype()
     except ImportError as error:
-        yield Finding("device", "missing", f"torch cannot be imported: {error}", 'pip install "gas-edit[diffusion]"')
+        yield Checked("device", "missing", f"torch cannot be imported: {error}", 'pip install "gas-edit[diffusion]"')
         return
     except GasError as error:
-        yield Finding("device", "broken", error.message, wording.remedy(error))
+        yield Checked("device", "broken", error.message, wording.remedy(error))
         return
     import torch
 
     name = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
-    yield Finding("device", "ok", f"{name}, chosen by {runtime.device!r}")
-    yield Finding("dtype", "ok", f"{str(dtype).removeprefix('torch.')}, chosen by {runtime.dtype!r}")
+    yield Checked("device", "ok", f"{name}, chosen by {runtime.device!r}")
+    yield Checked("dtype", "ok", f"{str(dtype).removeprefix('torch.')}, chosen by {runtime.dtype!r}")
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        yield Finding("device memory", "ok", f"{gigabytes(free)} free of {gigabytes(total)}")
+        yield Checked("device memory", "ok", f"{gigabytes(free)} free of {gigabytes(total)}")
 
 
-def _resources() -> Iterable[Finding]:
+def _resources() -> Iterable[Checked]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("processor cores", "ok", str(cores))
+    yield Checked("processor cores", "ok", str(cores))
     if (found := memory()) is not None:
         free, total = found
-        yield Finding("memory", "ok" if free > 2e9 else "missing", f"{gigabytes(free)} free of {gigabytes(total)}")
+        yield Checked("memory", "ok" if free > 2e9 else "missing", f"{gigabytes(free)} free of {gigabytes(total)}")
     free = shutil.disk_usage(Path.cwd()).free
-    yield Finding("disk, this folder", "ok" if free > 1e9 else "missing", f"{gigabytes(free)} free")
+    yield Checked("disk, this folder", "ok" if free > 1e9 else "missing", f"{gigabytes(free)} free")
 
 
-def _hub() -> Iterable[Finding]:
+def _hub() -> Iterable[Checked]:
     try:
         from huggingface_hub import constants
     except ImportError:
-        yield Finding("model cache", "note", "huggingface_hub is not installed", 'pip install "gas-edit[diffusion]"')
+        yield Checked("model cache", "note", "huggingface_hub is not installed", 'pip install "gas-edit[diffusion]"')
         return
     folder = Path(constants.HF_HUB_CACHE)
     try:
         there = folder if folder.exists() else next(p for p in folder.parents if p.exists())
-        yield Finding("model cache", "ok", f"{folder}, {gigabytes(shutil.disk_usage(there).free)} free on its disk")
+        yield Checked("model cache", "ok", f"{folder}, {gigabytes(shutil.disk_usage(there).free)} free on its disk")
     except OSError as error:
         reason = f"{str(folder)[:200]} cannot be read: {error.strerror or error}"
-        yield Finding("model cache", "broken", reason, "correct its permissions, or name another folder with HF_HOME")
+        yield Checked("model cache", "broken", reason, "correct its permissions, or name another folder with HF_HOME")
     for name in ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if value := os.environ.get(name):
-            yield Finding(name, "note", value)
+            yield Checked(name, "note", value)
     token = "set" if os.environ.get("HF_TOKEN") or Path(constants.HF_TOKEN_PATH).exists() else "not set"
-    yield Finding("hub login", "note", token)
+    yield Checked("hub login", "note", token)
 
 
-def ollama() -> Finding:
+def ollama() -> Checked:
     """Whether an Ollama answers, asked only on this machine; an address elsewhere is shown, not called."""
     import json
     from http.client import HTTPException
@@ -172,31 +172,31 @@ def ollama() -> Finding:
         host = urlsplit(address).hostname or ""
         port = urlsplit(address).port or 11434
     except ValueError:
-        return Finding("ollama", "broken", f"OLLAMA_HOST={address!r} is malformed", "write host:port")
+        return Checked("ollama", "broken", f"OLLAMA_HOST={address!r} is malformed", "write host:port")
     if host not in {"localhost", "127.0.0.1", "::1", "0.0.0.0"}:
-        return Finding("ollama", "note", f"on another machine, {host}:{port}; not asked")
+        return Checked("ollama", "note", f"on another machine, {host}:{port}; not asked")
     try:
         with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/api/tags", timeout=OLLAMA_SECONDS) as reply:
             models = [str(model["name"]) for model in json.loads(reply.read(1_000_000))["models"]]
     except (OSError, HTTPException) as error:
-        return Finding("ollama", "note", f"nothing answers on port {port} ({getattr(error, 'reason', error)})")
+        return Checked("ollama", "note", f"nothing answers on port {port} ({getattr(error, 'reason', error)})")
     except (ValueError, KeyError, TypeError):
-        return Finding("ollama", "note", f"what answers on port {port} is not Ollama")
-    return Finding("ollama", "ok", f"on port {port} with {', '.join(models) or 'no models'}")
+        return Checked("ollama", "note", f"what answers on port {port} is not Ollama")
+    return Checked("ollama", "ok", f"on port {port} with {', '.join(models) or 'no models'}")
 
 
-def _plugins(registry: Registry) -> Iterable[Finding]:
+def _plugins(registry: Registry) -> Iterable[Checked]:
     registry.look_everywhere()
     for fault in registry.broken:
-        yield Finding("plugin", "broken", str(fault), "repair or uninstall it, or set GAS_PLUGINS=none")
+        yield Checked("plugin", "broken", str(fault), "repair or uninstall it, or set GAS_PLUGINS=none")
     for role in CHOSEN:
         for entry in registry.entries(role.plural):
             if entry.missing:
                 topic = f"{role.name} {entry.spec.name}"
-                yield Finding(topic, "note", f"needs {', '.join(entry.missing)}", entry.install or "")
+                yield Checked(topic, "note", f"needs {', '.join(entry.missing)}", entry.install or "")
 
 
-def _profiles(registry: Registry) -> Iterable[Finding]:
+def _profiles(registry: Registry) -> Iterable[Checked]:
     """For each profile what it still needs: backends that are not there, packages, and models."""
     from gas.models import cache as models
     from gas.settings import catalogue
@@ -210,25 +210,25 @@ def _profiles(registry: Registry) -> Iterable[Finding]:
             used = [registry.find(role.plural, one) for role in CHOSEN for one in role.names(profile)]
             absent = [files for files in profile.models if models.look(files).state != "there"]
         except GasError as error:
-            yield Finding(topic, "broken", error.message, wording.remedy(error))
+            yield Checked(topic, "broken", error.message, wording.remedy(error))
             continue
         complete = True
         for package in dict.fromkeys(_missing_packages([*used, *filter(None, [registered.get(name)])])):
             complete = False
-            yield Finding(topic, "missing", *package)
+            yield Checked(topic, "missing", *package)
         to_get = [files for files in absent if models.source_of(files) != "local"]
         for files in absent:
             if files not in to_get:
                 complete = False
-                yield Finding(topic, "missing", f"model {files.id!r} is not there", "reinstall it, or correct its path")
+                yield Checked(topic, "missing", f"model {files.id!r} is not there", "reinstall it, or correct its path")
         if to_get:
             complete = False
             listed = ", ".join(
                 f"{files.id} ({', '.join(filter(None, [size(files.size_mb), terms(files)]))})" for files in to_get
             )
-            yield Finding(topic, "missing", f"models: {listed}", shell_words(Command("models pull", name)))
+            yield Checked(topic, "missing", f"models: {listed}", shell_words(Command("models pull", name)))
         if complete:
-            yield Finding(topic, "ok", "complete")
+            yield Checked(topic, "ok", "complete")
 
 
 def _missing_packages(entries: Iterable[Registered]) -> Iterable[tuple[str, str]]:

@@ -137,7 +137,7 @@ def replay(
     _raise_if_stopped(done, picture or output, signal)
     if then.file is not None and not same and not (drifted and allow_drift):
         raise ReplayDiffers(
-            f"{done.written.path.name} has not the same bytes as {then.file.name}"
+            f"{done.written.path.name} does not have the same bytes as {then.file.name}"
             + (f": {len(drifted)} things have drifted" if drifted else ", though nothing that is recorded has drifted"),
             Remedy("allow_drift", "to accept what has drifted: {flag}", flag=Setting("allow_drift", True))
             if drifted

@@ -81,7 +81,7 @@ def describe_record(record: Record, defaults: Mapping[str, Any], encoded: str = 
         yield f"verifier: {record.verifier.name}"
     yield from verified_lines(record, evidence=True)
     if record.stopped:
-        yield "stopped before its end"
+        yield "stopped before it was finished"
     if record.left_out:
         yield f"left out of the picture, in the file beside it: {', '.join(record.left_out)}"
 

@@ -146,7 +146,7 @@ class Registry:
 
         entry = self.find(role, name)
         if find_role(role) is PROFILES:
-            raise UsageError(f"{name!r} is a profile, which is a value", "ask for it with Registry.profile")
+            raise UsageError(f"{name!r} is a profile, not a backend", "use Registry.profile")
         base = find_role(role).base_class()
         with self.calling(role, name, importing=True):
             try:

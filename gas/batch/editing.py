@@ -168,7 +168,7 @@ class Editing:
                     with self._device.lock:
                         result = job.verified(result, watch)
                 if result.stopped:
-                    raise Interrupted("stopped before its end")
+                    raise Interrupted("stopped before it was finished")
             except GasError:
                 said["thumbnail"] = _thumbnail(photo.pixels)
                 raise

@@ -230,7 +230,7 @@ def _with_names(items: Sequence[Item], common: Common) -> list[Item]:
     for item in items:
         if item.out:
             if item.out.casefold() in taken:
-                raise InputRefused(f"out {item.out!r} is said by two rows", "give each a name of its own")
+                raise InputRefused(f"two rows write to {item.out!r}", "give each an output of its own")
             taken.add(item.out.casefold())
     out, numbers = [], Counter[str]()
     for item in items:

@@ -43,7 +43,7 @@ def read(source: str, *, instruction: str = "", but: Path | None = None) -> Mani
     if not places.is_url(source) and Path(source).is_dir():
         return _folder(Path(source), instruction, but)
     if instruction.strip():
-        raise UsageError(f"{source} is no folder, and an instruction is given", "each row says what is to be done")
+        raise UsageError(f"{source} is not a folder, so it takes no instruction", "its rows say what to do")
     kind = Path(source).suffix.lower()
     readers: dict[str, Callable[[Path], Iterator[tuple[str, Callable[[], Row]]]]] = {
         ".jsonl": _lines, ".ndjson": _lines, ".csv": _csv, ".parquet": _parquet,
@@ -162,7 +162,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
                     where = f"row {number}"
                     yield where, lambda values=values, where=where: parse_cells(values, where)  # type: ignore[misc]
     except (ArrowException, OSError) as error:
-        raise InputRefused(f"{path.name}: is no Parquet file that can be read: {error}", "write it again") from None
+        raise InputRefused(f"{path.name}: cannot be read as Parquet: {error}", "write it again") from None
 
 
 def _text_lines(path: Path) -> Iterator[tuple[int, str]]:

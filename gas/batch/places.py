@@ -38,7 +38,7 @@ def inside(root: str, name: str, *, anywhere: bool = False) -> str:
     InputRefused (exit 3) for one that is outside of `root`, by its name or behind a link, unless it may be `anywhere`.
     """
     if "\0" in name:
-        raise InputRefused(f"{shown(name)} is no name of a file", "check the name")
+        raise InputRefused(f"{shown(name)} is not a file name", "check the name")
     if is_url(name) or is_url(root):
         place = name if is_url(name) else f"{root.rstrip('/')}/{posixpath.normpath(name)}"
         within = place.startswith(f"{root.rstrip('/')}/") and ".." not in place.split("/")
@@ -60,7 +60,7 @@ def check_out(name: str, folder: Path) -> str:
     if is_url(name) or "\\" in name or ":" in name or not parts or parts[0] == "/" or ".." in parts:
         raise InputRefused(f"out {shown(name)} is not inside the output folder", "give a relative name")
     if parts[0].casefold() in OWN_NAMES:
-        raise InputRefused(f"out {shown(name)}: {parts[0]} is the batch's own", "choose another name")
+        raise InputRefused(f"out {shown(name)}: {parts[0]} is reserved for the batch", "choose another name")
     try:
         for part in parts:
             files.check_output_name(Path(part))
@@ -82,9 +82,6 @@ class Seen:
     size: int
     time: int
     sha256: str
-
-    def is_of(self, other: tuple[int, int] | None) -> bool:
-        return other == (self.size, self.time)
 
 
 def look(place: str) -> tuple[int, int] | None:

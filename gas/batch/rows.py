@@ -67,7 +67,7 @@ class Row(BaseModel):
     @model_validator(mode="after")
     def _tries_what_it_verifies(self) -> Row:
         if self.tries is not None and self.verify is False:
-            raise ValueError("has tries, and says that nothing is verified")
+            raise ValueError("has tries, but verify is false")
         return self
 
     def settings(self, editor: str) -> dict[str, Any]:
@@ -109,7 +109,7 @@ COLUMNS = tuple(Row.model_fields)
 def parse_row(values: Any, where: str) -> Row:
     """The row that these plain values say. InputRefused (exit 3) names `where` it stands and what is wrong."""
     if not isinstance(values, Mapping):
-        raise InputRefused(f"{where}: is no table of names and values", f"columns: {', '.join(COLUMNS)}")
+        raise InputRefused(f"{where}: is not a table of names and values", f"columns: {', '.join(COLUMNS)}")
     try:
         return Row.model_validate(values)
     except ValidationError as error:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from gas import files
 from gas.batch import places
-from gas.batch.engines.interface import Engine, Outcome, State, Task, Work
+from gas.batch.engines.interface import Engine, Outcome, State, Task, WorkerSpec
 from gas.batch.engines.wire import error_from
 from gas.batch.items import Common, Item, Keyed, Todo, is_there, items_of, keyed, refuse_outputs, todo
 from gas.batch.ledger import FOLDER, Entry, Ledger
@@ -27,7 +27,7 @@ from gas.reserve import remove_abandoned
 from gas.types import WorkMode
 
 EDITING = "gas.batch.editing:Editing"
-MakeEngine = Callable[[Work, int], Engine]
+MakeEngine = Callable[[WorkerSpec, int], Engine]
 """Makes the engine of a batch; is told the work and how many tasks are to be done."""
 _WAIT = 0.2
 
@@ -97,7 +97,7 @@ class Batch:
         """
         if not self.todo.items:
             return
-        work = Work(self.rules.target, self._setup())
+        work = WorkerSpec(self.rules.target, self._setup())
         left = iter(self.todo.items)
         again: list[tuple[Keyed, int]] = []
         exhausted = False

@@ -53,10 +53,10 @@ def shard_of(text: str | None, environ: Mapping[str, str] = os.environ) -> Shard
             number = (int(environ["SLURM_ARRAY_TASK_ID"]) - first) // max(step, 1) + 1
             text = f"{number}/{int(environ.get('SLURM_ARRAY_TASK_COUNT', '1'))}"
         except ValueError:
-            raise UsageError("Slurm's variables of an array are no numbers", "say which part with shard i/n") from None
+            raise UsageError("Slurm's array variables are not numbers", "say which part with shard i/n") from None
     match = _SHARD.fullmatch(text.strip())
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"shard {text!r} is no part of a whole", "write 3/16 for the third of sixteen")
+        raise UsageError(f"shard {text!r} is not of the form i/n", "write 3/16 for the third of sixteen")
     return Shard(int(match[1]), int(match[2]))
 
 

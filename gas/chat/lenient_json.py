@@ -44,7 +44,7 @@ def objects_in(text: str) -> list[dict[str, Any]]:
     Unreadable when one of them is malformed: what is left of a broken answer must not pass for the whole of it. A
     brace that no key follows is prose.
     """
-    check_size(text)
+    check_length(text)
     found: list[dict[str, Any]] = []
     position = 0
     for _ in range(MAX_STARTS):
@@ -63,11 +63,11 @@ def objects_in(text: str) -> list[dict[str, Any]]:
 
 def value_at(text: str, position: int = 0) -> tuple[Any, int]:
     """The value that begins at `position` (after space), and the position after it. Unreadable when it is malformed."""
-    check_size(text)
+    check_length(text)
     return _Parser(text).value(position, 1)
 
 
-def check_size(text: str) -> None:
+def check_length(text: str) -> None:
     """Raises Unreadable for a text longer than any reply needs to be."""
     if len(text) > MAX_TEXT:
         raise Unreadable(f"the reply is {len(text)} characters long; at most {MAX_TEXT} are read")

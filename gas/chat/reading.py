@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gas.chat.lenient_json import Unreadable, check_size, objects_in, shown
+from gas.chat.lenient_json import Unreadable, check_length, objects_in, shown
 from gas.chat.thoughts import split
 from gas.validation import explain
 
@@ -52,7 +52,7 @@ class Reading:
 
 def without_thoughts(text: str) -> str:
     """`text` without the model's thoughts. Unreadable when it is longer than any reply, or ends within a thought."""
-    check_size(text)
+    check_length(text)
     found = split(text).recovered()
     if not found.ended:
         raise Unreadable("the reply is cut off in its thoughts", cut=True)
@@ -64,7 +64,7 @@ def one_object(text: str, key: str) -> dict[str, Any] | None:
 
     Unreadable when there are two different ones, or text that no reading is certain for.
     """
-    check_size(text)
+    check_length(text)
     body = text.lstrip("\ufeff \t\r\n")
     if not body:
         raise Unreadable("it is empty")

@@ -138,7 +138,8 @@ class Backbone(ABC):
         """What an instruction model is told of a picture `(H, W, 3)` uint8: `(1, C, h, w)`, for `Conditioning.extra`
         "beside". ModelUnavailable (exit 6) for another kind of model."""
         raise ModelUnavailable(
-            f"{self.name} is not an instruction model: it cannot be told a picture", "name an instruction model"
+            f"{self.name} is not an instruction model: it takes no picture beside the prompt",
+            "name an instruction model",
         )
 
     def round_trip_db(self, image: Image, z: Tensor | None = None) -> float:
@@ -202,7 +203,7 @@ class Backbone(ABC):
             return conditioning.with_extra(guidance=told)
         if self.guidance == "none" and scale != 1:
             raise UsageError(
-                f"{self.name} knows no guidance: a guidance_scale of {scale:g} would have no effect",
+                f"{self.name} has no guidance: a guidance_scale of {scale:g} would have no effect",
                 Remedy("no_guidance", "set {guidance}", guidance=Option({"guidance_scale": 1})),
             )
         return conditioning

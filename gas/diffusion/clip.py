@@ -17,7 +17,7 @@ from gas import notes
 from gas.diffusion.loading import explained, load_part
 from gas.errors import InputRefused, ModelUnavailable
 from gas.models.account import load_tokenizer
-from gas.models.hub import snapshot
+from gas.models.hub import require_snapshot
 from gas.models.manifest import resolve_model
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Clip:
 
         def load() -> Clip:
             source = resolve_model(model)
-            folder = Path(source.location) if source.local else snapshot(source)
+            folder = Path(source.location) if source.local else require_snapshot(source)
             return cls.from_folder(folder, device, name=model, allow_pickle=allow_pickle)
 
         return runtime.shared(("clip", model, allow_pickle, str(device)), load)

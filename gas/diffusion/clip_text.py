@@ -101,5 +101,5 @@ def warn_of_dropped(prompts: Sequence[str], dropped_words: Callable[[str], str],
             )
 
 
-def _shortened(prompt: str, length: int = 60) -> str:
-    return prompt if len(prompt) <= length else prompt[:length] + "..."
+def _shortened(prompt: str) -> str:
+    return prompt if len(prompt) <= 60 else prompt[:60] + "..."

@@ -195,7 +195,7 @@ def _check_parts(transformer: Any, channels: int, clip: ClipText, t5: T5Text, na
     """ModelUnavailable unless the parts fit each other; `transformer` is its configuration."""
     packed = channels * PATCH**2
     if transformer.in_channels != packed:
-        more = " (a model that is told a picture, such as Fill)" if transformer.in_channels > packed else ""
+        more = " (a model that takes a picture too, such as Fill)" if transformer.in_channels > packed else ""
         raise ModelUnavailable(
             f"{name}: its transformer takes {transformer.in_channels} channels{more}, but packed latents have {packed}",
             "name a text-to-image FLUX.1 (dev, schnell)",

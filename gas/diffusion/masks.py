@@ -31,7 +31,7 @@ def latent_mask(mask: Mask, size: tuple[int, int]) -> Tensor:
     return (covered * (peak / covered.max())).clamp(max=1.0)
 
 
-def box_mask(cells: Cells, size: tuple[int, int]) -> Tensor:
+def cells_mask(cells: Cells, size: tuple[int, int]) -> Tensor:
     """`(1, 1, h, w)` float32: 1 inside the box, 0 outside."""
     x0, y0, x1, y1 = cells
     mask = torch.zeros(1, 1, *size)

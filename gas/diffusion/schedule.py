@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from inspect import signature
@@ -84,10 +84,10 @@ class Schedule(ABC):
             least, most = (middle, most) if self.snr(middle) > snr else (least, middle)
         return (least + most) / 2
 
-    def snr_bin(self, t: float, edges: Sequence[float] = SNR_EDGES) -> int:
-        """The number of the bin of t: 0 for the clearest fifth up to `len(edges)` for the noisiest."""
+    def snr_bin(self, t: float) -> int:
+        """The number of the bin of t: 0 for the clearest fifth up to `len(SNR_EDGES)` for the noisiest."""
         snr = self.snr(t)
-        return sum(snr <= edge for edge in edges)
+        return sum(snr <= edge for edge in SNR_EDGES)
 
     def share(self, share: float) -> float:
         """The time at this share, in (0, 1], of the way from `clean` to `noisiest`."""

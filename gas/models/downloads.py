@@ -32,7 +32,6 @@ USEFUL = ("*.json", "*.jinja", "*.txt", "*.safetensors", "*.model", "tokenizer*"
 SPARE_BYTES = 100_000_000  # that a disk keeps free
 SECONDS = 30.0  # for a connection, and between two pieces of a file
 _BLOCK = 2**20
-_PICKLE = re.compile(r"(.*/)?(diffusion_)?pytorch_model(-\d+-of-\d+)?\.bin")
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 Report = Callable[[int], None]
@@ -76,7 +75,7 @@ def prepare(files: ModelFiles, *, variant: str | None = None, allow_pickle: bool
             found = look(files)
             if found.state != "there":
                 raise ModelUnavailable(
-                    f"model {files.id!r} is not there, and is not one to download",
+                    f"model {files.id!r} is missing, and cannot be downloaded",
                     "reinstall its package, or correct it",
                 )
             return None
@@ -281,12 +280,12 @@ def _append(files: ModelFiles, stream: BinaryIO, report: Report) -> None:
         reason = getattr(error, "reason", None) or error
         raise ServiceUnavailable(
             f"{name}: {urlsplit(url).hostname} cannot be reached: {reason}",
-            "check the network and run the command again: it goes on where it ended",
+            "check the network and run the command again: the download resumes",
         ) from None
     if whole is not None and have != whole:
         raise ServiceUnavailable(
             f"{name}: the connection ended after {have} of {whole} bytes",
-            "run the command again: it goes on from there",
+            "run the command again: the download resumes",
         )
 
 

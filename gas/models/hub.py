@@ -12,12 +12,12 @@ from gas.remedies import Command, Remedy
 
 def local_files(model: str) -> Path:
     """The folder, or single file, on this machine that `model` means, as `resolve_model` reads it. Errors as there, and
-    as `snapshot`."""
+    as `require_snapshot`."""
     source = resolve_model(model)
-    return Path(source.location) if source.local else snapshot(source)
+    return Path(source.location) if source.local else require_snapshot(source)
 
 
-def snapshot(source: ModelSource) -> Path:
+def require_snapshot(source: ModelSource) -> Path:
     """The folder of a hub repository in the hub's cache. ModelUnavailable (exit 6) when it is not there, and how to get
     it: a model of gigabytes comes only when it was asked for by name."""
     files = ModelFiles(id=source.location, revision=source.revision)

@@ -105,7 +105,7 @@ def resolve_model(model: str) -> ModelSource:
                 f"model {text!r} has not been downloaded",
                 Remedy(
                     "pull_or_put",
-                    "{pull} (if it is none of those that {ls} names: put it into {folder})",
+                    "{pull}, or put it into {folder} if {ls} does not list it",
                     pull=Command("models pull", text),
                     ls=Command("models ls"),
                     folder=str(path.parent),
@@ -144,7 +144,7 @@ def lora_of(text: str) -> Lora:
     except ValueError:
         weight = math.nan
     if not model or not math.isfinite(weight) or abs(weight) > 100:
-        raise UsageError(f"LoRA {text!r}: {number!r} is no weight from -100 to 100", "write FILE or FILE=0.8")
+        raise UsageError(f"LoRA {text!r}: {number!r} is not a weight from -100 to 100", "write FILE or FILE=0.8")
     return Lora(model, weight)
 
 

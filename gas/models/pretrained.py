@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gas.errors import ModelUnavailable
 from gas.models.account import check_weights
-from gas.models.hub import snapshot
+from gas.models.hub import require_snapshot
 from gas.models.manifest import resolve_model
 from gas.models.quiet import no_bars
 from gas.process import loading_models
@@ -30,7 +30,7 @@ def model_folder(
     ModelUnavailable (exit 6): missing, not in the cache, of another kind.
     """
     source = resolve_model(model)
-    folder = Path(source.location) if source.local else snapshot(source)
+    folder = Path(source.location) if source.local else require_snapshot(source)
     if config is not None:
         _check_kind(folder, model, config)
     if weights:

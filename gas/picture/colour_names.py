@@ -44,7 +44,7 @@ class Colour:
 
 
 @dataclass(frozen=True)
-class Family:
+class ColourRange:
     """The colours that one plain name stands for: hues in degrees (from `first` up to `last`, perhaps through 360),
     lightness, and the saturation C/L. Families overlap, as people's words do."""
 
@@ -53,19 +53,19 @@ class Family:
     saturation: tuple[float, float] = (GREY_SATURATION, 9.0)
 
 
-FAMILIES: dict[str, tuple[Family, ...]] = {
-    "red": (Family(((4, 39),), saturation=(0.14, 9.0)),),
-    "orange": (Family(((34, 75),), lightness=(0.45, 1.0), saturation=(0.10, 9.0)),),
-    "brown": (Family(((28, 98),), lightness=(0.0, 0.64), saturation=(GREY_SATURATION, 0.28)),),
-    "yellow": (Family(((84, 118),), lightness=(0.66, 1.0)),),
-    "green": (Family(((114, 174),)), Family(((97, 117),), lightness=(0.0, 0.68))),
-    "teal": (Family(((166, 214),)),),
-    "blue": (Family(((206, 289),)),),
-    "purple": (Family(((281, 338),)),),
-    "pink": (Family(((330, 374),)), Family(((0, 30),), lightness=(0.62, 1.0), saturation=(0.06, 0.20))),
-    "white": (Family(((0, 360),), lightness=(0.80, 1.0), saturation=(0.0, 0.07)),),
-    "grey": (Family(((0, 360),), lightness=(0.30, 0.86), saturation=(0.0, GREY_SATURATION)),),
-    "black": (Family(((0, 360),), lightness=(0.0, 0.36), saturation=(0.0, 0.16)),),
+PLAIN_NAMES: dict[str, tuple[ColourRange, ...]] = {
+    "red": (ColourRange(((4, 39),), saturation=(0.14, 9.0)),),
+    "orange": (ColourRange(((34, 75),), lightness=(0.45, 1.0), saturation=(0.10, 9.0)),),
+    "brown": (ColourRange(((28, 98),), lightness=(0.0, 0.64), saturation=(GREY_SATURATION, 0.28)),),
+    "yellow": (ColourRange(((84, 118),), lightness=(0.66, 1.0)),),
+    "green": (ColourRange(((114, 174),)), ColourRange(((97, 117),), lightness=(0.0, 0.68))),
+    "teal": (ColourRange(((166, 214),)),),
+    "blue": (ColourRange(((206, 289),)),),
+    "purple": (ColourRange(((281, 338),)),),
+    "pink": (ColourRange(((330, 374),)), ColourRange(((0, 30),), lightness=(0.62, 1.0), saturation=(0.06, 0.20))),
+    "white": (ColourRange(((0, 360),), lightness=(0.80, 1.0), saturation=(0.0, 0.07)),),
+    "grey": (ColourRange(((0, 360),), lightness=(0.30, 0.86), saturation=(0.0, GREY_SATURATION)),),
+    "black": (ColourRange(((0, 360),), lightness=(0.0, 0.36), saturation=(0.0, 0.16)),),
 }  # fmt: skip
 GREYS = ("white", "grey", "black")
 
@@ -217,7 +217,7 @@ def members(lab: Array, family: str) -> NDArray[np.bool_]:
     lightness, c, h = lab[..., 0], chroma(lab), hue(lab)
     saturation = c / np.maximum(lightness, 1e-3)
     out = np.zeros(lightness.shape, bool)
-    for one in FAMILIES[family]:
+    for one in PLAIN_NAMES[family]:
         fits = np.zeros(lightness.shape, bool)
         for first, last in one.hues:
             fits |= (h >= first) & (h <= last)
@@ -231,8 +231,8 @@ def members(lab: Array, family: str) -> NDArray[np.bool_]:
 
 def family_of(lab: Array) -> str:
     """The one family of a colour: among those that it fits the one whose own colour is nearest."""
-    fitting = [name for name in FAMILIES if bool(members(lab[None], name)[0])]
-    return min(fitting or FAMILIES, key=lambda name: float(np.linalg.norm(lab - _centre(name))))
+    fitting = [name for name in PLAIN_NAMES if bool(members(lab[None], name)[0])]
+    return min(fitting or PLAIN_NAMES, key=lambda name: float(np.linalg.norm(lab - _centre(name))))
 
 
 @lru_cache(maxsize=32)
@@ -243,7 +243,7 @@ def _centre(family: str) -> Array:
 
 def _colour(name: str, lab: Array) -> Colour:
     plain = name.split(" ")[-1]
-    family = plain if plain in FAMILIES else family_of(lab)
+    family = plain if plain in PLAIN_NAMES else family_of(lab)
     return Colour(name, (float(lab[0]), float(lab[1]), float(lab[2])), family)
 
 

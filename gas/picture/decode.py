@@ -92,8 +92,8 @@ def _check_ratio(size: tuple[int, int], length: int, name: str) -> None:
     pixels = size[0] * size[1]
     if pixels >= LARGE and length < pixels * LEAST_BYTES:
         raise InputRefused(
-            f"{name}: {length} bytes say that they are {size[0]}x{size[1]} pixels, {length / pixels:.4f} bytes a "
-            f"pixel; a picture of that size has at least {LEAST_BYTES}",
+            f"{name}: {length} bytes for {size[0]}x{size[1]} pixels, {length / pixels:.4f} bytes a pixel; a real "
+            f"picture of that size has at least {LEAST_BYTES}",
             "if it is a real picture, save it as JPEG of quality 90",
         )
 

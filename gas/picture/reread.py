@@ -63,15 +63,15 @@ def verify(
                 else:
                     found = stored(picture)
     except InputRefused as error:
-        raise GasError(f"{name}: what was written cannot be read: {error.message}", _KEPT) from None
+        raise GasError(f"{name}: the written file cannot be read: {error.message}", _KEPT) from None
     meant = as_stored(native.pixels, orientation)
     size = (meant.shape[1], meant.shape[0])
     if found.picture.size != size or found.mode != native.mode:
         got = f"{found.mode} {found.picture.size}, not {native.mode} {size}"
-        raise GasError(f"{name}: what was written reads back as {got}", _REPORT)
+        raise GasError(f"{name}: the written file reads back as {got}", _REPORT)
     difference, exact = _compare(found, native, photo, measured, orientation, also)
     if container not in LOSSY and not exact:
-        raise GasError(f"{name}: what was written reads back otherwise", _REPORT)
+        raise GasError(f"{name}: the written file reads back with other pixels", _REPORT)
     return difference, exact
 
 

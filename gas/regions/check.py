@@ -70,7 +70,7 @@ def check_point(point: Sequence[float], size: Size, *, name: str = "point") -> t
     return x, y
 
 
-def check_size(found: Size, size: Size, name: str) -> None:
+def check_same_size(found: Size, size: Size, name: str) -> None:
     """InputRefused for a mask of another size (width, height) than that of the upright picture."""
     if found != size:
         raise InputRefused(
@@ -91,7 +91,7 @@ def check_mask(mask: np.ndarray, size: Size, *, name: str = "mask") -> Mask:
         raise InputRefused(
             f"{name}: has {array.ndim} dimensions {array.shape}", f"a mask is ({height}, {width}): height, width"
         )
-    check_size((array.shape[1], array.shape[0]), size, name)
+    check_same_size((array.shape[1], array.shape[0]), size, name)
     if array.dtype == bool:
         array = array.view(np.uint8) * np.uint8(255)
     if array.dtype == np.uint8:

@@ -21,7 +21,7 @@ from gas.errors import InputRefused
 from gas.picture.decode import opened
 from gas.picture.metadata.found import orientation_of
 from gas.picture.pixels import stored, upright
-from gas.regions.check import check_mask, check_size
+from gas.regions.check import check_mask, check_same_size
 from gas.remedies import Command, Remedy, Setting
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def read_pixels(path: Path, size: Size | None = None) -> MaskPixels:
         orientation = orientation_of(picture)
         turned = picture.size if orientation < 5 else picture.size[::-1]
         if size is not None:
-            check_size(turned, size, f"mask {path.name}")
+            check_same_size(turned, size, f"mask {path.name}")
         picture.load()
         lossy = picture.format in _LOSSY
         pixels = stored(picture)
@@ -102,7 +102,7 @@ def _levels(found: MaskPixels, file: str, warn: Warn) -> np.ndarray:
     elif _is_grey(found.colours, found.alpha):
         levels = found.colours.max(axis=2)
     else:
-        levels = _of_colours(found, file, warn)
+        levels = _of_colours(found, file)
     if found.alpha is None:
         return levels
     seen = found.alpha >= 128
@@ -113,7 +113,7 @@ def _levels(found: MaskPixels, file: str, warn: Warn) -> np.ndarray:
         # One colour on nothing was painted; how bright it is says nothing of how strong.
         if lightest < 128:
             raise InputRefused(
-                f"mask {file}: its opaque part is dark and the rest transparent, so it is not plain which is meant",
+                f"mask {file}: its opaque part is dark and the rest transparent, so it is not clear which is meant",
                 _meant(file, "opaque"),
             )
         return found.alpha
@@ -135,7 +135,7 @@ def _of_numbers(numbers: np.ndarray, file: str, warn: Warn) -> np.ndarray:
     if numbers.dtype.kind == "f" and high <= 1:
         top = 1.0
     elif top == 255 and numbers.dtype == np.uint16:
-        warn(f"mask {file}: has 16 bits a pixel but no number above {high:g}; its numbers are taken for levels of 255")
+        warn(f"mask {file}: has 16 bits a pixel but no number above {high:g}; they are taken as levels from 0 to 255")
     if high > top:
         raise InputRefused(f"mask {file}: holds numbers from {low:g} to {high:g}", _LEVELS)
     levels = np.empty(numbers.shape, np.uint8)
@@ -144,7 +144,7 @@ def _of_numbers(numbers: np.ndarray, file: str, warn: Warn) -> np.ndarray:
     return levels
 
 
-def _of_colours(found: MaskPixels, file: str, warn: Warn) -> np.ndarray:
+def _of_colours(found: MaskPixels, file: str) -> np.ndarray:
     """The strongest channel, where there is but one colour beside black."""
     assert found.colours is not None
     colours = _distinct(found.colours, found.alpha)
@@ -157,7 +157,7 @@ def _of_colours(found: MaskPixels, file: str, warn: Warn) -> np.ndarray:
         shown = ", ".join("#{:02x}{:02x}{:02x}".format(*colour) for colour in colours[:6])
         more = f" and {len(colours) - 6} more" if len(colours) > 6 else ""
         raise InputRefused(
-            f"mask {file}: holds the colours {shown}{more}, so it is not plain which is meant",
+            f"mask {file}: holds the colours {shown}{more}, so it is not clear which is meant",
             _meant(file, "#{:02x}{:02x}{:02x}".format(*colours[-1])),
         )
     return found.colours.max(axis=2)
@@ -196,7 +196,9 @@ def _picked(found: MaskPixels, of: str, name: str) -> np.ndarray:
     elif re.fullmatch(r"\d{1,10}", of):
         wanted = np.array([int(of)])
     else:
-        raise InputRefused(f"{of!r} is no part of a mask", "name transparent, opaque, a level or a colour as #rrggbb")
+        raise InputRefused(
+            f"{of!r} is not a part of a mask", "name transparent, opaque, a level or a colour as #rrggbb"
+        )
     array = found.colours if found.colours is not None else found.numbers
     assert array is not None
     reach = NOISE if found.lossy else 0

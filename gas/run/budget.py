@@ -31,7 +31,7 @@ class Budget:
         match = _BUDGET.fullmatch(text.strip())
         if match is None:
             raise UsageError(
-                f"{text!r} is no budget",
+                f"{text!r} is not a budget",
                 Remedy(
                     "write_budget",
                     "seconds or rows: {seconds} or {rows}",

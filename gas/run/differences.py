@@ -112,7 +112,7 @@ def _of_run(a: Record, b: Record) -> Iterator[str]:
     for model in b.models:
         if model.id not in before:
             yield f"model {model.id} is used now"
-    yield from changed("stopped before its end", a.stopped, b.stopped)
+    yield from changed("stopped before it was finished", a.stopped, b.stopped)
 
 
 def _of_options(a: Used, b: Used) -> Iterator[str]:

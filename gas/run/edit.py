@@ -54,9 +54,9 @@ def edit(
     Errors are those of `gas.run.job.prepare` and `PhotoJob.run`: children of `gas.GasError`.
     """
     if session is not None and flags:
-        raise UsageError(f"a session is given, and {', '.join(flags)} too", "give these to Session.of")
+        raise UsageError(f"both a session and {', '.join(flags)} are given", "give them to Session.of")
     if plan is not None and (instruction or source is not None or target is not None):
-        raise UsageError("a plan and a request are given", "give one of them")
+        raise UsageError("both a plan and a request are given", "give one of them")
     photo = _photo(image)
     with ExitStack() as held:
         output = None if out is None else held.enter_context(reserve_output(photo, Path(out), overwrite=overwrite))

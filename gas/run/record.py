@@ -121,7 +121,7 @@ class Request(_Value):
         if (self.source is None) != (self.target is None):
             both = {"source": Setting("source"), "target": Setting("target")}
             raise UsageError(
-                "a whole prompt before and one after belong together",
+                "one of the two prompts, before and after, is missing",
                 Remedy("both_prompts", "give both {source} and {target}, or an instruction", **both),
             )
         return EditRequest(image, self.instruction, seed, self.caption, self.source, self.target)
@@ -523,7 +523,7 @@ def parse_record(text: str, origin: str = "record") -> Record:
     version = plain.get("version") if isinstance(plain, dict) else None
     if version != RECORD_VERSION:
         raise InputRefused(
-            f"{origin}: is no record of version {RECORD_VERSION} (its version is {str(version)[:20]})",
+            f"{origin}: is not a record of version {RECORD_VERSION} (its version is {str(version)[:20]})",
             "use the gas that wrote it, or make the edit again",
         )
     try:

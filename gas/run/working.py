@@ -306,7 +306,7 @@ def _refuse_same(finished: Image, image: Image) -> None:
 
     if is_same(finished, image):
         raise ResultRefused(
-            "the result is the same as the input: the change is smaller than a level of 255 where it is pasted",
+            "the result is the same as the input: the change is smaller than one level of 255",
             Remedy("larger_region", "draw a larger region, or raise the steps or the guidance"),
         )
 

@@ -155,7 +155,7 @@ def refuse_picture(
     module, _, name = profile.refuses.partition(":")
     if getattr(import_module(module), name)(image):
         raise InputRefused(
-            f"this is a photograph, and the profile {profile.name} edits drawings of a small world of its own alone",
+            f"this is a photograph, and the profile {profile.name} edits only drawings of its own small world",
             _for_photographs(registry),
         )
 

@@ -85,8 +85,8 @@ def refuse_foreign(model: Backbone, job: EditJob, least: float | None, z: Tensor
 def _refuse_below(least: float, found: float) -> None:
     if found < least:
         raise InputRefused(
-            f"this picture is not from this model's world: {found:.1f} dB are left after encoding and decoding, "
-            f"{least:g} are needed",
+            f"this picture is not of the kind that this model knows: its round trip through the autoencoder has "
+            f"{found:.1f} dB, {least:g} are needed",
             Remedy(
                 "use_sd15",
                 "for photographs use {profile}, whose models come with: {pull}",

@@ -71,12 +71,12 @@ def refuse_same_prompts(model: Backbone, pairs: Iterable[tuple[str | None, str]]
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
         unseen = " ".join(after[common:] or before[common:])
         raise ResultRefused(
-            f"an edit of nothing: the prompts differ only in words that the model does not see: {unseen[:60]!r}",
-            "shorten the prompts, or name first what shall change",
+            f"nothing to edit: the prompts differ only in words that the model does not see: {unseen[:60]!r}",
+            "shorten the prompts, or name what is to change first",
         )
     raise ResultRefused(
-        f"an edit of nothing: the prompts before and after are the same, {source[:60]!r}",
-        "say otherwise what should be there",
+        f"nothing to edit: the prompts before and after are the same, {source[:60]!r}",
+        "say differently what should be there",
     )
 
 

@@ -131,7 +131,7 @@ class AttentionGrounder(Detector[AttentionOptions]):
                 "no model is named for the grounder attention",
                 Remedy(
                     "name_attention_model",
-                    "use {model} (a folder, or OWNER/NAME of the hub), best the editor's own",
+                    "use {model} (a folder, or OWNER/NAME of the hub), preferably the editor's own",
                     model=Option({"model": "NAME"}, "attention"),
                 ),
             )

@@ -100,7 +100,7 @@ class ColourGrounder(Detector[ColourOptions]):
         shown = " ".join(text.split())[:100]
         region = Given(shown, ("box", "mask"))
         raise ObjectNotFound(
-            f"{shown!r} names no colour, and that is all that the grounder colour sees",
+            f"{shown!r} names no colour, and the grounder colour sees nothing else",
             Remedy("say_colour", "say its colour (there is {there}), or draw it: {region}", there=there, region=region),
         )
 

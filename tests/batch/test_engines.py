@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gas.batch.engines.interface import Engine, Outcome, Task, Work
+from gas.batch.engines.interface import Engine, Outcome, Task, WorkerSpec
 from gas.batch.engines.local import LocalEngine
 from gas.errors import ModelUnavailable, OutOfResources
 from gas.process import random_states_kept
@@ -22,7 +22,7 @@ Make = Callable[..., Engine]
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     """Makes an engine of two workers that obey (`engine_workers.Obedient`)."""
     if request.param == "local":
-        yield lambda count=2, **setup: LocalEngine(Work("engine_workers:Obedient", setup), count, depth=3)
+        yield lambda count=2, **setup: LocalEngine(WorkerSpec("engine_workers:Obedient", setup), count, depth=3)
         return
     with random_states_kept():
         ray = pytest.importorskip("ray")
@@ -34,7 +34,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     with random_states_kept():
         ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
-        yield lambda count=2, **setup: RayEngine(Work("engine_workers:Obedient", setup), count, depth=3)
+        yield lambda count=2, **setup: RayEngine(WorkerSpec("engine_workers:Obedient", setup), count, depth=3)
     finally:
         ray.shutdown()
         os.environ.pop("PYTHONPATH") if here is None else os.environ.update(PYTHONPATH=here)
@@ -148,9 +148,9 @@ def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
     mark = tmp_path / "processes"
     program = (
         "import time\n"
-        "from gas.batch.engines.interface import Task, Work\n"
+        "from gas.batch.engines.interface import Task, WorkerSpec\n"
         "from gas.batch.engines.local import LocalEngine\n"
-        "with LocalEngine(Work('engine_workers:Obedient', {}), 2) as engine:\n"
+        "with LocalEngine(WorkerSpec('engine_workers:Obedient', {}), 2) as engine:\n"
         "    while not all(state.ready for state in engine.workers()): engine.results(0.1)\n"
         f"    for i in range(2): engine.submit(Task(str(i), {{'mark': {str(mark)!r}}}))\n"
         "    for i in range(2, 4): engine.submit(Task(str(i), {'seconds': 60}))\n"

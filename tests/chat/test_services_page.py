@@ -10,7 +10,7 @@ from places import DOCS
 
 from gas.backends.registry import Registry
 from gas.chat.openai import OFFICIAL, OpenAIConnectionOptions
-from gas.chat.openai.options import place
+from gas.chat.openai.options import endpoint
 from gas.chat.thoughts import split
 from gas.settings import keys
 from gas.testing import servers
@@ -41,7 +41,7 @@ def test_the_settings(row, monkeypatch):
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     name, url, login, model, remarks = row
     url, login = ("" if "none" in cell else cell for cell in (url, login))
-    there = place(url)
+    there = endpoint(url)
     assert there.versioned is None and there.remote is (name not in ("vLLM", "LM Studio", "llama.cpp"))
     assert there.url.endswith(FAKES[name].path) and (url or there.url == OFFICIAL)
     options = {"base_url": url, "login": login, "model": model}

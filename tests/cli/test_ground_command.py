@@ -59,7 +59,7 @@ def test_a_photograph_is_refused_with_the_command_that_gets_a_model_for_it(tmp_p
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
-    why = {"edit": "this is a photograph", "ground": "not from this model's world"}
+    why = {"edit": "this is a photograph", "ground": "not of the kind that this model knows"}
     assert why[command] in done.stderr and "gas models pull sd15" in done.stderr
     assert not (tmp_path / "out.png").exists()
 

@@ -171,7 +171,7 @@ def test_a_replay_with_other_bytes_is_no_success(
     monkeypatch.setattr(fakes.FakeEditor, "edit", other)
     for more in ((), ("--allow-drift",)):  # nothing has drifted that could be allowed
         said = gas("replay", "out.png", *more, "-o", f"{len(more)}.png", "--json")
-        assert said.code == 12 and "not the same bytes" in said.err
+        assert said.code == 12 and "not have the same bytes" in said.err
         assert (here / f"{len(more)}.png").exists()
 
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gas.diffusion.masks import bounding_cells, box_cells, box_mask, crop_cells, latent_mask, weaken_overlaps
+from gas.diffusion.masks import bounding_cells, box_cells, cells_mask, crop_cells, latent_mask, weaken_overlaps
 
 SIZES = st.tuples(st.integers(1, 24), st.integers(1, 24))
 
@@ -64,7 +64,7 @@ def test_no_box_becomes_empty(size: tuple[int, int], edges: list[float], height:
     left, top, right, bottom = box_cells(box, (height, width), size)
     assert 0 <= left < right <= size[1]
     assert 0 <= top < bottom <= size[0]
-    assert box_mask((left, top, right, bottom), size).sum() == (right - left) * (bottom - top)
+    assert cells_mask((left, top, right, bottom), size).sum() == (right - left) * (bottom - top)
 
 
 @given(SIZES, st.integers(0, 3), st.integers(1, 3), st.data())
@@ -99,21 +99,21 @@ def test_the_box_around_a_mask() -> None:
 
 
 def test_the_larger_of_two_masks_is_weakened_where_they_overlap() -> None:
-    large, small = box_mask((0, 0, 4, 4), (4, 8)), box_mask((3, 0, 5, 4), (4, 8))
+    large, small = cells_mask((0, 0, 4, 4), (4, 8)), cells_mask((3, 0, 5, 4), (4, 8))
     first, second = weaken_overlaps([large, small], 0.3)
     assert torch.equal(second, small)
     assert first[0, 0, 0].tolist() == pytest.approx([1, 1, 1, 0.3, 0, 0, 0, 0])
 
 
 def test_masks_of_equal_size_weaken_neither() -> None:
-    one, other = box_mask((0, 0, 4, 4), (4, 8)), box_mask((2, 0, 6, 4), (4, 8))
+    one, other = cells_mask((0, 0, 4, 4), (4, 8)), cells_mask((2, 0, 6, 4), (4, 8))
     first, second = weaken_overlaps([one, other], 0.3)
     assert torch.equal(first, one) and torch.equal(second, other)
 
 
 @pytest.mark.parametrize(("mode", "kept"), [("assign", 0.3), ("multiply", 0.09)])
 def test_a_mask_under_two_smaller_ones(mode: Literal["assign", "multiply"], kept: float) -> None:
-    masks = [box_mask((0, 0, 8, 4), (4, 8)), box_mask((0, 0, 2, 2), (4, 8)), box_mask((0, 0, 3, 3), (4, 8))]
+    masks = [cells_mask((0, 0, 8, 4), (4, 8)), cells_mask((0, 0, 2, 2), (4, 8)), cells_mask((0, 0, 3, 3), (4, 8))]
     first, second, third = weaken_overlaps(masks, 0.3, mode)
     assert float(first[0, 0, 0, 0]) == pytest.approx(kept)
     assert float(third[0, 0, 0, 0]) == pytest.approx(0.3)

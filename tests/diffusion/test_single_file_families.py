@@ -254,7 +254,7 @@ def test_a_transformer_alone_says_what_is_missing_and_how_to_give_it(tiny_flux: 
         (plus("double_blocks.0.strange"), "no place for 1 weight of transformer"),
         (plus("double_blocks.0.img_attn.qkv.scale_weight"), "numbers that stand for others"),
         (lambda old: {**old, "txt_in.weight": torch.ones(3, 3)}, "another shape"),
-        (lambda old: {**old, "img_in.weight": torch.ones(32, 384)}, "a model that is told a picture"),
+        (lambda old: {**old, "img_in.weight": torch.ones(32, 384)}, "a model that takes a picture too"),
     ],
 )
 def test_what_does_not_fit_flux_is_named(change: Any, says: str, tiny_flux: Path, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_a_model_without_guidance_says_so(tmp_path: Path, monkeypatch: pytest.Mo
     flow = model_folder(tmp_path / "flow", FakeFlow)
     for name in ("dds", "sdedit"):
         edit = editor(name, flow, steps=2, guidance_scale=7.5)
-        with pytest.raises(UsageError, match=r"knows no guidance: a guidance_scale of 7\.5") as caught:
+        with pytest.raises(UsageError, match=r"has no guidance: a guidance_scale of 7\.5") as caught:
             edit.edit(job(edit))
         assert "guidance_scale" in caught.value.remedy
         plain = editor(name, flow, steps=2, guidance_scale=1)

@@ -83,7 +83,7 @@ def test_large_places_get_detail_from_the_editors_own_model(model: str) -> None:
 
 def test_equal_prompts_are_refused(model: str) -> None:
     same = PLAN.model_copy(update={"target_prompt": PLAN.source_prompt})
-    with pytest.raises(ResultRefused, match="an edit of nothing"):
+    with pytest.raises(ResultRefused, match="nothing to edit"):
         edited("dds", model, same)
 
 
@@ -124,6 +124,6 @@ def test_the_contrastive_loss_holds_a_shape_on_every_family(model: str) -> None:
 
 def test_schnell_knows_no_guidance(tmp_path: Path) -> None:
     model = str(build_tiny_flux(tmp_path / "schnell", guidance_embeds=False))
-    with pytest.raises(UsageError, match="knows no guidance"):
+    with pytest.raises(UsageError, match="has no guidance"):
         edited("sdedit", model, guidance_scale=3.5)
     assert edited("sdedit", model, guidance_scale=1).image.shape == PICTURE.shape

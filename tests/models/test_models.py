@@ -619,7 +619,7 @@ def test_what_was_pulled_is_enough_to_load_without_network(
 ) -> None:
     """Each repository has what the real one has, as far as names go; the loaders look for files, not at weights."""
     from gas.diffusion.stable_diffusion_layout import check_layout
-    from gas.models.hub import snapshot
+    from gas.models.hub import require_snapshot
     from gas.models.pretrained import model_folder
 
     profile = Registry.discover().profile(name)
@@ -653,7 +653,7 @@ def test_what_was_pulled_is_enough_to_load_without_network(
         if files.url:
             assert Path(source.location).read_bytes() == CHECKPOINT
         elif "diffusion" in files.id:
-            check_layout(snapshot(source), "", files.id)
+            check_layout(require_snapshot(source), "", files.id)
         else:
             kind = next(kind for part, kind in kinds.items() if part in files.id)
             model_folder(files.model, config=kind, weights=kind != "bert")

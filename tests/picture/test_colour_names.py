@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from gas.picture.colour_names import (
-    FAMILIES,
     GREYS,
+    PLAIN_NAMES,
     colour_names,
     colours_in,
     family_of,
@@ -43,7 +43,7 @@ def test_colours_of_a_phrase_are_those_of_its_thing(phrase: str, expected: list[
     assert [colour.name for colour in colours_in(phrase)] == expected
 
 
-@pytest.mark.parametrize("name", [*FAMILIES])
+@pytest.mark.parametrize("name", [*PLAIN_NAMES])
 def test_every_plain_name_is_of_its_own_family(name: str) -> None:
     colour = named(name)
     assert colour is not None and colour.family == name

@@ -701,7 +701,7 @@ def test_a_photograph_of_108_megapixels_works(tmp_path):
 def test_a_bomb_is_named_by_its_bytes_and_its_pixels(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(pictures.png(10_000, 6_000, bytes(10_001 * 6_000), colour=0))
-    refused(path, rf"{path.stat().st_size} bytes say that they are 10000x6000 pixels, 0\.001\d bytes a pixel")
+    refused(path, rf"{path.stat().st_size} bytes for 10000x6000 pixels, 0\.001\d bytes a pixel")
     path.write_bytes(pictures.png(7_000, 7_000, bytes(7_001 * 7_000), colour=0))
     assert photo.read(path).size == (7_000, 7_000), "an even picture of usual size is none"
 

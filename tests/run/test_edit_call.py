@@ -123,7 +123,7 @@ def test_whole_prompts_or_a_plan_instead_of_an_instruction(picture: Path) -> Non
     made = gas.edit(picture, seed=1, **prompts, **{**FLAGS, "planner": "rules"})
     assert made.plan.source_prompt == "a dog on grass" and made.job is not None
     assert made.job.request == Request(**prompts)
-    with pytest.raises(UsageError, match="a plan and a request"):
+    with pytest.raises(UsageError, match="both a plan and a request"):
         gas.edit(picture, "dog -> wolf", plan=plan, **FLAGS)
     with pytest.raises(UsageError, match="nothing is asked for"):
         gas.edit(picture, **FLAGS)

@@ -473,7 +473,7 @@ def test_a_small_world_takes_what_a_turn_has_left(name: str, models: dict[str, P
     editor = registered(name, model, steps=1)
     backbone = editor.model
     found = backbone.round_trip_db(image())
-    with pytest.raises(InputRefused, match="not from this model's world"):
+    with pytest.raises(InputRefused, match="not of the kind that this model knows"):
         edit_grounded(registered(name, model, steps=1, accept_db=found + 0.1), job(editor))
     strict = registered(name, model, steps=1, accept_db=found - 0.001)
     edit_grounded(strict, job(strict))
@@ -508,5 +508,5 @@ def test_ground_a_score_is_grounded_by_nature_and_says_so(models: dict[str, Path
 def test_ground_a_score_without_what_confines_it_is_refused(ablation: dict[str, Any], models: dict[str, Path]) -> None:
     editor = registered("ground-a-score", models["sd"], steps=1, **ablation)
     editor.edit(job(editor))
-    with pytest.raises(UsageError, match="confines no subtask"):
+    with pytest.raises(UsageError, match="does not confine subtasks"):
         edit_grounded(editor, job(editor))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gas.backends.roles import EDITORS, GROUNDERS
-from gas.batch.engines.interface import Engine, Work
+from gas.batch.engines.interface import Engine, WorkerSpec
 from gas.errors import UsageError
 from gas.validation import unknown
 
@@ -38,7 +38,7 @@ class Choice:
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
         if self.address and self.engine != "ray":
-            raise UsageError("the address of a cluster is given, and the engine is not ray", "name the engine ray too")
+            raise UsageError("a cluster's address is given, but the engine is not ray", "choose the engine ray")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def gpus(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     return ()
 
 
-def make_engine(work: Work, tasks: int, choice: Choice, here: Machine, together: int, logs: Path) -> Engine:
+def make_engine(work: WorkerSpec, tasks: int, choice: Choice, here: Machine, together: int, logs: Path) -> Engine:
     """The engine for `tasks` tasks, of no more workers than there are tasks. Errors as `Choice.check`."""
     choice.check()
     depth = max(choice.ahead, 0) + together

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkerSpec:
     """What workers do. `target`, "module:Class", is made once in each worker with `setup`, a table of JSON values, and
     is a `Worker`."""
 

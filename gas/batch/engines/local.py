@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from gas.batch.engines import wire
 from gas.batch.engines.crew import Crew, Event
-from gas.batch.engines.interface import Task, Work
+from gas.batch.engines.interface import Task, WorkerSpec
 
 _GRACE = 2.0
 """Seconds that workers get to end by themselves."""
@@ -41,7 +41,7 @@ class LocalEngine(Crew):
 
     def __init__(
         self,
-        work: Work,
+        work: WorkerSpec,
         count: int,
         *,
         depth: int = 3,

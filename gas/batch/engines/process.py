@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 from gas.batch.engines import wire
-from gas.batch.engines.interface import Work, Worker
+from gas.batch.engines.interface import Worker, WorkerSpec
 from gas.errors import GasError
 from gas.process import own_process
 
@@ -75,7 +75,7 @@ def _run(orders: BinaryIO, answers: _Answers, depth: int) -> None:
 
     threading.Thread(target=read, daemon=True).start()
     try:
-        made.append(wire.make_worker(Work(first["target"], first["setup"])))
+        made.append(wire.make_worker(WorkerSpec(first["target"], first["setup"])))
         made[0].start()
     except GasError as error:
         answers.give(fault=wire.error_values(error))

@@ -14,7 +14,7 @@ from typing import Any
 
 from gas.batch.engines import wire
 from gas.batch.engines.crew import Crew, Event
-from gas.batch.engines.interface import Task, Work
+from gas.batch.engines.interface import Task, WorkerSpec
 from gas.errors import GasError, ModelUnavailable, ServiceUnavailable
 from gas.process import random_states_kept
 from gas.remedies import install
@@ -26,7 +26,7 @@ class Actor:
     def __init__(self, target: str, setup: Mapping[str, Any]) -> None:
         from gas.batch.engines.process import value_of
 
-        self._work, self._value_of = Work(target, setup), value_of
+        self._work, self._value_of = WorkerSpec(target, setup), value_of
         self._worker: Any = None
 
     def start(self) -> dict[str, Any]:
@@ -68,7 +68,14 @@ class RayEngine(Crew):
     """
 
     def __init__(
-        self, work: Work, count: int = 0, *, depth: int = 3, threads: int = 1, gpu: bool = False, address: str = ""
+        self,
+        work: WorkerSpec,
+        count: int = 0,
+        *,
+        depth: int = 3,
+        threads: int = 1,
+        gpu: bool = False,
+        address: str = "",
     ) -> None:
         super().__init__(count, depth)
         self._work, self._threads, self._gpu, self._address = work, threads, gpu, address

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from gas import errors
-from gas.batch.engines.interface import Work, Worker
+from gas.batch.engines.interface import Worker, WorkerSpec
 from gas.errors import GasError
 from gas.remedies import remedy_from
 
@@ -40,7 +40,7 @@ def error_from(values: Mapping[str, Any]) -> GasError:
     return error
 
 
-def make_worker(work: Work) -> Worker:
+def make_worker(work: WorkerSpec) -> Worker:
     """The worker that `work` names, made with its setup."""
     module, _, name = work.target.partition(":")
     worker: Worker = getattr(import_module(module), name)(work.setup)

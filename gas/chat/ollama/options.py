@@ -62,7 +62,7 @@ def address_of(host: str) -> str:
     base, path = f"{parts.scheme}://{shown}:{port or default}", parts.path.rstrip("/")
     if end := re.search(r"/(?:v1|api)(?:/.*)?$", path):
         raise UsageError(
-            f"host ends with {end[0]}, which is not part of the Ollama's address",
+            f"host ends with {end[0]}, which is not part of Ollama's address",
             Remedy("shorter_host", "leave that out: {host}", host=Option({"host": base + path[: end.start()]})),
         )
     return base + path

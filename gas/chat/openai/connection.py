@@ -19,7 +19,7 @@ from gas.chat.openai.options import (
     PROBABILITIES,
     SCHEMA,
     OpenAIConnectionOptions,
-    place,
+    endpoint,
 )
 from gas.chat.openai.refusal import A_MODEL, OTHER_MODEL, SEEING_MODEL, Sent, refusal, status_within
 from gas.chat.openai.reply import reply_in
@@ -49,15 +49,15 @@ class OpenAIConnection(Connection):
 
     def __init__(self, options: OpenAIConnectionOptions, runtime: Runtime) -> None:
         super().__init__(options, runtime)
-        self._place = place(options.base_url)
+        self._endpoint = endpoint(options.base_url)
 
     @property
     def address(self) -> str:
-        return self._place.address
+        return self._endpoint.address
 
     @property
     def remote(self) -> bool:
-        return self._place.remote
+        return self._endpoint.remote
 
     def shown_model(self) -> str:
         return self.options.model or "the only one that the service has (asked for when run)"
@@ -78,7 +78,7 @@ class OpenAIConnection(Connection):
         """The name of the key to send. A key goes only where it belongs: to its own service, or where the user said."""
         if self.options.login:
             return str(self.options.login)
-        return LOGIN if self._place.official or self._place.paired else None
+        return LOGIN if self._endpoint.official or self._endpoint.paired else None
 
     def _key(self) -> SecretStr | None:
         login = self._login()
@@ -111,7 +111,7 @@ class OpenAIConnection(Connection):
         for fitting in (known, seeing if sees else []):
             if len(fitting) == 1:
                 return fitting[0].name
-        if not known and (versioned := self._place.versioned):
+        if not known and (versioned := self._endpoint.versioned):
             raise ServiceUnavailable(f"{self.address} lists no models", versioned)
         raise ServiceUnavailable(
             f"{self.name} needs the name of a model: {self.address} has {len(known)}",
@@ -141,16 +141,16 @@ class OpenAIConnection(Connection):
             except openai.APIStatusError as error:
                 raise self._refusal(calls, error.status_code, error.body, sent) from None
             except Exception as error:  # noqa: BLE001 (the client lets malformed replies surface as they fall)
-                raise calls.explain(error, self._place.hint, self._place.versioned) from None
+                raise calls.explain(error, self._endpoint.hint, self._endpoint.versioned) from None
         if isinstance(completion, str):
             what = message_of(completion) if "<" in completion[:1000] else "text that is not JSON"
-            hint = self._place.versioned or self._place.hint
+            hint = self._endpoint.versioned or self._endpoint.hint
             raise CallFailed(f"{calls.service} sent {what or 'nothing'} instead of a reply", hint)
         if reported := getattr(completion, "error", None):
             raise self._refusal(calls, status_within(reported), reported, sent)
         reply = reply_in(completion)
         if reply is None:
-            versioned = self._place.versioned
+            versioned = self._endpoint.versioned
             raise CallFailed(
                 f"{calls.service} sent a reply without choices", versioned or "try again", again=versioned is None
             )
@@ -178,7 +178,7 @@ class OpenAIConnection(Connection):
             except openai.APIStatusError as error:
                 raise self._refusal(calls, error.status_code, error.body, Sent()) from None
             except Exception as error:  # noqa: BLE001 (as above)
-                raise calls.explain(error, self._place.hint, self._place.versioned) from None
+                raise calls.explain(error, self._endpoint.hint, self._endpoint.versioned) from None
         named = {str(item.id)[:200]: _sees(item) for item in data or [] if getattr(item, "id", None)}
         return [Offered(name, sees) for name, sees in sorted(named.items())]
 
@@ -192,7 +192,7 @@ class OpenAIConnection(Connection):
         )
         return openai.OpenAI(
             api_key=key.get_secret_value() if key else "none",
-            base_url=self._place.url,
+            base_url=self._endpoint.url,
             max_retries=0,
             default_headers={"Accept-Encoding": "identity", **foreign},
             http_client=httpx2.Client(
@@ -202,13 +202,13 @@ class OpenAIConnection(Connection):
                 # Proxies of the environment are for other machines.
                 trust_env=self.remote,
                 # Certificates take a while to load, and plain http has none.
-                verify=not self._place.url.startswith("http://"),
+                verify=not self._endpoint.url.startswith("http://"),
                 event_hooks={"response": [calls.hook(httpx2)]},
             ),
         )
 
     def _refusal(self, calls: Calls, status: int | None, body: Any, sent: Sent) -> CallFailed:
-        return refusal(calls.service, self._place, self._login(), status, body, sent)
+        return refusal(calls.service, self._endpoint, self._login(), status, body, sent)
 
     def _with_models(self, calls: Calls, model: str, error: ServiceUnavailable) -> ServiceUnavailable:
         """The error; where the model was not found, or does not see, with the names of those that are there."""
@@ -231,7 +231,7 @@ class OpenAIConnection(Connection):
         else:
             advice = Remedy(
                 "check_model",
-                "is the model {name} right? name another with {model}",
+                "check the name {name}, or name another model with {model}",
                 name=repr(model),
                 model=A_MODEL,
             )

@@ -1,4 +1,4 @@
-"""What a connection to OpenAI or a compatible service can be told, and the place that its address means."""
+"""What a connection to OpenAI or a compatible service can be told, and the endpoint that its address means."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class OpenAIConnectionOptions(ServiceOptions):
 
 
 @dataclass(frozen=True)
-class Place:
+class Endpoint:
     """Where a service is. `paired`: the user's environment names this address beside OPENAI_API_KEY."""
 
     url: str
@@ -101,8 +101,8 @@ class Place:
         return Remedy("check_address", first, address=Option({"base_url": None}))
 
 
-def place(base_url: str) -> Place:
-    """The place that `base_url` means, or else the environment, or else OpenAI's own.
+def endpoint(base_url: str) -> Endpoint:
+    """The endpoint that `base_url` means, or else the environment, or else OpenAI's own.
 
     UsageError (2) for what is no address, holds a login, or names an endpoint that is added to it anyway.
     """
@@ -131,7 +131,7 @@ def place(base_url: str) -> Place:
     if end := _ENDPOINT.search(parts.path):
         shorter = urlunsplit(parts._replace(path=parts.path[: end.start()]))
         raise UsageError(
-            f"base_url ends with {end[0].rstrip('/')}, which is added to it",
+            f"base_url ends with {end[0].rstrip('/')}, which is added automatically",
             Remedy("shorter_address", "leave that out: {address}", address=Option({"base_url": shorter})),
         )
-    return Place(url, paired=bool(named) and address(url) == address(named))
+    return Endpoint(url, paired=bool(named) and address(url) == address(named))

@@ -9,7 +9,7 @@ from typing import Any
 
 from gas.chat.calls import CallFailed, Unsupported
 from gas.chat.complaints import about_length, about_login, about_model, about_part, about_pictures, message_of
-from gas.chat.openai.options import LIMIT, PROBABILITIES, SCHEMA, Place
+from gas.chat.openai.options import LIMIT, PROBABILITIES, SCHEMA, Endpoint
 from gas.remedies import Command, Option, Remedy
 
 A_MODEL = Option({"model": "NAME"})
@@ -28,7 +28,9 @@ class Sent:
     pictures: bool = False
 
 
-def refusal(service: str, place: Place, login: str | None, status: int | None, body: Any, sent: Sent) -> CallFailed:
+def refusal(
+    service: str, endpoint: Endpoint, login: str | None, status: int | None, body: Any, sent: Sent
+) -> CallFailed:
     """The failure behind an error of `service`, whose key is named `login`.
 
     `status` is the HTTP status, or the one within an error that came with status 200, or None. Unsupported for a chat
@@ -45,8 +47,8 @@ def refusal(service: str, place: Place, login: str | None, status: int | None, b
         return CallFailed(
             f"{answered}: it wants to redirect, which is not followed", "set base_url to where it really is"
         )
-    if status in (None, 404, 405) and place.versioned and not re.search("model", detail, re.IGNORECASE):
-        return CallFailed(message, place.versioned)
+    if status in (None, 404, 405) and endpoint.versioned and not re.search("model", detail, re.IGNORECASE):
+        return CallFailed(message, endpoint.versioned)
     if status in (400, 404) and about_model(detail):
         return CallFailed(message, Remedy(OTHER_MODEL, "name another model with {model}", model=A_MODEL))
     part = about_part(detail, body.get("param") if isinstance(body, dict) else None, sent.parameters)
@@ -78,7 +80,7 @@ def _checked(part: str | None, detail: str) -> Remedy:
         return Remedy("longer_context", "start the service with a longer context, or name another model")
     if part in ("temperature", "reasoning_effort"):
         name = "think" if part == "reasoning_effort" else "temperature"
-        return Remedy("other_option", "set {option} otherwise, or leave it out", option=Option({name: None}))
+        return Remedy("other_option", "set {option} to another value, or leave it out", option=Option({name: None}))
     return Remedy(
         "check_model_and_address",
         "check {model} and {address}",

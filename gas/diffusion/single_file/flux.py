@@ -47,8 +47,8 @@ def _transformer(weights: Mapping[str, Tensor], name: str, dtype: torch.dtype) -
     check_weights({"unexpected_keys": [key for key in weights if not key.startswith(prefix)]}, name, _REMEDY)
     if scaled := [key for key in own if key.endswith(("scale_weight", "scale_input", "weight_scale", "scaled_fp8"))]:
         raise ModelUnavailable(
-            f"{name} has weights with factors beside them, such as {scaled[0]}: numbers that stand for others",
-            "take the file with bf16 or plain fp8 weights",
+            f"{name} has scaled weights, such as {scaled[0]}, which are not read",
+            "use a file with bf16 or plain fp8 weights",
         )
     settings = _settings(own)
     left = dict(own)  # which the code below empties

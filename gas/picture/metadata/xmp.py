@@ -49,7 +49,7 @@ class BrokenXmp(ValueError):
 
 
 @dataclass(frozen=True)
-class Edited:
+class ChangedPacket:
     """A packet that was changed, and the names of what was taken out of it."""
 
     packet: bytes
@@ -74,7 +74,7 @@ def fresh_packet(packed: str = "", *, trained: bool = False) -> str:
 
 def edited_packet(
     packet: bytes, packed: str = "", *, gps: bool = False, trained: bool = False, upright: bool = False
-) -> Edited:
+) -> ChangedPacket:
     """`packet` saying besides that it is an edit, of which a `trained` model made a part or none did, without what
     shows the picture as it was, and unless `gps` without its position; without its orientation where the pixels
     are `upright`. BrokenXmp for one that is no XMP."""
@@ -92,7 +92,7 @@ def edited_packet(
         expat.ParserCreate(namespace_separator=" ").Parse(text, True)
     except expat.ExpatError as error:
         raise BrokenXmp(str(error)) from None
-    return Edited(text.encode(), tuple(dict.fromkeys(found.left_out)))
+    return ChangedPacket(text.encode(), tuple(dict.fromkeys(found.left_out)))
 
 
 def positions(packet: bytes) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gas.picture.colour_names import FAMILIES, Colour, members
+from gas.picture.colour_names import PLAIN_NAMES, Colour, members
 from gas.picture.oklab import Array, chroma, hue, hue_difference
 from gas.picture.selection.surface import Bools, steps, weighted_median
 
@@ -140,7 +140,7 @@ def _climbed(mode: float, source: Colour, h: Array, c: Array) -> float:
 
     A mode inside its family stays: the next peak may be the wood beside a red cup.
     """
-    sides = [side for family in FAMILIES[source.family] for side in family.hues[0]]
+    sides = [side for family in PLAIN_NAMES[source.family] for side in family.hues[0]]
     if min(abs(float(hue_difference(mode, side))) for side in sides) > EDGE_OF_FAMILY:
         return mode
     histogram = _hue_histogram(h, c)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image as Pictures
 
 from gas.masks import mask_box
-from gas.picture.colour_names import FAMILIES, Colour, members
+from gas.picture.colour_names import PLAIN_NAMES, Colour, members
 from gas.picture.guided import BAND, Fit, fit
 from gas.picture.oklab import to_lab
 from gas.picture.selection.core import NOT_THERE, grey_core, hued_core
@@ -101,6 +101,6 @@ def colours_there(image: Image, mask: Mask) -> tuple[tuple[str, float], ...]:
     """(plain name, share) of the colours in the mask, those of at least NOT_THERE, the largest first. Names overlap."""
     small, inside = reduced(image, mask)
     seen = to_lab(small)[inside > 0.5 * float(inside.max())]
-    shares = {name: float(members(seen, name).mean()) for name in FAMILIES}
+    shares = {name: float(members(seen, name).mean()) for name in PLAIN_NAMES}
     there = [(name, share) for name, share in shares.items() if share >= NOT_THERE]
     return tuple(sorted(there, key=lambda pair: -pair[1]))

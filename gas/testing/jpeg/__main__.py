@@ -19,7 +19,7 @@ from gas.picture.jpeg.coefficients import is_installed
 from gas.process import own_process
 from gas.testing.jpeg.cost import SAMPLINGS, Cost, cost
 from gas.testing.jpeg.kinds import Kind, kinds, mutants
-from gas.testing.jpeg.survey import Finding, survey
+from gas.testing.jpeg.survey import Surveyed, survey
 
 _MOST_SHOWN = 20
 
@@ -66,11 +66,11 @@ def _costs(one: Cost) -> str:
     )
 
 
-def _as(finding: Finding) -> str:
+def _as(finding: Surveyed) -> str:
     return {"coefficients": "exact", "jpegtran": "exact"}.get(finding.method, finding.method)
 
 
-def _table(found: list[Finding]) -> Table:
+def _table(found: list[Surveyed]) -> Table:
     table = Table(title="What an edit leaves of a JPEG file")
     for name in ("file", "encoder", "sampling", "coding", "edited", "how"):
         table.add_column(name)

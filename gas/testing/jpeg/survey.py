@@ -24,7 +24,7 @@ _CODING = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive", 0xC9: "arith
 
 
 @dataclass(frozen=True)
-class Finding:
+class Surveyed:
     """What became of one file.
 
     `method` as `photo_write.JpegCoding`, or "refused"; `why` is its reason. `mcus` and `edited` count the MCUs of the
@@ -53,7 +53,7 @@ class Finding:
         return not self.coefficients and not self.pixels
 
 
-def survey(kind: Kind, folder: Path) -> Finding:
+def survey(kind: Kind, folder: Path) -> Surveyed:
     """Edits the file in three places, in a folder of its own, and looks at what was written."""
     source, out = folder / "in.jpg", folder / "out.jpg"
     source.write_bytes(kind.data)
@@ -62,14 +62,14 @@ def survey(kind: Kind, folder: Path) -> Finding:
         with native_messages_hidden():
             read = photo.read(source)
     except GasError as error:
-        return Finding(kind, "refused", error.message)
+        return Surveyed(kind, "refused", error.message)
     image, mask = edited(read.pixels)
     with native_messages_hidden():
         written = photo_write.write(read, out, image, mask)
     assert written.jpeg is not None
     method, why = written.jpeg.method, written.jpeg.why
     if method == "re-encoded":
-        return Finding(kind, method, why)
+        return Surveyed(kind, method, why)
     inside = as_stored(mask, read.metadata.orientation) > 0
     with native_messages_hidden():
         return _compared(kind, method, source, out, inside)
@@ -89,7 +89,7 @@ def edited(image: Image) -> tuple[Image, Mask]:
     return out, mask
 
 
-def _compared(kind: Kind, method: str, source: Path, out: Path, inside: np.ndarray) -> Finding:
+def _compared(kind: Kind, method: str, source: Path, out: Path, inside: np.ndarray) -> Surveyed:
     layout = read_layout(source.read_bytes())
     across, down = layout.sampling
     wide, high = 8 * across, 8 * down
@@ -104,7 +104,7 @@ def _compared(kind: Kind, method: str, source: Path, out: Path, inside: np.ndarr
     may = ndimage.binary_dilation(mcus.repeat(high, 0).repeat(wide, 1), np.ones((3, 3)))
     before, after = (np.asarray(Pictures.open(path)).astype(np.int16) for path in (source, out))
     difference = np.abs(after - before).reshape(*inside.shape, -1).max(axis=2)
-    return Finding(
+    return Surveyed(
         kind,
         method,
         sampling=",".join(f"{c.across}x{c.down}" for c in layout.components),

@@ -58,7 +58,7 @@ class Kept:
                 f"{path} holds results already",
                 Remedy(
                     "resume_bench",
-                    "go on with them with {resume}, or name another folder",
+                    "resume with {resume}, or name another folder",
                     resume=Setting("resume", True),
                 ),
             )

@@ -35,7 +35,7 @@ class AutoOptions(Options):
     @classmethod
     def _of_known_sorts(cls, value: Mapping[str, str]) -> Mapping[str, str]:
         if strange := sorted(value.keys() - {*SORTS, OTHERWISE}):
-            raise ValueError(f"{strange[0]!r} is no sort of subtask; sorts: {', '.join((*SORTS, OTHERWISE))}")
+            raise ValueError(f"{strange[0]!r} is not a sort of subtask; sorts: {', '.join((*SORTS, OTHERWISE))}")
         if "auto" in value.values():
             raise ValueError("auto cannot hand a subtask to itself")
         return value

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from gas.diffusion.distill.terms import Contrast, Method, Penalty, Term
-from gas.diffusion.masks import Cells, bounding_cells, box_cells, box_mask, latent_mask, weaken_overlaps
+from gas.diffusion.masks import Cells, bounding_cells, box_cells, cells_mask, latent_mask, weaken_overlaps
 from gas.errors import InputRefused, UsageError
 from gas.interfaces import Edited, EditJob
 from gas.masks import union
@@ -186,7 +186,7 @@ class GroundAScoreEditor(DeltaEditor[GroundAScoreOptions]):
         if job.grounded and (options.mask == "none" or not options.subtasks):
             name, value = ("mask", "none") if options.mask == "none" else ("subtasks", False)
             raise UsageError(
-                f"{name}={value} confines no subtask to its region, as a grounded run is to",
+                f"{name}={value} does not confine subtasks to their regions, as a grounded run must",
                 Remedy(
                     "leave_out_either",
                     "leave out {option} or {grounded}",
@@ -203,10 +203,10 @@ class GroundAScoreEditor(DeltaEditor[GroundAScoreOptions]):
     def paste_mask(self, job: EditJob) -> np.ndarray | None:
         if self.options.mask != "box":
             return None
-        from gas.masks import box_mask as pixel_box
+        from gas.masks import box_mask
 
         height, width = job.image.shape[:2]
-        return np.maximum.reduce([pixel_box(_box(region), (width, height)) for region in job.regions])
+        return np.maximum.reduce([box_mask(_box(region), (width, height)) for region in job.regions])
 
     def _place(self, job: EditJob, index: int, size: tuple[int, int]) -> _Place:
         regions = subtask_regions(job, index)
@@ -218,7 +218,7 @@ class GroundAScoreEditor(DeltaEditor[GroundAScoreOptions]):
             boxes = tuple(bounding_cells(mask) for mask in masks)
         else:
             boxes = tuple(box_cells(_box(region), (height, width), size) for region in regions)
-            masks = [box_mask(box, size) for box in boxes]
+            masks = [cells_mask(box, size) for box in boxes]
         if self.options.mask == "box" and len(regions) == 1:
             x0, y0, x1, y1 = _box(regions[0])  # as it was found, not as it was rounded
             share = (x1 - x0) * (y1 - y0) / (height * width)

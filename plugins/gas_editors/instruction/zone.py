@@ -152,7 +152,7 @@ ZONEOptions.presets = {
 
 
 @dataclass(frozen=True)
-class Place:
+class ZonePlace:
     """Where an instruction is at work: the rough region, bool `(H, W)`; `drawn` by the user, or from attention. `found`
     says what there is where that is nothing."""
 
@@ -328,10 +328,10 @@ class ZONEEditor(InstructionEditor[ZONEOptions]):
         """Which of the `segments` becomes the region, if any, and its overlap with the rough one."""
         return steps.choose_segment(rough, segments, self.options.least_iou)
 
-    def _place(self, job: EditJob, number: int, turn: Turn, before: Image) -> Place:
+    def _place(self, job: EditJob, number: int, turn: Turn, before: Image) -> ZonePlace:
         drawn = [r.mask for r in job.regions if r.subtask == number and r.given and r.mask is not None]
         if drawn:
-            return Place(union(drawn) > 0, True)
+            return ZonePlace(union(drawn) > 0, True)
         options = self.options
         if options.attention == "prediction":
             difference = self.lack(turn.relevance, before.shape[:2])
@@ -346,12 +346,12 @@ class ZONEEditor(InstructionEditor[ZONEOptions]):
                 found = (
                     f"it adds {effect:.3f} at most to the prediction, {options.least_effect:g} at least is asked for"
                 )
-                return Place(np.zeros_like(rough), False, found)
+                return ZonePlace(np.zeros_like(rough), False, found)
         found = (
             f"the smallest difference of attention is {difference.min():.0f} of 255, {options.threshold:g} at most is "
             "asked for, in a part that is large enough"
         )
-        return Place(rough, False, found)
+        return ZonePlace(rough, False, found)
 
     def _without_small(self, mask: np.ndarray) -> np.ndarray:
         least = self._length(math.sqrt(self.options.min_area), mask) ** 2

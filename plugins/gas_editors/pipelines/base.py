@@ -18,7 +18,7 @@ from gas.remedies import Option, Remedy, Setting
 from gas.run.turns import turn_order
 from gas_editors.job_regions import subtask_regions
 from gas_editors.model_options import one_or_several
-from gas_editors.pipelines.calling import Calls
+from gas_editors.pipelines.calling import PipelineCalls
 from gas_editors.pipelines.row import Row, row_of
 from gas_editors.pipelines.run import Run, Turn
 from gas_editors.structure import structured
@@ -143,7 +143,7 @@ class PipelineEditor(Editor[PipelineOptionsT]):
         what there is to say of it as plain JSON values."""
         return made, None, {}
 
-    def carry_out(self, run: Run, calls: Calls) -> None:
+    def carry_out(self, run: Run, calls: PipelineCalls) -> None:
         """Makes all turns of a run that are left, one after the other."""
         while run.so_far.done < len(run.turns):
             run.make(calls)
@@ -161,7 +161,7 @@ class PipelineEditor(Editor[PipelineOptionsT]):
         steps = options.steps or steps
         guidance = guidance if options.guidance_scale is None else options.guidance_scale
         run = Run(self, job, row, turns, steps, guidance)
-        calls = Calls(pipeline, job.watch, len(turns) * run.planned, run.done, run.rows)
+        calls = PipelineCalls(pipeline, job.watch, len(turns) * run.planned, run.done, run.rows)
         stopped = False
         try:
             self.carry_out(run, calls)

@@ -27,7 +27,7 @@ CALLBACK = "callback_on_step_end"
 _GIVEN = ("hidden_states", "x", "sample")  # what networks call the noisy latents
 
 
-class Calls:
+class PipelineCalls:
     """The calls of one run: `total` steps are planned, `done` made, `rows` the rows that the network was asked for."""
 
     def __init__(self, pipeline: Any, watch: Watch, total: int, done: int = 0, rows: int = 0) -> None:

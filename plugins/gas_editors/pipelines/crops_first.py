@@ -20,7 +20,7 @@ from gas.masks import any_set
 from gas.picture.frame import Frame, work_frame
 from gas.remedies import Option, Remedy
 from gas.types import Region
-from gas_editors.pipelines.calling import Calls
+from gas_editors.pipelines.calling import PipelineCalls
 from gas_editors.pipelines.run import Run, Turn
 from gas_editors.pipelines.tokens import CELL, count, from_latents, unpacked
 
@@ -44,16 +44,18 @@ def steps_alone(steps: int, share: float) -> int:
 def check(run: Run, share: float) -> None:
     """ModelUnavailable (exit 6) where the run's pipeline cannot begin at a latent of ours."""
     if not run.row.latents or run.steps < 2:
-        why = "makes a single step" if run.row.latents else "cannot go on from latents that it is given"
+        why = "makes a single step" if run.row.latents else "takes no latents to begin with"
         raise ModelUnavailable(
-            f"crops_first = {share:g} is not for {run.row.name}, which {why}",
+            f"crops_first={share:g} does not work with {run.row.name}, which {why}",
             Remedy("no_crops_first", "leave {o} out: the subtasks are then turns", o=Option({"crops_first": None})),
         )
 
 
-def make_crops_first(run: Run, calls: Calls, share: float, together: Callable[[Frame], Mapping[str, Any]]) -> None:
+def make_crops_first(
+    run: Run, calls: PipelineCalls, share: float, together: Callable[[Frame], Mapping[str, Any]]
+) -> None:
     """Makes all turns of a run, which all have regions, at once. `together` gives what the pipeline is told of all
-    subtasks on the crop of a frame. Stopped and errors as `Calls.make`."""
+    subtasks on the crop of a frame. Stopped and errors as `PipelineCalls.make`."""
     first = steps_alone(run.steps, share)
     calls.total = len(run.turns) * first + run.steps - first
     whole = _frame_of_all(run)
@@ -93,7 +95,7 @@ def _frame_of_all(run: Run) -> Frame:
     return Frame((width, height), (x0, y0, x1, y1), run.row.size(x1 - x0, y1 - y0, resolution))
 
 
-def _alone(run: Run, calls: Calls, turn: Turn, number: int, first: int) -> Tensor:
+def _alone(run: Run, calls: PipelineCalls, turn: Turn, number: int, first: int) -> Tensor:
     """The tokens `(1, n, C)` that the model takes the crop of a turn for after its steps alone, told its own
     instruction."""
     assert turn.mask is not None

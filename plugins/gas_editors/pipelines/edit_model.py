@@ -11,7 +11,7 @@ from PIL import Image as Pictures
 from pydantic import Field
 
 from gas_editors.pipelines.base import PipelineEditor, PipelineOptions
-from gas_editors.pipelines.calling import Calls
+from gas_editors.pipelines.calling import PipelineCalls
 from gas_editors.pipelines.crops_first import check, make_crops_first, suits
 from gas_editors.pipelines.register import find_move, move_back
 from gas_editors.pipelines.row import Row
@@ -55,7 +55,7 @@ class EditModelEditor(PipelineEditor[EditModelOptions]):
         sentence = instruction_of(subtask, self.options.wording)
         return {"image": Pictures.fromarray(crop), "prompt": row.worded(sentence)}
 
-    def carry_out(self, run: Run, calls: Calls) -> None:
+    def carry_out(self, run: Run, calls: PipelineCalls) -> None:
         share = self.options.crops_first
         if not share or not suits(run):
             super().carry_out(run, calls)

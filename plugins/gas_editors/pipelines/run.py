@@ -16,7 +16,7 @@ from gas.diffusion.stepping import KEPT_EVERY, Stopped
 from gas.masks import union
 from gas.picture.frame import Frame
 from gas.picture.pasted import Pasted
-from gas_editors.pipelines.calling import Calls
+from gas_editors.pipelines.calling import PipelineCalls
 from gas_editors.pipelines.row import Row
 from gas_editors.pipelines.tokens import count, from_latents
 
@@ -87,7 +87,7 @@ class Run:
             **row.arguments(frame.size),
         }
 
-    def make(self, calls: Calls) -> None:
+    def make(self, calls: PipelineCalls) -> None:
         """The next turn: the crop edited and pasted."""
         number = self.so_far.done
         turn = self.turns[number]

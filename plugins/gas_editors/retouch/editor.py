@@ -67,7 +67,7 @@ class RetouchEditor(Editor[RetouchOptions]):
             found = asked(subtask)
             if isinstance(found, Unknown):
                 near = f"near it: {', '.join(found.nearest)}" if found.nearest else "name another colour"
-                raise InputRefused(f"{found.word!r} is no colour that retouch knows", near)
+                raise InputRefused(f"retouch does not know the colour {found.word!r}", near)
             if found is None:
                 raise ModelUnavailable(
                     f"retouch changes colours and tones, removes, blurs and sharpens; {_named(subtask)} needs a model",

@@ -174,7 +174,7 @@ def scaled_difference(
 def _agree(source: str, target: str) -> ResultRefused:
     before = repr(source) if source else "no words"
     return ResultRefused(
-        f"{before} and {target!r} mean the same to the model, so that no mask can be made of their difference",
+        f"{before} and {target!r} mean the same to the model, so their difference gives no mask",
         Remedy(
             "name_change_or_ground",
             "name what is to change in the target sentence, or give the regions and use {grounded}",

@@ -15,15 +15,14 @@ from torch import Tensor
 from gas.diffusion.backbone import Backbone
 from gas.diffusion.gligen import MOST_THINGS, RelativeBox, keeping, with_boxes
 from gas.diffusion.load import load_backbone
-from gas.diffusion.masks import box_cells, box_mask
+from gas.diffusion.masks import box_cells, cells_mask
 from gas.diffusion.predictor import Predictor
 from gas.diffusion.sample.phases import Phases, sample
 from gas.diffusion.sample.targets import Targets
 from gas.diffusion.schedule import times
 from gas.errors import InputRefused, UsageError
 from gas.interfaces import EditJob
-from gas.masks import box_mask as pixel_box
-from gas.masks import mask_box
+from gas.masks import box_mask, mask_box
 from gas.remedies import Option, Remedy
 from gas.types import Box, Region, Subtask
 from gas_editors.job_regions import region_mask, subtask_regions
@@ -125,7 +124,7 @@ class GLIGENEditor(SamplingEditor[GLIGENOptions]):
         if job.grounded:
             return None
         height, width = job.image.shape[:2]
-        return np.maximum.reduce([pixel_box(_box(region), (width, height)) for region in job.regions])
+        return np.maximum.reduce([box_mask(_box(region), (width, height)) for region in job.regions])
 
     def _kept(self, job: EditJob, targets: Targets, like: Tensor) -> Tensor:
         """`(1, 1, h, w)`: 1 where the picture stays: outside the boxes, or outside the regions of a grounded run."""
@@ -134,7 +133,7 @@ class GLIGENEditor(SamplingEditor[GLIGENOptions]):
         for index in range(len(job.plan.subtasks)):
             subtask_regions(job, index)
         size = (like.shape[2], like.shape[3])
-        boxes = [box_mask(box_cells(_box(region), job.image.shape[:2], size), size) for region in job.regions]
+        boxes = [cells_mask(box_cells(_box(region), job.image.shape[:2], size), size) for region in job.regions]
         return 1 - torch.stack(boxes).amax(0).to(like)
 
     def _things(self, job: EditJob) -> list[list[tuple[str, RelativeBox]]]:

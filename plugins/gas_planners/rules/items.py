@@ -68,12 +68,12 @@ class Reading:
     notes: tuple[str, ...] = field(default=())
 
 
-def noted(reading: Reading | None, warnings: tuple[str, ...], cost: float = 0.0) -> Reading | None:
+def noted(reading: Reading | None, warnings: tuple[str, ...]) -> Reading | None:
     """The reading with warnings on its first item."""
     if reading is None or not warnings or not reading.items:
         return reading
     first = replace(reading.items[0], warnings=reading.items[0].warnings + warnings)
-    return replace(reading, items=(first, *reading.items[1:]), cost=reading.cost + cost)
+    return replace(reading, items=(first, *reading.items[1:]))
 
 
 # --- what words stand for ---------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def read_prompts(source: str, target: str) -> list[Item]:
     items = _moved(items, lost)
     if not items:
         what = f"only in {', '.join(lost)}" if lost else "in nothing"
-        raise PlanUnreadable(f"the two prompts differ {what[:200]}, which no edit can be made of", EXAMPLE)
+        raise PlanUnreadable(f"the two prompts differ {what[:200]}, which cannot be made into an edit", EXAMPLE)
     if lost:
         note = f"not part of any subtask: {', '.join(lost)}"
         items[0] = replace(items[0], warnings=(*items[0].warnings, note[:200]))

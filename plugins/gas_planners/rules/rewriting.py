@@ -23,7 +23,6 @@ from gas_planners.rules.tokens import Words, low
 
 MAX_DEPTH = 6
 MAX_KEPT = 4096
-Slots = Mapping[str, Words]
 
 
 @dataclass(frozen=True)

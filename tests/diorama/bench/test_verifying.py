@@ -13,7 +13,7 @@ from gas.suites import SuiteJob
 from gas_diorama.bench.judge import Judge
 from gas_diorama.bench.verifying import run as running
 from gas_diorama.bench.verifying import samples as sampling
-from gas_diorama.bench.verifying.figures import Figures, Share, Verified, threshold
+from gas_diorama.bench.verifying.figures import Figures, Share, VerifierAnswer, threshold
 from gas_diorama.bench.verifying.samples import SPOILT
 from gas_diorama.bench.verifying.spoilt import noise, spoilt
 from gas_diorama.world.cases import benchmark_cases
@@ -23,7 +23,7 @@ CASES = benchmark_cases(8, "validation")
 
 
 def verified(right: bool, verdict: str, *, score: float | None = None, miss: str = "", failure: str | None = None):
-    return Verified("x", right, miss, False, verdict, score, failure)  # type: ignore[arg-type]
+    return VerifierAnswer("x", right, miss, False, verdict, score, failure)  # type: ignore[arg-type]
 
 
 # --- samples ---------------------------------------------------------------------------------------------------------

@@ -550,7 +550,7 @@ def test_a_run_may_end_early(runtime: Runtime, tiny_sd: Path) -> None:
 
 def test_a_picture_from_another_world_is_refused(runtime: Runtime, tiny_sd: Path) -> None:
     edit = editor(DDSEditor, runtime, tiny_sd, accept_db=50)
-    with pytest.raises(InputRefused, match="not from this model's world") as caught:
+    with pytest.raises(InputRefused, match="not of the kind that this model knows") as caught:
         edit.edit(job(edit))
     assert caught.value.exit_code == 3
     assert 'profile="sd15"' in caught.value.remedy and "gas models pull sd15" in caught.value.remedy

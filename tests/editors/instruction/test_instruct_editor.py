@@ -224,7 +224,7 @@ def test_a_text_to_image_model_is_refused(runtime: Runtime, tiny_sd: Path) -> No
 
 def test_a_picture_from_another_world_is_refused(runtime: Runtime, folder: Path) -> None:
     edit = editor(runtime, folder, accept_db=50)
-    with pytest.raises(InputRefused, match="not from this model's world"):
+    with pytest.raises(InputRefused, match="not of the kind that this model knows"):
         edit.edit(job(edit))
 
 

@@ -199,7 +199,7 @@ def test_a_model_that_does_not_hear_the_prompts_is_refused(
         return predict(self, z, t, told.with_embeddings(torch.zeros_like(told.embeddings)))
 
     monkeypatch.setattr(StableDiffusion, "predict", deaf)
-    with pytest.raises(ResultRefused, match="no mask can be made"):
+    with pytest.raises(ResultRefused, match="their difference gives no mask"):
         edit.edit(job(edit))
 
 

@@ -200,5 +200,5 @@ def test_the_first_time_is_in_the_log(runtime: Runtime, tiny_sd: Path) -> None:
 
 def test_pictures_of_other_worlds_are_refused_before_the_edit(runtime: Runtime, tiny_sd: Path) -> None:
     edit = editor(runtime, tiny_sd, accept_db=50)
-    with pytest.raises(InputRefused, match="not from this model's world"):
+    with pytest.raises(InputRefused, match="not of the kind that this model knows"):
         edit.check(sample_image(300, 200))

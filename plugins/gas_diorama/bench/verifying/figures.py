@@ -14,7 +14,7 @@ Z = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifierAnswer:
     """One subtask: what the judge says (`right`, and `miss` where it is not), and what a verifier does. `removal`:
     whether a thing was to go."""
 
@@ -77,7 +77,7 @@ class Figures:
     named: Share
 
     @classmethod
-    def of(cls, found: Iterable[Verified]) -> Figures:
+    def of(cls, found: Iterable[VerifierAnswer]) -> Figures:
         all_ = list(found)
         wrong, right = [one for one in all_ if not one.right], [one for one in all_ if one.right]
         done = [one for one in all_ if one.verdict == "done"]
@@ -95,7 +95,7 @@ class Figures:
         return {name: share.as_json() for name, share in vars(self).items()}
 
 
-def threshold(found: Sequence[Verified]) -> float | None:
+def threshold(found: Sequence[VerifierAnswer]) -> float | None:
     """The score from which on a subtask is best called done: that with the least sum of the shares of wrong accepted
     and right rejected, in the middle of the gap between two scores. None where all are right, or all wrong."""
     scored = [(one.score, one.right) for one in found if one.score is not None]

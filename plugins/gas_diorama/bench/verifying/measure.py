@@ -16,7 +16,7 @@ from gas.run.result import EditResult
 from gas.run.retry import Retry
 from gas.run.session import Session
 from gas_diorama.bench.counting import counting_rows
-from gas_diorama.bench.verifying.figures import Verified
+from gas_diorama.bench.verifying.figures import VerifierAnswer
 from gas_diorama.bench.verifying.samples import Sample, Samples
 from gas_diorama.bench.verifying.spoilt import noise
 from gas_diorama.world.cases import Case
@@ -31,13 +31,13 @@ class Asked:
     """What one verifier says of all samples, and the seconds that it took for each edit."""
 
     name: str
-    found: tuple[Verified, ...]
+    found: tuple[VerifierAnswer, ...]
     seconds: tuple[float, ...]
 
 
 def ask(sessions: Mapping[str, Session], samples: Iterable[Sample]) -> list[Asked]:
     """What each of the verifiers, by their names, says of the samples in the exact regions."""
-    found: dict[str, list[Verified]] = {name: [] for name in sessions}
+    found: dict[str, list[VerifierAnswer]] = {name: [] for name in sessions}
     seconds: dict[str, list[float]] = {name: [] for name in sessions}
     for sample in samples:
         for name, session in sessions.items():
@@ -45,7 +45,7 @@ def ask(sessions: Mapping[str, Session], samples: Iterable[Sample]) -> list[Aske
             findings = _verify(session, sample.case, sample.source, sample.picture)
             seconds[name].append(time.perf_counter() - began)
             found[name] += [
-                Verified(
+                VerifierAnswer(
                     origin=sample.origin,
                     right=verdict.right,
                     miss=verdict.miss or "",
