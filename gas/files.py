@@ -123,6 +123,12 @@ def sha256(stream: BinaryIO) -> str:
     return digest
 
 
+def sha256_of(path: Path) -> str:
+    """As `sha256`, of the file `path`. Errors as `open_regular`."""
+    with open_regular(path) as stream:
+        return sha256(stream)
+
+
 def slug(phrase: str, *, empty: str = "region") -> str:
     """A file name's stem for a phrase: small letters and digits of any script, with hyphens; `empty` if none is left.
 

@@ -80,6 +80,13 @@ class Watch:
             raise Interrupted("stopped before there was a result")
 
 
+def read_only(image: Image) -> Image:
+    """The picture as a view that cannot be written into."""
+    seen = image.view()
+    seen.flags.writeable = False
+    return seen
+
+
 @dataclass(frozen=True)
 class GroundJob:
     """All that a grounder gets.
@@ -98,9 +105,7 @@ class GroundJob:
     watch: Watch = Watch()
 
     def __post_init__(self) -> None:
-        image = self.image.view()
-        image.flags.writeable = False
-        object.__setattr__(self, "image", image)
+        object.__setattr__(self, "image", read_only(self.image))
         object.__setattr__(self, "regions", tuple(self.regions))
 
 
@@ -174,9 +179,7 @@ class VerifyJob:
 
     def __post_init__(self) -> None:
         for name in ("before", "after"):
-            image = getattr(self, name).view()
-            image.flags.writeable = False
-            object.__setattr__(self, name, image)
+            object.__setattr__(self, name, read_only(getattr(self, name)))
 
     def masks(self, subtask: int) -> list[Mask]:
         """The masks `(H, W)` of a subtask's regions."""

@@ -21,6 +21,7 @@ from gas.picture import photo_write
 from gas.picture.containers import output_format
 from gas.picture.frame import Frame
 from gas.run import record as records
+from gas.run import recording
 from gas.run.budget import Budget
 from gas.run.output import Output, check_output, reserve_output, state_path
 from gas.run.points import is_point
@@ -313,12 +314,12 @@ class PhotoJob:
             result.image,
             result.mask,
             outside_of=result.asked,
-            record=records.embeddable(record, photo_write.room(self.photo, output_format(output.path))),
+            record=recording.embeddable(record, photo_write.room(self.photo, output_format(output.path))),
             gps=gps,
             trained=bool(record.models),
             overwrite=output.overwrite,
         )
-        record, path = records.write_sidecar(record, written, result, overwrite=output.overwrite)
+        record, path = recording.write_sidecar(record, written, result, overwrite=output.overwrite)
         return WrittenEdit(result, written, record, path)
 
     def _kept(self, watch: Watch, state: Path) -> Watch:
@@ -340,7 +341,7 @@ class PhotoJob:
         own = [model for one in (editor, *helpers) for model in models_used(session, EDITORS.plural, one.name)]
         for one in tried:
             own += models_used(session.with_editor(one.name), EDITORS.plural, one.name)
-        return records.make(
+        return recording.make(
             self.photo,
             result,
             pixels=self.pixels,

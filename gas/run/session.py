@@ -9,14 +9,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gas import notes
 from gas.backends.roles import EDITORS, GROUNDERS, PLANNERS, VERIFIERS
-from gas.errors import GasError, ObjectNotFound, PluginBroken, UsageError
-from gas.interfaces import Backend, GroundJob, Refiner, VerifyJob, Watch
+from gas.errors import GasError, UsageError
+from gas.interfaces import Backend, GroundJob, Refiner, VerifyJob, Watch, read_only
 from gas.process import loading_stops_when
-from gas.remedies import Given, Remedy, Setting
-from gas.run import answers
-from gas.run.points import is_point, outlined
+from gas.remedies import Remedy, Setting
+from gas.run import answers, grounding
 from gas.runtime import Runtime
 from gas.settings.settings import OFF
 from gas.types import EditPlan, EditRequest, Finding, Region
@@ -139,7 +137,7 @@ class Session:
         """The plan that the session's planner makes of `request`, whose picture it may look at and not write into.
         Errors as `use`, and those of planning."""
         planner = self.planner()
-        request = replace(request, image=_read_only(request.image))
+        request = replace(request, image=read_only(request.image))
         ask = partial(planner.plan, request)
         with self.registry.calling(PLANNERS.plural, self.settings.planner):
             answer = ask() if self.stages is None else self.stages.plan(request, planner, ask)
@@ -159,7 +157,7 @@ class Session:
                 Remedy("name_planner", f"name one that does: {', '.join(f'{{{gap}}}' for gap in others)}", **others),
             )
         with self.registry.calling(PLANNERS.plural, name):
-            answer = planner.suggest(_read_only(image), caption, avoid)
+            answer = planner.suggest(read_only(image), caption, avoid)
         return answers.suggestions(answer, self.fault(PLANNERS, name))
 
     def planner(self) -> Planner:
@@ -215,78 +213,7 @@ class Session:
 
         Each grounder reports to `watch`; Interrupted (exit 130) when that asks to stop.
         """
-        from gas.regions.check import with_mask
-        from gas.regions.match import match
-
-        if required is None:
-            self.check_plan(plan)
-        image = _read_only(image)
-        matched = [with_mask(region, image) for region in outlined(self, image, plan, match(given, plan), watch)]
-        looked_for = self._to_look_for(plan, matched, required)
-        found = self._looked_for(image, plan, looked_for, watch) if looked_for else []
-        if required is None and self._places_itself():
-            self._refuse_absent(image, plan, matched, watch)
-        return tuple(sorted([*matched, *found], key=lambda region: region.subtask or 0))
-
-    def _to_look_for(self, plan: EditPlan, matched: Sequence[Region], required: bool | None) -> list[int]:
-        """The subtasks whose places are to be looked for, as `ground` says; UsageError where one cannot be."""
-        everywhere = {index for index, subtask in enumerate(plan.subtasks) if subtask.where == "picture"}
-        unknown = sorted(set(range(len(plan.subtasks))) - everywhere - {region.subtask for region in matched})
-        if required is None:
-            if self._places_itself():
-                return []
-            editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
-            required = editor.needs_regions or self.settings.grounded
-        if not required and not any(self.backend(GROUNDERS.plural, name).detects for name in self.settings.grounders):
-            return []
-        for index in unknown:
-            self._refuse_unfindable(plan, Region(plan.subtasks[index].region_phrase, subtask=index))
-        return unknown
-
-    def _places_itself(self) -> bool:
-        """Whether the editor is left to find the places of this run."""
-        editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
-        return editor.finds_regions and not self.settings.grounded
-
-    def _refuse_absent(self, image: Image, plan: EditPlan, matched: Sequence[Region], watch: Watch) -> None:
-        """ObjectNotFound (exit 5) for a thing that is to be changed or removed, whose place nobody has given, and that
-        the detectors among the chosen grounders do not find."""
-        from gas.regions.asked import Asked
-
-        given = {region.subtask for region in matched}
-        named = [
-            index
-            for index, subtask in enumerate(plan.subtasks)
-            if index not in given and subtask.where != "picture" and subtask.region_phrase.strip()
-        ]
-        detectors = [name for name in self.settings.grounders if self.backend(GROUNDERS.plural, name).detects]
-        if named and detectors:
-            self._asked(image, plan, Asked.of(plan, named).regions, detectors, watch)
-
-    def _looked_for(self, image: Image, plan: EditPlan, subtasks: Sequence[int], watch: Watch) -> list[Region]:
-        """What the grounders, one after the other, find for these subtasks; each region with a mask."""
-        from gas.regions.asked import Asked
-
-        wanted = Asked.of(plan, subtasks)
-        asked = self._asked(image, plan, wanted.regions, self.settings.grounders, watch)
-        self._warn_of_boxes(image, asked)
-        return [self._filled(plan, region, image) for region in wanted.with_shared(asked)]
-
-    def _asked(
-        self, image: Image, plan: EditPlan, regions: Sequence[Region], grounders: Sequence[str], watch: Watch
-    ) -> list[Region]:
-        """What these grounders, one after the other, make of the regions."""
-        asked, subtasks = list(regions), [region.subtask or 0 for region in regions]
-        for name in grounders:
-            watch.check_stop()
-            try:
-                answer = self.ask_grounder(name, GroundJob(image, asked, plan, Watch(watch.on_step, watch.should_stop)))
-            except ObjectNotFound:
-                self._refuse_foreign(image)
-                raise
-            size = image.shape[1], image.shape[0]
-            asked = answers.regions(answer, subtasks, size, self.fault(GROUNDERS, name))
-        return asked
+        return grounding.ground(self, image, plan, given, required=required, watch=watch)
 
     def ask_grounder(self, name: str, job: GroundJob) -> Any:
         """What the grounder `name` answers, which is still to be looked at. Errors as `use`, and the grounder's."""
@@ -301,15 +228,7 @@ class Session:
 
         UsageError (exit 2) without such a grounder; Interrupted (exit 130); ObjectNotFound (exit 5) by the segmenter.
         """
-        from gas.regions.check import check_region
-
-        size = image.shape[1], image.shape[0]
-        if is_point(region):
-            (found,) = outlined(self, _read_only(image), None, [check_region(region, size)], watch)
-            return found
-        hint = replace(check_region(replace(region, mask=None), size), mask=None, subtask=0, given=False, count=None)
-        (found, *_) = self._refined(image, [hint], watch)
-        return replace(found, phrase=region.phrase, subtask=region.subtask)
+        return grounding.outline(self, image, region, watch)
 
     def edit(
         self,
@@ -488,7 +407,9 @@ class Session:
 
     def segmenter_name(self) -> str | None:
         """The name of `segmenter()`."""
-        return next((name for name in reversed(self.settings.grounders) if self._segments(name)), None)
+        return next(
+            (name for name in reversed(self.settings.grounders) if self.backend(GROUNDERS.plural, name).segments), None
+        )
 
     def first(self, role: Role, fits: Callable[[Any], bool]) -> str | None:
         """The first of the toolkit's own backends of `role`, in the order of their registration, whose class `fits`,
@@ -498,31 +419,6 @@ class Session:
                 if fits(self.registry.load(role.plural, entry.spec.name)):
                     return entry.spec.name
         return None
-
-    def _detector_first(self) -> Remedy:
-        detector = self.first(GROUNDERS, lambda kind: kind.detects)
-        chain = Setting("grounders", (detector or "NAME", *self.settings.grounders))
-        return Remedy("detector_first", "put a detector first, e.g. {grounders}", grounders=chain)
-
-    def _refined(self, image: Image, regions: Sequence[Region], watch: Watch) -> list[Region]:
-        """What the session's segmenter makes of `regions`, all of subtask 0."""
-        refines = (name for name in reversed(self.settings.grounders) if self._segments(name) or self._refines(name))
-        name = next(refines, None)
-        if name is None:
-            segmenter = self.first(GROUNDERS, lambda kind: kind.segments)
-            chain = Setting("grounders", (*self.settings.grounders, segmenter or "NAME"))
-            raise UsageError(
-                f"none of the grounders outlines things ({', '.join(self.settings.grounders) or 'none is chosen'})",
-                Remedy("add_segmenter", "add one that does, e.g. {grounders}", grounders=chain),
-            )
-        answer = self.ask_grounder(name, GroundJob(_read_only(image), regions, None, watch))
-        return answers.regions(answer, [0], (image.shape[1], image.shape[0]), self.fault(GROUNDERS, name))
-
-    def _refines(self, name: str) -> bool:
-        return not self.backend(GROUNDERS.plural, name).detects
-
-    def _segments(self, name: str) -> bool:
-        return bool(self.backend(GROUNDERS.plural, name).segments)
 
     def _that_suggest(self) -> list[str]:
         """The names of the planners that see pictures, as far as they can be loaded."""
@@ -548,11 +444,6 @@ class Session:
             with self.registry.calling(EDITORS.plural, self.settings.detail):
                 refiner.check_plan(plan)
 
-    def _reshapes(self) -> bool:
-        """Whether the editor may give a thing another shape; assumed of one whose packages are not installed."""
-        name = self.settings.editor
-        return bool(self.registry.find(EDITORS.plural, name).missing) or self.backend(EDITORS.plural, name).reshapes
-
     def _refuse_whole_picture(self, plan: EditPlan, editor: Editor) -> None:
         """UsageError (exit 2) for a subtask about the whole picture and an editor that edits things."""
         whole = next((subtask for subtask in plan.subtasks if subtask.where == "picture"), None)
@@ -567,76 +458,9 @@ class Session:
                 ),
             )
 
-    def _refuse_foreign(self, image: Image) -> None:
-        """InputRefused (exit 3) where the editor would refuse the picture."""
-        editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
-        if editor.remote:  # whether it may be asked is no question of what was not found
-            return
-        with self.registry.calling(EDITORS.plural, self.settings.editor):
-            editor.check(image)
-
-    def _refuse_unfindable(self, plan: EditPlan, region: Region) -> None:
-        subtask = plan.subtasks[region.subtask or 0]
-        phrase = region.phrase or subtask.target
-        given = Given(phrase)
-        if not self.settings.grounders:
-            raise UsageError(
-                f"no region is given for {phrase!r}, and no grounder is chosen",
-                Remedy("give_region", "give {region}", region=given),
-            )
-        if not region.phrase:
-            raise UsageError(
-                f"the plan does not say where to add {phrase!r}",
-                Remedy("give_region_or_anchor", "give {region}, or name an anchor in the plan", region=given),
-            )
-
     def check_regions(self, plan: EditPlan, regions: Sequence[Region]) -> None:
         """UsageError (exit 2) for a subtask without a region, where the editor or a grounded run needs one of each."""
-        editor: Editor = self.backend(EDITORS.plural, self.settings.editor)
-        if not (editor.needs_regions or self.settings.grounded):
-            return
-        there = {region.subtask for region in regions if region.mask is not None or region.box is not None}
-        for index, subtask in enumerate(plan.subtasks):
-            if index not in there and subtask.where != "picture":
-                self._refuse_unfindable(plan, Region(subtask.region_phrase, subtask=index))
-                raise UsageError(
-                    f"{self.settings.editor}{', grounded,' if self.settings.grounded else ''} needs a region for "
-                    f"{subtask.region_phrase!r}",
-                    "find it first: Session.ground()",
-                )
-
-    def _filled(self, plan: EditPlan, region: Region, image: Image) -> Region:
-        from gas.masks import box_mask, with_margin, with_room
-
-        if region.mask is None:
-            if region.box is None:
-                raise PluginBroken(
-                    f"the grounders {', '.join(self.settings.grounders)} returned no place for {region.phrase!r}",
-                    self._detector_first(),
-                )
-            region = replace(region, mask=box_mask(region.box, (image.shape[1], image.shape[0])))
-        subtask = plan.subtasks[region.subtask or 0]
-        if subtask.where == "outside" or self.settings.grow <= 0:
-            return region
-        if not self._reshapes():
-            return with_margin(region)
-        return region if subtask.preserve_shape else with_room(region, self.settings.grow)
-
-    def _warn_of_boxes(self, image: Image, regions: Sequence[Region]) -> None:
-        """Warns of found regions that are a whole box, where no grounder was chosen that could outline the thing."""
-        from gas.masks import box_mask
-
-        if any(self.backend(GROUNDERS.plural, name).segments for name in self.settings.grounders):
-            return
-        for region in regions:
-            if region.mask is None or region.box is None:
-                continue
-            if bool((region.mask == box_mask(region.box, (image.shape[1], image.shape[0]))).all()):
-                notes.warn(
-                    f"the mask of {region.phrase!r} is its whole box: {', '.join(self.settings.grounders)} outlines "
-                    "nothing; a segmenter after it would",
-                    stacklevel=3,
-                )
+        grounding.check_regions(self, plan, regions)
 
     def fault(self, role: Role, name: str) -> answers.Fault:
         """What makes the error for a backend whose answer cannot be used."""
@@ -651,10 +475,3 @@ def _stages(session: Session) -> Stages:
     from gas.run.reuse.stages import Stages
 
     return Stages(session, Store(stages_folder(), parse_limit(session.settings.cache_size)))
-
-
-def _read_only(image: Image) -> Image:
-    """The picture, which whoever gets it cannot write into."""
-    seen = image.view()
-    seen.flags.writeable = False
-    return seen

@@ -22,8 +22,8 @@ import gas
 from gas.diffusion.load import load_backbone
 from gas.diffusion.lora import family_of_lora
 from gas.errors import ModelUnavailable, UsageError
+from gas.files import sha256_of
 from gas.models.manifest import lora_of, models_of
-from gas.run import record
 from gas.runtime import Runtime
 from gas.testing.contracts import sample_image
 from gas.testing.tiny import (
@@ -278,5 +278,5 @@ def test_an_edit_records_it_with_its_hash(models: dict[str, Path], tmp_path: Pat
     assert np.array_equal(plain.image[:30], styled.image[:30])
     told = styled.save(tmp_path / "out.png").record
     names = {model.id: model for model in told.models}
-    assert names["style.safetensors"].files == {"style.safetensors": record._hash_file(file)}
+    assert names["style.safetensors"].files == {"style.safetensors": sha256_of(file)}
     assert told.editor.options["lora"] == ["style.safetensors=0.7"]

@@ -13,7 +13,7 @@ from gas.picture.containers import output_format
 from gas.picture.frame import to_working, work_frame
 from gas.picture.metadata.carried import MAX_EMBEDDED
 from gas.regions.check import check_region
-from gas.run import record
+from gas.run import record, recording
 from gas.run.result import EditResult
 from gas.types import EditPlan, Provenance, Region, Subtask
 
@@ -49,11 +49,11 @@ def finished(source, log=None):
 
 def made(source, **more):
     given = {"editor": record.Used(name="dds", options={"steps": 3}), "seed": 7, "device": "cpu", "dtype": "fp32"}
-    return record.make(source, finished(source, more.pop("log", None)), **{**given, **more})
+    return recording.make(source, finished(source, more.pop("log", None)), **{**given, **more})
 
 
 def written(source, made_record, path):
-    text = record.embeddable(made_record, MAX_EMBEDDED[output_format(path)])
+    text = recording.embeddable(made_record, MAX_EMBEDDED[output_format(path)])
     result = finished(source)
     return photo_write.write(source, path, result.image, result.mask, record=text)
 
@@ -73,7 +73,7 @@ def test_the_record_comes_back_from_the_picture(tmp_path, source, suffix):
 def test_the_sidecar_says_more_and_must_belong_to_the_picture(tmp_path, source):
     one = made(source)
     out = written(source, one, tmp_path / "out.png")
-    _, path = record.write_sidecar(one, out, finished(source))
+    _, path = recording.write_sidecar(one, out, finished(source))
     assert path.name == "out.png.gas.json"
     found = record.read_record(out.path)
     assert found.file is not None and found.file.exact and found.file.outside_max == 0
@@ -115,7 +115,7 @@ def test_no_path_and_no_secret_gets_in(tmp_path, source, monkeypatch):
         models=[record.Model(id="/home/somebody/m")],
     )
     out = written(source, one, tmp_path / "out.png")
-    _, beside = record.write_sidecar(one, out, finished(source))
+    _, beside = recording.write_sidecar(one, out, finished(source))
     for text in (one.to_json(), photo_write.read_embedded(out.path), beside.read_text()):
         assert "canary" not in text and "somebody" not in text and str(tmp_path) not in text
     assert json.loads(one.to_json())["editor"]["options"] == {
@@ -139,17 +139,17 @@ def test_local_models_are_hashed(tmp_path):
 def test_a_long_record_loses_its_log_first_then_the_planners_words(source):
     long = random.Random(0).randbytes(80_000).hex()
     one = made(source, log={"noise": long})
-    text = record.embeddable(one, MAX_EMBEDDED["JPEG"])
+    text = recording.embeddable(one, MAX_EMBEDDED["JPEG"])
     small = record.parse_record(text)
     assert small.left_out == ("log",) and small.log == {} and small.plan == one.plan
-    assert record.parse_record(record.embeddable(one, MAX_EMBEDDED["PNG"])) == one
+    assert record.parse_record(recording.embeddable(one, MAX_EMBEDDED["PNG"])) == one
     wordy = one.model_copy(update={"plan": one.plan.model_copy(update={"provenance": Provenance(reply=long)})})
-    small = record.parse_record(record.embeddable(wordy, MAX_EMBEDDED["JPEG"]))
+    small = record.parse_record(recording.embeddable(wordy, MAX_EMBEDDED["JPEG"]))
     assert small.plan.provenance.reply is None and small.plan.subtasks == one.plan.subtasks
     assert len(small.left_out) == 2
     huge = one.model_copy(update={"asked": record.Request(instruction=long)})
-    assert record.embeddable(huge, MAX_EMBEDDED["JPEG"]) is None
-    assert record.embeddable(one, MAX_EMBEDDED["BMP"]) is None
+    assert recording.embeddable(huge, MAX_EMBEDDED["JPEG"]) is None
+    assert recording.embeddable(one, MAX_EMBEDDED["BMP"]) is None
 
 
 def test_the_input_is_recognised_by_file_or_by_pixels(tmp_path, source):

@@ -162,7 +162,9 @@ def test_a_pipeline_that_takes_no_latents_is_refused_by_name(model: str, monkeyp
     editor = made(model)
     row = editor.row
     monkeypatch.setattr(type(editor), "row", type(row)(**{**vars(row), "latents": ""}))
-    with pytest.raises(ModelUnavailable, match=r"crops_first=0.4 does not work with \w+, which takes no latents") as caught:
+    with pytest.raises(
+        ModelUnavailable, match=r"crops_first=0.4 does not work with \w+, which takes no latents"
+    ) as caught:
         editor.edit(job(editor))
     assert caught.value.exit_code == 6 and "crops_first" in caught.value.remedy
     assert row_of("LongCatImageEditPipeline", EDIT_MODELS).latents == ""  # type: ignore[union-attr]
