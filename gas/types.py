@@ -48,7 +48,7 @@ class _Value(BaseModel):
 class Subtask(_Value):
     """One attribute of the request: what is there, what should be there, and how freely.
 
-    `source` is the phrase for what is in the picture (empty for an addition), `target` the phrase for what shall be
+    `source` is the phrase for what is in the picture (empty for an addition), `target` the phrase for what should be
     there (empty for a removal). `anchor` is the thing that an addition is placed at, or that lies behind a removal.
 
     `attribute` says what of the thing changes: its colour ("a blue cup"), its tone ("a darker sky"), its material, its

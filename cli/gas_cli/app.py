@@ -17,7 +17,7 @@ COMMANDS = {
         "Split a request into subtasks and write the plan, to be read, changed and given to gas edit --plan.",
     ),
     "ground": ("steps", "Find the regions of a plan: masks as PNG files, boxes and scores, and an overlay to look at."),
-    "place": ("steps", "Put a saved layer upon a picture of the same size, moved or scaled."),
+    "place": ("steps", "Put a saved layer onto a picture of the same size, moved or scaled."),
     "mask": ("steps", "Make a mask of others: union, minus, inverted, grown, shrunk, feathered, in this order."),
     "suggest": ("steps", "Let a planner that can see propose edits for a picture."),
     "compare": (

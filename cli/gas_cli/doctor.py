@@ -68,7 +68,7 @@ def verdict(registry: Registry, found: Iterable[Checked]) -> Checked:
         for finding in states:
             if finding.topic == f"profile {one.name}" and finding.remedy:
                 return Checked(topic, "missing", "no", f"Next: {finding.remedy}")
-    return Checked(topic, "missing", "no", "Next: see what is said of the profiles below")
+    return Checked(topic, "missing", "no", "Next: see the profiles below")
 
 
 def print_doctor(registry: Registry, settings: Settings, runtime: Runtime, *, as_json: bool = False) -> None:

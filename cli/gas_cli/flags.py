@@ -176,7 +176,7 @@ def split_o(values: Sequence[str] | None) -> tuple[Path | None, list[Option]]:
             options.append((match["backend"], match["name"], match["value"]))
         elif text != value:
             raise UsageError(
-                f"--option {text!r} is no option of a backend", "write name=value; a file is --output FILE"
+                f"--option {text!r} is not an option of a backend", "write name=value; a file is --output FILE"
             )
         else:
             outputs.append(value)

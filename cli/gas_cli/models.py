@@ -276,7 +276,7 @@ def _data(one: KnownModel, found: Found) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _progress(console: Console, download: Download) -> Iterator[Report]:
-    """What is told of the bytes that come; a bar in a terminal, silence elsewhere."""
+    """What is shown of the bytes that arrive: a bar in a terminal, silence elsewhere."""
     if not console.is_terminal:
         yield lambda count: None
         return

@@ -1,4 +1,4 @@
-"""`gas place`: a saved layer upon a picture again, moved or scaled."""
+"""`gas place`: a saved layer onto a picture again, moved or scaled."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def place(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Writes the picture with the layer upon it, by default under a new name beside it."""
+    """Writes the picture with the layer on it, by default under a new name beside it."""
     import numpy as np
 
     from gas.run import layer as layers

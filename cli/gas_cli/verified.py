@@ -34,7 +34,7 @@ def verified_lines(record: Record, *, evidence: bool = False) -> Iterator[str]:
 
 
 def warn_unknown(console: Console, record: Record) -> None:
-    """Warns of the subtasks of which nobody could tell."""
+    """Warns of the subtasks that could not be judged."""
     verified = record.verified
     for index in verified.unknown if verified is not None else ():
         finding = verified.findings[index]  # type: ignore[union-attr] # there is one where it has an index

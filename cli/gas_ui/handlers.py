@@ -261,7 +261,7 @@ def _numbers(values: Any) -> list[float]:
     except (TypeError, ValueError):
         numbers = [math.nan]
     if not all(map(math.isfinite, numbers)):
-        raise InputRefused(f"{values!r:.80} are no numbers", "reload the page")
+        raise InputRefused(f"{values!r:.80} are not numbers", "reload the page")
     return numbers
 
 

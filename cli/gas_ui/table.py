@@ -89,7 +89,7 @@ class Table:
         return self.base if [row.was for row in self.rows] == list(self.base.plan.subtasks) else None
 
     def sentences(self) -> tuple[str, str]:
-        """The whole picture as it is and as it shall be, in the plan's words."""
+        """The whole picture as it is and as it should be, in the plan's words."""
         if self.empty:
             return "", ""
         plan = self.plan()

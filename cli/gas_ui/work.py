@@ -93,7 +93,7 @@ def run(made: Edit, job: PhotoJob, task: Task, *, overwrite: bool = False) -> No
 
 
 def resume(window: Window, task: Task, made: Edit) -> None:
-    """Goes on with an edit that was stopped."""
+    """Resumes an edit that was stopped."""
     if made.job is None or made.state is None:
         raise UsageError("this edit has no state to resume from", "make it again")
     made.task = task

@@ -18,7 +18,7 @@ from gas.backends.probe import probe, read_module, read_plugin
 from gas.backends.roles import PLURALS, PROFILES, find_role
 from gas.backends.spec import BackendSpec, BrokenPlugin, Contents, Plugin
 from gas.errors import GasError, PluginBroken, UsageError
-from gas.remedies import Remedy, install
+from gas.remedies import Command, Remedy, install, shell_words
 from gas.validation import unknown
 
 if TYPE_CHECKING:
@@ -128,9 +128,8 @@ class Registry:
         for fault in self._broken:
             if (fault.role, fault.name) == (role, name):
                 raise PluginBroken(str(fault), f"repair or uninstall {fault.distribution}, or set GAS_PLUGINS=none")
-        remedy = "see: gas backends"
-        if self._broken:
-            remedy = f"{len(self._broken)} plugin faults may hide it, see: gas backends"
+        see = f"see: {shell_words(Command('backends'))}"
+        remedy = f"{len(self._broken)} plugin faults may hide it, {see}" if self._broken else see
         raise unknown(singular, name, (n for r, n in self._known if r == role), remedy)
 
     # What it does

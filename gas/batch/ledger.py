@@ -1,6 +1,6 @@
 """What has been done and what has failed: one line of JSON for each item and attempt, in `ledger/part-N.jsonl`.
 
-A line is on the disk before anybody is told of it. A process that is killed leaves at most one line without its end,
+A line is on the disk before it is reported. A process that is killed leaves at most one line without its end,
 which was never told, and which the next one removes.
 """
 

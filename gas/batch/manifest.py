@@ -96,7 +96,7 @@ def checked(name: str, rows: Iterable[tuple[str, Callable[[], Any]]]) -> list[tu
 def _folder(folder: Path, instruction: str, but: Path | None) -> Manifest:
     if not instruction.strip():
         raise UsageError(
-            f"{folder} is a folder, and no instruction is given", 'write: gas batch FOLDER "what to change"'
+            f"{folder} is a folder, and no instruction is given", 'say what to change, such as "make the sky pink"'
         )
     left_out = None if but is None else os.path.realpath(but)
     found = []

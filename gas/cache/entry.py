@@ -33,7 +33,7 @@ class Entry:
 
 
 def packed(entry: Entry, kind: str, key: str) -> bytes:
-    """The entry's bytes. ValueError or TypeError for what is no plain JSON, no array of numbers, or too large."""
+    """The entry's bytes. ValueError or TypeError for what is neither JSON nor an array of numbers, or is too large."""
     if sum(array.nbytes for array in entry.arrays.values()) > MAX_BYTES:
         raise ValueError("it is larger than an entry may be")
     told = json.dumps({"kind": kind, "key": key, "values": dict(entry.values)}, allow_nan=False)

@@ -96,7 +96,7 @@ def _file_of(place: Path, text: str) -> Path:
             f"LoRA {text}: there are {len(files)} files of safetensors in it, not one", "name the file itself"
         )
     if files[0].suffix != ".safetensors":
-        raise ModelUnavailable(f"LoRA {text} is no file of safetensors", "take its .safetensors file")
+        raise ModelUnavailable(f"LoRA {text} is not a .safetensors file", "take its .safetensors file")
     if not any("lora" in key.lower() for key in shapes(files[0])):
         raise ModelUnavailable(f"{files[0].name} holds no LoRA", _OTHER_LORA)
     return files[0]

@@ -88,7 +88,7 @@ def check_size(size: tuple[int, int], name: str) -> None:
 
 
 def _check_ratio(size: tuple[int, int], length: int, name: str) -> None:
-    """InputRefused (exit 3) for many pixels in few bytes, which is how files that shall fill the memory are made."""
+    """InputRefused (exit 3) for many pixels in few bytes, as files have that are made to fill the memory."""
     pixels = size[0] * size[1]
     if pixels >= LARGE and length < pixels * LEAST_BYTES:
         raise InputRefused(
@@ -146,7 +146,7 @@ def _open(stream: BinaryIO, name: str) -> Pictures.Image:
             return factory(stream, "")
         except (SyntaxError, IndexError, TypeError, struct.error):  # the file is none of this format
             continue
-    raise InputRefused(f"{name}: is no picture that can be read", _GIVE)
+    raise InputRefused(f"{name}: cannot be read as a picture", _GIVE)
 
 
 def _open_heif(stream: BinaryIO, name: str) -> Pictures.Image:
@@ -193,7 +193,7 @@ def _explained(name: str) -> Iterator[None]:
     except (Pictures.DecompressionBombError, Pictures.DecompressionBombWarning):
         raise InputRefused(f"{name}: has more than {MAX_PIXELS} pixels", "give a smaller picture") from None
     except UnidentifiedImageError:
-        raise InputRefused(f"{name}: is no picture that can be read", _GIVE) from None
+        raise InputRefused(f"{name}: cannot be read as a picture", _GIVE) from None
     # A decoder fed with broken bytes raises nearly anything: OSError, SyntaxError, struct.error, IndexError, ...
     except Exception as error:  # noqa: BLE001
         reason = " ".join(str(error).split())[:120] or type(error).__name__

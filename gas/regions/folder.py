@@ -14,9 +14,11 @@ from gas.errors import InputRefused
 from gas.masks import Size, mask_box
 from gas.regions.check import Warn, check_region
 from gas.regions.mask_file import read_mask
+from gas.remedies import Command, Remedy
 from gas.types import Region
 from gas.validation import explain, load_json
 
+_GROUND = Remedy("ground_again", "write it with {ground}", ground=Command("ground"))
 MAX_REGIONS = 1000
 
 
@@ -93,7 +95,7 @@ def load_regions(folder: Path, size: Size, *, warn: Warn = notes.warn) -> list[R
         raise InputRefused(
             f"{index.name}: regions of a picture of {document.size[0]}x{document.size[1]} pixels, "
             f"this one is {size[0]}x{size[1]}",
-            "run gas ground on this picture",
+            Remedy("ground_this", "run {ground} on this picture", ground=Command("ground")),
         )
     used = set()
     out = []
@@ -121,9 +123,9 @@ def _read_index(path: Path) -> _SavedRegions:
     try:
         return _SavedRegions.model_validate(load_json(text, path.name, max_bytes=MAX_JSON_BYTES, max_depth=8))
     except InputRefused as error:
-        raise InputRefused(error.message, "write it with gas ground") from None
+        raise InputRefused(error.message, _GROUND) from None
     except ValidationError as error:
-        raise InputRefused(f"{path.name}: {explain(error)}", "write it with gas ground") from None
+        raise InputRefused(f"{path.name}: {explain(error)}", _GROUND) from None
 
 
 def _named_region(path: Path, masks: Mapping[str, Path], size: Size, warn: Warn) -> Region:

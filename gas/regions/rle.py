@@ -10,9 +10,12 @@ from pydantic import BaseModel, ConfigDict
 from gas.bands import bands
 from gas.errors import InputRefused
 from gas.masks import from_levels
+from gas.remedies import Command, Remedy
 
 if TYPE_CHECKING:
     from gas.types import Mask
+
+_AGAIN = Remedy("mask_again", "make the mask again with {ground}", ground=Command("ground"))
 
 
 class RLE(BaseModel):
@@ -51,14 +54,12 @@ def decode_rle(rle: RLE, *, max_pixels: int = 200_000_000) -> Mask:
     if height < 1 or width < 1 or height * width > max_pixels:
         raise InputRefused(f"run lengths of a mask of {width}x{height} pixels", f"at most {max_pixels} pixels are read")
     if any(c < 0 for c in rle.counts) or sum(rle.counts) != height * width:
-        raise InputRefused(
-            f"run lengths do not add up to {width}x{height} pixels", "make the mask again with gas ground"
-        )
+        raise InputRefused(f"run lengths do not add up to {width}x{height} pixels", _AGAIN)
     if rle.levels is None:
         levels = np.arange(len(rle.counts), dtype=np.int64) % 2 * 255
     elif len(rle.levels) == len(rle.counts) and all(0 <= v <= 255 for v in rle.levels):
         levels = np.asarray(rle.levels)
     else:
-        raise InputRefused("run lengths need one level from 0 to 255 each", "make the mask again with gas ground")
+        raise InputRefused("run lengths need one level from 0 to 255 each", _AGAIN)
     flat = np.repeat(levels.astype(np.uint8), np.asarray(rle.counts, np.int64))
     return from_levels(flat.reshape((height, width), order="F"))

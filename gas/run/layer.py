@@ -24,7 +24,7 @@ _MAKE = Setting("save_layer", python="gas.run.layer.edit_layer(result)")
 
 
 def edit_layer(result: EditResult) -> Layer:
-    """The edit of `result` alone: placed where it was upon the input it gives the output again, up to rounding of the
+    """The edit of `result` alone: placed where it was on the input it gives the output again, up to rounding of the
     soft edge to 255 levels."""
     frame, (height, width) = result.frame, result.mask.shape
     x0, y0, x1, y1 = frame.crop
@@ -37,7 +37,7 @@ def edit_layer(result: EditResult) -> Layer:
 
 
 def place(image: Image, layer: Layer, *, move: tuple[int, int] = (0, 0), scale: float = 1.0) -> tuple[Image, Mask]:
-    """`image` `(H, W, 3)` with the layer upon it, and the mask `(H, W)` float32 in [0, 1] of what it covers.
+    """`image` `(H, W, 3)` with the layer on it, and the mask `(H, W)` float32 in [0, 1] of what it covers.
 
     What the layer shows is made `scale` times as large around its own middle and then moved by (right, down) pixels;
     what leaves the picture is cut. Where the mask is 0 the picture stays, bit for bit. InputRefused (exit 3) for a

@@ -278,7 +278,7 @@ class Verified(_Value):
 
     @property
     def unknown(self) -> tuple[int, ...]:
-        """The subtasks of which nobody could tell."""
+        """The subtasks that could not be judged."""
         return tuple(one.subtask for one in self.findings if one.verdict == "cannot tell")
 
 

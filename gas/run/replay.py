@@ -11,7 +11,7 @@ from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.backends.spec import OWN_DISTRIBUTION
 from gas.checkpoint import SUFFIX, load_record
 from gas.errors import InputRefused
-from gas.remedies import Remedy, Setting
+from gas.remedies import Command, Remedy, Setting
 from gas.run import record as records
 from gas.run.job import PhotoJob
 from gas.run.models import refuse_strange_model
@@ -116,7 +116,11 @@ def state_record(path: Path) -> tuple[Record, Path]:
     if not state.exists():
         raise InputRefused(
             f"there is no unfinished run of {output.name}: {state.name} is not there",
-            "a run that ended has no state; make it again with gas replay",
+            Remedy(
+                "replay_it",
+                "a run that ended has no state; make it again with {replay}",
+                replay=Command("replay"),
+            ),
         )
     return records.parse_record(load_record(state), state.name), state
 

@@ -264,7 +264,7 @@ def edit_together(session: Session, several: Sequence[WorkingEdit]) -> list[Edit
 
 
 def _detailed(session: Session, working: WorkingEdit, edited: Edited) -> EditResult:
-    """The edit pasted back, with the detail that the settings ask for, of which nobody is told the steps."""
+    """The edit pasted back, with the detail that the settings ask for, whose steps are not reported."""
     from gas.run.detail import Detail
 
     job = replace(working.job, watch=Watch(should_stop=working.job.watch.should_stop))

@@ -40,7 +40,7 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
         BackendSpec(
             "instruct-pix2pix",
             "gas_editors.instruction.instruct_pix2pix:InstructPix2PixEditor",
-            "InstructPix2Pix: the whole picture made anew, told what to change",
+            "InstructPix2Pix: the whole picture redrawn by an instruction",
             extra="diffusion",
         ),
         BackendSpec(

@@ -42,7 +42,7 @@ class VlmOptions(ConnectionOptions):
 
 def connection(options: VlmOptions, runtime: Runtime) -> Connection:
     """The connection that the options describe, shared in `runtime`. UsageError (exit 2) for `transformers` without a
-    model, and for what is no address."""
+    model, and for what is not an address."""
     module, _, name = _KINDS[options.service].partition(":")
     kind: type[Connection] = getattr(import_module(module), name)
     if options.service == "transformers" and not options.model:

@@ -42,7 +42,7 @@ def test_long_names_of_o_say_what_they_mean() -> None:
     assert split("--output", "a=b.png") == (Path("a=b.png"), [])
     assert split("--output=a=b.png", "--option=steps=3") == (Path("a=b.png"), [(None, "steps", "3")])
     assert split("-o", "steps=3", "-o", "out.png") == (Path("out.png"), [(None, "steps", "3")])
-    with pytest.raises(UsageError, match=r"'out\.png' is no option of a backend"):
+    with pytest.raises(UsageError, match=r"'out\.png' is not an option of a backend"):
         split("--option", "out.png")
     with pytest.raises(UsageError, match="two outputs"):
         split("--output", "a.png", "-o", "b.png")

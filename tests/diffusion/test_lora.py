@@ -189,7 +189,7 @@ def test_what_is_no_lora_is_refused(kind: str, models: dict[str, Path], tmp_path
     if kind == "broken":
         file.write_bytes(b"\xff" * 20)
     elif kind == "other ending":
-        file, says = tmp_path / "x.bin", "no file of safetensors"
+        file, says = tmp_path / "x.bin", "not a .safetensors file"
         file.write_bytes(b"x")
     elif kind == "two in a folder":
         save_file({"weight": torch.ones(2)}, tmp_path / "y.safetensors")

@@ -469,7 +469,7 @@ def test_what_cannot_be_is_said_where_one_looks(opened: Any) -> None:
     window = opened()
     tab = window.tab
     window.drop(b"this is no picture", "notes.txt")
-    tab.wait_for_selector(".toast.bad:has-text('no picture that can be read')")
+    tab.wait_for_selector(".toast.bad:has-text('cannot be read as a picture')")
     window.drop()
     tab.wait_for_selector(".surface img")
     tab.fill("#ask", "what a lovely day")

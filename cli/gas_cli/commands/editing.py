@@ -50,7 +50,7 @@ def edit(
     save_layer: Annotated[
         Path | None, typer.Option(help="also write what was pasted alone: a PNG that is transparent elsewhere")
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="go on with an interrupted run: its output or state file")] = None,
+    resume: Annotated[Path | None, typer.Option(help="resume an interrupted run: its output or state file")] = None,
     allow_model: f.AllowModel = False,
     yes: f.Yes = False,
     gps: Annotated[bool, typer.Option("--gps", help="keep the position in the metadata")] = False,

@@ -50,7 +50,7 @@ def backends(
     elif what is None or (what in PLURALS and name is None):
         listing.print_backends(registry, what, as_json=as_json)
     else:
-        raise UsageError(f"{what!r} is no role that gas backends lists", f"use {', '.join(PLURALS)}, or: show NAME")
+        raise UsageError(f"{what!r} is not a role that gas backends lists", f"use {', '.join(PLURALS)}, or: show NAME")
 
 
 def doctor(

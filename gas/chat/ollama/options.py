@@ -37,7 +37,7 @@ class OllamaConnectionOptions(ServiceOptions):
 def address_of(host: str) -> str:
     """The address of the Ollama, from an option or the environment as Ollama itself reads it.
 
-    UsageError (2) for what is no address, holds a login, or goes on into the Ollama's own paths.
+    UsageError (2) for what is not an address, holds a login, or continues into Ollama's own paths.
     """
     text = host.strip() or os.environ.get("OLLAMA_HOST", "").strip()
     if not text:

@@ -104,7 +104,7 @@ class Endpoint:
 def endpoint(base_url: str) -> Endpoint:
     """The endpoint that `base_url` means, or else the environment, or else OpenAI's own.
 
-    UsageError (2) for what is no address, holds a login, or names an endpoint that is added to it anyway.
+    UsageError (2) for what is not an address, holds a login, or names an endpoint that is added to it anyway.
     """
     named = os.environ.get("OPENAI_BASE_URL", "").strip()
     url = base_url.strip() or named or OFFICIAL

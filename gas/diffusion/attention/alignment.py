@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gas.diffusion.attention.phrase_tokens import phrase_tokens
 from gas.errors import InputRefused
-from gas.remedies import Option, Remedy
+from gas.remedies import Command, Option, Remedy
 
 # A word, or one mark of punctuation.
 _UNIT = re.compile(r"[^\W_]+|[^\w\s]|_")
@@ -105,7 +105,11 @@ def word_factors(tokenizer: Any, prompt: str, factors: Mapping[str, float], max_
         if not found:
             raise InputRefused(
                 f"{phrase!r} is to be reweighted, but is not in what the model sees of {prompt!r}",
-                "name words as they stand in the target prompt (gas plan shows it)",
+                Remedy(
+                    "name_prompt_words",
+                    "name words as they stand in the target prompt, which {plan} shows",
+                    plan=Command("plan"),
+                ),
             )
         for place in found:
             weights[list(place)] *= factor

@@ -62,7 +62,7 @@ class AttentionMaps:
         return {"count": torch.tensor(self._count), **sums}
 
     def restore(self, state: Mapping[str, Tensor], device: torch.device | str) -> None:
-        """Goes on from a `state`, on `device`. KeyError or ValueError when it is not one."""
+        """Continues from a `state`, on `device`. KeyError or ValueError when it is not one."""
         self._count = int(state["count"])
         self._sums = {}
         for name, one in state.items():

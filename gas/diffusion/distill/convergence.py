@@ -56,6 +56,6 @@ class Watcher:
         return state if self._mean is None else {**state, "mean": self._mean}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from `state`."""
+        """Continues from `state`."""
         self._past = deque(state["past"].to(self._source.device).unbind(), maxlen=self._rule.window + 1)
         self._mean = state["mean"].to(self._source.device) if "mean" in state else None

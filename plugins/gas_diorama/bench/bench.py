@@ -104,7 +104,7 @@ def run(
       of ROWS.
     * full: 100 edits of the strata and three seeds instead of 40 and one, half as many by a single instruction beside
       them (`chosen` and `seeds` say it otherwise), and all of them for every row.
-    * resume: go on with what is in `out`; without it a folder that holds results is refused.
+    * resume: continue with what is in `out`; without it a folder that holds results is refused.
     * batch: how many edits share one batch where the editor can.
     * progress: told the present row, how many edits of the whole run are done, and how many there are.
     * clip: whose scores are given, as `resolve_model` understands it; none where it is not there. Finished

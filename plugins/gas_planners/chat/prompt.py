@@ -140,7 +140,7 @@ def request_text(request: EditRequest) -> str:
         lines.append(f"It shall show: {_quoted(request.target or '')}")
         lines.append("Each difference between the two is a request.")
     if not lines:
-        raise UsageError("there is no request to plan", 'say what to change: gas plan IN "change the dog into a cat"')
+        raise UsageError("there is no request to plan", 'say what to change, such as "change the dog into a cat"')
     if request.caption:
         lines.append(f"The user describes the picture as: {_quoted(request.caption)}")
     text = "\n".join(lines)

@@ -44,7 +44,7 @@ def _size_or_place(lower: Words) -> tuple[str, str] | None:
     told = [i for i in sizes if lower[i + 1 : i + 2] in ENDS or len(sizes) > 1]
     if told and (verb in lex.VERBS or "should" in lower):
         said = f"{lower[told[-1]]!r}: {_KEEP_PLACE}"
-        return said, "crop or scale the picture elsewhere, or name what shall be there instead"
+        return said, "crop or scale the picture elsewhere, or name what should be there instead"
     if lex.VERBS.get(verb) == "add" and len(lower) > 2 and lower[1] in lex.DEFINITE:
         return f"nothing can be moved: {_KEEP_PLACE}", f'to have another one write "{verb} a …"'
     return None
@@ -54,7 +54,7 @@ def _negation(lower: Words) -> tuple[str, str] | None:
     word = next((word for word in lower if word in lex.NEGATIONS), None)
     if word is None:
         return None
-    return f"{word!r} is not read there", 'say what shall be there instead, or take it away: "remove the hat"'
+    return f"{word!r} is not read there", 'say what should be there instead, or take it away: "remove the hat"'
 
 
 def _alternative(lower: Words) -> tuple[str, str] | None:
@@ -92,5 +92,5 @@ def _quality(lower: Words) -> tuple[str, str] | None:
             thing, word = lower[1 : end - 1], lower[end - 1]
             if not classes(word) and word not in lex.CLOSED and is_phrase(thing) and thing[0] in lex.DETERMINERS:
                 written = f'"change {" ".join(thing)} into a {word} {thing[-1]}"'
-                return f"{word!r} is no quality that is known here", f"say what it becomes: {written}"
+                return f"{word!r} is not a quality that is known here", f"say what it becomes: {written}"
     return None

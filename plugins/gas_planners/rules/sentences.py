@@ -1,4 +1,4 @@
-"""The two sentences of a plan, the whole picture as it is and as it shall be: made of the phrases, or of a caption."""
+"""The two sentences of a plan, the whole picture as it is and as it should be: made of the phrases, or of a caption."""
 
 from __future__ import annotations
 

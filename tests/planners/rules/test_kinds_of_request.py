@@ -47,7 +47,7 @@ def test_a_word_that_is_refused_alone_is_refused_in_company(word: str) -> None:
 
 def test_the_refusal_says_how_to_write_it() -> None:
     message = refused("make the chair blorp")
-    assert "'blorp' is no quality that is known here" in message
+    assert "'blorp' is not a quality that is known here" in message
     assert found(message.split('"')[1]) == [pair("a chair", "a blorp chair")]
 
 
