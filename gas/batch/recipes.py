@@ -17,8 +17,9 @@ from gas.backends.roles import CHOSEN, EDITORS, GROUNDERS, PLANNERS, VERIFIERS
 from gas.checkpoint import run_digest
 from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.remedies import Command, Remedy
-from gas.run.job import models_used, used, verifies
+from gas.run.job import verifies
 from gas.run.models import missing_models, refuse_strange_model
+from gas.run.used import models_used, used
 from gas.settings.settings import THE_MANIFEST
 
 if TYPE_CHECKING:

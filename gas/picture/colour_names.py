@@ -207,9 +207,9 @@ def _colours(found: Sequence[str]) -> list[Colour]:
     return out
 
 
-def nearest_names(name: str, count: int = 3) -> list[str]:
-    """The known names that are spelt most like `name`, the nearest first."""
-    return difflib.get_close_matches(name.lower(), colour_names(), n=count, cutoff=0.5)
+def nearest_names(name: str) -> list[str]:
+    """At most three known names that are spelt most like `name`, the nearest first."""
+    return difflib.get_close_matches(name.lower(), colour_names(), n=3, cutoff=0.5)
 
 
 def members(lab: Array, family: str) -> NDArray[np.bool_]:

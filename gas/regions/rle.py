@@ -15,6 +15,7 @@ from gas.remedies import Command, Remedy
 if TYPE_CHECKING:
     from gas.types import Mask
 
+MAX_PIXELS = 200_000_000
 _AGAIN = Remedy("mask_again", "make the mask again with {ground}", ground=Command("ground"))
 
 
@@ -48,11 +49,11 @@ def encode_rle(mask: Mask) -> RLE:
     return RLE(size=(height, width), counts=tuple(counts.tolist()), levels=tuple(levels.tolist()))
 
 
-def decode_rle(rle: RLE, *, max_pixels: int = 200_000_000) -> Mask:
-    """The mask `(H, W)` of run lengths. InputRefused when they do not fit their size, or it is beyond `max_pixels`."""
+def decode_rle(rle: RLE) -> Mask:
+    """The mask `(H, W)` of run lengths. InputRefused when they do not fit their size, or it is beyond `MAX_PIXELS`."""
     height, width = rle.size
-    if height < 1 or width < 1 or height * width > max_pixels:
-        raise InputRefused(f"run lengths of a mask of {width}x{height} pixels", f"at most {max_pixels} pixels are read")
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise InputRefused(f"run lengths of a mask of {width}x{height} pixels", f"at most {MAX_PIXELS} pixels are read")
     if any(c < 0 for c in rle.counts) or sum(rle.counts) != height * width:
         raise InputRefused(f"run lengths do not add up to {width}x{height} pixels", _AGAIN)
     if rle.levels is None:

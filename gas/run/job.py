@@ -31,11 +31,11 @@ from gas.run.retry import OnAttempt, Retry
 from gas.run.reuse import told
 from gas.run.reuse.told import Told
 from gas.run.session import Session, new_seed
+from gas.run.used import models, models_used, used
 from gas.types import EditPlan, Region, WorkMode
 from gas.version import __version__
 
 if TYPE_CHECKING:
-    from gas.interfaces import Options
     from gas.picture.photo import Photo
     from gas.picture.photo_write import Written
     from gas.placement import MemorySetting
@@ -447,18 +447,6 @@ def edit_together(jobs: Sequence[PhotoJob], watch: Watch = Watch()) -> list[Edit
     return [results[index] for index in range(len(jobs))]
 
 
-def used(session: Session, role: str, name: str) -> Used:
-    """Backend `name` with its settled options and where it came from, for the record."""
-    options: Options = session.settled(role, name).options
-    plugin = session.registry.find(role, name).plugin
-    return Used(
-        name=name,
-        options=options.model_dump(mode="json"),
-        distribution=plugin.distribution[:200],
-        version=plugin.version[:200],
-    )
-
-
 def _used_editor(session: Session, name: str) -> Used:
     return used(session, EDITORS.plural, name)
 
@@ -469,26 +457,6 @@ def _refuse_written(photo: Photo, pixels: str, who: str) -> None:
         raise PluginBroken(
             f"{who} has written into the photograph that it was given", "report it to the plugin's author"
         )
-
-
-def models_used(session: Session, role: str, name: str) -> list[Model]:
-    """The models of a backend as the session settles its options: a record's own options say nothing of folders."""
-    return models(session.settled(role, name).options.model_dump(mode="json"))
-
-
-def models(options: Mapping[str, Any]) -> list[Model]:
-    """The models that a backend's options `model`, `second_model`, ... name; local ones with the hashes of their
-    files."""
-    from gas.models.manifest import CACHE_PREFIX, PACKAGE_PREFIX, models_of, resolve_model
-
-    found = []
-    for _, name in models_of(options):
-        source = resolve_model(name)
-        model = Model.of(source.location, source.revision)
-        if name.startswith((CACHE_PREFIX, PACKAGE_PREFIX)):
-            model = model.model_copy(update={"id": name})
-        found.append(model)
-    return found
 
 
 def _mask_hash(region: Region) -> str | None:

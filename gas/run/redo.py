@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from gas.backends.roles import EDITORS
 from gas.errors import InputRefused
 from gas.interfaces import Watch
-from gas.run.job import used
 from gas.run.record import Attempt, Verified
 from gas.run.retry import Retry
 from gas.run.reuse import told
+from gas.run.used import used
 from gas.types import Finding
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -20,6 +20,7 @@ from gas_planners.chat.ollama import OllamaOptions, OllamaPlanner
 from gas_planners.rules.planner import RulesPlanner
 
 if TYPE_CHECKING:
+    from gas.runtime import Runtime
     from gas.types import Image
 
 LOOK_SECONDS = 2.0
@@ -49,7 +50,7 @@ class AutoPlanner(Planner[AutoOptions]):
     options_type = AutoOptions
     suggests = True
 
-    def __init__(self, options: AutoOptions, runtime: Any) -> None:
+    def __init__(self, options: AutoOptions, runtime: Runtime) -> None:
         super().__init__(options, runtime)
         self._choice: Choice | None = None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -39,9 +39,9 @@ class EmbeddingCache:
 
     def __init__(self, limit: int = KEPT_PICTURES) -> None:
         self.limit = limit
-        self._kept: OrderedDict[tuple[Any, ...], Embedding] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Embedding] = OrderedDict()
 
-    def get(self, key: tuple[Any, ...], make: Callable[[], Embedding]) -> Embedding:
+    def get(self, key: Hashable, make: Callable[[], Embedding]) -> Embedding:
         """The embedding under `key`, made when it is not there; the one that was used longest ago makes room."""
         if key not in self._kept:
             self._kept[key] = make()

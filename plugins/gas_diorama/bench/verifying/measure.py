@@ -11,10 +11,10 @@ import numpy as np
 
 from gas.backends.roles import EDITORS
 from gas.picture.frame import work_frame
-from gas.run.job import used
 from gas.run.result import EditResult
 from gas.run.retry import Retry
 from gas.run.session import Session
+from gas.run.used import used
 from gas_diorama.bench.counting import counting_rows
 from gas_diorama.bench.verifying.figures import VerifierAnswer
 from gas_diorama.bench.verifying.samples import Sample, Samples
