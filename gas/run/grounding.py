@@ -144,7 +144,7 @@ def _refined(session: Session, image: Image, regions: Sequence[Region], watch: W
     name = next(refines, None)
     if name is None:
         segmenter = session.first(GROUNDERS, lambda kind: kind.segments)
-        chain = Setting(GROUNDERS.setting, (*session.settings.grounders, segmenter or "NAME"))
+        chain = Setting("grounders", (*session.settings.grounders, segmenter or "NAME"))
         raise UsageError(
             f"none of the grounders outlines things ({', '.join(session.settings.grounders) or 'none is chosen'})",
             Remedy("add_segmenter", "add one that does, e.g. {grounders}", grounders=chain),
@@ -221,7 +221,7 @@ def _warn_of_boxes(session: Session, image: Image, regions: Sequence[Region]) ->
 
 def _detector_first(session: Session) -> Remedy:
     detector = session.first(GROUNDERS, lambda kind: kind.detects)
-    chain = Setting(GROUNDERS.setting, (detector or "NAME", *session.settings.grounders))
+    chain = Setting("grounders", (detector or "NAME", *session.settings.grounders))
     return Remedy("detector_first", "put a detector first, e.g. {grounders}", grounders=chain)
 
 

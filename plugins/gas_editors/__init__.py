@@ -76,7 +76,7 @@ def gas_register_editors() -> tuple[BackendSpec, ...]:
         BackendSpec(
             "gligen",
             "gas_editors.sampling.gligen:GLIGENEditor",
-            "GLIGEN inpainting: boxes filled anew, each told what belongs there",
+            "GLIGEN inpainting: each box filled with what its phrase says",
             extra="diffusion",
         ),
         BackendSpec(

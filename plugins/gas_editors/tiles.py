@@ -39,7 +39,7 @@ class TilesOptions(NamedModel):
     texture."""
 
     steps: int = Field(20, ge=1, le=1000, description="steps of the sampler over the whole schedule")
-    strength: float = Field(0.2, gt=0, le=1, description="share of the noise that is put on: more draws more anew")
+    strength: float = Field(0.2, gt=0, le=1, description="share of the noise that is put on: more redraws more")
     repeats: int = Field(3, ge=1, le=20, description="how often noise is put on and taken off")
     guidance_scale: float = Field(3.0, ge=0, le=100, description="classifier-free guidance w")
     overlap: float = Field(0.5, ge=0.1, le=0.8, description="share of a side that neighbouring tiles have in common")

@@ -110,7 +110,7 @@ def test_it_stops_when_told_to_before_the_next_stage(asked: list[str], stages: i
         ({"device": "cuda:7"}, ASKED, (), UsageError, "cuda:7"),
         ({}, Request(), (), UsageError, "nothing is asked for"),
         ({}, Request(instruction="  "), (), UsageError, "nothing is asked for"),
-        ({}, Request(source="a dog"), (), UsageError, "belong together"),
+        ({}, Request(source="a dog"), (), UsageError, "before and after, is missing"),
         ({}, ASKED, [Region("dog", box=(90.0, 20.0, 30.0, 60.0))], InputRefused, "90,20,30,60"),
         ({}, ASKED, [Region("dog", mask=np.ones((3, 3), np.float32))], InputRefused, "3x3"),
         ({}, ASKED, [Region("dog")], InputRefused, "neither box nor mask"),

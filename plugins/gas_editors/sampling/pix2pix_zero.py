@@ -72,7 +72,7 @@ class Pix2PixZeroOptions(SamplingOptions):
         20.0, ge=0, le=10_000, description="inversion: weight of the noise's autocorrelation (code: 20); 0: off"
     )
     kl: float = Field(20.0, ge=0, le=10_000, description="inversion: weight of the noise's KL divergence (code: 20)")
-    regularisation_steps: int = Field(5, ge=1, le=100, description="inversion: how often both are gone down (code: 5)")
+    regularisation_steps: int = Field(5, ge=1, le=100, description="inversion: gradient steps on both (code: 5)")
     rolls: int = Field(5, ge=1, le=100, description="inversion: distances for the autocorrelation a time (code: 5)")
     refine: int = Field(0, ge=0, le=20, description="inversion: fixed-point iterations a step (ours); 0: the paper's")
     sentences: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000), BeforeValidator(one_or_several)] = (

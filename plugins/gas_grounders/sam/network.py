@@ -60,7 +60,7 @@ class SamOptions(Options):
         description="hub id, local folder or package:PACKAGE/FOLDER in transformers' layout, or an original .pth file",
     )
     decoder_heads: int = Field(
-        8, ge=1, description="of a .pth file: attention heads of its mask decoder, which the file does not tell"
+        8, ge=1, description="of a .pth file: attention heads of its mask decoder, which the file does not say"
     )
     prompt: Literal["box", "point", "both"] = Field("box", description="what is asked: a box, its middle, or both")
     choose: Literal["single", "iou", "fit", "smallest", "largest"] = Field(
