@@ -100,7 +100,7 @@ def test_a_folder_has_every_picture_below_it_but_outputs(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("line", "words"), [
     ("{", "malformed JSON"),
-    ("[1]", "is no table"),
+    ("[1]", "is not a table"),
     ('{"image": "a.png"}', "neither an instruction nor a plan"),
     ('{"image": "a.png", "instruction": "x", "plan": "p.json"}', "both an instruction and a plan"),
     ('{"image": "a.png", "instruction": "x", "sead": 1}', "sead: extra inputs"),

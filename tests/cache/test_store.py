@@ -281,7 +281,7 @@ def test_a_limit_is_read(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["2", "GB", "-1GB", "2 TB", "2GB2", "1e3MB"])
 def test_what_is_no_limit_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size"):
+    with pytest.raises(ValueError, match="is not a size"):
         parse_limit(text)
 
 

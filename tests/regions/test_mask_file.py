@@ -139,7 +139,7 @@ REFUSED = {
     ),
     "a colour on white": (
         palette(INSIDE, [(255, 255, 255), (255, 0, 0)]),
-        "holds the colours #ffffff, #ff0000, so it is not plain",
+        "holds the colours #ffffff, #ff0000, so it is not clear",
     ),
     "one colour everywhere": (Pictures.fromarray(np.ascontiguousarray(flat(255, 0, 0))), "holds the colours #ff0000"),
     "one grey everywhere": (grey(90, 90), "an even grey of level 90"),
