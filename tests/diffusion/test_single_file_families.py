@@ -252,7 +252,7 @@ def test_a_transformer_alone_says_what_is_missing_and_how_to_give_it(tiny_flux: 
     [
         (without("double_blocks.1.img_mod.lin.bias"), "weights of transformer are missing, such as double_blocks.1"),
         (plus("double_blocks.0.strange"), "no place for 1 weight of transformer"),
-        (plus("double_blocks.0.img_attn.qkv.scale_weight"), "numbers that stand for others"),
+        (plus("double_blocks.0.img_attn.qkv.scale_weight"), "which are not read"),
         (lambda old: {**old, "txt_in.weight": torch.ones(3, 3)}, "another shape"),
         (lambda old: {**old, "img_in.weight": torch.ones(32, 384)}, "a model that takes a picture too"),
     ],
