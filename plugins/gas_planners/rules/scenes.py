@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gas_planners.rules import lexicon as lex
-from gas_planners.rules.items import PICTURE, Item, Reading
+from gas_planners.rules.items import PICTURE, Context, Item, Reading
 from gas_planners.rules.noun_phrase import Phrase, is_phrase, phrase
 from gas_planners.rules.qualities import are_qualities, kinds
 from gas_planners.rules.rewriting import Clause, Form
@@ -15,7 +15,7 @@ _SKY = Phrase(("sky",), countable=True)
 _BETWEEN = lex.word_set("to into be look like it is start a an at should must")
 
 
-def weather(words: Words) -> Reading | None:
+def weather(words: Words, context: Context) -> Reading | None:
     """(make) it snow, it night, it a sunset sky; the weather to rain. None for anything else."""
     lower = low(words)
     if lex.VERBS.get(lower[0]) in {"make", "let", "into", "give"}:
@@ -121,7 +121,7 @@ def _picture_it(c: Clause, qualities: Words) -> Reading | None:
 
 
 def _weather(c: Clause, words: Words) -> Reading | None:
-    return weather(("it", *words))
+    return weather(("it", *words), c.context)
 
 
 FORMS: Mapping[str, Form] = {
