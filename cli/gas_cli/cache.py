@@ -8,16 +8,14 @@ from gas.errors import UsageError
 from gas.folders import stages_folder
 from gas.settings.settings import Settings
 from gas.validation import unknown
-from gas_cli.models import size
 from gas_cli.output import people, print_json, print_table, print_text
-
-_MB = 10**6
 
 
 def ls(settings: Settings, *, as_json: bool) -> None:
-    """Lists the kinds of entries: how many, how large, and when the last and the first of them was used."""
+    """Lists the kinds of entries: how many, how large, and when the last and the first of them was used. UsageError
+    (exit 2) for a folder that cannot be listed, or that edits would not use."""
     store = _store(settings)
-    entries = store.entries()
+    entries = store.listed()
     rows = list(by_kind(entries))
     total = sum(one.bytes for one in entries)
     if as_json:
@@ -29,10 +27,10 @@ def ls(settings: Settings, *, as_json: bool) -> None:
         return
     if rows:
         print_table(
-            f"{store.folder}: {size(total / _MB)} of {size(store.limit / _MB)}",
+            f"{store.folder}: {_size(total)} of {_size(store.limit)}",
             ("kind", "entries", "size", "last used", "longest unused", "holds"),
             [
-                (kind, str(count), size(many / _MB), _ago(young), _ago(old), KINDS[kind])
+                (kind, str(count), _size(many), _ago(young), _ago(old), KINDS[kind])
                 for kind, count, many, young, old in rows
             ],
         )
@@ -43,10 +41,12 @@ def ls(settings: Settings, *, as_json: bool) -> None:
 
 
 def clear(settings: Settings, kind: str | None, *, as_json: bool) -> None:
-    """Removes the entries of a kind, or all. UsageError (exit 2) for a kind that there is not."""
+    """Removes the entries of a kind, or all. UsageError (exit 2) for a kind that there is not, a folder as for `ls`,
+    and entries that cannot be removed."""
     if kind is not None and kind not in KINDS:
         raise unknown("kind", kind, KINDS, "see: gas cache ls")
     store = _store(settings)
+    store.listed()
     removed = store.clear(kind)
     total = sum(one.bytes for one in removed)
     if left := [one for one in store.entries() if kind in {None, one.kind}]:
@@ -55,11 +55,18 @@ def clear(settings: Settings, kind: str | None, *, as_json: bool) -> None:
         print_json("cache clear", {"entries": len(removed), "bytes": total})
     else:
         entries = f"{len(removed)} entr{'y' if len(removed) == 1 else 'ies'}"
-        print_text(f"removed {entries}, {size(total / _MB)}" if removed else "nothing was kept")
+        print_text(f"removed {entries}, {_size(total)}" if removed else "nothing was kept")
 
 
 def _store(settings: Settings) -> Store:
     return Store(stages_folder(), parse_limit(settings.cache_size))
+
+
+def _size(count: int) -> str:
+    """A size for people: 812 bytes, 4.5 kB, 1.2 GB."""
+    from rich.filesize import decimal
+
+    return decimal(count)
 
 
 def _ago(seconds: float) -> str:

@@ -22,6 +22,9 @@ _WrongUsage: Any
 _WrongCommandLine: Any
 _WrongUsage, _WrongCommandLine = typer.BadParameter.__mro__[1:3]
 
+NOBODY_READS = 141
+"""The exit code where whoever read the output has gone, as a shell has it for a program that SIGPIPE ended."""
+
 # Libraries that would report usage or look for updates are told not to before they are imported.
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -42,11 +45,28 @@ def run(app: typer.Typer) -> None:
     _show_warnings(debug)
     with stdout.for_data() as data, command(data):
         code = _run(app, as_json, debug)
+    if not stdout.flushed():
+        code = code or NOBODY_READS
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _run(app: typer.Typer, as_json: bool, debug: bool) -> Any:
     """Runs `app`; its exit code, or what it returned."""
+    try:
+        return _ended(app, as_json, debug)
+    except SystemExit as end:
+        # click and rich say so where whoever read our output has gone: there is nobody left to tell.
+        if isinstance(end.__context__, BrokenPipeError):
+            return NOBODY_READS
+        raise
+    except OSError as error:
+        full = OutOfResources(f"there is no room to write: {error.strerror}", "make room on the disk")
+        return _told(full, False, debug, cause=error)
+
+
+def _ended(app: typer.Typer, as_json: bool, debug: bool) -> Any:
+    """Runs `app`; its exit code, or what it returned. SystemExit while a BrokenPipeError is handled, where nobody reads
+    what is printed; OSError where there is no room for it."""
     arguments = arranged(sys.argv[1:])
     try:
         with own_process():
@@ -63,15 +83,13 @@ def _run(app: typer.Typer, as_json: bool, debug: bool) -> Any:
         code = _told(error, as_json, debug)
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
     except MemoryError:
         code = _told(
             OutOfResources("not enough memory", "give a smaller picture, or close other programs"), as_json, debug
         )
-    except Exception as error:  # noqa: BLE001 - the last place where a bug of ours can be given its exit code
+    except Exception as error:  # the last place where a bug of ours can be given its exit code
+        if _is_full(error):
+            raise
         if _is_out_of_memory(error):
             code = _told(OutOfResources("not enough memory on the device", "try --device cpu"), as_json, debug)
         else:
@@ -125,6 +143,12 @@ def _traceback(error: BaseException) -> None:
     import traceback
 
     sys.stderr.write(visible("".join(traceback.format_exception(error))))
+
+
+def _is_full(error: Exception) -> bool:
+    from gas.files import DISK_FULL
+
+    return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
 def _is_out_of_memory(error: Exception) -> bool:

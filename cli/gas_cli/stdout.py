@@ -36,6 +36,22 @@ def for_data() -> Iterator[TextIO]:
         sys.stdout = before
 
 
+def flushed() -> bool:
+    """Whether standard output and standard error have taken all that was printed. What one did not take, whose reader
+    has gone or whose disk is full, is dropped, so that the interpreter does not stumble over it when it ends."""
+    taken = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+            taken = False
+    return taken
+
+
 def keep_for_data() -> None:
     """Moves standard output away from file descriptor 1, which is from now on standard error: what programs that a
     backend starts and libraries in C print does not get into the data either. For the process of the command line."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from gas import files, notes
 from gas.cache.entry import MAX_BYTES, Entry, packed, unpacked
-from gas.errors import GasError
+from gas.errors import GasError, UsageError
 from gas.reserve import remove_abandoned
 
 SUFFIX = ".gas-entry"
@@ -31,6 +31,7 @@ KINDS: Mapping[str, str] = {
 }
 """The kinds of entries, and what they hold."""
 _KEY = re.compile(r"[0-9a-f]{64}")
+_OTHER_FOLDER = "look at it, or name another folder in GAS_CACHE_FOLDER"
 
 
 class Kept(NamedTuple):
@@ -93,16 +94,42 @@ class Store:
         self._shrink(path)
 
     def entries(self) -> list[Kept]:
-        """All entries, whole or broken."""
-        found = []
+        """All entries, whole or broken, as far as they can be seen."""
+        found: list[Kept] = []
         for kind in KINDS:
-            with suppress(OSError), os.scandir(self.folder / kind) as there:
-                for one in there:
-                    with suppress(OSError):
-                        if one.name.endswith(SUFFIX) and one.is_file(follow_symlinks=False):
-                            told = one.stat(follow_symlinks=False)
-                            found.append(Kept(Path(one.path), kind, told.st_size, told.st_mtime))
+            with suppress(OSError):
+                found += self._of_kind(kind)
         return found
+
+    def listed(self) -> list[Kept]:
+        """All entries, whole or broken; none where there is no folder yet. UsageError (exit 2) for a folder that cannot
+        be listed, or that is not used: no folder, a link to one, or somebody else's."""
+        try:
+            if os.name == "posix" and not _is_own(self.folder):
+                raise UsageError(f"{self.folder} is not used: it is no folder of your own", _OTHER_FOLDER)
+            with os.scandir(self.folder):
+                pass
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unreadable(error) from None
+        found: list[Kept] = []
+        for kind in KINDS:
+            try:
+                found += self._of_kind(kind)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise _unreadable(error) from None
+        return found
+
+    def _of_kind(self, kind: str) -> Iterator[Kept]:
+        with os.scandir(self.folder / kind) as there:
+            for one in there:
+                with suppress(OSError):
+                    if one.name.endswith(SUFFIX) and one.is_file(follow_symlinks=False):
+                        told = one.stat(follow_symlinks=False)
+                        yield Kept(Path(one.path), kind, told.st_size, told.st_mtime)
 
     def clear(self, kind: str | None = None) -> list[Kept]:
         """The entries that were removed: all of a kind (None: of every kind), and what killed processes left."""
@@ -158,6 +185,10 @@ class Store:
                 with suppress(OSError):
                     one.path.unlink()
                 total -= one.bytes
+
+
+def _unreadable(error: OSError) -> UsageError:
+    return UsageError(f"the cache cannot be listed: {error.filename}: {error.strerror}", _OTHER_FOLDER)
 
 
 def _is_own(folder: Path) -> bool:

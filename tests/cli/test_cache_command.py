@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,7 +157,10 @@ def test_kinds_are_listed_and_removed(gas: Callable[..., Said], here: Path, aske
     listed = gas("cache", "ls").out
     assert str(here / "home" / "cache" / "stages") in listed and "2.0 GB" in listed
     row = next(line for line in listed.splitlines() if line.strip().startswith("edits"))
-    assert " 1 " in row and "MB" in row and " s" in row and "what editors made" in row
+    assert " 1 " in row and " s" in row and "what editors made" in row
+    units = {"bytes": 1, "kB": 1000}
+    total, *sizes = [float(number) * units[unit] for number, unit in re.findall(r"([\d.]+) (bytes|kB)\b", listed)]
+    assert len(sizes) == 4 and sum(sizes) == pytest.approx(total, abs=50 * (len(sizes) + 1)), "they add up to it"
     assert counts(gas) == {"plans": 1, "edits": 1, "sizes": 1, "seen": 1}
     assert gas("cache", "clear", "plans").out.startswith("removed 1 entry, ")
     assert counts(gas) == {"edits": 1, "sizes": 1, "seen": 1}
@@ -177,9 +182,36 @@ def test_a_variable_moves_it_and_a_setting_limits_it(
     monkeypatch.setenv("GAS_CACHE_SIZE", "1MB")
     said = gas(*edit("-o", "a.png"))
     assert "GAS_CACHE_FOLDER is no setting" not in said.err
-    assert (here / "elsewhere" / "stages" / "edits").is_dir() and "1 MB" in gas("cache", "ls").out
+    assert (here / "elsewhere" / "stages" / "edits").is_dir() and "1.0 MB" in gas("cache", "ls").out
     monkeypatch.setenv("GAS_CACHE_SIZE", "lots")
     assert gas("cache", "ls").code == 2
+
+
+@pytest.mark.parametrize("what", ["file", "link", "kind", "closed"])
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(
+    gas: Callable[..., Said],  # noqa: F811
+    here: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    folder = here / "home" / "cache" / "stages"
+    folder.parent.mkdir(parents=True)
+    if what == "file":
+        folder.write_bytes(b"")
+    elif what == "link":
+        folder.symlink_to(here, target_is_directory=True)
+    else:
+        folder.mkdir()
+        (folder / "edits").write_bytes(b"")
+    if what == "closed":  # to its owner too; root could read it all the same
+
+        def closed(path: Path) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+        monkeypatch.setattr("gas.cache.store.os.scandir", closed)
+    for command in ("ls", "clear"):
+        said = gas("cache", command)
+        assert said.code == 2 and str(folder) in said.err and "GAS_CACHE_FOLDER" in said.err and said.out == ""
 
 
 def test_entries_that_cannot_be_removed_are_said(

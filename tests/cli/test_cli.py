@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import fake_backends
 import numpy as np
@@ -23,7 +24,7 @@ from gas.interfaces import Edited, EditJob
 from gas.testing import fakes
 from gas_cli import flags
 from gas_cli.app import app
-from gas_cli.run import run
+from gas_cli.run import NOBODY_READS, run
 
 FAKE = ["--profile", "diorama", "--planner", "arrows", "--editor", "painter", "--grounder", "none"]
 
@@ -199,6 +200,42 @@ def test_whatever_happens_has_its_exit_code_and_no_traceback(
     assert not (here / "out.png").exists()
     if not isinstance(error, KeyboardInterrupt):
         assert json.loads(said.out)["error"]["exit_code"] == code
+
+
+@pytest.fixture
+def unread() -> Iterator[TextIO]:
+    """A pipe whose reader has gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = os.fdopen(writing, "w", buffering=1)
+    yield stream
+    stream.close()  # what it could not write would raise here, as it does when the interpreter ends
+
+
+@pytest.mark.parametrize(
+    ("stream", "arguments"),
+    [
+        ("stdout", ["backends"]),
+        ("stdout", ["backends", "--json"]),
+        ("stdout", ["--help"]),
+        ("stderr", edit("-o", "out.png")),
+        ("stderr", ["info", "none.png"]),
+    ],
+)
+def test_output_that_nobody_reads_ends_a_command_without_words(
+    gas: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, unread: TextIO, stream: str, arguments: list[str]
+) -> None:
+    monkeypatch.setattr(sys, stream, unread)
+    said = gas(*arguments)
+    assert (said.code, said.err) == (NOBODY_READS, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_output_that_finds_no_room_is_no_bug(gas: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", buffering=1) as full:  # what is left in it would raise when it is closed
+        monkeypatch.setattr(sys, "stdout", full)
+        said = gas("backends", "--json")
+    assert said.code == 7 and "No space left" in said.err and "bug" not in said.err
 
 
 def test_bug_in_a_plugin_names_the_plugin(gas: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:

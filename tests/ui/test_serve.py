@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
@@ -90,9 +91,18 @@ def test_the_address_is_one_that_can_be_typed(monkeypatch: pytest.MonkeyPatch) -
     assert address_of(Door("0.0.0.0", 80), with_token=False) == "http://studio:80/"
 
 
-def test_a_short_password_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("set_to", "piped", "words"),
+    [("short", "", "5 characters"), (None, "", "no password is given"), (None, "tiny\n", "4 characters")],
+)
+def test_a_missing_or_short_password_is_refused(
+    monkeypatch: pytest.MonkeyPatch, set_to: str | None, piped: str, words: str
+) -> None:
     from gas_cli.ui import ui
 
-    monkeypatch.setenv("GAS_UI_PASSWORD", "short")
-    with pytest.raises(UsageError, match="5 characters"):
+    monkeypatch.delenv("GAS_UI_PASSWORD", raising=False)
+    if set_to is not None:
+        monkeypatch.setenv("GAS_UI_PASSWORD", set_to)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(piped))
+    with pytest.raises(UsageError, match=words):
         ui(port=None, host="127.0.0.1", auth=True, browser=False)
