@@ -14,6 +14,7 @@ from gas.preview import Preview
 from gas.types import EditPlan, EditRequest, Finding, Region, Suggestions
 
 if TYPE_CHECKING:
+    from gas.errors import GasError
     from gas.runtime import Runtime
     from gas.types import Image, Mask
 
@@ -414,6 +415,11 @@ class Verifier(Backend[OptionsT, VerifyJob]):
     @property
     def helpers(self) -> tuple[str, ...]:
         """The names of the registered verifiers that it asks."""
+        return ()
+
+    def lacks(self, plan: EditPlan) -> Sequence[GasError]:
+        """What it would need to verify an edit by `plan` and does not have, each with its remedy, as far as that is
+        known without loading or asking anything. It is told before the edit; nothing ends for it."""
         return ()
 
     @abstractmethod

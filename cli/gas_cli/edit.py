@@ -26,8 +26,8 @@ from gas_cli import models
 from gas_cli.maps import Maps
 from gas_cli.output import people, print_json, short, warn
 from gas_cli.progress import forecast, previews, stages, step_bar, stoppable
-from gas_cli.render import detail_ahead, detail_lines, file_lines, outside_lines, place_lines
-from gas_cli.verified import verified_data, verified_lines, warn_unknown
+from gas_cli.render import detail_ahead, detail_lines, file_lines, outside_lines, places_ahead
+from gas_cli.verified import verified_data, verified_lines, warn_of_verifying, warn_unknown
 from gas_shell.reused import before_edit, reused_data, reused_lines
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def edit(
                 console, photo, instructions, flags, options, plan, words, drawn, work, yes=yes, quiet=as_json
             )
         warn(console, [*job.plan.warnings, *job.notes])
+        warn_of_verifying(console, job.session, job.plan, flags)
         done, signal = _run(console, job, output, preview_every, save_maps, gps, quiet=as_json)
         if save_raw is not None:
             write_picture(save_raw, done.result.raw, overwrite=overwrite)
@@ -226,6 +227,8 @@ def _run(
     with stoppable(console) as stop, step_bar(console, job.session.settings.editor, show=not quiet) as bar:
         shown = [bar, forecast(console), *([previews(preview_every, write_preview)] if preview_every else [])]
         watch = Watch(on_step=_each(shown), should_stop=stop)
+        if ahead := places_ahead(job.plan, job.places(watch)):
+            console.print(ahead, markup=False, soft_wrap=True)
         if job.session.settings.detail != "off":
             console.print(detail_ahead(job.plan, job.detail(watch)), markup=False, soft_wrap=True)
         if maps is not None:
@@ -243,11 +246,12 @@ def _preflight(job: PhotoJob) -> str:
     settings, runtime, count = job.session.settings, job.session.runtime, len(job.plan.subtasks)
     # An editor that does without torch is not made to import it for the sake of this line.
     device = str(runtime.torch_device()) if "torch" in sys.modules else settings.device
+    where = "" if device == "auto" else f" on {device}"
     origin = settings.origin("profile")
     why = f", {origin}" if origin.startswith("default") else ""
     chosen = f"{settings.editor}{', grounded' if settings.grounded else ''} ({settings.profile.name}{why})"
     reused = before_edit(job.reused)
-    return f"{chosen}: {count} subtask{'s' * (count != 1)} on {device}, seed {job.seed}{reused}"
+    return f"{chosen}: {count} subtask{'s' * (count != 1)}{where}, seed {job.seed}{reused}"
 
 
 def _each(callbacks: Sequence[Callable[[Step], None]]) -> Callable[[Step], None]:
@@ -271,13 +275,12 @@ def _report(console: Console, done: WrittenEdit, as_json: bool, command: str, **
             soft_wrap=True,
         )
     measured = (
-        *place_lines(record),
         *detail_lines(record),
         *outside_lines(record),
         *file_lines(record),
         *verified_lines(record),
     )
-    for line in (*reused_lines(done.result.reused, record.seed), *measured):
+    for line in (*reused_lines(done.result.reused, record.seed, record.plan), *measured):
         console.print(f"  {line}", markup=False, soft_wrap=True)
     warn_unknown(console, record)
     warn(console, [*record.notes, *done.result.log.get("notes", ())])

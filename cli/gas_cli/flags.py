@@ -241,8 +241,11 @@ def open_session(
     for listed in ("retry_editors", "lora"):
         if (values := given.pop(listed, None)) is not None:
             given[listed] = () if list(values) == ["none"] else tuple(values)
-    if given.get("tries") is not None:
-        given.setdefault("verify", True)
+    if given.get("tries") is not None and not given.setdefault("verify", True):
+        raise UsageError(
+            f"--tries {given['tries']} tries again what is not done, and --no-verify does not look whether it is",
+            "leave one of them out",
+        )
 
     def opened(more: Mapping[str, Any]) -> Session:
         return Session.load(more, registry=registry, image=image, recorded=recorded, written=setting_words, row=row)

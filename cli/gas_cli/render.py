@@ -122,8 +122,21 @@ def place_lines(record: Record) -> Iterator[str]:
     from gas.run.result import Place
 
     places = [Place(Frame(one.native, one.crop, one.size), one.subtasks) for one in record.places]
-    if len(places) > 1 or any(place.coarseness >= _COARSE for place in places):
+    if _worth_saying(places):
         yield f"worked on{in_places(record.plan, places)}"
+
+
+def places_ahead(plan: EditPlan, places: Sequence[Place]) -> str:
+    """How fine each place will be worked on, and at which size, before an edit; empty where `place_lines` would say
+    nothing."""
+    if not _worth_saying(places):
+        return ""
+    shown = "; ".join(f"{fine(plan, place)} ({place.frame.size[0]}x{place.frame.size[1]})" for place in places)
+    return f"works{_in_several(places)}: {shown}" if len(places) > 1 else f"works on {shown}"
+
+
+def _worth_saying(places: Sequence[Place]) -> bool:
+    return len(places) > 1 or any(place.coarseness >= _COARSE for place in places)
 
 
 def detail_ahead(plan: EditPlan, detail: Detail | None) -> str:
@@ -159,8 +172,11 @@ def detail_lines(record: Record) -> Iterator[str]:
 
 def in_places(plan: EditPlan, places: Sequence[Place]) -> str:
     """The end of a sentence: in how many working pictures, and how fine each of them is."""
-    in_several = f" in {len(places)} working pictures" if len(places) > 1 else ""
-    return f"{in_several}: {'; '.join(fine(plan, place) for place in places)}"
+    return f"{_in_several(places)}: {'; '.join(fine(plan, place) for place in places)}"
+
+
+def _in_several(places: Sequence[Place]) -> str:
+    return f" in {len(places)} working pictures" if len(places) > 1 else ""
 
 
 def fine(plan: EditPlan, place: Place) -> str:

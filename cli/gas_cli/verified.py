@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from gas.plan.words import what
 from gas.verify.words import attempt_sentence, evidence_sentence, sentence
+from gas_cli import wording
 from gas_cli.output import warn
+from gas_shell.words import setting_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from rich.console import Console
 
     from gas.run.record import Record
+    from gas.run.session import Session
+    from gas.types import EditPlan
+
+_OF_VERIFYING = ("verifier", "budget", "retry_editors")
+"""The flags that say how an edit is verified, and do not say that it is."""
 
 
 def verified_lines(record: Record, *, evidence: bool = False) -> Iterator[str]:
@@ -41,6 +48,22 @@ def warn_unknown(console: Console, record: Record) -> None:
         why = next((one.note for one in finding.evidence if one.note), "")
         unknown = f"whether it is done cannot be told: {what(record.plan.subtasks[index])}"
         warn(console, [unknown + (f" ({why})" if why else "")])
+
+
+def warn_of_verifying(console: Console, session: Session, plan: EditPlan, flags: Mapping[str, Any]) -> None:
+    """Warns, before an edit, of what its verifier lacks, with the remedy, and of `flags` that change nothing since
+    nothing is verified, or tried again."""
+    settings = session.settings
+    for name in _OF_VERIFYING:
+        if flags.get(name) is None:
+            continue
+        if not settings.verify:
+            warn(console, [f"{setting_words(name)} changes nothing, for nothing is verified: add --verify"])
+        elif settings.tries == 1 and name != "verifier":
+            warn(console, [f"{setting_words(name)} changes nothing, for nothing is tried again: add --tries 2"])
+    for error in session.verifier_lacks(plan):
+        warn(console, [error.message])
+        console.print(wording.remedy(error), markup=False, soft_wrap=True)
 
 
 def verified_data(record: Record) -> dict[str, Any]:

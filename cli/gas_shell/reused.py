@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from gas.plan.words import what
 from gas.remedies import Kind, Setting
 from gas_shell.words import flag_words
 
 if TYPE_CHECKING:
     from gas.run.reuse.told import Told
+    from gas.types import EditPlan
 
 
 def before_edit(reused: Sequence[Told]) -> str:
@@ -27,12 +29,16 @@ def stages_line(reused: Sequence[Told]) -> str:
     return f"from the cache: {' and '.join(parts)}"
 
 
-def reused_lines(reused: Sequence[Told], seed: int, worded: Callable[[Kind], str] = flag_words) -> Iterator[str]:
-    """A line for each edit that was reused, and for each that was made anew although the picture was edited before.
-    `seed` is the run's; `worded` says how a setting is given."""
-    for one in reused:
-        if one.stage == "edit" and one.anew is None:
-            yield f"from the cache: {', '.join(one.what)} ({one.by})"
+def reused_lines(
+    reused: Sequence[Told], seed: int, plan: EditPlan, worded: Callable[[Kind], str] = flag_words
+) -> Iterator[str]:
+    """A line for each edit that was reused, one where these are all of `plan`, and a line for each that was made anew
+    although the picture was edited before. `seed` is the run's; `worded` says how a setting is given."""
+    kept = [one for one in reused if one.stage == "edit" and one.anew is None]
+    for one in kept:
+        yield f"from the cache: {', '.join(one.what)} ({one.by})"
+    if {what(subtask) for subtask in plan.subtasks} <= {change for one in kept for change in one.what}:
+        yield "no change had to be made: all of them are from the cache"
     for one in reused:
         if one.anew == "together":
             yield f"made anew: {one.by} makes its {len(one.what)} changes together, so that each depends on all"

@@ -28,6 +28,8 @@ def edit_line(
     for name, value in flags.items():
         if name in {"seed", "options"} or (value in (None, False, "auto") and name in {"work", "gps"}):
             continue
+        if name == "tries" and flags.get("verify") is False:
+            continue
         if name == "gps":
             words.append("--gps")
         elif isinstance(value, tuple | list) and not value:

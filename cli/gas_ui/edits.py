@@ -77,7 +77,7 @@ class Edit:
         self.after = views.view(result.image)
         self.changes = [_change(job, result, index) for index in range(len(result.plan.subtasks))]
         self.from_cache = any(one.stage == "edit" and one.anew is None for one in result.reused)
-        reused = list(reused_lines(result.reused, done.record.seed, page_words))
+        reused = list(reused_lines(result.reused, done.record.seed, done.record.plan, page_words))
         self.notes = joined(reused, done.written.warnings, done.record.notes, result.log.get("notes", ()), warned)
         self.error = None
 

@@ -56,6 +56,13 @@ def frame_regions(regions: Sequence[Region], placed: Placed) -> tuple[tuple[int,
     ]
 
 
+def without_place(plan: EditPlan, places: Sequence[Region]) -> list[int]:
+    """The subtasks that have no place among `places`: with one of them there are no several working pictures, for each
+    subtask must have its place in one."""
+    there = {region.subtask for region in places}
+    return [index for index in range(len(plan.subtasks)) if index not in there]
+
+
 def fineness(placed: Sequence[Placed], regions: Sequence[Region]) -> Iterator[Place]:
     """How fine each working picture shows its regions."""
     for one in placed:

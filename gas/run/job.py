@@ -36,10 +36,12 @@ from gas.types import EditPlan, Region, WorkMode
 from gas.version import __version__
 
 if TYPE_CHECKING:
+    from gas.masks import Size
     from gas.picture.photo import Photo
     from gas.picture.photo_write import Written
     from gas.placement import MemorySetting
     from gas.run.detail import Detail
+    from gas.run.result import Place
 
 Stage = Literal["plan", "ground"]
 OnStage = Callable[[Stage, str], None]
@@ -149,6 +151,8 @@ def prepare(
         if on_stage is not None:
             on_stage("ground", ", ".join(settings.grounders))
         regions = session.ground(photo.pixels, plan, drawn, required=required, watch=watch)
+        if work == "frames":
+            _warn_of_one_frame(plan, regions, photo.size)
     plan = with_doubts(plan, regions)
     looked = (
         any(not region.given for region in regions)
@@ -172,6 +176,20 @@ def prepare(
     )
     job.check()
     return job
+
+
+def _warn_of_one_frame(plan: EditPlan, regions: Sequence[Region], size: Size) -> None:
+    """Warns where an edit is not made in several working pictures, since some subtask has no place."""
+    from gas.plan.words import what
+    from gas.regions.where import edited_regions
+    from gas.run.frames import without_place
+
+    if lacking := without_place(plan, edited_regions(plan, regions, size)):
+        names = ", ".join(repr(what(plan.subtasks[index])) for index in lacking)
+        notes.warn(
+            f"one working picture shows all: several need a region for every change, and there is none for {names}",
+            stacklevel=3,
+        )
 
 
 def verifies(session: Session) -> bool:
@@ -233,6 +251,13 @@ class PhotoJob:
         self.session.check_regions(self.plan, self.regions)
         if self.resume is not None:
             load_state(self.resume, digest=self._digest())
+
+    def places(self, watch: Watch = Watch()) -> list[Place]:
+        """The working pictures that `edit` will cut, and the subtasks of each; the editor's model may be loaded. Errors
+        as `gas.run.working.working_pictures`."""
+        from gas.run.working import working_pictures
+
+        return working_pictures(self.session, self.photo.size, self.plan, self.regions, work=self.work, watch=watch)
 
     def detail(self, watch: Watch = Watch()) -> Detail | None:
         """The detail that `edit` will add to large places, with its effort; None where it will add none. The models are

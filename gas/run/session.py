@@ -285,6 +285,19 @@ class Session:
             answer = verifier.verify(job)
         return answers.findings(answer, chosen, self.fault(VERIFIERS, name))
 
+    def verifier_lacks(self, plan: EditPlan) -> list[GasError]:
+        """What the session's verifier would need for an edit by `plan` and does not have (`Verifier.lacks`); nothing
+        where edits are not verified. Nothing is loaded or asked."""
+        if not self.settings.verify:
+            return []
+        name = self.settings.verifier
+        verifier: Verifier = self.backend(VERIFIERS.plural, name)
+        with self.registry.calling(VERIFIERS.plural, name):
+            lacking = list(verifier.lacks(plan))
+        if strange := [one for one in lacking if not isinstance(one, GasError)]:
+            raise self.fault(VERIFIERS, name)(f"lacks returned {type(strange[0]).__name__}, not errors with remedies")
+        return lacking
+
     def _candidates(
         self, plan: EditPlan, watch: Watch, image: Image, phrases: Sequence[str]
     ) -> list[list[Region] | None] | None:

@@ -145,6 +145,7 @@ def _placed(
     """Where the plan means to change something, and the working pictures for that."""
     from gas.picture.frames import one_frame, work_frames
     from gas.regions.where import edited_regions
+    from gas.run.frames import without_place
 
     stages = session.stages
 
@@ -160,8 +161,7 @@ def _placed(
     asked = climbing(session, ask)
     resolution, multiple = answers.working_size(*asked, session.fault(EDITORS, session.settings.editor))
     places = edited_regions(plan, regions, size)
-    # In several pictures each subtask must have its place in one of them.
-    if {region.subtask for region in places} == set(range(len(plan.subtasks))):
+    if not without_place(plan, places):
         return places, tuple(work_frames(size, places, work, resolution, multiple))
     return places, (one_frame(size, places, work, resolution, multiple),)
 

@@ -19,8 +19,11 @@ from gas.verify.parts import crop, region_box
 from gas_verifiers.findings import cannot_tell, without_model
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gas.errors import GasError
     from gas.interfaces import VerifyJob
-    from gas.types import Failure, Subtask
+    from gas.types import EditPlan, Failure, Subtask
 
 
 class ClipOptions(Options):
@@ -49,15 +52,25 @@ class ClipVerifier(Verifier[ClipOptions]):
             found.append(without_model(job, index, self.name) or self._compared(job, index))
         return found
 
+    def lacks(self, plan: EditPlan) -> Sequence[GasError]:
+        return () if self.options.model else (self._no_model(),)
+
+    def _no_model(self) -> ModelUnavailable:
+        return ModelUnavailable(
+            "the verifier 'clip' has no model",
+            Remedy(
+                "name_clip",
+                "name a CLIP, a folder or an id of the hub: {model}",
+                model=Option({"model": None}, self.name),
+            ),
+        )
+
     def _compared(self, job: VerifyJob, index: int) -> Finding:
         there, gone = _phrases(job.plan.subtasks[index])
         if not there or not gone:
             return cannot_tell(index, self.name, "one phrase alone cannot be compared")
         if not self.options.model:
-            raise ModelUnavailable(
-                "the verifier 'clip' has no model",
-                Remedy("name_clip", "name a CLIP: {model}", model=Option({"model": None}, self.name)),
-            )
+            raise self._no_model()
         from gas.diffusion.clip import Clip
 
         clip = Clip.load(self.options.model, self.runtime)

@@ -92,8 +92,8 @@ def test_failed_items_are_named_with_flags_and_the_code_is_10(here: Path) -> Non
 
 def test_items_are_verified_by_flags_and_columns(here: Path) -> None:
     listed = manifest(here, row(), row(1, verify=False))
-    arguments = [listed, "-o", "out", "--profile", "retouch", "--verifier", "pixels", "--tries", "2", "--json"]
-    code, out, error = gas(here, *arguments)
+    arguments = [listed, "-o", "out", "--profile", "retouch", "--verifier", "pixels", "--json"]
+    code, out, error = gas(here, *arguments, "--tries", "2")
     assert code == 0, error
     items = {line["item"]["item"]: line["item"] for line in map(json.loads, out.splitlines()) if "item" in line}
     (verdict,) = items["p0.png"]["verdicts"]

@@ -15,6 +15,7 @@ from test_cli import FAKE, Said, edit, gas, here  # noqa: F401 (the last two are
 from gas.interfaces import Edited, EditJob
 from gas.run.reuse.told import Told
 from gas.testing import fakes
+from gas.types import EditPlan, Subtask
 from gas_shell.reused import before_edit, reused_lines
 from gas_ui.wording import page_words
 
@@ -58,6 +59,7 @@ def test_the_same_edit_again_writes_the_same_bytes_and_says_what_it_took(
     assert (here / "a.png").read_bytes() == (here / "b.png").read_bytes(), "its record too"
     assert "seed 1; from the cache: plan (arrows)" in second.err
     assert "from the cache: tiger in the place of dog (painter)" in second.err
+    assert "no change had to be made" in second.err and "no change had to be made" not in first.err
     data = json.loads(gas(*edit("-o", "c.png", "--json")).out)["data"]
     assert [(one["stage"], one["by"]) for one in data["reused"]] == [("plan", "arrows"), ("edit", "painter")]
     fresh = gas(*edit("-o", "d.png", "--no-cache"))
@@ -231,13 +233,17 @@ def test_entries_that_cannot_be_removed_are_said(
 
 def test_the_words_for_what_was_made_anew() -> None:
     together = Told("edit", "dds", ("a", "b"), "together")
-    (line,) = reused_lines([together], 5)
+    plan = EditPlan(subtasks=(Subtask(source="dog", target="cat"), Subtask(source="ball", target="box")))
+    (line,) = reused_lines([together], 5, plan)
     assert line == "made anew: dds makes its 2 changes together, so that each depends on all"
     seeds = [Told("edit", "dds", (name,), "seed", -4) for name in "ab"]
-    (line,) = reused_lines(seeds, 9)
+    (line,) = reused_lines(seeds, 9, plan)
     assert "with --seed 5, as before" in line
-    assert "with seed 5 in Settings, as before" in next(reused_lines(seeds, 9, page_words)), "on the page"
-    assert list(reused_lines([seeds[0], Told("edit", "dds", ("b",), "seed", 3)], 9)) == [], "of two runs before"
+    assert "with seed 5 in Settings, as before" in next(reused_lines(seeds, 9, plan, page_words)), "on the page"
+    assert list(reused_lines([seeds[0], Told("edit", "dds", ("b",), "seed", 3)], 9, plan)) == [], "of two runs before"
+    kept = [Told("edit", "dds", ("cat in the place of dog",)), Told("edit", "sds", ("box in the place of ball",))]
+    assert list(reused_lines(kept, 5, plan))[-1] == "no change had to be made: all of them are from the cache"
+    assert list(reused_lines(kept[:1], 5, plan)) == ["from the cache: cat in the place of dog (dds)"]
     assert before_edit([]) == "" and before_edit([Told("regions", "a"), Told("regions", "b")]) == (
         "; from the cache: regions (a, b)"
     )

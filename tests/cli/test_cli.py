@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple, TextIO
 
 import fake_backends
@@ -81,6 +83,34 @@ def test_edit_reports_to_people_on_stderr_and_data_on_stdout(gas: Callable[..., 
     told = gas(*edit("--json"))
     data = json.loads(told.out)["data"]
     assert data["outside"]["max"] == 0 and data["seed"] == 1 and Path(data["output"]).exists()
+
+
+def test_no_device_is_named_before_one_is_chosen(gas: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs no network never asks which device there is."""
+    monkeypatch.setattr("gas_cli.edit.sys", SimpleNamespace(modules={}))
+    assert "1 subtask, seed 1" in gas(*edit()).err
+    assert "1 subtask on cpu, seed 1" in gas(*edit("--device", "cpu")).err
+
+
+def test_how_fine_each_place_is_worked_on_is_said_before_the_edit(gas: Callable[..., Said], here: Path) -> None:
+    Pictures.new("RGB", (1600, 900), (90, 90, 90)).save(here / "wide.png")
+    asked = ["edit", "wide.png", "dog -> tiger; cat -> lion", *FAKE, "--seed", "1", "-o", "out.png"]
+    said = gas(*asked, "--box", "dog=30,20,80,60", "--box", "cat=1500,800,1560,860")
+    size = r"\(\d+x\d+\)"
+    assert re.search(rf"^works in 2 working pictures: cat at 1:1.6 {size}; dog at 1:1.4 {size}$", said.err, re.M)
+    assert said.err.index("works in 2") < said.err.index("wrote out.png")
+    (wide,) = [line for line in gas(*asked, "--overwrite").err.splitlines() if line.startswith("works on ")]
+    assert wide.startswith("works on all at 1:")
+    assert "works" not in gas(*edit("--work", "crop")).err, "every pixel is seen"
+
+
+def test_a_way_to_work_that_needs_regions_is_told_where_there_are_none(gas: Callable[..., Said]) -> None:
+    asked = ["edit", "dog.png", "dog -> tiger; cat -> lion", *FAKE, "--work", "frames", "--box", "dog=30,20,80,60"]
+    said = gas(*asked, "-o", "out.png", "--json")
+    warned = "one working picture shows all: several need a region for every change, and there is none for 'lion in"
+    assert said.code == 0 and f"warning: {warned}" in said.err
+    assert any(note.startswith(warned) for note in json.loads(gas("info", "out.png", "--json").out)["data"]["notes"])
+    assert "one working picture" not in gas(*asked, "--box", "cat=90,70,110,85").err
 
 
 def test_drawn_seed_is_printed_and_recorded(gas: Callable[..., Said]) -> None:

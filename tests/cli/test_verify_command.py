@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from test_cli import FAKE, Said, edit, gas, here  # noqa: F401 (the last two are fixtures)
 
+from gas.errors import ModelUnavailable
 from gas.interfaces import Edited, EditJob
+from gas.remedies import Option, Remedy
 from gas.testing import fakes
 from gas.types import Evidence, Finding
 
@@ -120,6 +122,45 @@ def test_what_cannot_be_used_is_refused_before_the_first_step(
     told = gas(*edit("-o", "out.png", *VERIFY[:1], *flags))
     assert told.code == 2 and why in told.err, told.err
     assert "wrote" not in told.err and not (here / "out.png").exists()
+
+
+def test_tries_without_verifying_are_refused(gas: Callable[..., Said], here: Path) -> None:  # noqa: F811
+    told = gas(*edit("-o", "out.png", "--tries", "2", "--no-verify"))
+    assert told.code == 2 and "--tries 2" in told.err and "--no-verify" in told.err and not (here / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--verifier", "colour-eye"), "--verifier changes nothing, for nothing is verified: add --verify"),
+        (("--budget", "60s"), "--budget changes nothing, for nothing is verified"),
+        (("--no-verify", "--retry-editor", "retouch"), "--retry-editor changes nothing, for nothing is verified"),
+        ((*VERIFY, "--budget", "60s"), "--budget changes nothing, for nothing is tried again: add --tries 2"),
+        ((*VERIFY, "--tries", "2", "--budget", "60s"), ""),
+    ],
+)
+def test_flags_that_change_nothing_are_told(
+    gas: Callable[..., Said],  # noqa: F811
+    flags: tuple[str, ...],
+    said: str,
+) -> None:
+    told = gas(*edit(*flags))
+    assert told.code == 0 and (said in told.err if said else "changes nothing" not in told.err), told.err
+
+
+def test_what_the_verifier_lacks_is_told_before_the_edit_with_its_remedy(
+    gas: Callable[..., Said],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lacking = ModelUnavailable("it has no model", Remedy("", "name one: {model}", model=Option({"model": None}, "eye")))
+    monkeypatch.setattr(fakes.FakeVerifier, "lacks", lambda self, plan: [lacking])
+    told = gas(*edit(*VERIFY))
+    lines = told.err.splitlines()
+    assert told.code == 0 and lines.index("warning: it has no model") < lines.index("name one: -o eye.model")
+    assert lines.index("name one: -o eye.model") < next(i for i, line in enumerate(lines) if "1 subtask" in line)
+    assert "it has no model" not in gas(*edit()).err, "nothing is verified"
+    monkeypatch.setattr(fakes.FakeVerifier, "lacks", lambda self, plan: ["a sentence"])
+    assert gas(*edit(*VERIFY)).code == 9
 
 
 def test_verifiers_are_listed(gas: Callable[..., Said]) -> None:  # noqa: F811

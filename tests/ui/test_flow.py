@@ -28,6 +28,7 @@ from gas_cli.app import app
 from gas_cli.run import run
 from gas_ui import views
 from gas_ui.choices import ELSEWHERE, NO_FLAGS
+from gas_ui.command import edit_line
 from gas_ui.desk import Desk
 from gas_ui.picture import file_name
 from gas_ui.preflight import remote_backends
@@ -90,6 +91,13 @@ def test_the_file_is_the_one_that_gas_edit_writes(
     record = json.loads(planned.get(f"/edits/{card['number']}/record").content)
     assert record["asked"]["instruction"] == ASKED and record["planner"]["name"] == "arrows"
     assert record["profile_from"] == "--profile"
+
+
+def test_the_command_has_no_tries_where_nothing_is_checked() -> None:
+    """Both together are refused."""
+    line = edit_line("dog.png", ASKED, {"verify": False, "tries": 3}, 1, by_hand=False, masks=False)
+    assert "--no-verify" in line and "--tries" not in line
+    assert "--tries 3" in edit_line("dog.png", ASKED, {"verify": True, "tries": 3}, 1, by_hand=False, masks=False)
 
 
 def test_what_was_changed_by_hand_comes_as_a_plan_and_masks(

@@ -276,9 +276,24 @@ def test_kinds_and_looks_are_asked_of_others() -> None:
 )
 def test_who_cannot_be_asked_is_passed_over_with_a_warning(error: Exception) -> None:
     verifier = combined({"a": Says(error), "b": Says("done")}, looks=("a", "b"))
-    with pytest.warns(UserWarning, match="'a' was not asked"):
+    with pytest.warns(UserWarning, match="'a' is not asked"):
         (found,) = verifier.verify(job())
     assert found.verdict == "done"
+
+
+def test_what_is_lacking_is_known_before_the_edit_for_what_the_plan_needs() -> None:
+    from gas_verifiers.clip import ClipVerifier
+
+    recolour, kinds = job().plan, plan(source="a red box", target="a blue ball")
+    (bare,) = make(ClipVerifier).lacks(recolour)
+    verifier = combined({"clip": make(ClipVerifier)})
+    (told,) = verifier.lacks(recolour)
+    assert told.message == f"the verifier 'clip' is not asked: {bare.message}" and told.hint == bare.hint
+    assert verifier.lacks(kinds) == [], "the detector is asked first, and lacks nothing"
+    with pytest.warns(UserWarning) as warned:
+        verifier.verify(job())
+    assert str(warned[0].message) == told.message, "so that it is shown once"
+    assert combined({"clip": make(ClipVerifier, model="a/clip")}).lacks(recolour) == []
 
 
 def test_noise_is_not_done_whoever_says_it_is() -> None:

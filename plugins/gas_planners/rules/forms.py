@@ -42,7 +42,7 @@ def _change(c: Clause, source: Words, target: Words, by: str) -> Reading | None:
 
 
 def _made(c: Clause, source: Words, target: Words) -> Reading | None:
-    """make/turn A B without a word between: the plate a wooden board, the house blue, the grass snow."""
+    """make/turn A B without a word between: the plate a wooden board, the house blue, the grass snow, the sky water."""
     lower, before = low(target), low(source)[-1]
     if before in lex.FORMS_OF_BE or (lex.ACTS & {*low(source)[2:]} and not is_plain(source)):
         return None  # "let the man ride a horse", "the van which is | white black"
@@ -51,8 +51,8 @@ def _made(c: Clause, source: Words, target: Words) -> Reading | None:
         return become(source, target, c.carry("make"), c.context, strict=True)
     begins = low(source)[0] in lex.DETERMINERS | lex.QUANTIFIERS and not is_adjective(before)
     begins = begins and not {"to", "with", "for", "from"} & set(low(source))  # "the cat to a lynx"
-    if c.verb in {"let", "have"} and not is_plain(source):
-        return None
+    if c.verb in {"let", "have"} and (before in lex.SKY or not is_plain(source)):
+        return None  # "let the sky rain"
     new = lower[0] in lex.DETERMINERS or _is_bare_target(before, target)
     return changed(source, target, c.carry("make"), c.context) if begins and new else None
 
@@ -61,7 +61,7 @@ def _is_bare_target(before: str, target: Words) -> bool:
     """Whether a target without article can be told from the thing before it: "the grass snow", "the cats dogs"."""
     lower = low(target)
     plain = len(target) == 1 or (len(target) == 2 and is_adjective(lower[0]))
-    mass = lower[-1] in lex.MASS and before in lex.MASS | lex.GROUNDS
+    mass = lower[-1] in lex.MASS and before in lex.MASS | lex.GROUNDS | lex.SKY
     return plain and is_phrase(target) and (mass or (is_plural(lower[-1]) and is_plural(before)))
 
 

@@ -219,7 +219,14 @@ def test_the_whole_picture(text: str, target: str) -> None:
         ("the tree looks boring, make it a rose", one("a tree", "a rose")),
         ("make it look like it's raining", one("", "a picture raining")),
         ("make it rain", [("add", "", "rain")]),
+        ("make the cat a tiger and the sky snow", one("a cat", "a tiger") + one("a sky", "snow")),
+        ("make the sky gold", one("a sky", "a gold sky")),
     ],
 )
 def test_others(text: str, expected: Found) -> None:
     assert found(text) == expected
+
+
+def test_weather_that_is_let_come_is_no_other_thing() -> None:
+    """A sky may be made snow; to let it snow is no change of one thing into another."""
+    refused("let the sky snow")
