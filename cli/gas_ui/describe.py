@@ -40,6 +40,7 @@ def window_state(window: Window, tasks: Tasks) -> dict[str, Any]:
             "note": _note(window),
             "places": _places(window),
             "sheet": _sheet(window),
+            "preparing": window.preparing and window.job is None,
             "task": None if window.task is None or window.task.over else window.task.id,
             "edits": [edit_state(edit) for edit in reversed(window.edits)],
             "busy": None if window.task is None else task_state(window.task, tasks),

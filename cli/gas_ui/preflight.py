@@ -11,10 +11,12 @@ from gas.errors import GasError, ModelUnavailable
 from gas.interfaces import EditJob, GroundJob, VerifyJob
 from gas.models import cache as models
 from gas.models.manifest import models_of
+from gas.notes import plain
 from gas.remedies import Command, Remedy
 from gas.run.models import missing_models
 from gas.types import EditPlan, Subtask
 from gas_shell.reused import stages_line
+from gas_ui.wording import page_words
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -145,6 +147,7 @@ def sheet(job: PhotoJob) -> dict[str, Any]:
         "models": _models(session),
         "reused": stages_line(job.reused) if job.reused else "",
         "missing": [_said(one) for one in missing_models(session, EDITORS, [settings.editor])],
+        "lacks": [plain(f"{one.message}: {one.hint.worded(page_words)}") for one in session.verifier_lacks(job.plan)],
         "leaves": [f"{role.name} {name}" for role, name in remote_backends(session, (EDITORS, VERIFIERS))],
     }
 

@@ -58,7 +58,7 @@ class Window:
     """What one browser window has in work. Its methods take its lock; long ones are called by tasks.
 
     `flags` are the settings that were chosen on the page, by the names of `gas.settings.settings.Values`, beside `work`
-    and `gps`.
+    and `gps`. `preparing`: an edit was opened, and what would run is not known yet.
     """
 
     def __init__(self, folder: Path, registry: Registry, share: Share, later: Later) -> None:
@@ -78,6 +78,7 @@ class Window:
         self.job: PhotoJob | None = None
         self.sizes: list[WorkingPicture] | None = None
         self.seed: int | None = None
+        self.preparing = False
         self.task: Task | None = None
         self.edits: list[Edit] = []
 
@@ -110,6 +111,7 @@ class Window:
             if one is not picture:
                 one.release()
         self.picture, self.table, self.places, self.job, self.seed = picture, Table(self._new_id), [], None, None
+        self.preparing = False
 
     def check_idle(self) -> None:
         """UsageError while something is at work: what it works on must not change."""
@@ -204,14 +206,35 @@ class Window:
                 for place in self.places
                 if place.row in index and (place.row in by_hand or not asked)
             ]
-            seed, work = self.seed, self.work
+            seed, work, asked_for = self.seed, self.work, self._asked_for()
         job = prepare(
             session, picture.photo, request, given, seed=seed, work=work, watch=watch, on_stage=on_stage, **how
         )
         with self.lock:
-            if self.picture is picture:
+            if self._asked_for() == asked_for:
                 self._take(job)
         return job
+
+    def _asked_for(self) -> tuple[object, ...]:
+        """All that decides the job, to be compared later."""
+        rows = [(row.id, row.on, row.now) for row in self.table.rows]
+        places = [(place.id, place.version) for place in self.places]
+        return self.picture, dict(self.flags), self.table.base, rows, places
+
+    def _prepare_again(self, task: Task) -> None:
+        """Makes the job of an edit that was opened ready, so that the page says what would run. What is wrong with it
+        is said when it is to run."""
+        try:
+            with suppress(GasError):
+                if self._all_placed():
+                    self.find(task.watch(), lambda stage, names: None, {})
+        finally:
+            self.preparing = False
+
+    def _all_placed(self) -> bool:
+        """Whether nothing would have to be looked for."""
+        placed = {place.row for place in self.places}
+        return all(row.id in placed or row.now.where == "picture" for row in self.table.rows if row.on)
 
     def _take(self, job: PhotoJob) -> None:
         """The job's regions as places on the picture; what was drawn stays what was drawn."""
@@ -358,6 +381,9 @@ class Window:
                 Place.of(self._new_id(), self.table.rows[region.subtask or 0].id, region, by_hand=told.given)
                 for region, told in zip(record.to_regions(), record.regions, strict=True)
             ]
+            if self._all_placed():
+                self.preparing = True
+                self._later(self, self._prepare_again)
 
     def _new_id(self) -> str:
         return f"n{next(self.numbers)}"

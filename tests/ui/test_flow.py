@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ from starlette.testclient import TestClient
 from gas.backends.hookspecs import hookimpl
 from gas.backends.roles import CHOSEN, EDITORS, VERIFIERS
 from gas.backends.spec import BackendSpec
+from gas.errors import ModelUnavailable
 from gas.interfaces import Editor, Planner
 from gas.preview import Preview
+from gas.remedies import Option, Remedy
+from gas.run.job import prepare
 from gas.settings.settings import Values
 from gas.testing import fakes
 from gas_cli.app import app
@@ -33,6 +37,7 @@ from gas_ui.desk import Desk
 from gas_ui.picture import file_name
 from gas_ui.preflight import remote_backends
 from gas_ui.progress import Progress
+from gas_ui.tasks import Task
 
 ASKED = "dog -> tiger; grass -> snow"
 
@@ -386,6 +391,52 @@ def test_an_edit_opens_again_with_everything(planned: Page) -> None:
     assert state["picture"]["name"] == "dog.png" and state["instruction"] == ASKED
     assert [row["target"] for row in state["rows"]] == ["tiger", "snow"] and len(state["places"]) == 2
     assert edited(planned)["seed"] == first["seed"]
+
+
+def test_an_opened_edit_says_what_would_run(planned: Page, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = ModelUnavailable("it has no model", Remedy("", "name one: {model}", model=Option({"model": None}, "eye")))
+    monkeypatch.setattr(fakes.FakeVerifier, "lacks", lambda self, plan: [lacking])
+    planned.put("/flags", {**planned.state["flags"], **CHECKED})
+    before, first = planned.state["sheet"], edited(planned)
+    assert before["lacks"] == ["it has no model: name one: model in Settings of eye"]
+    planned.drop(png(seed=2), "other.png")
+    assert planned.state["sheet"] is None and not planned.state["preparing"]
+    (window,) = desk.windows.values()
+    later: list[Callable[[Task], Any]] = []
+    monkeypatch.setattr(window, "_later", lambda window, work: later.append(work))
+    opened = planned.post(f"/edits/{first['number']}/open").json()
+    assert opened["preparing"] and opened["sheet"] is None
+    later.pop(0)(Task("find", lambda task: None))
+    state = planned.state
+    assert state["sheet"] == {**before, "sizes": None, "seconds": state["sheet"]["seconds"]} and not state["preparing"]
+
+
+def test_what_would_run_is_never_that_of_another_plan(
+    planned: Page, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made ready beside whoever goes on changing the plan that he has opened."""
+    first = edited(planned)
+    (window,) = desk.windows.values()
+    later: list[Callable[[Task], Any]] = []
+    monkeypatch.setattr(window, "_later", lambda window, work: later.append(work))
+
+    def changes(values: dict[str, Any]) -> None:
+        rows = [{**row, **values} for row in planned.state["rows"]]
+        assert planned.put("/plan", {"rows": rows, "sentences": planned.state["sentences"]}).status_code == 200
+
+    def changed_meanwhile(*arguments: Any, **named: Any) -> Any:
+        changes({"strength": 0.5})
+        return prepare(*arguments, **named)
+
+    planned.post(f"/edits/{first['number']}/open")
+    monkeypatch.setattr("gas_ui.window.prepare", changed_meanwhile)
+    later[-1](Task("find", lambda task: None))
+    assert planned.state["sheet"] is None and not planned.state["preparing"]
+    planned.post(f"/edits/{first['number']}/open")
+    changes({"source": "cat"})
+    monkeypatch.setattr("gas_ui.window.prepare", lambda *arguments, **named: pytest.fail("looked for the cat"))
+    later[-1](Task("find", lambda task: None))
+    assert planned.state["sheet"] is None and not planned.state["preparing"]
 
 
 def test_the_result_is_edited_further(planned: Page) -> None:

@@ -98,7 +98,7 @@ function progress() {
 
 function preflight() {
   const sheet = state.sheet;
-  if (!sheet) return el("p", { class: "hint" }, !lacksPlaces() ? "Each change has its place. Find says what would run; Edit begins."
+  if (!sheet) return el("p", { class: "hint" }, state.preparing ? "What would run is being looked at …" : !lacksPlaces() ? "Each change has its place. Find says what would run; Edit begins."
     : state.places.length ? "What has no place yet is looked for first." : "The things are looked for first.");
   if (sheet.error) return problem(sheet.error);
   const time = sheet.seconds === null ? "its time is known after the first one" : `about ${seconds(sheet.seconds)}`;
@@ -108,6 +108,7 @@ function preflight() {
     el("p", {}, el("strong", {}, `${sheet.count} change${sheet.count > 1 ? "s" : ""} by ${sheet.editor}${sheet.grounded ? ", grounded" : ""}`), ` · ${time}`),
     detail(sheet), el("p", {}, el("span", { class: "where" }, `${where}. `), leaves),
     sheet.reused ? el("p", {}, `${capital(sheet.reused)}.`) : null,
+    sheet.lacks.map((one) => el("p", {}, `${capital(one)}.`)),
     sheet.missing.length ? el("p", {}, `Not here yet: ${sheet.missing.join("; ")}.`) : null);
 }
 
@@ -122,9 +123,10 @@ function detail(sheet) {
   return el("p", { "data-key": "detail", title: "1 : 2 means that one pixel that is worked on stands for 2 × 2 of the photograph's" }, `Detail: ${words}, worked on at ${sizes}`);
 }
 
-let asked = 0; // how often it was looked whether the detail is known
+let asked = 0; // how often it was looked whether what would run, and its detail, are known
 function lookAgain() {
-  if (busy() || !state.sheet || state.sheet.error || state.sheet.sizes !== null) return (asked = 0);
+  const waits = state.sheet ? !state.sheet.error && state.sheet.sizes === null : state.preparing;
+  if (busy() || !waits) return (asked = 0);
   if (asked++ < 60) setTimeout(async () => !busy() && setState(await call("GET", at(""))), 600);
 }
 
