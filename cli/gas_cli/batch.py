@@ -187,7 +187,9 @@ class Display:
 
     def add(self, entry: Entry) -> None:
         if entry.status == "failed":
-            words = f"{entry.item}: {entry.error}" + (f" ({entry.remedy})" if entry.remedy else "")
+            file, _, told = entry.error.partition(": ")
+            said = told if Path(file).name == Path(entry.item).name and told else entry.error  # named once
+            words = f"{entry.item}: {said}" + (f" ({entry.remedy})" if entry.remedy else "")
             self.console.print("[red]failed:[/] ", end="")
             self.console.print(words, markup=False, soft_wrap=True)
 

@@ -44,7 +44,7 @@ def describe_record(record: Record, defaults: Mapping[str, Any], encoded: str = 
         yield f"asked: {record.asked.instruction}"
     for number, subtask in enumerate(record.plan.subtasks, 1):
         what = {
-            "change": f"{subtask.source} -> {subtask.target}",
+            "change": f"{subtask.source or 'the whole picture'} -> {subtask.target}",
             "add": f"add {subtask.target}" + (f" at {subtask.anchor}" if subtask.anchor else ""),
             "remove": f"remove {subtask.source}",
         }[subtask.action]

@@ -15,7 +15,7 @@ from gas.batch.ledger import FOLDER as LEDGER
 from gas.batch.rows import COLUMNS, MAX_ROW_BYTES, Row, parse_cells, parse_line, parse_row
 from gas.errors import InputRefused, ModelUnavailable, UsageError
 from gas.picture.containers import SUFFIXES
-from gas.remedies import install
+from gas.remedies import Command, Remedy, install
 
 MAX_ROWS, MAX_SHOWN, MAX_BYTES = 1_000_000, 20, 2**30
 PICTURES = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes} | {".gif"}
@@ -42,12 +42,19 @@ def read(source: str, *, instruction: str = "", but: Path | None = None) -> Mani
     """
     if not places.is_url(source) and Path(source).is_dir():
         return _folder(Path(source), instruction, but)
-    if instruction.strip():
-        raise UsageError(f"{source} is not a folder, so it takes no instruction", "its rows say what to do")
     kind = Path(source).suffix.lower()
+    if kind in PICTURES:
+        raise UsageError(
+            f"{source} is one picture",
+            Remedy("one_picture", "use {edit} for one, or name a folder or a list", edit=Command("edit", source)),
+        )
     readers: dict[str, Callable[[Path], Iterator[tuple[str, Callable[[], Row]]]]] = {
         ".jsonl": _lines, ".ndjson": _lines, ".csv": _csv, ".parquet": _parquet,
     }  # fmt: skip
+    if (instruction.strip() or not kind) and not places.is_url(source) and not Path(source).exists():
+        raise UsageError(f"{source}: there is no such folder", "check the name")
+    if instruction.strip():
+        raise UsageError(f"{source} is not a folder, so it takes no instruction", "its rows say what to do")
     if kind not in readers:
         raise UsageError(f"manifest {source!r}: unknown extension {kind!r}", "use .jsonl, .csv, .parquet, or a folder")
     root = posixpath.dirname(source) if places.is_url(source) else str(Path(source).absolute().parent)

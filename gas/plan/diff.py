@@ -67,7 +67,14 @@ def _of_subtasks(a: Subtask, b: Subtask) -> Iterator[str]:
     yield from changed(f"{name}: what of it changes", a.attribute, b.attribute)
     yield from changed(f"{name}: where", a.where, b.where)
     yield from changed(f"{name}: how many", a.count or "one", b.count or "one")
-    yield from changed(f"{name}: in words", a.instruction, b.instruction)
+    if what(a) == name or _beside_phrases(a) != _beside_phrases(b):  # else only the phrases in it are other ones
+        yield from changed(f"{name}: in words", a.instruction, b.instruction)
+
+
+def _beside_phrases(subtask: Subtask) -> list[str]:
+    """The words of a subtask's instruction but for those of its phrases."""
+    phrases = {word for phrase in (subtask.source, subtask.target, subtask.anchor or "") for word in _words(phrase)}
+    return [word for word in _words(subtask.instruction) if word not in phrases]
 
 
 def changed(name: str, was: Any, now: Any) -> list[str]:
@@ -86,4 +93,8 @@ def _shown(value: Any) -> str:
 
 
 def _plain(phrase: str) -> str:
-    return " ".join(phrase.casefold().split())
+    return " ".join(_words(phrase))
+
+
+def _words(text: str) -> list[str]:
+    return text.casefold().split()

@@ -273,3 +273,20 @@ def test_names_of_outputs(tmp_path: Path) -> None:
 def test_an_inline_plan_is_a_plan(folder: Path) -> None:
     (item,) = items(of_row(folder, plan=PLAN, instruction=""), folder / "out")
     assert isinstance(item.row.plan, EditPlan)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("photo.jpg", "is one picture"),
+        ("nowhere", "there is no such folder"),
+        ("jobs.jsonl", "is not a folder, so it takes no instruction"),
+        ("jobs.txt", "unknown extension '.txt'"),
+    ],
+)
+def test_what_is_neither_a_folder_nor_a_list_is_named(source: str, words: str, tmp_path: Path) -> None:
+    for name in ("jobs.jsonl", "jobs.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError, match=words) as caught:
+        read(str(tmp_path / source), instruction="" if source.endswith("txt") else "make it darker")
+    assert ("gas edit " in caught.value.remedy) is (source == "photo.jpg")

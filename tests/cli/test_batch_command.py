@@ -88,6 +88,7 @@ def test_failed_items_are_named_with_flags_and_the_code_is_10(here: Path) -> Non
     assert code == 10 and "2 failed before and left alone" in error and "failed: " not in error
     code, _, error = gas(here, listed, "-o", "out", "--profile", "retouch", "--fail-fast", "--workers", "1")
     assert code == 10 and "2 tried again" in error
+    assert "failed: gone.png: there is no such file" in error, "its name once"
 
 
 def test_items_are_verified_by_flags_and_columns(here: Path) -> None:

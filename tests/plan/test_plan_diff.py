@@ -65,6 +65,16 @@ def test_every_field_of_a_subtask_is_said(field: str, value: Any, said: str) -> 
     assert plan_differences(PLAN, plan(other, GRASS, HAT)) == [f"a blue car in the place of a red car: {said}"]
 
 
+def test_words_are_told_where_more_than_their_phrases_differs() -> None:
+    made, became = "change the red car into a blue car", "change the red car into a green car"
+    blue = CAR.model_copy(update={"instruction": made})
+    green = blue.model_copy(update={"target": "a green car", "instruction": became})
+    name = "a green car in the place of a red car"
+    assert plan_differences(plan(blue), plan(green)) == [f"a blue car in the place of a red car: now {name}"]
+    painted = green.model_copy(update={"instruction": "paint the car green"})
+    assert plan_differences(plan(blue), plan(painted))[1] == f"{name}: in words: {made}, now paint the car green"
+
+
 def test_no_field_of_a_subtask_is_forgotten() -> None:
     """A new field must come into the comparison, or into this list with a reason."""
     said = {"action", "source", "target", "instruction", "anchor", "preserve_shape", "strength", "attribute", "where"}
