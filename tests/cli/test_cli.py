@@ -362,6 +362,11 @@ def test_info_reads_like_a_sentence(gas: Callable[..., Said]) -> None:
     assert "dog -> tiger" in said.out and "steps=3" in said.out and "seed 1" in said.out
 
 
+def test_info_names_the_whole_picture(gas: Callable[..., Said]) -> None:
+    gas("edit", "dog.png", "make the picture darker", "--profile", "retouch", "--seed", "1", "-o", "a.png")
+    assert "  1. the whole picture -> a darker picture" in gas("info", "a.png").out
+
+
 def test_compare_shows_who_works_and_names_who_fails(gas: Callable[..., Said], here: Path) -> None:
     arguments = ["compare", "dog.png", "dog -> tiger", *FAKE[:4], "--grounder", "none", "--box", "dog=30,20,80,60"]
     said = gas(*arguments, "--editors", "painter", "-o", "strip.png", "--json")
