@@ -22,16 +22,19 @@ def build_tiny_stable_diffusion_xl(
     *,
     sample_size: int = 16,
     transformer_layers: tuple[int, ...] = (1, 1, 2),
+    sides: tuple[int, int] = (32, 48),
+    pooled: int = 24,
     zero_null: bool = True,
     seed: int = 0,
     **unet_settings: Any,
 ) -> Path:
     """`folder`, now with a Stable Diffusion XL as diffusers saves it: three levels, attention on the lower two, two
-    text encoders with states of 32 and 48 numbers. `transformer_layers` are those of each level (SDXL: 1, 2, 10);
-    `zero_null` is what its index says of the empty prompt; `unet_settings` go to UNet2DConditionModel."""
+    text encoders with states of `sides` numbers and a `pooled` embedding (SDXL: 768, 1280 and 1280).
+    `transformer_layers` are those of each level (SDXL: 1, 2, 10); `zero_null` is what its index says of the empty
+    prompt; `unet_settings` go to UNet2DConditionModel."""
     from diffusers import EulerDiscreteScheduler, UNet2DConditionModel
 
-    pooled, id_side = 24, 8
+    id_side = 8
     settings: dict[str, Any] = {
         "sample_size": sample_size,
         "in_channels": 4,
@@ -42,7 +45,7 @@ def build_tiny_stable_diffusion_xl(
         "layers_per_block": 2,
         "transformer_layers_per_block": transformer_layers,
         "attention_head_dim": (1, 2, 2),
-        "cross_attention_dim": 32 + 48,
+        "cross_attention_dim": sum(sides),
         "use_linear_projection": True,
         "addition_embed_type": "text_time",
         "addition_time_embed_dim": id_side,
@@ -55,8 +58,8 @@ def build_tiny_stable_diffusion_xl(
         parts = {
             "unet": UNet2DConditionModel(**settings),
             "vae": tiny_vae(4, sample_size, scaling_factor=0.13025),
-            "text_encoder": tiny_clip_text(32),
-            "text_encoder_2": tiny_clip_text(48, pooled),
+            "text_encoder": tiny_clip_text(sides[0]),
+            "text_encoder_2": tiny_clip_text(sides[1], pooled),
         }
     parts["scheduler"] = EulerDiscreteScheduler(
         beta_start=0.00085,
@@ -71,13 +74,20 @@ def build_tiny_stable_diffusion_xl(
 
 
 def build_tiny_stable_diffusion_3(
-    folder: Path | str, *, sample_size: int = 16, t5: bool = True, layers: int = 4, seed: int = 0
+    folder: Path | str,
+    *,
+    sample_size: int = 16,
+    t5: bool = True,
+    layers: int = 4,
+    sides: tuple[int, int] = (12, 16),
+    wide: int = 32,
+    seed: int = 0,
 ) -> Path:
     """`folder`, now with a Stable Diffusion 3 as diffusers saves it: `layers` joint blocks over patches of 2 x 2 cells
-    of 16 channels, two CLIP encoders with projections, and a T5 encoder unless `t5` is off."""
+    of 16 channels, two CLIP encoders with projections to `sides` numbers (768 and 1280), and a T5 encoder with `wide`
+    ones (4096) unless `t5` is off."""
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
 
-    sides, wide = (12, 16), 32
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         parts: dict[str, Any] = {
@@ -116,15 +126,21 @@ def build_tiny_stable_diffusion_3(
 
 
 def build_tiny_flux(
-    folder: Path | str, *, guidance_embeds: bool = True, layers: int = 2, single_layers: int = 4, seed: int = 0
+    folder: Path | str,
+    *,
+    guidance_embeds: bool = True,
+    layers: int = 2,
+    single_layers: int = 4,
+    pooled: int = 12,
+    wide: int = 32,
+    seed: int = 0,
 ) -> Path:
     """`folder`, now with a FLUX.1 as diffusers saves it: `layers` blocks that keep picture and prompt apart, and
-    `single_layers` that do not, over packed patches of 2 x 2 cells of 16 channels; a CLIP encoder for the pooled
-    embedding, a T5 encoder for the rest. With `guidance_embeds` it is told its guidance (dev), without it is not
-    (schnell)."""
+    `single_layers` that do not, over packed patches of 2 x 2 cells of 16 channels; a CLIP encoder for the `pooled`
+    embedding (768 numbers), a T5 encoder with `wide` ones (4096) for the rest. With `guidance_embeds` it is told its
+    guidance (dev), without it is not (schnell)."""
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 
-    wide, pooled = 32, 12
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         parts: dict[str, Any] = {

@@ -54,7 +54,7 @@ def tiny_t5(side: int) -> Any:
             vocab_size=len(_letters()),
             d_model=side,
             d_kv=8,
-            d_ff=2 * side,
+            d_ff=64,
             num_layers=2,
             num_heads=2,
             feed_forward_proj="gated-gelu",

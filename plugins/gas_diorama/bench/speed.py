@@ -26,7 +26,7 @@ from gas.suites import SuiteReport
 from gas.types import EditPlan, Region, Subtask
 from gas.validation import unknown
 from gas_diorama import folders
-from gas_diorama.bench.memory import peak_memory
+from gas_diorama.bench.memory import peak_memory, shown
 
 if TYPE_CHECKING:
     import torch
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
 
     from gas.backends.registry import Registry
     from gas.runtime import Runtime
+    from gas_diorama.bench.speed_backbones import BackboneCost
     from gas_diorama.bench.speed_grounding import GroundingCost
 
 Progress = Callable[[str], None]
 """Called with what is being measured now."""
 
-DEMO, DIORAMA, GROUNDERS, LARGE = "demo", "diorama", "grounders", "sd15"
-PARTS = (DEMO, DIORAMA, GROUNDERS, LARGE)
+DEMO, DIORAMA, GROUNDERS, LARGE, BACKBONES = "demo", "diorama", "grounders", "sd15", "backbones"
+PARTS = (DEMO, DIORAMA, GROUNDERS, LARGE, BACKBONES)
 EDITOR = "ground-a-score"
 OFFICIAL = "official-code"
 PRESETS = ("paper", OFFICIAL, "fast")
@@ -103,6 +104,7 @@ class Report(SuiteReport):
     costs: tuple[Cost, ...]
     demo: DemoCost | None
     grounders: tuple[GroundingCost, ...] = ()
+    backbones: tuple[BackboneCost, ...] = ()
     setting: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -114,6 +116,7 @@ class Report(SuiteReport):
             **self.setting,
             "demo": demo,
             "grounders": [asdict(cost) for cost in self.grounders],
+            "backbones": [asdict(cost) for cost in self.backbones],
             "costs": [asdict(cost) for cost in self.costs],
         }
 
@@ -124,7 +127,7 @@ class Report(SuiteReport):
 
         found: list[Any] = []
         if self.demo:
-            peak = _gigabytes(self.demo.peak_bytes)
+            peak = shown(self.demo.peak_bytes)
             found += [
                 f"the demo's edit, 3 subtasks, {self.demo.steps} steps: {self.demo.seconds:.1f} s, of which "
                 f"{self.demo.editing:.1f} s without starting and loading; resident memory {peak} at most",
@@ -142,22 +145,13 @@ class Report(SuiteReport):
                     table.add_row(*_cells(cost))
             found += [table, ""]
         if self.grounders:
-            size = self.grounders[0].megapixels
-            title = f"grounders of the published sizes, random weights, three phrases in {size:.2f} megapixels"
-            table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-            table.add_column("grounder")
-            table.add_column("network")
-            for heading in ("s with loading", "s, another picture", "s, that one again", "resident memory"):
-                table.add_column(heading, justify="right")
-            for found_cost in self.grounders:
-                seconds = (found_cost.first, found_cost.other, found_cost.again)
-                table.add_row(
-                    found_cost.grounder,
-                    found_cost.network,
-                    *(f"{value:.1f}" for value in seconds),
-                    _gigabytes(found_cost.peak_bytes),
-                )
-            found += [table, ""]
+            from gas_diorama.bench.speed_grounding import table as of_grounders
+
+            found += [of_grounders(self.grounders), ""]
+        if self.backbones:
+            from gas_diorama.bench.speed_backbones import table as of_backbones
+
+            found += [of_backbones(self.backbones), ""]
         return Group(*found[:-1])
 
 
@@ -177,9 +171,9 @@ def run(
     side: int = 1024,
 ) -> Report:
     """The costs of the demo's edit, of each preset's step on the diorama's UNet and on a UNet of Stable Diffusion 1.5's
-    size with random weights, and of grounders of the published sizes.
+    size with random weights, and of grounders and of each family of models at the published sizes.
 
-    * parts: some of "demo", "diorama", "grounders", "sd15".
+    * parts: some of "demo", "diorama", "grounders", "sd15", "backbones".
     * subtasks: how many, 1 to 5, on the diorama without the contrastive loss; contrast: with it on every subtask;
       large_subtasks: on the large UNet without it, and with it too where there is a GPU: on a CPU the backward passes
       take many minutes and gigabytes.
@@ -194,7 +188,7 @@ def run(
 
     _check(parts, [*subtasks, *contrast, *large_subtasks], [steps, repeats, large_repeats])
     registry, runtime, say = registry or Registry.discover(), runtime or Runtime(), progress or _quiet
-    demo, costs, grounders = None, [], []
+    demo, costs, grounders, backbones = None, [], [], []
     if DEMO in parts:
         say("the demo's edit")
         demo = demo_cost(runtime)
@@ -222,7 +216,12 @@ def run(
             for count in large_subtasks:
                 for kept in (False, True) if runtime.torch_device().type == "cuda" else (False,):
                     costs += bench.costs(count, kept, 1, large_repeats)
-    return Report(tuple(costs), demo, tuple(grounders), _setting(runtime))
+    if BACKBONES in parts:
+        from gas_diorama.bench.speed_backbones import backbone_costs
+
+        say("a step of each family of models at its published size")
+        backbones = backbone_costs(runtime)
+    return Report(tuple(costs), demo, tuple(grounders), tuple(backbones), _setting(runtime))
 
 
 # --- one step ---------------------------------------------------------------------------------------------------------
@@ -472,10 +471,6 @@ def _cells(cost: Cost) -> list[str]:
         f"{cost.time_ratio:.2f}x",
         "-" if cost.outside is None else f"{100 * cost.outside:.1f} %",
     ]
-
-
-def _gigabytes(size: int | None) -> str:
-    return "unknown" if size is None else f"{size / 1e9:.2f} GB"
 
 
 def _quiet(what: str) -> None:

@@ -7,10 +7,10 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from gas.errors import ResultRefused
 from gas.interfaces import GroundJob
 from gas.models.quiet import no_bars
 from gas.types import Region
+from gas_diorama.bench.memory import peak_memory, shown
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 SIDE = 1024
 """Side of the picture in pixels."""
@@ -76,6 +80,23 @@ def grounding_cost(
     return GroundingCost(kind.grounder, kind.network, side * side / 1e6, **measured)
 
 
+def table(costs: Sequence[GroundingCost]) -> Table:
+    """A row for each grounder."""
+    from rich.table import Table
+
+    size = costs[0].megapixels
+    title = f"grounders of the published sizes, random weights, three phrases in {size:.2f} megapixels"
+    found = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    found.add_column("grounder")
+    found.add_column("network")
+    for heading in ("s with loading", "s, another picture", "s, that one again", "resident memory"):
+        found.add_column(heading, justify="right")
+    for cost in costs:
+        seconds = (f"{value:.1f}" for value in (cost.first, cost.other, cost.again))
+        found.add_row(cost.grounder, cost.network, *seconds, shown(cost.peak_bytes))
+    return found
+
+
 def _grounding_dino(folder: Path) -> None:
     import torch
     from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection, GroundingDinoImageProcessorPil
@@ -126,7 +147,6 @@ def _measure(task: Mapping[str, Any]) -> dict[str, Any]:
     """Seconds and memory of one grounder in this process."""
     from gas.backends.registry import Registry
     from gas.runtime import Runtime
-    from gas_diorama.bench.memory import peak_memory
 
     side, rng = task["side"], np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(2)]

@@ -117,8 +117,9 @@ class TilesSuite(Suite[TilesOptions]):
 
 
 class SpeedOptions(Options):
-    """How carefully is measured."""
+    """What is measured, and how carefully."""
 
+    parts: tuple[str, ...] = Field((), description="demo, diorama, grounders, sd15, backbones, with commas; empty: all")
     repeat: int = Field(3, ge=1, description="how often each pair is timed")
 
 
@@ -130,11 +131,12 @@ class SpeedSuite(Suite[SpeedOptions]):
     def run(self, job: SuiteJob) -> SuiteReport:
         """The report; its figures are also written to the file `job.out`, if there is one. OutputExists (exit 2)."""
         from gas import files
-        from gas_diorama.bench.speed import run
+        from gas_diorama.bench.speed import PARTS, run
 
         if job.out is not None:
             files.refuse_existing([job.out])
         report = run(
+            self.options.parts or PARTS,
             repeats=self.options.repeat,
             registry=job.registry,
             runtime=self.runtime,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,10 +22,49 @@ from gas.diffusion.load import load_backbone
 from gas.diffusion.stable_diffusion import StableDiffusion
 from gas.errors import ResultRefused, UsageError
 from gas.runtime import Runtime
-from gas.testing.tiny import build_tiny_stable_diffusion
-from gas_diorama.bench import speed, speed_grounding
+from gas.testing.tiny import (
+    build_tiny_flux,
+    build_tiny_stable_diffusion,
+    build_tiny_stable_diffusion_3,
+    build_tiny_stable_diffusion_xl,
+)
+from gas_diorama.bench import real_sizes, speed, speed_backbones, speed_grounding
 from gas_diorama.bench.random_weights import build_model
 from gas_diorama.bench.speed import Cost, Report
+
+NARROW: dict[str, dict[str, Any]] = {
+    "sd15": {"block_out_channels": [64, 64, 64, 64], "cross_attention_dim": 32},
+    "sdxl": {
+        "block_out_channels": [32, 32, 32],
+        "attention_head_dim": [1, 2, 2],
+        "transformer_layers_per_block": [1, 1, 1],
+        "cross_attention_dim": 80,
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 72,
+    },
+    "sd3": {
+        "num_layers": 2,
+        "attention_head_dim": 8,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 32,
+        "caption_projection_dim": 16,
+        "pooled_projection_dim": 28,
+        "pos_embed_max_size": 16,
+        "dual_attention_layers": [0],
+    },
+    "flux": {
+        "num_layers": 1,
+        "num_single_layers": 1,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 32,
+        "pooled_projection_dim": 12,
+        "axes_dims_rope": [4, 6, 6],
+    },
+    "qwen": {"num_layers": 1, "attention_head_dim": 16, "num_attention_heads": 2, "joint_attention_dim": 32,
+             "axes_dims_rope": [4, 6, 6]},
+}  # fmt: skip
+"""Widths that make each family's network tiny; all else is as published."""
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +199,102 @@ def test_published_sizes_are_the_real_ones() -> None:
         networks = GroundingDinoForObjectDetection(GroundingDinoConfig()), SamModel(SamConfig())
     sizes = [sum(p.numel() for p in network.parameters()) / 1e6 for network in networks]
     assert sizes == [pytest.approx(172, abs=3), pytest.approx(94, abs=1)]
+
+
+def small(name: str) -> real_sizes.RealSize:
+    """The row of a family, with a network of its class a few channels wide and a small picture."""
+    tiny = {
+        "sd15": real_sizes.of_backbone(build_tiny_stable_diffusion),
+        "sdxl": real_sizes.of_backbone(build_tiny_stable_diffusion_xl),
+        "sd3": real_sizes.of_backbone(build_tiny_stable_diffusion_3),
+        "flux": real_sizes.of_backbone(build_tiny_flux),
+        "qwen": real_sizes.of_qwen,
+    }
+    kind = real_sizes.REAL_SIZES[name]
+    return replace(kind, network=lambda: kind.network(**NARROW[name]), steps=tiny[name], side=256, gpu_only=False)
+
+
+@pytest.mark.seeded
+@pytest.mark.parametrize("name", real_sizes.REAL_SIZES)
+def test_a_step_of_each_family_is_measured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own backbone predicts with a network of the real class and the real settings, but for the widths."""
+    monkeypatch.setitem(real_sizes.REAL_SIZES, name, small(name))
+    seen: list[tuple[int, ...]] = []
+    step = speed_backbones._step
+
+    def remembered(predict: Any, rows: int, *rest: Any) -> Any:
+        def watched() -> torch.Tensor:
+            output = predict()
+            seen.append(tuple(output.shape))
+            assert output.std() > 0
+            return output
+
+        return step(watched, rows, *rest)
+
+    monkeypatch.setattr(speed_backbones, "_step", remembered)
+    told = speed_backbones.measure(name, torch.device("cpu"), torch.bfloat16)
+    assert [one["rows"] for one in told["steps"]] == [1, 2]
+    assert all(one["seconds"] > 0 and one["processor_seconds"] > 0 for one in told["steps"])
+    assert told["bytes"] >= 2 * told["parameters"] > 0
+    channels = 4 if name in ("sd15", "sdxl") else 16
+    assert seen == ([(1, 256, 64), (2, 256, 64)] if name == "qwen" else [(n, channels, 32, 32) for n in (1, 2)])
+
+
+def test_backbones_are_measured_in_processes_of_their_own(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one is what the others are compared with; what fits nowhere is skipped with the reason."""
+
+    class Program:
+        def run(self, command: list[str], **how: object) -> subprocess.CompletedProcess[str]:
+            assert command[1:3] == ["-m", "gas_diorama.bench.speed_backbones"]
+            name = json.loads(command[3])["model"]
+            told: dict[str, Any] = {"parameters": 10**9, "bytes": 2 * 10**9}
+            seconds = {"sd15": 2.0, "sdxl": 9.0}.get(name)
+            if seconds is None:
+                told = {"skipped": "does not fit: 99 GB"}
+            else:
+                step = {"seconds": 7.0, "peak_bytes": 3 * 10**9}
+                told["steps"] = [{"rows": n, "processor_seconds": n * seconds, **step} for n in (1, 2)]
+            return subprocess.CompletedProcess(command, 0, json.dumps(told), "")
+
+    monkeypatch.setattr(speed_backbones, "subprocess", Program())
+    report = speed.run(["backbones"], runtime=runtime)
+    one, two, three, *others = report.backbones
+    assert (one.ratio, two.ratio, three.skipped) == (1, 4.5, "does not fit: 99 GB")
+    assert [other.skipped.partition(":")[0] for other in others] == ["needs a GPU", "needs a GPU"]
+    assert report.as_json()["backbones"][1]["steps"][1]["processor_seconds"] == 18
+    console = Console(file=io.StringIO(), width=160)
+    console.print(report.tables())
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "4.5x" in shown and "does not fit" in shown and "1.00 billion" in shown and "needs a GPU" in shown
+
+
+def test_a_network_that_does_not_fit_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(real_sizes.REAL_SIZES, "sd15", small("sd15"))
+    monkeypatch.setattr(speed_backbones, "free_memory", lambda device: 10**9)
+    told = speed_backbones.measure("sd15", torch.device("cpu"), torch.float32)
+    assert "1.0 GB are free" in told["skipped"] and told.keys() == {"skipped"}
+
+
+def test_a_step_that_fails_is_named(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed_backbones, "subprocess", warm_program)
+    monkeypatch.setitem(speed_backbones.REAL_SIZES, "none", replace(real_sizes.REAL_SIZES["sd15"], name="no model"))
+    with pytest.raises(ResultRefused, match="a step of no model failed"):
+        speed_backbones.backbone_costs(runtime, ["none"])
+
+
+def test_numbers_that_are_not_finite_are_no_measurement() -> None:
+    with pytest.raises(ResultRefused, match="no finite numbers"):
+        speed_backbones._step(lambda: torch.tensor([float("nan")]), 1, torch.device("cpu"), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("sd15", 860), ("sdxl", 2567), ("sd3", 2243), ("flux", 11901), ("qwen", 20430)]
+)
+def test_families_have_the_published_sizes(name: str, millions: int) -> None:
+    """As their papers and model cards count them: 0.86, 2.6, 2.5 (with a table of places), 12 and 20 billion."""
+    with torch.device("meta"):
+        network = real_sizes.REAL_SIZES[name].network()
+    assert sum(one.numel() for one in network.parameters()) / 1e6 == pytest.approx(millions, abs=1)
 
 
 @pytest.mark.parametrize(
