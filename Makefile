@@ -24,8 +24,15 @@ demo: setup
 	$(BIN)/gas edit $(PHOTOGRAPH) "change the red cup into a blue cup" --box "cup=72,12,484,392" --profile retouch --overwrite -o demo/photograph.jpg
 	@echo "look at demo/before-after.png, and at demo/photograph.jpg beside $(PHOTOGRAPH)"
 
+# Packages of extras that would slow every program of the environment, for the tests that need them (tests/apart.py).
+APART := $(VENV)/apart
+
+$(APART)/.ready: $(VENV)/.ready constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(APART) -c constraints.txt gguf peft torchao
+	touch $@
+
 # Tests start many programs; what is compiled is kept for them, whatever the environment says.
-test: setup
+test: setup $(APART)/.ready
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 # What pyproject.toml promises of its lower bounds: the base, without torch, on the oldest versions that it allows.

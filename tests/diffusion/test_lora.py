@@ -1,10 +1,9 @@
 """LoRAs: merged exactly, with their weight, into the networks that they were made for, or refused with the reason.
 
-Where peft is not installed the tests that merge are left out, and the one that refuses remains."""
+Those that merge need peft, which is kept apart (`tests/apart.py`)."""
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from apart import needs
 from random_state import generator
 from safetensors.torch import save_file
 from torch import Tensor
@@ -41,7 +41,7 @@ FAMILIES: dict[str, Callable[[Path], Path]] = {
 }
 TEXTS = {"sd": ["text_encoder"], "xl": ["text_encoder", "text_encoder_2"], "sd3": ["text_encoder"], "flux": []}
 
-with_peft = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
+with_peft = needs("peft")
 seeded = pytest.mark.seeded  # peft draws first weights, which are then replaced
 
 

@@ -3,12 +3,12 @@ cannot fit."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from apart import needs
 from random_state import generator
 from safetensors.torch import save_file
 
@@ -60,7 +60,7 @@ def test_an_editor_of_pipelines_works_at_the_rung_that_is_asked(
     assert not np.array_equal(made.image, image)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
+@needs("peft")
 def test_loras_are_merged_into_a_pipeline(tmp_path: Path) -> None:
     folder = str(build_tiny_stable_diffusion(tmp_path / "model"))
     name = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"

@@ -1,9 +1,8 @@
 """Weights of fewer bits: int8 by torchao and GGUF files, near the same predictions, placed at each rung, or refused
-with what is missing. Where torchao or gguf is not installed the tests that need it are left out."""
+with what is missing. Most need torchao or gguf, which are kept apart (`tests/apart.py`)."""
 
 from __future__ import annotations
 
-import importlib.util
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from apart import needs
 from diffusers.loaders import single_file_model, single_file_utils
 from random_state import generator
 from safetensors.torch import load_file
@@ -26,10 +26,6 @@ from gas.runtime import Runtime
 from gas.testing.tiny import build_tiny_flux, build_tiny_stable_diffusion
 
 pytestmark = pytest.mark.seeded
-
-
-def needs(package: str) -> Any:
-    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed")
 
 
 @pytest.fixture(scope="module")
