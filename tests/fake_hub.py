@@ -17,15 +17,17 @@ COMMIT = "1234567890abcdef1234567890abcdef12345678"
 class FakeHub:
     """`repositories[id][path]` are files of the only commit, `files[name]` those behind plain addresses.
 
-    `commits` are the revisions that can be asked for, all with the same files. `gated` are ids that want a login, `cut`
-    maps a file's name to the byte after which its connection ends (once), `status` a file's name to the status that it
-    is answered with, `moved` a name to another address.
+    `commits` are the revisions that can be asked for, all with the same files. `gated` are ids whose licence must be
+    accepted: they answer 401 without a token, and 403 to every token that is not among `accepted`. `cut` maps a file's
+    name to the byte after which its connection ends (once), `status` a file's name to the status that it is answered
+    with, `moved` a name to another address.
     """
 
     def __init__(self) -> None:
         self.repositories: dict[str, dict[str, bytes]] = {}
         self.files: dict[str, bytes] = {}
         self.gated: set[str] = set()
+        self.accepted: set[str] = set()
         self.cut: dict[str, int] = {}
         self.status: dict[str, int] = {}
         self.moved: dict[str, str] = {}
@@ -101,8 +103,8 @@ class FakeHub:
         files = self.repositories.get(repository)
         if files is None:
             _send(handler, 401, b"", {"X-Error-Code": "RepoNotFound"})
-        elif repository in self.gated:
-            _send(handler, 403, b"", {"X-Error-Code": "GatedRepo"})
+        elif repository in self.gated and (token := _token(handler)) not in self.accepted:
+            _send(handler, 403 if token else 401, b"", {"X-Error-Code": "GatedRepo"})
         elif revision not in {"main", *self.commits}:
             _send(handler, 404, b"", {"X-Error-Code": "RevisionNotFound"})
         elif name not in files:
@@ -130,6 +132,11 @@ class FakeHub:
             headers, status = {**headers, "Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}"}, 206
         end = self.cut.pop(name, None) if handler.command == "GET" else None
         _send(handler, status, data[begin:], headers, end)
+
+
+def _token(handler: BaseHTTPRequestHandler) -> str:
+    """The token that was given; "" without one."""
+    return handler.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
 def _entry(name: str, data: bytes) -> dict[str, Any]:

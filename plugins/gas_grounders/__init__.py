@@ -27,7 +27,7 @@ def gas_register_grounders() -> tuple[BackendSpec, ...]:
             "gas_grounders.sam3:Sam3",
             "masks for phrases, each thing of a name by itself (Segment Anything 3)",
             extra="vision",
-            weights="SAM License",
+            weights="SAM License (gated)",
         ),
         BackendSpec(
             "yolo-world",

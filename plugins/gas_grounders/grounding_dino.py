@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from gas.types import Image
 
 
+LLMDET = "iSEE-Laboratory/llmdet_tiny@d05199165a19320a9236396e20fca0a5e065189c"
+
+
 class Network(Protocol):
     """What a loader gives."""
 
@@ -72,7 +75,7 @@ class MMGroundingDinoOptions(CaptionOptions):
     """Which MM Grounding DINO."""
 
     model: str = Field(
-        "iSEE-Laboratory/llmdet_tiny", description="hub id, local folder or package:PACKAGE/FOLDER: also LLMDet"
+        LLMDET, description="hub id, local folder or package:PACKAGE/FOLDER: MM Grounding DINO or LLMDet"
     )
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gas.types import Image
 
 KINDS = ("sam3", "sam3_video")
+PUBLISHED = "facebook/sam3@3c879f39826c281e95690f02c7821c4de09afae7"
 # Of a whole checkpoint: what follows things through a video, which a picture does without.
 _TRACKER = ("tracker_model.", "tracker_neck.")
 
@@ -37,7 +38,7 @@ _TRACKER = ("tracker_model.", "tracker_neck.")
 class Sam3Options(DetectorOptions):
     """The thresholds are those of transformers' examples for its post-processing: 0.5 for a thing and for a pixel."""
 
-    model: str = Field("facebook/sam3", description="hub id, local folder or package:PACKAGE/FOLDER")
+    model: str = Field(PUBLISHED, description="hub id, local folder or package:PACKAGE/FOLDER")
     score_threshold: float = Field(0.5, ge=0, le=1, description="lowest score of a thing that counts as found")
     mask_threshold: float = Field(0.5, gt=0, lt=1, description="lowest probability of a pixel that belongs to it")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,16 @@ def test_the_two_kinds_are_not_taken_for_each_other(folder: Path, tmp_path: Path
     first = GroundingDino(GroundingDinoOptions(model=str(folder)), Runtime(device="cpu"))
     with pytest.raises(ModelUnavailable, match="of the kind 'mm-grounding-dino', not grounding-dino"):
         first.ground(asked(Region("box")))
+
+
+@pytest.mark.parametrize("name", ["sam3", "mm-grounding-dino"])
+def test_the_model_that_nobody_named_is_a_pinned_revision(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has to be downloaded is named with its commit, and comes only when it is asked for."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    found = Registry.discover().create("grounders", name, {}, Runtime(device="cpu"))
+    with pytest.raises(ModelUnavailable, match="has not been downloaded") as missing:
+        found.ground(asked(Region("box")))
+    assert missing.value.exit_code == 6
+    assert re.search(r"gas models pull [\w-]+/\w+@[0-9a-f]{40}\b", missing.value.remedy)

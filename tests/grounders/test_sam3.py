@@ -115,7 +115,8 @@ def test_a_phrase_that_would_be_cut_is_refused(folder: Path) -> None:
 
 
 def test_a_whole_checkpoint_is_read_for_its_detector(folder: Path, tmp_path: Path) -> None:
-    """As it is published: settings of a model for videos, with the detector's within, and weights under its name."""
+    """As it is published: settings of a model for videos, with the detector's within, weights under its name, and the
+    settings for pictures among those of the processor."""
     from safetensors.torch import load_file, save_file
 
     copy = Path(shutil.copytree(folder, tmp_path / "model"))
@@ -124,6 +125,9 @@ def test_a_whole_checkpoint_is_read_for_its_detector(folder: Path, tmp_path: Pat
     weights = {f"detector_model.{key}": one for key, one in load_file(copy / "model.safetensors").items()}
     weights["tracker_neck.fpn_layers.0.proj1.weight"] = torch.ones(2)
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    pictures = json.loads((copy / "preprocessor_config.json").read_text())
+    (copy / "preprocessor_config.json").unlink()
+    (copy / "processor_config.json").write_text(json.dumps({"image_processor": pictures}))
     plain, whole = (detector(model, always_best=True).ground(asked(Region("box")))[0] for model in (folder, copy))
     assert plain.box == whole.box and plain.score == whole.score
 

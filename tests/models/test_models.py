@@ -839,11 +839,42 @@ def test_offline_no_socket_is_opened(
     assert gas("models", "verify").code == 0
 
 
-def test_gated_by_command(gas: Callable[..., Said], hub: FakeHub, mine: Path) -> None:
+@pytest.mark.parametrize("token", ["", "of somebody else"], ids=["no token", "a token that has not accepted"])
+def test_gated_by_command(
+    gas: Callable[..., Said], hub: FakeHub, mine: Path, here: Path, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    """Where to accept the licence and how to give the token; what was there stays, and the same command ends it."""
+    hub.repositories["other/net"] = {"config.json": b"{}", "model.safetensors": b"x" * 100}
+    mine.write_text(mine.read_text() + '[[models]]\nid = "other/net"\n')
+    assert gas("models", "pull", "other/net").code == 0
+    before = {name: (here / "hub" / name).read_bytes() for name in under(here / "hub")}
     hub.gated.add("some/sd")
+    if token:
+        monkeypatch.setenv("HF_TOKEN", token)
     said = gas("models", "pull", "mine", "--json")
     assert said.code == 6 and json.loads(said.out)["error"]["exit_code"] == 6
-    assert "https://huggingface.co/some/sd" in said.err and "HF_TOKEN" in said.err
+    assert "model 'some/sd' is gated" in said.err
+    assert "accept it on https://huggingface.co/some/sd" in said.err and "HF_TOKEN" in said.err
+    assert "Traceback" not in said.err
+    assert {name: (here / "hub" / name).read_bytes() for name in before} == before
+    assert models.look(ModelFiles(id="other/net")).state == "there" and models.look(TINY).state == "missing"
+    hub.accepted.add("mine")
+    monkeypatch.setenv("HF_TOKEN", "mine")
+    assert gas("models", "pull", "mine").code == 0 and models.look(TINY).state == "there"
+
+
+def test_an_edit_with_a_gated_model_loses_nothing(
+    gas: Callable[..., Said], hub: FakeHub, mine: Path, here: Path
+) -> None:
+    mine.write_text(mine.read_text() + f'[options.dds]\nmodel = "{TINY.model}"\n')
+    hub.gated.add("some/sd")
+    (here / "o.png").write_bytes(b"an earlier result")
+    call = an_edit(here, "--profile", "mine", "--yes", "--overwrite")
+    photograph_before = (here / "dog.png").read_bytes()
+    said = gas(*call)
+    assert said.code == 6 and "accept it on https://huggingface.co/some/sd" in said.err and "HF_TOKEN" in said.err
+    assert (here / "o.png").read_bytes() == b"an earlier result"
+    assert (here / "dog.png").read_bytes() == photograph_before
 
 
 def test_a_full_disk_by_command(
