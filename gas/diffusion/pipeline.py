@@ -117,8 +117,8 @@ def _wanted(kind: Any, index: Mapping[str, Any], model: str, may_lack: Collectio
         how = index.get(part)
         if part in _LEFT_OUT or part == "self" or not (parameter.default is inspect.Parameter.empty or how):
             continue
-        if how is not None and not isinstance(how, list):
-            continue  # a setting
+        if how is not None and _is_setting(how):
+            continue
         if not how or how[0] is None:
             if part in may_lack or parameter.default is not inspect.Parameter.empty:
                 continue
@@ -133,6 +133,12 @@ def _wanted(kind: Any, index: Mapping[str, Any], model: str, may_lack: Collectio
             )
         found[part] = (how[0], how[1])
     return found
+
+
+def _is_setting(value: Any) -> bool:
+    """Whether what an index says of a name is the pipeline's own, and not library and class of a part."""
+    numbers = isinstance(value, list) and bool(value) and all(isinstance(one, int | float) for one in value)
+    return numbers or not isinstance(value, list)
 
 
 def _part(
@@ -177,7 +183,7 @@ def _all_parts(kind: Any, parts: Mapping[str, Any], index: Mapping[str, Any]) ->
             made[name] = parts[name]
         elif name == "requires_safety_checker":
             made[name] = False
-        elif name in index and not isinstance(index[name], list):
+        elif name in index and _is_setting(index[name]):
             made[name] = index[name]
         elif name != "self" and parameter.default is inspect.Parameter.empty:
             made[name] = None

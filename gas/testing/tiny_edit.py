@@ -30,6 +30,16 @@ def build_tiny_kontext(folder: Path | str, **options: Any) -> Path:
     return Path(folder)
 
 
+def build_tiny_flux_fill(folder: Path | str, **options: Any) -> Path:
+    """`folder`, now with a FLUX.1 Fill as diffusers saves it: the networks of `build_tiny_flux`, whose `options` these
+    are; beside the noisy tokens its transformer takes those of the masked picture and the mask's own pixels."""
+    picture, mask = 16 * 2 * 2, 8 * 8 * 2 * 2
+    build_tiny_flux(folder, in_channels=2 * picture + mask, out_channels=picture, **options)
+    index_of = Path(folder) / "model_index.json"
+    index_of.write_text(index_of.read_text().replace('"FluxPipeline"', '"FluxFillPipeline"'))
+    return Path(folder)
+
+
 def build_tiny_flux2_klein(folder: Path | str, *, distilled: bool = True, seed: int = 0) -> Path:
     """`folder`, now with a FLUX.2 klein as diffusers saves it: a transformer of both kinds of blocks over patches of
     2 x 2 cells of 4 channels, a Qwen 3 text encoder of whose layers it reads three, an autoencoder with a batch norm.

@@ -133,12 +133,15 @@ def build_tiny_flux(
     single_layers: int = 4,
     pooled: int = 12,
     wide: int = 32,
+    in_channels: int = 64,
+    out_channels: int | None = None,
     seed: int = 0,
 ) -> Path:
     """`folder`, now with a FLUX.1 as diffusers saves it: `layers` blocks that keep picture and prompt apart, and
     `single_layers` that do not, over packed patches of 2 x 2 cells of 16 channels; a CLIP encoder for the `pooled`
     embedding (768 numbers), a T5 encoder with `wide` ones (4096) for the rest. With `guidance_embeds` it is told its
-    guidance (dev), without it is not (schnell)."""
+    guidance (dev), without it is not (schnell). `in_channels` and
+    `out_channels` of its transformer are for models that are told a picture."""
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 
     with torch.random.fork_rng(devices=[]):
@@ -146,7 +149,8 @@ def build_tiny_flux(
         parts: dict[str, Any] = {
             "transformer": FluxTransformer2DModel(
                 patch_size=1,
-                in_channels=64,
+                in_channels=in_channels,
+                out_channels=out_channels,
                 num_layers=layers,
                 num_single_layers=single_layers,
                 attention_head_dim=16,

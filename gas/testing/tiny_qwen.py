@@ -31,6 +31,23 @@ def build_chat_tokenizer() -> Any:
     return tokenizer
 
 
+def build_byte_level_tokenizer(*marks: str) -> Any:
+    """A tokenizer of transformers' general class, with a token for each byte and each of the `marks`."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    pad = "<pad>"
+    words = [pad, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    made = Tokenizer(models.BPE({word: number for number, word in enumerate(words)}, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token=pad, eos_token=pad, bos_token=pad, model_max_length=_MOST_TOKENS
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": list(marks)})
+    return tokenizer
+
+
 def tiny_qwen3(side: int, layers: int) -> Any:
     """A Qwen 3 language model with states of `side` numbers, for the chat tokenizer."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -80,6 +97,46 @@ def tiny_qwen2_vl(side: int) -> tuple[Any, Any]:
     )
     processor = Qwen2VLProcessor(pictures, tokenizer, Qwen2VLVideoProcessor(), chat_template=_TEMPLATE)
     return Qwen2_5_VLForConditionalGeneration(config), processor
+
+
+def tiny_qwen3_vl(side: int) -> tuple[Any, Any]:
+    """A Qwen 3-VL with states of `side` numbers, and its processor, which gives pictures of up to 16 megapixels a token
+    for every 32 x 32 pixels, as published: Qwen-Image 2.1 counts on it."""
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+    from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
+
+    tokenizer = build_chat_tokenizer()
+    first, last, picture, video = (tokenizer.convert_tokens_to_ids(mark) for mark in VISION)
+    config = Qwen3VLConfig(
+        text_config={
+            **_text(side),
+            "num_hidden_layers": 2,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 3, 3]},
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_heads": 2,
+            "patch_size": 16,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "out_hidden_size": side,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0],
+        },
+        image_token_id=picture,
+        video_token_id=video,
+        vision_start_token_id=first,
+        vision_end_token_id=last,
+        tie_word_embeddings=False,
+    )
+    pictures = Qwen2VLImageProcessorPil(
+        patch_size=16, temporal_patch_size=2, merge_size=2, min_pixels=64, max_pixels=4096 * 4096
+    )
+    processor = Qwen3VLProcessor(pictures, tokenizer, Qwen3VLVideoProcessor(), chat_template=_TEMPLATE)
+    return Qwen3VLForConditionalGeneration(config), processor
 
 
 def _text(side: int) -> dict[str, Any]:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 STEPS = 4
 SIDES = (96, 64)
 RESOLUTION = 64
-OF_FIXED_SIZE = "qwen-edit"
-"""A family that brings every picture to a megapixel itself."""
+OF_FIXED_SIZE = ("qwen-edit", "qwen-edit-plus", "qwen-21", "longcat")
+"""Families that bring every picture to a megapixel themselves."""
 PLAN = EditPlan(
     subtasks=(Subtask(source="red box", target="blue ball"), Subtask(source="grass", target="snow")),
     source_prompt="a red box on the grass",
@@ -41,7 +41,7 @@ RUNS = "runs"
 
 def families() -> dict[str, Callable[[Path], Path]]:
     """What builds a tiny model of each family in a folder, by the family's name."""
-    from gas.testing import tiny, tiny_edit
+    from gas.testing import tiny, tiny_edit, tiny_language_edit
 
     return {
         "sd": tiny.build_tiny_stable_diffusion,
@@ -52,8 +52,16 @@ def families() -> dict[str, Callable[[Path], Path]]:
         "flux-dev": tiny.build_tiny_flux,
         "flux-schnell": lambda folder: tiny.build_tiny_flux(folder, guidance_embeds=False),
         "kontext": tiny_edit.build_tiny_kontext,
+        "flux-fill": tiny_edit.build_tiny_flux_fill,
+        "flux2": tiny_language_edit.build_tiny_flux2,
         "flux2-klein": tiny_edit.build_tiny_flux2_klein,
         "qwen-edit": tiny_edit.build_tiny_qwen_image_edit,
+        "qwen-edit-plus": lambda folder: tiny_edit.build_tiny_qwen_image_edit(
+            folder, pipeline="QwenImageEditPlusPipeline"
+        ),
+        "qwen-21": tiny_language_edit.build_tiny_qwen_image_21,
+        "longcat": tiny_edit.build_tiny_longcat_image_edit,
+        "fibo": tiny_language_edit.build_tiny_fibo_edit,
         "z-image": tiny_edit.build_tiny_z_image,
         "chroma": tiny_edit.build_tiny_chroma,
     }
@@ -157,7 +165,7 @@ def _tried(
     scales = [name for name in ("guidance_scale", "source_guidance") if name in fields and fields[name].default]
     scales = scales if family == "flux-schnell" else []  # it knows no guidance, and the defaults would be refused
     chosen = {"steps": STEPS} if "steps" in fields else {}
-    if "resolution" in fields and fields["resolution"].default is None and family != OF_FIXED_SIZE:
+    if "resolution" in fields and fields["resolution"].default is None and family not in OF_FIXED_SIZE:
         chosen["resolution"] = RESOLUTION
     try:
         session = Session.of(

@@ -158,9 +158,10 @@ class PipelineEditor(Editor[PipelineOptionsT]):
         config = pipeline.config
         steps, guidance = row.defaults(bool(config.get("is_distilled")))
         options = self.options
-        steps = options.steps or steps
+        own = config.get("sample_sigmas") or ()  # noise levels that its authors chose, one for each step
+        steps = options.steps or len(own) or steps
         guidance = guidance if options.guidance_scale is None else options.guidance_scale
-        run = Run(self, job, row, turns, steps, guidance)
+        run = Run(self, job, row, turns, steps, guidance, spaced=bool(own) and options.steps is not None)
         calls = PipelineCalls(pipeline, job.watch, len(turns) * run.planned, run.done, run.rows)
         stopped = False
         try:

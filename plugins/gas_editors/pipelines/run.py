@@ -38,13 +38,23 @@ class Turn:
 
 
 class Run:
-    """One job while it is done: the turns, and what those so far have left."""
+    """One job while it is done: the turns, and what those so far have left. With `spaced` the pipeline is told evenly
+    spaced noise levels, since it has its own, of another number of steps."""
 
     def __init__(
-        self, editor: PipelineEditor[Any], job: EditJob, row: Row, turns: list[Turn], steps: int, guidance: float
+        self,
+        editor: PipelineEditor[Any],
+        job: EditJob,
+        row: Row,
+        turns: list[Turn],
+        steps: int,
+        guidance: float,
+        *,
+        spaced: bool = False,
     ) -> None:
         self.editor, self.job, self.row, self.turns = editor, job, row, turns
         self.steps, self.guidance, self.strength = steps, guidance, editor.strength(row)
+        self.spaced = spaced
         self.planned = steps if self.strength is None else min(math.ceil(steps * self.strength), steps)
         self.so_far = Pasted.begun(job.image)
         self.rows = 0
@@ -82,7 +92,8 @@ class Run:
             **({} if self.strength is None else {"strength": self.strength}),
             "num_inference_steps": self.steps,
             row.guided_by: self.guidance,
-            **({} if row.negative is None else {"negative_prompt": row.negative}),
+            **({"negative_prompt": row.negative} if row.negative is not None and self.guidance > 1 else {}),
+            **({"sigmas": np.linspace(1, 1 / self.steps, self.steps).tolist()} if self.spaced else {}),
             **({"width": frame.size[0], "height": frame.size[1]} if row.sized else {}),
             **row.arguments(frame.size),
         }
