@@ -62,14 +62,15 @@ def merge_loras(pipeline: Any, loras: Sequence[str], name: str, places: Mapping[
     """
     if not loras:
         return
-    if find_spec("peft") is None:
-        raise ModelUnavailable("LoRAs need the Python package peft, which is missing", install("gas-edit[lora]"))
     if not hasattr(pipeline, "load_lora_weights"):
         raise ModelUnavailable(f"{name} is a {type(pipeline).__name__}, which takes no LoRA", _OTHER_LORA)
-    for text in loras:
-        check_loading()
-        file = _file_of(places[text], text)
+    files = [_file_of(places[text], text) for text in loras]
+    for file in files:
         _check_family(file, pipeline, name)
+    if find_spec("peft") is None:
+        raise ModelUnavailable("LoRAs need the Python package peft, which is missing", install("gas-edit[lora]"))
+    for text, file in zip(loras, files, strict=True):
+        check_loading()
         _merge(file, lora_of(text).weight, pipeline, name)
 
 

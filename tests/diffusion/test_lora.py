@@ -180,7 +180,6 @@ def test_layers_that_do_not_fit_are_named(change: Any, says: str, models: dict[s
     assert refused.value.remedy
 
 
-@with_peft
 @pytest.mark.parametrize("kind", ["no LoRA", "broken", "other ending", "two in a folder", "absent"])
 def test_what_is_no_lora_is_refused(kind: str, models: dict[str, Path], tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
