@@ -62,6 +62,24 @@ def test_an_editor_changes_what_it_is_asked_and_nothing_else(editor: str, ground
         assert np.abs(away).mean() > 1, f"nothing was done to the {region.phrase}"
 
 
+@pytest.mark.parametrize(("profile", "build", "most"), [("flux", build_tiny_flux, 200),
+                                                        ("sd3", build_tiny_stable_diffusion_3, 330)])  # fmt: skip
+def test_three_places_by_flow_edit_take_no_more_rows_than_promised(
+    profile: str, build: Callable[[Path], Path], most: int, tmp_path: Path
+) -> None:
+    """With the profile's own steps: a pair of rows for each place and one for the whole, and null rows where guidance
+    is not told."""
+    plan = PLAN.model_copy(update={"subtasks": (*PLAN.subtasks, Subtask(source="clear sky", target="sunset"))})
+    regions = (*REGIONS, Region("clear sky", (0, 0, 96, 8), subtask=2))
+    made = Session.of(
+        profile=profile, editor="flow-edit", model=str(build(tmp_path)), grounded=True, device="cpu", dtype="fp32"
+    )
+    log = gas.edit(PICTURE, plan=plan, regions=regions, seed=1, session=made).log
+    steps = round(log["steps"] * log["strength"]) if "strength" in log else {"flux": 24, "sd3": 33}[profile]
+    rows = steps * (2 * 4 if profile == "flux" else 2 * 4 + 2)
+    assert log["evaluations"] == rows <= most
+
+
 def test_large_places_get_detail_from_the_editors_own_model(model: str) -> None:
     """Through the protocol alone: the refiner knows no family."""
     picture = sample_image(640, 448)

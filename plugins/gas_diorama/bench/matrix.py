@@ -70,13 +70,14 @@ def families() -> dict[str, Callable[[Path], Path]]:
 @dataclass(frozen=True)
 class Cell:
     """What an editor did with a family: "runs", or why it was refused, of a plain and a grounded run. `exit_codes` are
-    those of the two runs, 0 where it runs."""
+    those of the two runs, 0 where it runs; `rows` how many rows of the network each took, None where it is refused."""
 
     editor: str
     family: str
     plain: str
     grounded: str
     exit_codes: tuple[int, int]
+    rows: tuple[int | None, int | None]
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,9 @@ def run(
             model = known[family](Path(folder) / family)
             for editor in chosen:
                 progress(f"{editor} on {family}", len(cells), total)
-                said = [_tried(registry, runtime, editor, model, family, grounded) for grounded in (False, True)]
-                cells.append(Cell(editor, family, said[0][0], said[1][0], (said[0][1], said[1][1])))
+                plain, grounded = (_tried(registry, runtime, editor, model, family, one) for one in (False, True))
+                codes, rows = (plain[1], grounded[1]), (plain[2], grounded[2])
+                cells.append(Cell(editor, family, plain[0], grounded[0], codes, rows))
     return Matrix(tuple(cells))
 
 
@@ -155,8 +157,8 @@ def _takes_model(registry: Registry, editor: str) -> bool:
 
 def _tried(
     registry: Registry, runtime: Runtime, editor: str, model: Path, family: str, grounded: bool
-) -> tuple[str, int]:
-    """ "runs" and 0, or why it was refused and the exit code."""
+) -> tuple[str, int, int | None]:
+    """ "runs", 0 and the rows that it took; or why it was refused, the exit code and None."""
     from gas.run.edit import edit
     from gas.run.session import Session
     from gas.testing.contracts import sample_image
@@ -181,7 +183,7 @@ def _tried(
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            edit(sample_image(*SIDES), plan=PLAN, regions=REGIONS, seed=1, session=session)
+            made = edit(sample_image(*SIDES), plan=PLAN, regions=REGIONS, seed=1, session=session)
     except GasError as error:
-        return error.message.replace(str(model), f"the model {family}"), error.exit_code
-    return RUNS, 0
+        return error.message.replace(str(model), f"the model {family}"), error.exit_code, None
+    return RUNS, 0, made.log.get("evaluations")

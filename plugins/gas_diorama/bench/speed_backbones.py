@@ -22,7 +22,7 @@ from gas_diorama.bench.real_sizes import REAL_SIZES, SD15
 
 if TYPE_CHECKING:
     import torch
-    from rich.table import Table
+    from rich.console import Group
 
     from gas.runtime import Runtime
 
@@ -92,26 +92,24 @@ def _cost(name: str, runtime: Runtime) -> BackboneCost:
     return BackboneCost(kind.name, kind.side, steps=steps, **told)
 
 
-def table(costs: Sequence[BackboneCost]) -> Table:
-    """A row for each family and number of rows; a skipped family says why."""
+def table(costs: Sequence[BackboneCost]) -> Group:
+    """A row for each family and number of rows, and a line for each family that was skipped, which says why."""
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     title = "one prediction at the published sizes, random weights"
     found = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("model", "picture", "parameters"):
-        found.add_column(heading)
-    for heading in ("rows", "s", "processor s", "of SD 1.5's row", "memory"):
+    found.add_column("model", no_wrap=True)
+    for heading in ("pixels", "billions", "rows", "s", "processor s", "x SD 1.5", "memory"):
         found.add_column(heading, justify="right")
     for cost in costs:
-        size = f"{cost.side} x {cost.side}"
-        if cost.skipped:
-            found.add_row(cost.family, size, cost.skipped)
         for number, step in enumerate(cost.steps):
-            own = (cost.family, size, f"{cost.parameters / 1e9:.2f} billion") if number == 0 else ("", "", "")
+            own = (cost.family, f"{cost.side}", f"{cost.parameters / 1e9:.2f}") if number == 0 else ("", "", "")
             processor = "-" if step.processor_seconds is None else f"{step.processor_seconds:.1f}"
-            ratio = f"{cost.ratio:.1f}x" if cost.ratio and number == 0 else ""
+            ratio = f"{cost.ratio:.1f}" if cost.ratio and number == 0 else ""
             found.add_row(*own, str(step.rows), f"{step.seconds:.2f}", processor, ratio, shown(step.peak_bytes))
-    return found
+    return Group(found, *(Text(f"{cost.family} {cost.skipped}") for cost in costs if cost.skipped))
 
 
 # --- in a process of its own ------------------------------------------------------------------------------------------

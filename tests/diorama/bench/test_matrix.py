@@ -29,22 +29,32 @@ def matrix(editors: tuple[str, ...], families: tuple[str, ...], out: Path | None
 def test_what_runs_and_what_is_refused(family: str) -> None:
     found = {cell.editor: cell for cell in matrix(EDITORS, (family,)).cells}
     assert all(found[name].plain == found[name].grounded == RUNS for name in ("dds", "flow-edit"))
+    # A step of FlowEdit: the whole sentence on both points, grounded each subtask too; null rows where there are any.
+    pairs, null = (2, 6), 0 if family.startswith("flux") else 2
+    assert found["flow-edit"].rows == tuple(found["flow-edit"].rows[0] // (2 + null) * (pair + null) for pair in pairs)
     refused = found["masactrl"]
     if family == "sdxl":
         assert refused.exit_codes == (0, 0)
     else:
         assert refused.plain == f"MasaCtrl works on self-attention, which the model {family} has none of"
-        assert refused.exit_codes == (6, 6)
+        assert refused.exit_codes == (6, 6) and refused.rows == (None, None)
 
 
 @pytest.mark.parametrize(
     ("family", "edit_model", "inpaint"),
-    [("kontext", (0, 0), (0, 0)), ("flux2-klein", (0, 0), (0, 0)), ("sd", (6, 6), (0, 0))],
+    [
+        ("kontext", (0, 0), (0, 0)),
+        ("flux2-klein", (0, 0), (0, 0)),
+        ("flux2", (0, 0), (6, 6)),
+        ("fibo", (0, 0), (6, 6)),
+        ("flux-fill", (6, 6), (0, 0)),
+        ("sd", (6, 6), (0, 0)),
+    ],
 )
 def test_editors_over_whole_pipelines(family: str, edit_model: tuple[int, int], inpaint: tuple[int, int]) -> None:
     found = {cell.editor: cell for cell in matrix(("edit-model", "inpaint"), (family,)).cells}
     assert found["edit-model"].exit_codes == edit_model and found["inpaint"].exit_codes == inpaint
-    if edit_model[0]:
+    if family == "sd":
         expected = "the model sd is for diffusers' StableDiffusionPipeline, which is no model that edits a picture by"
         assert found["edit-model"].plain.startswith(expected)
 

@@ -265,7 +265,8 @@ def test_backbones_are_measured_in_processes_of_their_own(runtime: Runtime, monk
     console = Console(file=io.StringIO(), width=160)
     console.print(report.tables())
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "4.5x" in shown and "does not fit" in shown and "1.00 billion" in shown and "needs a GPU" in shown
+    assert "4.5" in shown and "1.00" in shown and "18.0" in shown and "3.00 GB" in shown
+    assert "Stable Diffusion 3.5 medium does not fit: 99 GB" in shown and "FLUX.1 dev needs a GPU" in shown
 
 
 def test_a_network_that_does_not_fit_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
