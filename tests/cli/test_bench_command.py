@@ -145,7 +145,7 @@ def test_flags_of_the_suites_that_come_with_it(gas: Callable[..., Said], monkeyp
     asked: list[dict[str, Any]] = []
 
     def remember(*arguments: Any, **named: Any) -> Sum:
-        asked.append({"editors": arguments[0] if arguments else None, **named})
+        asked.append({"editors": arguments[0] if arguments else None, **named})  # of speed: its parts
         return Sum(0, named.get("out"))
 
     monkeypatch.setattr(bench, "run", remember)
@@ -160,6 +160,9 @@ def test_flags_of_the_suites_that_come_with_it(gas: Callable[..., Said], monkeyp
     told = asked.pop()
     assert told["out"] == Path("runs/bench") and told["profile"] == "diorama" and told["chosen"] is None
     assert gas("bench", "speed", "--repeat", "5", "-o", "figures.json").code == 0
-    assert asked.pop()["repeats"] == 5
+    told = asked.pop()
+    assert told["repeats"] == 5 and told["editors"] == speed.PARTS
+    assert gas("bench", "speed", "--parts", "demo, backbones").code == 0
+    assert asked.pop()["editors"] == ("demo", "backbones")
     assert json.loads(Path("figures.json").read_text()) == {"sum": 0}
     assert gas("bench", "speed", "-o", "figures.json").code == 2, "figures are not replaced"
