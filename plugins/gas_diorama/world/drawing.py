@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,17 +150,29 @@ _SHAPES: dict[str, Callable[[Array, Array], list[Part]]] = {
 }
 
 
+# The judge draws every kind and colour of a thing in one place: what the pictures have in common is kept, for readers
+# only. A number of another type gives other bytes (`repr`, rounding), so types count.
+
+
+@lru_cache(maxsize=64, typed=True)
 def _jitter(seed: int, *where: int) -> Array:
     """Three factors in [0.97, 1.03], the same for the same seed and place whatever stands there."""
     key = zlib.crc32(repr((seed, *where)).encode())
     return np.array([0.97 + 0.06 * ((key >> shift) & 0xFF) / 255 for shift in (0, 8, 16)], np.float32)
 
 
-def _parts(thing: Thing, view: View) -> tuple[tuple[slice, slice], Array, Array, list[Part]]:
-    window = view.window(thing)
-    p = (view.columns[window] - thing.x) / np.float32(thing.size)
-    q = (thing.y - view.rows[window]) / np.float32(thing.size)
-    parts = [((d * thing.size).astype(np.float32), paint, shade) for d, paint, shade in _SHAPES[thing.kind](p, q)]
+def _parts(thing: Thing, view: View) -> tuple[tuple[slice, slice], Array, Array, Sequence[Part]]:
+    return _parts_at(thing.kind, thing.x, thing.y, thing.size, view)
+
+
+@lru_cache(maxsize=16, typed=True)
+def _parts_at(
+    kind: str, x: int, y: int, size: int, view: View
+) -> tuple[tuple[slice, slice], Array, Array, Sequence[Part]]:
+    window = view.window(Thing(kind, "", x, y, size))
+    p = (view.columns[window] - x) / np.float32(size)
+    q = (y - view.rows[window]) / np.float32(size)
+    parts = tuple(((d * size).astype(np.float32), paint, shade) for d, paint, shade in _SHAPES[kind](p, q))
     return window, p, q, parts
 
 
@@ -183,32 +196,33 @@ def _back_to_front(scene: Scene) -> list[Thing]:
     return sorted(scene.objects, key=lambda thing: (thing.y, thing.x))
 
 
-def _backdrop(scene: Scene, view: View) -> Array:
+@lru_cache(maxsize=16, typed=True)
+def _backdrop(sky_name: str, ground_name: str, horizon: int, seed: int, view: View) -> Array:
     rows, columns = view.rows, view.columns
-    top, low = (np.array(paint, np.float32) for paint in SKY_PAINT[scene.sky])
-    share = np.clip(rows / scene.horizon, 0, 1)[..., None] ** 1.3
-    sky = (top + (low - top) * share) * _jitter(scene.seed, -1)
-    depth = np.minimum((rows - scene.horizon) / (SIZE - scene.horizon), 1)
+    top, low = (np.array(paint, np.float32) for paint in SKY_PAINT[sky_name])
+    share = np.clip(rows / horizon, 0, 1)[..., None] ** 1.3
+    sky = (top + (low - top) * share) * _jitter(seed, -1)
+    depth = np.minimum((rows - horizon) / (SIZE - horizon), 1)
     wave = {
         "grass": 0.05 * np.sin(columns / 7 + rows / 9) * np.sin(rows / 6),
         "snow": 0.04 * np.sin(columns / 20 + rows / 11),
         "sand": 0.07 * np.sin(rows / 3.4 + 1.5 * np.sin(columns / 17)),
         "water": 0.14 * np.sin(rows / 2.2) * np.sin(columns / 13 + rows / 4),
-    }[scene.ground]
-    paint = np.array(GROUND_PAINT[scene.ground], np.float32) * _jitter(scene.seed, -2)
+    }[ground_name]
+    paint = np.array(GROUND_PAINT[ground_name], np.float32) * _jitter(seed, -2)
     ground = paint * (1.02 - 0.12 * (1 - depth) + wave)[..., None]
-    below = _ground_cover(scene, view)[..., None]
+    below = _ground_cover(horizon, view)[..., None]
     return sky * (1 - below) + ground * below
 
 
-def _ground_cover(scene: Scene, view: View) -> Array:
-    return np.clip(view.rows + 0.5 - scene.horizon, 0, 1)
+def _ground_cover(horizon: int, view: View) -> Array:
+    return np.clip(view.rows + 0.5 - horizon, 0, 1)
 
 
 def render(scene: Scene, view: View = HOME) -> NDArray[np.uint8]:
     """The picture of a scene: uint8 RGB of the view's shape, (128, 128, 3) unless said. The same scene gives the same
     bytes."""
-    canvas = _backdrop(scene, view)
+    canvas = _backdrop(scene.sky, scene.ground, scene.horizon, scene.seed, view).copy()
     for thing in _back_to_front(scene):
         window, p, q, parts = _parts(thing, view)
         own = np.array(PAINT[thing.colour], np.float32) * _jitter(scene.seed, thing.x, thing.y)
@@ -235,7 +249,7 @@ def masks(scene: Scene, view: View = HOME) -> dict[Thing | str, Array]:
         cover = silhouette(thing, view)
         visible[thing] = cover * free
         free = free * (1 - cover)
-    below = _ground_cover(scene, view)
+    below = _ground_cover(scene.horizon, view)
     return visible | {"ground": free * below, "sky": free * (1 - below)}
 
 
