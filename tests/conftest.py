@@ -18,13 +18,15 @@ os.environ["HF_HUB_CACHE"] = str(Path(tempfile.gettempdir()) / "gas-tests-have-n
 
 
 # The libraries make a million objects that stay; with the usual thresholds a tenth of the time goes into looking for
-# rubbish among them.
+# rubbish among them. While tests are collected there is next to none.
+gc.disable()
 gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:

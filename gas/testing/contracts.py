@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -252,6 +252,46 @@ class GrounderContract(_BackendContract):
                 _check_place(job.image, region)
 
 
+@dataclass(frozen=True)
+class WatchedRun:
+    """A run of a job whose every report was listened to: what came of it, the steps, the preview of the first one that
+    has any, the states of its checkpoints, the maps by name, and whether its picture and masks were left alone."""
+
+    edited: Edited
+    steps: Sequence[Step]
+    previews: Sequence[Image]
+    states: Sequence[Mapping[str, Any]]
+    maps: Sequence[tuple[str, Any]]
+    kept_its_input: bool
+
+
+def watch_run(editor: Editor, job: EditJob) -> WatchedRun:
+    """What comes of `job`."""
+    steps: list[Step] = []
+    previews: list[Image] = []
+    states: list[dict[str, Any]] = []
+    maps: list[tuple[str, Any]] = []
+
+    def on_step(step: Step) -> None:
+        steps.append(step)
+        if step.preview and not previews:
+            previews.append(step.preview())
+
+    watch = Watch(
+        on_step=on_step,
+        checkpoint=lambda state: states.append(dict(state)),
+        save_map=lambda name, array: maps.append((name, array)),
+    )
+    given = [job.image, *(region.mask for region in job.regions if region.mask is not None)]
+    before = [array.tobytes() for array in given]
+    edited = editor.edit(replace(job, watch=watch))
+    kept = [array.tobytes() for array in given] == before
+    return WatchedRun(edited, steps, previews, states, maps, kept)
+
+
+_WATCHED = pytest.StashKey[dict[str, WatchedRun]]()
+
+
 class EditorContract(_BackendContract):
     """Override `editor`, and `job` if it needs more than a picture, a plan of one subtask and its region."""
 
@@ -281,8 +321,18 @@ class EditorContract(_BackendContract):
         assert isinstance(resolution, int) and isinstance(multiple, int)
         assert 0 < multiple <= resolution, "a square of that resolution must be a picture that it can work on"
 
-    def test_returns_a_picture_of_the_same_size(self, editor: Editor, job: EditJob) -> None:
-        edited = editor.edit(job)
+    @pytest.fixture
+    def watched(self, request: pytest.FixtureRequest, editor: Editor, job: EditJob) -> WatchedRun:
+        """One run of `job`, which all tests of the class with the same parameters look at."""
+        kept = request.node.getparent(pytest.Class).stash.setdefault(_WATCHED, {})
+        parameters = getattr(request.node, "callspec", None)
+        key = "" if parameters is None else parameters.id
+        if key not in kept:
+            kept[key] = watch_run(editor, job)
+        return kept[key]
+
+    def test_returns_a_picture_of_the_same_size(self, job: EditJob, watched: WatchedRun) -> None:
+        edited = watched.edited
         assert isinstance(edited, Edited)
         _check_image(edited.image, job.image)
         if edited.mask is not None:
@@ -292,19 +342,17 @@ class EditorContract(_BackendContract):
         assert not edited.stopped, "nobody asked it to stop"
         json.dumps(dict(edited.log), allow_nan=False)
 
-    def test_same_seed_gives_the_same_bytes(self, editor: Editor, job: EditJob) -> None:
-        first = editor.edit(job).image.tobytes()
+    def test_same_seed_gives_the_same_bytes(self, editor: Editor, job: EditJob, watched: WatchedRun) -> None:
+        """Whatever it did before, and whether anybody watches or not."""
         editor.edit(replace(job, seed=job.seed + 1))
-        assert editor.edit(job).image.tobytes() == first, "the same job gave another picture"
+        again = editor.edit(job).image.tobytes()
+        assert again == watched.edited.image.tobytes(), "the same job gave another picture"
 
-    def test_leaves_its_input_alone(self, editor: Editor, job: EditJob) -> None:
-        masks = [region.mask for region in job.regions if region.mask is not None]
-        with _unchanged(job.image, *masks):
-            editor.edit(job)
+    def test_leaves_its_input_alone(self, watched: WatchedRun) -> None:
+        assert watched.kept_its_input, "an array that was given was written into"
 
-    def test_reports_steps(self, editor: Editor, job: EditJob) -> None:
-        steps: list[Step] = []
-        editor.edit(replace(job, watch=Watch(on_step=steps.append)))
+    def test_reports_steps(self, watched: WatchedRun) -> None:
+        steps = watched.steps
         assert steps, "no step was reported to watch.on_step"
         indices = [step.index for step in steps]
         assert indices == sorted(set(indices)) and indices[0] >= 1, f"steps are counted upwards from 1: {indices[:9]}"
@@ -312,11 +360,8 @@ class EditorContract(_BackendContract):
         for step in steps:
             assert all(math.isfinite(value) for value in step.values.values()), f"a value of step {step.index} is NaN"
 
-    def test_previews_are_pictures(self, editor: Editor, job: EditJob) -> None:
-        shown: list[Image] = []
-        watch = Watch(on_step=lambda step: shown.append(step.preview()) if step.preview and not shown else None)
-        editor.edit(replace(job, watch=watch))
-        for preview in shown:
+    def test_previews_are_pictures(self, job: EditJob, watched: WatchedRun) -> None:
+        for preview in watched.previews:
             _check_image(preview, job.image)
 
     def test_stops_when_told(self, editor: Editor, job: EditJob) -> None:
@@ -333,15 +378,14 @@ class EditorContract(_BackendContract):
         if steps[0].total > 1:
             assert edited.stopped and len(steps) == 1, f"{len(steps)} steps were made after it was told to stop at 1"
 
-    def test_resumed_run_gives_the_same_bytes(self, editor: Editor, job: EditJob) -> None:
-        states: list[Any] = []
-        whole = editor.edit(replace(job, watch=Watch(checkpoint=lambda state: states.append(dict(state)))))
+    def test_resumed_run_gives_the_same_bytes(self, editor: Editor, job: EditJob, watched: WatchedRun) -> None:
+        states, whole = list(watched.states), watched.edited.image.tobytes()
         asked = iter((False, True))
         interrupted = Watch(checkpoint=lambda state: states.append(dict(state)), should_stop=lambda: next(asked, True))
         editor.edit(replace(job, watch=interrupted))
         for state in (*states[:1], *states[1:][-1:]):
             resumed = editor.edit(replace(job, watch=Watch(resume=state)))
-            assert resumed.image.tobytes() == whole.image.tobytes(), "going on from a checkpoint gave another picture"
+            assert resumed.image.tobytes() == whole, "going on from a checkpoint gave another picture"
 
     def test_several_jobs_at_once_give_what_each_gives_alone(self, editor: Editor, job: EditJob) -> None:
         """In one batch numbers are rounded in another order, so that a few levels may differ."""
@@ -363,10 +407,8 @@ class EditorContract(_BackendContract):
         if coded is not None:
             _check_image(coded, job.image)
 
-    def test_maps_have_the_pictures_form(self, editor: Editor, job: EditJob) -> None:
-        maps: list[tuple[str, Any]] = []
-        editor.edit(replace(job, watch=Watch(save_map=lambda name, array: maps.append((name, array)))))
-        for name, array in maps:
+    def test_maps_have_the_pictures_form(self, watched: WatchedRun) -> None:
+        for name, array in watched.maps:
             assert isinstance(name, str) and name
             assert array.ndim == 2 and array.dtype == np.float32 and np.isfinite(array).all()
 

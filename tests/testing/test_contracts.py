@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +19,7 @@ from gas.errors import GasError, InputRefused, ObjectNotFound, PlanUnreadable
 from gas.interfaces import GroundJob, Step
 from gas.preview import Preview
 from gas.testing import EditorContract, FakeEditor, FakeGrounder, FakePlanner, GrounderContract, PlannerContract, fakes
-from gas.testing.contracts import ground_job, sample_image, sample_job
+from gas.testing.contracts import ground_job, sample_image, sample_job, watch_run
 from gas.types import Provenance, Subtask, Suggestions
 
 pytest_plugins = ["pytester"]
@@ -167,6 +168,11 @@ class RemembersTheLastRun(Broken):
     def spoil(self, job, edited):
         before, self.last = self.last, job.seed
         return replace(edited, image=edited.image ^ np.uint8(before))
+
+
+class ActsForItsAudience(Broken):
+    def spoil(self, job, edited):
+        return replace(edited, image=edited.image ^ np.uint8(job.watch.on_step is not None))
 
 
 class WritesIntoThePicture(Broken):
@@ -340,7 +346,7 @@ EDITORS = {
         ReturnsFloats, ReturnsAnotherSize, SwapsWidthAndHeight, ReturnsABareArray, ReturnsASmallMask,
         ReturnsAnEmptyMask, LogsNaN, AlwaysStopped, UneditedOfAnotherSize,
     ],
-    "test_same_seed_gives_the_same_bytes": [Unseeded, RemembersTheLastRun],
+    "test_same_seed_gives_the_same_bytes": [Unseeded, RemembersTheLastRun, ActsForItsAudience],
     "test_leaves_its_input_alone": [WritesIntoThePicture, WritesIntoTheMask],
     "test_reports_steps": [Silent, CountsFromZero, CountsDown, TotalGrows, ReportsNaN],
     "test_previews_are_pictures": [SmallPreview],
@@ -355,14 +361,21 @@ EDITORS = {
 CAUGHT = (AssertionError, pytest.fail.Exception, ValueError, LookupError, AttributeError)
 
 
+def check_editor(guard: str, editor: FakeEditor) -> None:
+    """Calls the guard with what it asks for, as pytest does."""
+    check, job = getattr(EditorContract(), guard), sample_job(editor, sample_image(96, 64))
+    given: dict[str, Any] = {"editor": editor, "job": job}
+    if "watched" in inspect.signature(check).parameters:
+        given["watched"] = watch_run(editor, job)
+    check(**{name: given[name] for name in inspect.signature(check).parameters})
+
+
 @pytest.mark.parametrize(("guard", "kind"), [(guard, kind) for guard, kinds in EDITORS.items() for kind in kinds])
 def test_guards_catch_bad_editors(guard: str, kind: type[FakeEditor]) -> None:
-    check = getattr(EditorContract(), guard)
     for good in (make(FakeEditor), make(Confines)):
-        check(good, sample_job(good, sample_image(96, 64)))
-    bad = make(kind)
+        check_editor(guard, good)
     with pytest.raises(CAUGHT):
-        check(bad, sample_job(bad, sample_image(96, 64)))
+        check_editor(guard, make(kind))
 
 
 def test_guard_catches_a_working_size_that_cannot_be() -> None:

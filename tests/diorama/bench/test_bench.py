@@ -31,6 +31,9 @@ from gas_diorama.world.world import SMALL_AREA, apply, is_held_out, masks, rende
 
 pytest.importorskip("torch")
 
+RUNTIME = Runtime(device="cpu", dtype="fp32")
+"""Of all runs in here: models stay as they are, so each is read once."""
+
 EXACT: dict[str, np.ndarray] = {}
 WHOLE: dict[Subtask, np.ndarray] = {}
 CALLS: list[int] = []
@@ -159,7 +162,7 @@ class Bench:
             editors or ("perfect", "nothing"),
             out=self.out,
             profile=profile,
-            runtime=Runtime(device="cpu", dtype="fp32"),
+            runtime=RUNTIME,
             registry=Registry.discover().add(Plugin),
             **{"chosen": self.four, **more},
         )
@@ -435,7 +438,7 @@ def test_every_row_runs_on_a_network(model: Path, tmp_path: Path, four: list[Cas
         rows,
         out=tmp_path,
         profile=profile,
-        runtime=Runtime(device="cpu", dtype="fp32"),
+        runtime=RUNTIME,
         chosen=[case for case in four if case.stratum in ("plain", "several")],
     )
     counted = {(result.row, result.stratum): result.network_rows for result in report.results}
@@ -484,8 +487,7 @@ def test_every_baseline_runs_plain_and_grounded(
     own = {"model": str(clip), "width": 4, "levels": 2, "views": 2} if name == "text2live" else {"model": str(model)}
     profile = Profile(name="test", editor=name, options={name: {"steps": 2, **own}})
     rows = [row for row in GROUPS["baselines"] if row.editor == name]
-    runtime = Runtime(device="cpu", dtype="fp32")
-    report = bench.run(rows, out=tmp_path, profile=profile, runtime=runtime, chosen=four[1:2])
+    report = bench.run(rows, out=tmp_path, profile=profile, runtime=RUNTIME, chosen=four[1:2])
     for one in report.results:
         assert one.seconds is not None and one.raw_outside is not None
         assert one.clip_rows and one.generator_rows if name == "text2live" else one.network_rows
@@ -497,8 +499,7 @@ def test_every_baseline_runs_plain_and_grounded(
 def test_every_row_pays_its_own_inversion(model: Path, tmp_path: Path, four: list[Case]) -> None:
     profile = Profile(name="t", editor="masactrl", options={"masactrl": {"model": str(model), "steps": 2}})
     rows = [Row("first", "masactrl"), Row("second", "masactrl")]
-    runtime = Runtime(device="cpu", dtype="fp32")
-    first, second = bench.run(rows, out=tmp_path, profile=profile, runtime=runtime, chosen=four[:1]).results
+    first, second = bench.run(rows, out=tmp_path, profile=profile, runtime=RUNTIME, chosen=four[:1]).results
     assert first.network_rows == second.network_rows
 
 

@@ -32,6 +32,9 @@ from gas_diorama.world.world import Thing, apply, render
 
 pytest.importorskip("torch")
 
+RUNTIME = Runtime(device="cpu", dtype="fp32")
+"""Of all runs in here: models stay as they are, so each is read once."""
+
 JOBS: list[EditJob] = []
 ANSWERS: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 """Target prompt: the exact result with additions in another place, and where it differs from the source."""
@@ -120,7 +123,7 @@ def run(model: Path, tmp_path: Path, five: list[Case]) -> Any:
             rows,
             out=tmp_path / out,
             profile=profile,
-            runtime=Runtime(device="cpu", dtype="fp32"),
+            runtime=RUNTIME,
             registry=Registry.discover().add(Plugin),
             **{"chosen": five, "clip": str(tmp_path / "none"), **more},
         )
@@ -202,8 +205,7 @@ def test_rows_of_zone_and_its_kin_run_on_a_network(tmp_path: Path, five: list[Ca
         name="test", editor="zone", options={"zone": zone, "instruct-pix2pix": plain, "magicbrush": plain}
     )
     rows = [row for row in ROWS if row.own]
-    runtime = Runtime(device="cpu", dtype="fp32")
-    report = bench.run(rows, out=tmp_path / "out", profile=profile, runtime=runtime, chosen=five[:2], clip="./none")
+    report = bench.run(rows, out=tmp_path / "out", profile=profile, runtime=RUNTIME, chosen=five[:2], clip="./none")
     counted = {(r.row, r.actions[0]): r.network_rows for r in report.results}
     assert counted["instruct-pix2pix", "add"] == counted["magicbrush", "remove"] == 20 * 3, "as they were published"
     assert counted["zone", "add"] == 6

@@ -42,9 +42,13 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_instruct_pix2pix(tmp_path_factory.mktemp("tiny") / "magicbrush", seed=1)
 
 
+RUNTIME = Runtime("cpu", "fp32")
+"""Of all editors in here: models stay as they are, so each is read once."""
+
+
 def made(folder: Path, name: str = "instruct-pix2pix", **values: Any) -> Any:
     options = {"model": str(folder), "steps": 3, **values}
-    return Registry.discover().create("editors", name, options, Runtime("cpu", "fp32"))
+    return Registry.discover().create("editors", name, options, RUNTIME)
 
 
 def _regions(masks: Any = (LEFT, LOW)) -> list[Region]:

@@ -46,9 +46,13 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return str(MODELS[request.param](tmp_path_factory.mktemp(request.param) / "model"))
 
 
+RUNTIME = Runtime(device="cpu", dtype="fp32")
+"""Of all editors in here: models stay as they are, so each is read once."""
+
+
 def made(model: str, **values: Any) -> Any:
     options = {"model": model, "steps": 5, "resolution": 128, "crops_first": 0.4, "guidance_scale": 1.0, **values}
-    return Registry.discover().create("editors", "edit-model", options, Runtime(device="cpu", dtype="fp32"))
+    return Registry.discover().create("editors", "edit-model", options, RUNTIME)
 
 
 def job(editor: Any, **more: Any) -> EditJob:

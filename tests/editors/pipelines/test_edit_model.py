@@ -54,10 +54,14 @@ def kontext(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(build_tiny_kontext(tmp_path_factory.mktemp("kontext") / "model"))
 
 
+RUNTIME = Runtime(device="cpu", dtype="fp32")
+"""Of all editors in here: models stay as they are, so each is read once."""
+
+
 def made(model: str, **values: Any) -> Any:
     options = {"model": model, "steps": 2, "resolution": 64, **values}
     options = {name: value for name, value in options.items() if value is not ...}
-    return Registry.discover().create("editors", "edit-model", options, Runtime(device="cpu", dtype="fp32"))
+    return Registry.discover().create("editors", "edit-model", options, RUNTIME)
 
 
 def job(editor: Any, plan: EditPlan = PLAN, regions: tuple[Region, ...] = REGIONS, **more: Any) -> EditJob:

@@ -80,9 +80,13 @@ def sd3(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(build_tiny_stable_diffusion_3(tmp_path_factory.mktemp("sd3") / "model"))
 
 
+RUNTIME = Runtime(device="cpu", dtype="fp32")
+"""Of all editors in here: models stay as they are, so each is read once."""
+
+
 def made(model: str, **values: Any) -> Any:
     options = {"model": model, "steps": 3, "resolution": 128, **values}
-    return Registry.discover().create("editors", "inpaint", options, Runtime(device="cpu", dtype="fp32"))
+    return Registry.discover().create("editors", "inpaint", options, RUNTIME)
 
 
 def job(editor: Any, regions: tuple[Region, ...] = REGIONS, **more: Any) -> EditJob:
