@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pytest
@@ -34,6 +34,7 @@ from gas.types import EditPlan, Region, Subtask
 from gas_diorama.world.cases import cases
 from gas_diorama.world.world import render
 
+T = TypeVar("T")
 DIORAMA = "package:gas_diorama/weights/sd"
 
 
@@ -67,10 +68,26 @@ def latents(edit: Any, work: EditJob) -> tuple[Tensor, Any]:
     return seen[-1 if edited.unedited is None else -2], edited
 
 
+def picture(edit: Any, work: EditJob) -> np.ndarray:
+    """The edited picture."""
+    made: np.ndarray = edit.edit(work).image
+    return made
+
+
+def usual(made: Callable[[Any, EditJob], T], edit: Any, work: EditJob) -> T:
+    """`made(edit, work)`, which is kept as long as the editor's runtime: many tests compare with what an editor with
+    its usual options makes."""
+    kept = edit.runtime.shared("made by editors with the usual options", dict)
+    key = made, type(edit), repr(edit.options), work.seed, work.grounded, repr(work.plan), work.image.tobytes()
+    if key not in kept:
+        kept[key] = made(edit, work)
+    return kept[key]  # type: ignore[no-any-return]
+
+
 def option_changes(name: str, one: Any, other: Any, job: Callable[..., EditJob]) -> bool:
-    """Whether two editors that differ in the option `name` make other latents of `job(edit)`."""
+    """Whether two editors that differ in the option `name` make other latents of `job(edit)`; `one` has the usual."""
     assert getattr(one.options, name) != getattr(other.options, name)
-    return not torch.equal(*(latents(edit, job(edit))[0] for edit in (one, other)))
+    return not torch.equal(usual(latents, one, job(one))[0], latents(other, job(other))[0])
 
 
 def run(edit: Any, work: EditJob) -> tuple[Tensor, Tensor, Any]:

@@ -31,8 +31,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_clipseg(tmp_path_factory.mktemp("clipseg") / "model")
 
 
-def grounder_of(model: Path | str, **options: Any) -> ClipSeg:
-    return ClipSeg(ClipSegOptions(model=str(model), **options), Runtime(device="cpu"))
+RUNTIME = Runtime(device="cpu")
+"""For models that stay as they are, so that each is read once."""
+
+
+def grounder_of(model: Path | str, runtime: Runtime | None = None, **options: Any) -> ClipSeg:
+    return ClipSeg(ClipSegOptions(model=str(model), **options), runtime or Runtime(device="cpu"))
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ LEFT, RIGHT = (5, 10, 20, 30, 0.6), (60, 12, 90, 50, 0.8)
 class TestClipSeg(GrounderContract):
     @pytest.fixture
     def grounder(self, folder: Path) -> ClipSeg:
-        return grounder_of(folder, always_best=True)
+        return grounder_of(folder, RUNTIME, always_best=True)
 
 
 def test_it_is_in_the_listing() -> None:

@@ -53,8 +53,12 @@ def copy(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "model"))
 
 
-def detector(model: Path | str, **options: Any) -> GroundingDino:
-    return GroundingDino(GroundingDinoOptions(model=str(model), **options), Runtime(device="cpu"))
+RUNTIME = Runtime(device="cpu")
+"""For models that stay as they are, so that each is read once."""
+
+
+def detector(model: Path | str, runtime: Runtime | None = None, **options: Any) -> GroundingDino:
+    return GroundingDino(GroundingDinoOptions(model=str(model), **options), runtime or Runtime(device="cpu"))
 
 
 class Scripted:
@@ -105,7 +109,7 @@ CATS = [(LEFT, {"cat": 0.6, "the": 0.6}), (RIGHT, {"cat": 0.9, "the": 0.9}), (BI
 class TestTransformersLoader(GrounderContract):
     @pytest.fixture
     def grounder(self, folder: Path) -> GroundingDino:
-        return detector(folder, always_best=True)
+        return detector(folder, RUNTIME, always_best=True)
 
 
 class TestWithThresholds(GrounderContract):
@@ -407,7 +411,7 @@ def test_numbers_that_are_not_finite_are_named(scripted: Any, bad: float) -> Non
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4096), (4096, 1), (3, 2), (17, 1000)])
 def test_pictures_of_any_shape(folder: Path, shape: tuple[int, int]) -> None:
     image = np.full((*shape, 3), 128, np.uint8)
-    grounder = detector(folder, always_best=True)
+    grounder = detector(folder, RUNTIME, always_best=True)
     scores, found = grounder._network().detect(pad_thin(image), "the box .")
     assert np.isfinite(scores).all() and np.isfinite(found).all()
     with contextlib.suppress(ObjectNotFound):  # random boxes may all lie in what was added to a thin picture
@@ -652,16 +656,16 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield place / "tiny.pth", place / "config.py", place / "bert"
 
 
-def from_original(original: tuple[Path, Path, Path], **options: Any) -> GroundingDino:
+def from_original(original: tuple[Path, Path, Path], runtime: Runtime | None = None, **options: Any) -> GroundingDino:
     checkpoint, config, bert = original
     defaults: dict[str, Any] = {"architecture": str(config), "text_encoder": str(bert), "always_best": True}
-    return detector(checkpoint, **{**defaults, "size": 64, **options})
+    return detector(checkpoint, runtime, **{**defaults, "size": 64, **options})
 
 
 class TestOriginalLoader(GrounderContract):
     @pytest.fixture
     def grounder(self, original: tuple[Path, Path, Path]) -> GroundingDino:
-        return from_original(original)
+        return from_original(original, RUNTIME)
 
 
 def test_both_loaders_agree(original: tuple[Path, Path, Path], tmp_path: Path) -> None:

@@ -30,8 +30,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_mm_grounding_dino(tmp_path_factory.mktemp("mm") / "model")
 
 
-def detector(model: Path | str, **options: Any) -> MMGroundingDino:
-    return MMGroundingDino(MMGroundingDinoOptions(model=str(model), **options), Runtime(device="cpu"))
+RUNTIME = Runtime(device="cpu")
+"""For models that stay as they are, so that each is read once."""
+
+
+def detector(model: Path | str, runtime: Runtime | None = None, **options: Any) -> MMGroundingDino:
+    return MMGroundingDino(MMGroundingDinoOptions(model=str(model), **options), runtime or Runtime(device="cpu"))
 
 
 def asked(*regions: Region) -> GroundJob:
@@ -41,7 +45,7 @@ def asked(*regions: Region) -> GroundJob:
 class TestMMGroundingDino(GrounderContract):
     @pytest.fixture
     def grounder(self, folder: Path) -> MMGroundingDino:
-        return detector(folder, always_best=True)
+        return detector(folder, RUNTIME, always_best=True)
 
 
 def test_it_is_in_the_listing() -> None:

@@ -32,8 +32,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_owlv2(tmp_path_factory.mktemp("owlv2") / "model")
 
 
-def detector(model: Path | str, **options: Any) -> Owlv2:
-    return Owlv2(Owlv2Options(model=str(model), **options), Runtime(device="cpu"))
+RUNTIME = Runtime(device="cpu")
+"""For models that stay as they are, so that each is read once."""
+
+
+def detector(model: Path | str, runtime: Runtime | None = None, **options: Any) -> Owlv2:
+    return Owlv2(Owlv2Options(model=str(model), **options), runtime or Runtime(device="cpu"))
 
 
 def ask(*phrases: str) -> list[Region]:
@@ -43,7 +47,7 @@ def ask(*phrases: str) -> list[Region]:
 class TestOwlv2(GrounderContract):
     @pytest.fixture
     def grounder(self, folder: Path) -> Owlv2:
-        return detector(folder, always_best=True)
+        return detector(folder, RUNTIME, always_best=True)
 
 
 def test_it_is_in_the_listing() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sampling_guards import DIORAMA, SamplingGuards, igloo_turned_blue, psnr, regions, traces
+from sampling_guards import DIORAMA, SamplingGuards, igloo_turned_blue, picture, psnr, regions, traces, usual
 
 from gas import Registry
 from gas.backends.options import Layer, settle
@@ -195,14 +195,14 @@ def test_the_picture_is_inverted_once_for_two_targets(tiny_sd: Path) -> None:
 def test_every_option_changes_the_picture(option: str, value: Any, runtime: Runtime, tiny_sd: Path) -> None:
     plain, changed = editor(runtime, tiny_sd), editor(runtime, tiny_sd, **{option: value})
     assert getattr(changed.options, option) != getattr(plain.options, option)
-    assert not np.array_equal(plain.edit(job(plain)).image, changed.edit(job(changed)).image)
+    assert not np.array_equal(usual(picture, plain, job(plain)), picture(changed, job(changed)))
 
 
 @pytest.mark.parametrize(("option", "value"), [("overlap", 1.0), ("beta", 3.0)])
 def test_options_of_grounded_runs_change_them(option: str, value: Any, runtime: Runtime, tiny_sd: Path) -> None:
     plain, changed = editor(runtime, tiny_sd), editor(runtime, tiny_sd, **{option: value})
-    assert not np.array_equal(plain.edit(grounded(plain)).image, changed.edit(grounded(changed)).image)
-    assert np.array_equal(plain.edit(job(plain)).image, changed.edit(job(changed)).image)
+    assert not np.array_equal(usual(picture, plain, grounded(plain)), picture(changed, grounded(changed)))
+    assert np.array_equal(usual(picture, plain, job(plain)), picture(changed, job(changed)))
 
 
 def test_a_source_sentence_is_asked_for_only_where_it_is_used(runtime: Runtime, tiny_sd: Path) -> None:
