@@ -41,7 +41,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in Stable Diffusion's layout with random weights (factor 8, 128 pixels). Do not change it: copy it."""
+    """A folder in Stable Diffusion's layout with random weights (factor 8, 128 pixels), a layer a block. Do not change
+    it: copy it."""
     from gas.testing.tiny import build_tiny_stable_diffusion
 
-    return build_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny") / "sd")
+    return build_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny") / "sd", layers=1)
+
+
+@pytest.fixture(scope="session")
+def whole_tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `tiny_sd`, with all the layers of Stable Diffusion 1.x: for tests that name layers, or count them."""
+    from gas.testing.tiny import build_tiny_stable_diffusion
+
+    return build_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny") / "whole")

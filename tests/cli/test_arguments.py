@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm_program
 from PIL import Image as Pictures
 from places import DOCS
 
@@ -22,9 +23,7 @@ CUP = ("change the red cup into a blue cup", "--box", "cup=72,12,484,392", "--pr
 
 
 def gas(*arguments: str | Path, folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    given = {**os.environ, "GAS_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", **environ}
-    command = [sys.executable, "-m", "gas_cli", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=120)
+    return warm_program.gas(*arguments, cwd=folder, env={"GAS_HOME": str(folder / "home"), **environ})
 
 
 def test_flags_of_gas_itself_may_stand_anywhere() -> None:

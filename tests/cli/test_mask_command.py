@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import warm_program
 from PIL import Image
 
 
 def gas(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gas_cli", "mask", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, timeout=60)
+    return warm_program.gas("mask", *arguments, cwd=folder)
 
 
 def saved(path: Path, *boxes: tuple[int, int, int, int], level: int = 255) -> Path:

@@ -432,8 +432,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     folder = tmp_path_factory.mktemp("tiny")
     return {
-        "ip2p": build_tiny_instruct_pix2pix(folder / "ip2p"),
-        "sd": build_tiny_stable_diffusion(folder / "sd"),
+        "ip2p": build_tiny_instruct_pix2pix(folder / "ip2p", layers=1),
+        "sd": build_tiny_stable_diffusion(folder / "sd", layers=1),
     }
 
 

@@ -24,8 +24,8 @@ TOKENS = 7
 
 
 @pytest.fixture(scope="module")
-def unet(tiny_sd: Path) -> UNet2DConditionModel:
-    return UNet2DConditionModel.from_pretrained(tiny_sd / "unet").eval().requires_grad_(False)
+def unet(whole_tiny_sd: Path) -> UNet2DConditionModel:
+    return UNet2DConditionModel.from_pretrained(whole_tiny_sd / "unet").eval().requires_grad_(False)
 
 
 def inputs(rows: int = 2, size: tuple[int, int] = (16, 24), seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -160,8 +160,8 @@ def test_the_network_is_as_before_also_after_an_exception(unet: UNet2DConditionM
     assert not any("get_attention_scores" in vars(module) for module in unet.modules())
 
 
-def test_a_layer_of_another_kind_is_refused_and_nothing_is_left_behind(tiny_sd: Path) -> None:
-    unet = UNet2DConditionModel.from_pretrained(tiny_sd / "unet")
+def test_a_layer_of_another_kind_is_refused_and_nothing_is_left_behind(whole_tiny_sd: Path) -> None:
+    unet = UNet2DConditionModel.from_pretrained(whole_tiny_sd / "unet")
     layers = unet_sites(unet, "cross")
     other = IPAdapterAttnProcessor2_0(hidden_size=8, cross_attention_dim=32)
     unet.get_submodule(layers[-1].name).set_processor(other)

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.seeded  # libraries draw the first weights of the netwo
 
 
 @pytest.fixture(scope="module")
-def unet(tiny_sd: Path) -> UNet2DConditionModel:
-    return UNet2DConditionModel.from_pretrained(tiny_sd / "unet").eval().requires_grad_(False)
+def unet(whole_tiny_sd: Path) -> UNet2DConditionModel:
+    return UNet2DConditionModel.from_pretrained(whole_tiny_sd / "unet").eval().requires_grad_(False)
 
 
 def run(unet: UNet2DConditionModel, z: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ def five() -> list[Case]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny"))
+    return build_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny"), layers=1)
 
 
 OWN, GIVEN = Row("own", "free", own=True), Row("given", "free")
@@ -198,7 +198,7 @@ def test_without_a_model_the_profile_has_no_rows_of_such_editors(model: Path) ->
 @pytest.mark.filterwarnings("ignore:the prompt")  # the tiny tokenizer takes a token for each letter
 @pytest.mark.filterwarnings("ignore:the instruction")
 def test_rows_of_zone_and_its_kin_run_on_a_network(tmp_path: Path, five: list[Case]) -> None:
-    first, second = (build_tiny_instruct_pix2pix(tmp_path / f"m{seed}", seed=seed) for seed in (0, 1))
+    first, second = (build_tiny_instruct_pix2pix(tmp_path / f"m{seed}", layers=1, seed=seed) for seed in (0, 1))
     zone = {"model": str(first), "second_model": str(second), "steps": 2, "threshold": 255, "least_cells": 2}
     plain = {"model": str(first), "steps": 2}
     profile = Profile(

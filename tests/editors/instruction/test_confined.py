@@ -34,12 +34,12 @@ OUTSIDE = np.maximum(LEFT, LOW) == 0
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_instruct_pix2pix(tmp_path_factory.mktemp("tiny") / "ip2p")
+    return build_tiny_instruct_pix2pix(tmp_path_factory.mktemp("tiny") / "ip2p", layers=1)
 
 
 @pytest.fixture(scope="module")
 def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_instruct_pix2pix(tmp_path_factory.mktemp("tiny") / "magicbrush", seed=1)
+    return build_tiny_instruct_pix2pix(tmp_path_factory.mktemp("tiny") / "magicbrush", layers=1, seed=1)
 
 
 RUNTIME = Runtime("cpu", "fp32")

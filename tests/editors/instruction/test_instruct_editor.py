@@ -34,7 +34,7 @@ TWO = EditPlan(subtasks=(*PLAN.subtasks, Subtask(source="grass", target="snow"))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_instruct_pix2pix(tmp_path_factory.mktemp("tiny") / "ip2p")
+    return build_tiny_instruct_pix2pix(tmp_path_factory.mktemp("tiny") / "ip2p", layers=1)
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ FOUND = tuple(replace(region, given=False) for region in REGIONS)
 
 def build_tiny_masked(folder: Path) -> Path:
     """Stable Diffusion's own inpainting model: its UNet takes mask and masked picture beside the noisy latent."""
-    build_tiny_stable_diffusion(folder, in_channels=9)
+    build_tiny_stable_diffusion(folder, in_channels=9, layers=1)
     index = folder / "model_index.json"
     index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusionInpaintPipeline"))
     return folder

@@ -39,12 +39,12 @@ PLAN = EditPlan(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_gligen(tmp_path_factory.mktemp("tiny") / "gligen")
+    return build_tiny_gligen(tmp_path_factory.mktemp("tiny") / "gligen", layers=1)
 
 
 @pytest.fixture(scope="module")
 def text_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_gligen(tmp_path_factory.mktemp("tiny") / "gligen", inpainting=False)
+    return build_tiny_gligen(tmp_path_factory.mktemp("tiny") / "gligen", inpainting=False, layers=1)
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,11 @@ WIDTH, HEIGHT = 96, 64
 
 
 @pytest.fixture(scope="module")
+def tiny_sd(whole_tiny_sd: Path) -> Path:
+    return whole_tiny_sd
+
+
+@pytest.fixture(scope="module")
 def runtime() -> Runtime:
     return Runtime(device="cpu", dtype="fp32")
 

@@ -171,7 +171,7 @@ def test_a_step_down_the_gradient_brings_attention_nearer(runtime: Runtime, tiny
     z = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
     words = predictor.condition([SOURCE, "a blue ball", "snow"])
     reference = attention(predictor, z, 500, words[:1])
-    assert len(reference) == len(layers) == 16
+    assert len(reference) == len(layers) == 3 + 1 + 6, "down, in the middle, and up"
     pull, far = attention_pull(predictor, layers, reference, z, 500, words[1:])
     assert pull.shape == (2, 4, 8, 12) and far.shape == (2,) and not pull.requires_grad
     for row in (0, 1):
