@@ -27,8 +27,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(items: Any, **named: Any) -> list[Entry]:
-    """The entries of a batch with the fake backends and two workers."""
-    return list(gas.batch(items, **{"out": "out", "workers": 2, **FLAGS, **named}))
+    """The entries of a batch with the fake backends. A worker is a process."""
+    return list(gas.batch(items, **{"out": "out", "workers": 1, **FLAGS, **named}))
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -59,7 +59,7 @@ def test_ten_poisoned_of_a_hundred(here: Path) -> None:
     bad = dict(zip(range(5, 100, 10), poison, strict=True))
     for index, (change, _) in bad.items():
         listed[index] |= change
-    found = run(listed)
+    found = run(listed, workers=2)
     by_name = {entry.item: entry for entry in found}
     assert len(found) == len(by_name) == 100
     assert sum(entry.status == "done" for entry in found) == 90
@@ -73,7 +73,7 @@ def test_ten_poisoned_of_a_hundred(here: Path) -> None:
     assert len(outputs(here / "out")) == 90
     before = {path: path.stat().st_mtime_ns for path in (here / "out").rglob("*.png*")}
 
-    again = run(listed)
+    again = run(listed, workers=2)
     assert {entry.item for entry in again} == {listed[index]["image"] for index in bad}
     assert all(entry.status == "failed" and entry.attempt == 2 for entry in again)
     assert {path: path.stat().st_mtime_ns for path in (here / "out").rglob("*.png*")} == before
@@ -238,4 +238,5 @@ def test_a_programs_own_rows_are_checked_too(here: Path) -> None:
 
 def test_errors_before_the_first_entry_come_from_the_call(here: Path) -> None:
     with pytest.raises(ResultRefused):
-        next(gas.batch(rows(pictures(here, 1)), out="out", **{**FLAGS, "options": {"painter": {"broken": True}}}))
+        broken = {**FLAGS, "options": {"painter": {"broken": True}}}
+        next(gas.batch(rows(pictures(here, 1)), out="out", workers=1, **broken))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,13 +150,21 @@ def test_it_stops_on_the_way_with_nothing_done(model: str) -> None:
         assert edited.stopped and len(steps) == after and np.array_equal(edited.image, PICTURE)
 
 
-def test_qwen_begins_at_latents_too(tmp_path: Path) -> None:
-    """At its own megapixel, so with few steps."""
+def test_qwen_begins_at_latents_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It brings pictures to a megapixel itself, and to the very size that the editor expects; here to a sixteenth."""
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as qwen
+
     editor = made(
         str(build_tiny_qwen_image_edit(tmp_path / "model", pipeline="QwenImageEditPlusPipeline")),
         resolution=None,
         steps=3,
     )
+    row, sides = editor.row, qwen.calculate_dimensions
+    for size in ((256, 256), (300, 200), (77, 640)):
+        width, height = row.size(*size, None)
+        assert sides(1024 * 1024, width / height) == (width, height)
+    monkeypatch.setattr(qwen, "calculate_dimensions", lambda area, ratio: sides(area // 16, ratio))
+    monkeypatch.setattr(type(editor), "row", replace(row, resolution=row.resolution // 4))
     edited = editor.edit(job(editor))
     inside = np.max([region.mask for region in REGIONS], axis=0) > 0
     assert np.array_equal(edited.image[~inside], PICTURE[~inside])

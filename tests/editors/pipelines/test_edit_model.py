@@ -55,13 +55,13 @@ def kontext(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 RUNTIME = Runtime(device="cpu", dtype="fp32")
-"""Of all editors in here: models stay as they are, so each is read once."""
+"""Of editors in here: models stay as they are, so each is read once."""
 
 
-def made(model: str, **values: Any) -> Any:
+def made(model: str, runtime: Runtime = RUNTIME, **values: Any) -> Any:
     options = {"model": model, "steps": 2, "resolution": 64, **values}
     options = {name: value for name, value in options.items() if value is not ...}
-    return Registry.discover().create("editors", "edit-model", options, RUNTIME)
+    return Registry.discover().create("editors", "edit-model", options, runtime)
 
 
 def job(editor: Any, plan: EditPlan = PLAN, regions: tuple[Region, ...] = REGIONS, **more: Any) -> EditJob:
@@ -274,7 +274,7 @@ def test_a_state_of_another_run_is_refused(kontext: str) -> None:
 
 
 def refusal(model: str, **values: Any) -> GasError:
-    editor = made(model, **values)
+    editor = made(model, Runtime(device="cpu", dtype="fp32"), **values)
     with pytest.raises(GasError) as caught:
         editor.edit(job(editor))
     assert "\n" not in caught.value.message and caught.value.remedy
@@ -325,7 +325,7 @@ def test_a_pipeline_that_diffusers_does_not_have_is_named(kontext: str, monkeypa
 
 
 def test_numbers_that_are_not_finite_end_the_run(kontext: str) -> None:
-    editor = made(kontext, guidance_scale=1e-3)
+    editor = made(kontext, Runtime(device="cpu", dtype="fp32"), guidance_scale=1e-3)
     network = editor.pipeline(editor.row).transformer
     with np.errstate(all="ignore"):
         network.proj_out.bias.data.fill_(float("nan"))
