@@ -30,17 +30,17 @@ FIRST = f"{UNET}input_blocks.0.0.weight"
 
 
 @pytest.fixture
-def settings(tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def settings(whole_tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The settings that are shipped, with the sizes of the tiny model in their place; its words too."""
-    folder = Path(shutil.copytree(tiny_sd, tmp_path / "settings"))
+    folder = Path(shutil.copytree(whole_tiny_sd, tmp_path / "settings"))
     (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
     monkeypatch.setattr(reading, "SETTINGS", folder)
     return folder
 
 
 @pytest.fixture
-def weights(tiny_sd: Path) -> dict[str, Tensor]:
-    return single_file(tiny_sd)
+def weights(whole_tiny_sd: Path) -> dict[str, Tensor]:
+    return single_file(whole_tiny_sd)
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def load(file: Path, **options: Any) -> Any:
 
 
 def test_its_networks_and_words_are_those_of_the_folder(
-    weights: dict[str, Tensor], written: Any, tiny_sd: Path
+    weights: dict[str, Tensor], written: Any, whole_tiny_sd: Path
 ) -> None:
-    model, same = load(written(weights)), StableDiffusion.from_folder(tiny_sd)
+    model, same = load(written(weights)), StableDiffusion.from_folder(whole_tiny_sd)
     for ours, theirs in ((model.network, same.network), (model.autoencoder.vae, same.autoencoder.vae)):
         assert ours.state_dict().keys() == theirs.state_dict().keys()
         assert all(torch.equal(one, theirs.state_dict()[key]) for key, one in ours.state_dict().items())

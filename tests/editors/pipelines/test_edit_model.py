@@ -193,7 +193,7 @@ def test_a_distilled_model_has_its_own_steps_and_guidance(tmp_path: Path) -> Non
 
 
 def test_qwen_is_told_a_negative_prompt_and_has_its_own_size(tmp_path: Path) -> None:
-    """It brings every picture to about a megapixel itself, so this is the slow one."""
+    """It brings every picture to about a megapixel itself (the only test at that size)."""
     model = str(build_tiny_qwen_image_edit(tmp_path / "qwen"))
     editor = made(model, steps=2, resolution=...)
     plan = EditPlan(subtasks=PLAN.subtasks[:1])
@@ -206,9 +206,17 @@ def test_qwen_is_told_a_negative_prompt_and_has_its_own_size(tmp_path: Path) -> 
         refused.edit(job(refused))
 
 
-def test_a_pipeline_that_calls_nobody_after_its_steps_is_asked_by_its_bar(tmp_path: Path) -> None:
-    """LongCat takes no callback, and no size: it works at about a megapixel."""
+def test_a_pipeline_that_calls_nobody_after_its_steps_is_asked_by_its_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LongCat takes no callback, and no size: it works at about a megapixel (test_pipeline_table has the sizes), here
+    at a sixteenth of it."""
+    from diffusers.pipelines.longcat_image import pipeline_longcat_image_edit as longcat
+
     editor = made(str(build_tiny_longcat_image_edit(tmp_path / "longcat")), steps=2, resolution=...)
+    row, sides = editor.row, longcat.calculate_dimensions
+    monkeypatch.setattr(longcat, "calculate_dimensions", lambda area, ratio: sides(area // 16, ratio))
+    monkeypatch.setattr(type(editor), "row", replace(row, resolution=row.resolution // 4))
     plan = EditPlan(subtasks=PLAN.subtasks[:1])
     steps: list[Step] = []
     edited = editor.edit(job(editor, plan, REGIONS[:1], watch=Watch(on_step=steps.append)))
