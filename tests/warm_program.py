@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -196,16 +197,35 @@ def _become(asked: Mapping[str, Any]) -> None:
     os.environ.update(asked["env"])
     os.chdir(asked["cwd"])
     sys.path[1:1] = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place not in sys.path]
-    if asked["arguments"][0] == "-m":
-        _, module, *rest = asked["arguments"]
-        sys.argv, sys.path[0] = [module, *rest], asked["cwd"]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-    else:
-        file, *rest = sys.argv = asked["arguments"]
-        sys.path[0] = str(Path(file).parent)
-        runpy.run_path(file, run_name="__main__")
+    code: object = 0
+    try:
+        if asked["arguments"][0] == "-m":
+            _, module, *rest = asked["arguments"]
+            sys.argv, sys.path[0] = [module, *rest], asked["cwd"]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            file, *rest = sys.argv = asked["arguments"]
+            sys.path[0] = str(Path(file).parent)
+            runpy.run_path(file, run_name="__main__")
+    except SystemExit as exit_:
+        code = 0 if exit_.code is None else exit_.code
+    if not isinstance(code, int):
+        sys.exit(code)
+    _end(code)
+
+
+def _end(code: int) -> None:
+    """Ends as an interpreter does, but does not take the libraries apart: that takes longer than most programs do."""
+    import threading
+
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for its threads
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
 
 
 if __name__ == "__main__":
     _import_libraries()
+    gc.freeze()  # a fork that looked for rubbish among them would copy them all
     _become(_wait_for_asks(socket.socket(fileno=int(sys.argv[1]))))
