@@ -132,7 +132,7 @@ def four() -> list[Case]:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from gas.testing.tiny import build_tiny_stable_diffusion
 
-    return build_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny"), layers=1)
+    return build_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
