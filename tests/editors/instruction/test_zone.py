@@ -43,12 +43,12 @@ REMOVE = Subtask(action="remove", source="the box")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_instruct_pix2pix(tmp_path_factory.mktemp("tiny") / "ip2p", layers=1)
+    return build_tiny_instruct_pix2pix(tmp_path_factory.mktemp("tiny") / "ip2p")
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_instruct_pix2pix(tmp_path_factory.mktemp("tiny") / "magicbrush", layers=1, seed=1)
+    return build_tiny_instruct_pix2pix(tmp_path_factory.mktemp("tiny") / "magicbrush", seed=1)
 
 
 @pytest.fixture(scope="module")
