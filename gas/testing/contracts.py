@@ -255,8 +255,8 @@ class GrounderContract(_BackendContract):
 @dataclass(frozen=True)
 class WatchedRun:
     """A run of a job that was listened to: what came of it, the steps, the preview of the first one that has any, the
-    states of its checkpoints, and whether its picture and masks were left alone. No maps: some editors compute them in
-    one batch with what they need anyway, and numbers are then rounded in another order."""
+    states of its checkpoints, and whether its picture and masks were left alone. No maps: for those of
+    attention some editors compute it in another way, with other rounding."""
 
     edited: Edited
     steps: Sequence[Step]
