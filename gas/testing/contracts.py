@@ -254,14 +254,14 @@ class GrounderContract(_BackendContract):
 
 @dataclass(frozen=True)
 class WatchedRun:
-    """A run of a job that was listened to: what came of it, the steps, the preview of the first one that has any, the
-    states of its checkpoints, and whether its picture and masks were left alone. No maps: for those of
-    attention some editors compute it in another way, with other rounding."""
+    """A run of a job whose every report was listened to: what came of it, the steps, the preview of the first one that
+    has any, the states of its checkpoints, the maps by name, and whether its picture and masks were left alone."""
 
     edited: Edited
     steps: Sequence[Step]
     previews: Sequence[Image]
     states: Sequence[Mapping[str, Any]]
+    maps: Sequence[tuple[str, Any]]
     kept_its_input: bool
 
 
@@ -270,18 +270,23 @@ def watch_run(editor: Editor, job: EditJob) -> WatchedRun:
     steps: list[Step] = []
     previews: list[Image] = []
     states: list[dict[str, Any]] = []
+    maps: list[tuple[str, Any]] = []
 
     def on_step(step: Step) -> None:
         steps.append(step)
         if step.preview and not previews:
             previews.append(step.preview())
 
-    watch = Watch(on_step=on_step, checkpoint=lambda state: states.append(dict(state)))
+    watch = Watch(
+        on_step=on_step,
+        checkpoint=lambda state: states.append(dict(state)),
+        save_map=lambda name, array: maps.append((name, array)),
+    )
     given = [job.image, *(region.mask for region in job.regions if region.mask is not None)]
     before = [array.tobytes() for array in given]
     edited = editor.edit(replace(job, watch=watch))
     kept = [array.tobytes() for array in given] == before
-    return WatchedRun(edited, steps, previews, states, kept)
+    return WatchedRun(edited, steps, previews, states, maps, kept)
 
 
 _WATCHED = pytest.StashKey[dict[str, WatchedRun]]()
@@ -402,10 +407,8 @@ class EditorContract(_BackendContract):
         if coded is not None:
             _check_image(coded, job.image)
 
-    def test_maps_have_the_pictures_form(self, editor: Editor, job: EditJob) -> None:
-        maps: list[tuple[str, Any]] = []
-        editor.edit(replace(job, watch=Watch(save_map=lambda name, array: maps.append((name, array)))))
-        for name, array in maps:
+    def test_maps_have_the_pictures_form(self, watched: WatchedRun) -> None:
+        for name, array in watched.maps:
             assert isinstance(name, str) and name
             assert array.ndim == 2 and array.dtype == np.float32 and np.isfinite(array).all()
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Protocol
+from functools import cache
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -32,24 +33,42 @@ class Control(Protocol):
 
 
 @contextmanager
-def control_attention(sites: Sequence[AttentionSite], control: Control) -> Iterator[None]:
+def control_attention(sites: Sequence[AttentionSite], control: Control, *, beside: bool = False) -> Iterator[None]:
     """Inside the block `control` is called for each of `sites` at each forward pass.
 
     Those sites compute their attention plainly, the others with the fused kernel as before; up to rounding the
     network's output is the same until the control changes something. Blocks nest: the inner control sees what the outer
     one left. The network is as before when the block ends, also by an exception; gradients flow. ValueError when there
     are no sites, or one computes its attention in a way of its own (IP-Adapter, custom diffusion, ...).
+
+    `beside` is for a control that only looks, where it must not be noticed that it does: a site then computes its
+    attention twice, once as before, which the network goes on with to the last bit, and once plainly for the control.
     """
     if not sites:
         raise ValueError("no attention site was chosen")
     with ExitStack() as undo:
         for site in sites:
-            undo.enter_context(_opened(site, control))
+            undo.enter_context(_opened(site, control, beside))
         yield
 
 
+@cache
+def _beside() -> type[Any]:
+    """A processor with the fused attention and after it the plain one, whose output nobody takes."""
+    from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+
+    class Beside(AttnProcessor2_0):
+        def __call__(self, attn: Any, *args: Any, **kwargs: Any) -> Tensor:
+            made: Tensor = super().__call__(attn, *args, **kwargs)
+            with torch.no_grad():
+                AttnProcessor()(attn, *args, **kwargs)
+            return made
+
+    return Beside
+
+
 @contextmanager
-def _opened(site: AttentionSite, control: Control) -> Iterator[None]:
+def _opened(site: AttentionSite, control: Control, beside: bool) -> Iterator[None]:
     from diffusers.models.attention_processor import AttnProcessor
 
     check_known(site)
@@ -68,7 +87,8 @@ def _opened(site: AttentionSite, control: Control) -> Iterator[None]:
         return changed.to(flat.dtype).flatten(0, 1)
 
     # diffusers' plain processor asks the module itself for its probabilities: the one place where they are whole.
-    module.set_processor(AttnProcessor())
+    plain = type(processor) is AttnProcessor
+    module.set_processor(_beside()() if beside and not plain else AttnProcessor())
     module.get_attention_scores = seen
     try:
         yield
@@ -84,7 +104,7 @@ def check_known(site: AttentionSite) -> None:
     """ValueError for a site whose attention is computed in a way of its own (IP-Adapter, custom diffusion, ...)."""
     from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-    if type(site.module.processor) not in (AttnProcessor, AttnProcessor2_0):
+    if type(site.module.processor) not in (AttnProcessor, AttnProcessor2_0, _beside()):
         name = type(site.module.processor).__name__
         raise ValueError(f"the attention of {site.name} is computed by {name}, which is not known")
 

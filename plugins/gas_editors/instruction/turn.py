@@ -122,7 +122,7 @@ class Turn:
         noises: list[InstructionNoise] = []
         with ExitStack() as seen:
             for sites, one in self.maps:
-                seen.enter_context(control_attention(sites, one))
+                seen.enter_context(control_attention(sites, one, beside=True))
             for predictor, sampler, told in zip(self.predictors, self.samplers, self.told, strict=True):
                 noises.append(predict_instruction(predictor, sampler.z, sampler.t, told))
         shares = None if self.confined is None else self.confined.shares

@@ -125,6 +125,20 @@ def test_the_output_is_the_same_as_without(unet: UNet2DConditionModel, kind: Any
     assert torch.equal(run(unet, z, prompt), before), "bit for bit again afterwards"
 
 
+def test_looking_beside_leaves_every_bit_of_the_output(unet: UNet2DConditionModel) -> None:
+    z, prompt = inputs(3, (9, 33))
+    before, sites = run(unet, z, prompt), unet_sites(unet)
+    plainly, first, second = Recorder(), Recorder(), Recorder()
+    with control_attention(sites, plainly):
+        run(unet, z, prompt)
+    with control_attention(sites, first, beside=True), control_attention(sites[3:], second, beside=True):
+        assert torch.equal(run(unet, z, prompt), before)
+    assert [site for site, _ in first.seen] == list(sites) and [site for site, _ in second.seen] == list(sites[3:])
+    for (_, one), (_, other) in zip(first.seen, plainly.seen, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+    assert torch.equal(run(unet, z, prompt), before), "bit for bit again afterwards"
+
+
 def test_probabilities_are_those_of_the_layer(unet: UNet2DConditionModel) -> None:
     layer = unet_sites(unet, "cross")[-1]
     module: Any = unet.get_submodule(layer.name)
