@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
@@ -67,12 +67,15 @@ class AutoEditor(Editor[AutoOptions]):
         return math.lcm(*(self._helper(name).multiple() for name in self.helpers)) if self.resolution() else 1
 
     def check_plan(self, plan: EditPlan) -> None:
-        """UsageError (exit 2) for a table that says nothing of a subtask."""
+        """UsageError (exit 2) without a table, and for an addition that it says nothing of; the editor of the additions
+        is asked too. Other sorts are not known before there are regions."""
         if not self.options.table:
             raise UsageError(
                 "auto has no table of editors",
                 Remedy("name_table", "use a profile that has one, or set {table}", table=Option({"table": None})),
             )
+        if added := [index for index, subtask in enumerate(plan.subtasks) if subtask.action == "add"]:
+            self._maker(plan, added, "add")
 
     def check(self, image: Image) -> None:
         for name in self.helpers:
@@ -103,21 +106,26 @@ class AutoEditor(Editor[AutoOptions]):
     def _chosen(self, job: EditJob, index: int) -> tuple[Sort, str]:
         """The sort of a subtask and the name of its editor."""
         sort = sort_of(job.plan.subtasks[index], union([region_mask(one) for one in subtask_regions(job, index)]))
-        table, last = self.options.table, self.options.table.get(OTHERWISE)
+        return sort, self._maker(job.plan, [index], sort)
+
+    def _maker(self, plan: EditPlan, subtasks: Sequence[int], sort: Sort) -> str:
+        """The name of the editor of these subtasks of one sort, which takes them. UsageError (exit 2) where the table
+        has none; the last one's own error where it does not take them."""
+        table, last, part = self.options.table, self.options.table.get(OTHERWISE), part_of_plan(plan, subtasks)
         name = table.get(sort, last)
-        if name is not None and name != last:
-            try:
-                self._helper(name).check_plan(part_of_plan(job.plan, [index]))
-            except ModelUnavailable:
-                if last is None:
-                    raise
-                name = last
         if name is None:
             raise UsageError(
-                f"auto's table has no editor for subtask {index + 1}, which is of the sort {sort!r}",
+                f"auto's table has no editor for subtask {subtasks[0] + 1}, which is of the sort {sort!r}",
                 Remedy("name_table", "name one for it, or {otherwise} for all the rest", otherwise=OTHERWISE),
             )
-        return sort, name
+        try:
+            self._helper(name).check_plan(part)
+        except ModelUnavailable:
+            if last is None or name == last:
+                raise
+            name = last
+            self._helper(name).check_plan(part)
+        return name
 
     def _helper(self, name: str) -> Editor:
         if self.find_editor is None:

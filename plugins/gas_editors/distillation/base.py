@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from gas import notes
 from gas.diffusion.backbone import Backbone
 from gas.diffusion.distill.convergence import Convergence
 from gas.diffusion.distill.draws import Draw, Draws, TOrder
@@ -23,6 +24,7 @@ from gas.errors import UsageError
 from gas.files import slug
 from gas.interfaces import Edited, EditJob, Watch
 from gas.remedies import Option, Remedy
+from gas.types import EditPlan
 from gas_editors.latent_masks import union_mask
 from gas_editors.maps import save_map
 from gas_editors.model_options import ModelOptions, refuse_foreign
@@ -123,6 +125,16 @@ class ScoreDistillationEditor(TextToImageEditor[DistillationOptionsT]):
     @abstractmethod
     def terms(self, job: EditJob, size: tuple[int, int], step_size: float) -> tuple[Term, ...]:
         """The summands of the gradient, for a latent of `size` = (h, w) and the step size eta that is in force."""
+
+    def check_plan(self, plan: EditPlan) -> None:
+        """Warns where a thing is to be added, and names editors that add (docs/benchmark.md, "Additions")."""
+        if added := [subtask.target for subtask in plan.subtasks if subtask.action == "add"]:
+            things = ", ".join(map(repr, added))
+            notes.warn(
+                f"score distillation seldom adds things: {things} may come out faint, of another size or not at all; "
+                "the editors instruct-pix2pix and zone do add",
+                stacklevel=2,
+            )
 
     def paste_mask(self, job: EditJob) -> np.ndarray | None:
         """Where the edit is to be pasted, `(H, W)`; None: in the job's regions, or everywhere when there are none."""

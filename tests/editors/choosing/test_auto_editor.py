@@ -11,8 +11,8 @@ import pytest
 from PIL import Image as Pictures
 from pydantic import ValidationError
 
-from gas import BackendSpec, Registry, hookimpl
-from gas.errors import UsageError
+from gas import BackendSpec, Registry, hookimpl, notes
+from gas.errors import ModelUnavailable, UsageError
 from gas.interfaces import Edited, EditJob, Editor, Options, Watch
 from gas.masks import box_mask
 from gas.picture.photo import read as read_photo
@@ -172,6 +172,19 @@ def test_a_sort_without_an_editor_is_refused() -> None:
         session({"colour": "reds"}).edit(image(), PLAN, regions(), seed=5)
     with pytest.raises(UsageError, match="no table"):
         session({}).edit(image(), PLAN, regions(), seed=5)
+
+
+def test_the_editor_of_an_addition_is_asked_before_the_edit() -> None:
+    hat = PLAN.model_copy(update={"subtasks": (Subtask(action="add", target="a hat", anchor="the cat"), CAT)})
+    with pytest.warns(UserWarning, match="score distillation seldom adds things: 'a hat' may"):
+        session({"otherwise": "ground-a-score"}).check_plan(hat)
+    with pytest.raises(ModelUnavailable, match="'a hat'"):
+        session({"otherwise": "retouch"}).check_plan(hat)
+    with pytest.raises(UsageError, match="no editor for subtask 1, which is of the sort 'add'"):
+        session({"kind": "greens"}).check_plan(hat)
+    with notes.collected() as said:
+        session({"add": "retouch", "otherwise": "greens"}).check_plan(hat)
+    assert said == [], "greens makes what retouch does not take"
 
 
 @pytest.mark.parametrize("name", ["diorama", "sd15", "instruct"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from gas import notes
 from gas.backends.options import Layer, settle
 from gas.diffusion.distill.loop import distill
 from gas.diffusion.distill.terms import STEP_SIZE, Term
@@ -489,6 +490,22 @@ def test_adding_and_removing(runtime: Runtime, tiny_sd: Path) -> None:
     assert (added.source, added.target) == ("a dog", "a dog with a hat")
     assert (removed.source, removed.target) == ("a car", "")
     assert np.isfinite(edit.edit(job(edit, PLAN.model_copy(update={"subtasks": subtasks}))).log["change_rms"])
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_who_asks_for_an_addition_is_told_before_the_edit_who_adds(name: str, runtime: Runtime, tiny_sd: Path) -> None:
+    edit, change = editor(EDITORS[name], runtime, tiny_sd), PLAN.subtasks[0]
+    hat = Subtask(action="add", target="a hat", anchor="a dog")
+    removed = Subtask(action="remove", source="a car")
+    with (
+        notes.collected() as said,
+        pytest.warns(UserWarning, match="'a hat' may come out .* instruct-pix2pix and zone"),
+    ):
+        edit.check_plan(PLAN.model_copy(update={"subtasks": (change, hat)}))
+    assert len(said) == 1
+    with notes.collected() as said:
+        edit.check_plan(PLAN.model_copy(update={"subtasks": (change, removed)}))
+    assert said == []
 
 
 def test_a_subtask_without_a_region_is_refused(runtime: Runtime, tiny_sd: Path) -> None:
