@@ -121,7 +121,8 @@ class _Distillation(Work):
         self.rows = [rows_of(problems, turn, self.still, method.separate_contrast, nulls) for turn in self.turns]
         self.bank: dict[tuple[int, int], _Half] = {}
         # What changes from step to step:
-        self.z = self.z_source.clone()
+        starts = [problem.z_source if problem.z_start is None else problem.z_start for problem in problems]
+        self.z = torch.cat(starts).detach().to(self.z_source)
         self.velocity = torch.zeros_like(self.z)
         self.draws = self._draws_after(0)
         self.gammas: list[Tensor] = []

@@ -76,13 +76,15 @@ class Problem:
     """One edit: the source latent `(1, C, h, w)` in fp32 (or fp64), the terms, and the draws of (t, eps).
 
     `draws` is any iterable of (t, eps) pairs, eps `(1, C, h, w)`: one a step, or one for each term of each step where
-    the terms act one after the other. `generator` (on the CPU) draws the contrastive loss' patches.
+    the terms act one after the other. `generator` (on the CPU) draws the contrastive loss' patches. `z_start`, of the
+    same shape, is where the edited latent begins; None: at `z_source`, as published.
     """
 
     z_source: Tensor
     terms: tuple[Term, ...]
     draws: Iterable[tuple[float, Tensor] | Draw]
     generator: torch.Generator
+    z_start: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from gas.diffusion.distill.terms import Contrast, Method, Penalty, Term
+from gas.diffusion.distill.terms import Contrast, Method, Penalty, Problem, Term
 from gas.diffusion.masks import Cells, bounding_cells, box_cells, cells_mask, latent_mask, weaken_overlaps
 from gas.errors import InputRefused, UsageError
 from gas.interfaces import Edited, EditJob
@@ -23,6 +23,7 @@ from gas_editors.distillation.base import DELTA, DeltaEditor, DeltaOptions, Pair
 from gas_editors.distillation.contrast import CONTRAST, ContrastOptions, contrast
 from gas_editors.job_regions import NoiseWeights, is_backdrop, region_mask, subtask_regions, whole_prompts
 from gas_editors.latent_masks import with_halo
+from gas_editors.strokes import Strokes, stroke_colour
 
 _PAPER = {
     **DELTA,
@@ -47,6 +48,7 @@ _PAPER = {
     "window_kept": None,
     "window_backdrop": None,
     "window_free": None,
+    "stroke": None,
 }
 
 
@@ -128,6 +130,11 @@ class GroundAScoreOptions(DeltaOptions, ContrastOptions):
         None, description="the same for one whose regions span the picture from its left edge to its right one"
     )
     window_free: Window = Field(None, description="the same for any other")
+    stroke: Window = Field(
+        None,
+        description="the same for an addition that names a colour, whose thing then begins as a stroke of that colour, "
+        "so that it comes where it is wanted (ours); none: no stroke",
+    )
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": _PAPER,
@@ -178,6 +185,15 @@ class GroundAScoreEditor(DeltaEditor[GroundAScoreOptions]):
         options = self.options
         method = super().method(size)
         return replace(method, sequential=options.sequential, separate_contrast=options.separate_contrast)
+
+    def problem(self, job: EditJob, z_source: Tensor, draws: PairDraws | None = None) -> Problem:
+        """As for every editor of this kind; with `stroke` the latent begins with the strokes of the additions."""
+        problem = super().problem(job, z_source, draws)
+        size = (z_source.shape[2], z_source.shape[3])
+        if self.options.stroke is None or (strokes := Strokes.of(job, size)) is None:
+            return problem
+        painted = self.model.encode(strokes.picture)
+        return replace(problem, z_start=torch.where(strokes.places.to(z_source.device), painted, z_source))
 
     def terms(self, job: EditJob, size: tuple[int, int], step_size: float) -> tuple[Term, ...]:
         options = self.options
@@ -253,7 +269,9 @@ class GroundAScoreEditor(DeltaEditor[GroundAScoreOptions]):
         """A subtask's weight as a function of t: 0 outside the window of its kind."""
         subtask, options = job.plan.subtasks[index], self.options
         weight = self.time_weight(subtask.strength)
-        if subtask.preserve_shape:
+        if options.stroke is not None and stroke_colour(subtask) is not None:
+            window: Window = options.stroke
+        elif subtask.preserve_shape:
             window = options.window_kept
         elif is_backdrop(union([region_mask(region) for region in subtask_regions(job, index)])):
             window = options.window_backdrop

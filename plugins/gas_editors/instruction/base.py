@@ -24,10 +24,10 @@ from gas.remedies import Option, Remedy, Setting
 from gas.run.turns import edit_in_turns
 from gas.types import Region
 from gas_editors.instruction.confined import Confined
-from gas_editors.instruction.strokes import Strokes
 from gas_editors.instruction.together import Together, not_finite
 from gas_editors.instruction.turn import Finished, Turn
 from gas_editors.model_options import ModelOptions, check_world, refuse_foreign
+from gas_editors.strokes import Strokes
 from gas_editors.structure import structured
 from gas_editors.told import instruction_of
 

@@ -12,9 +12,9 @@ from gas.diffusion.instruct import TEXT_ROW
 from gas.interfaces import EditJob
 from gas_editors.instruction.base import InstructionEditor, InstructionOptions
 from gas_editors.instruction.confined import Confined
-from gas_editors.instruction.strokes import Strokes
 from gas_editors.instruction.turn import Finished, Turn
 from gas_editors.maps import save_tokens
+from gas_editors.strokes import Strokes
 
 if TYPE_CHECKING:
     from gas.types import Image

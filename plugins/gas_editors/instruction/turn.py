@@ -20,7 +20,7 @@ from gas.diffusion.predictor import Predictor
 from gas.diffusion.stepping import same_size
 from gas.errors import ModelUnavailable
 from gas_editors.instruction.confined import Confined
-from gas_editors.instruction.strokes import Strokes
+from gas_editors.strokes import Strokes
 
 if TYPE_CHECKING:
     from gas.types import Image, Mask

@@ -28,9 +28,9 @@ from gas_editors.instruction import zone_mask as steps
 from gas_editors.instruction.actions import Decode, classifier
 from gas_editors.instruction.base import InstructionEditor, InstructionOptions
 from gas_editors.instruction.confined import Confined
-from gas_editors.instruction.strokes import Strokes
 from gas_editors.instruction.turn import Finished, Turn
 from gas_editors.maps import save_map, save_tokens
+from gas_editors.strokes import Strokes
 
 if TYPE_CHECKING:
     from torch import Tensor

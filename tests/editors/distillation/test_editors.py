@@ -159,6 +159,7 @@ ELSEWHERE = {
     "rows_per_call": "test_less_memory_for_more_calls",
     "separate_contrast": "test_reference_code_spends_more_rows",
     "window_free": "test_each_kind_of_subtask_has_a_window_of_its_own",
+    "stroke": "test_an_addition_begins_as_a_stroke_of_its_colour",
     "overlap_mode": "test_overlap_under_several_smaller_regions",
 }
 
@@ -220,6 +221,32 @@ def test_each_kind_of_subtask_has_a_window_of_its_own(runtime: Runtime, tiny_sd:
     assert ends == [False, True, True, False]
     with pytest.raises(ValueError, match="smaller one first"):
         GroundAScoreOptions(window_free=(600, 500))
+
+
+def test_an_addition_begins_as_a_stroke_of_its_colour(runtime: Runtime, tiny_sd: Path) -> None:
+    ball = Subtask(action="add", target="a green ball", anchor="grass")
+    plan = PLAN.model_copy(update={"subtasks": (ball, PLAN.subtasks[1])})
+    edit = editor(GroundAScoreEditor, runtime, tiny_sd, stroke="300,700")
+    work = job(edit, plan)
+    z = edit.model.encode(work.image)
+    start = edit.problem(work, z).z_start
+    place = (latent_mask(box_mask(SMALL, (WIDTH, HEIGHT)), SIZE) >= 0.5).expand_as(z)
+    assert start is not None and torch.equal(start[~place], z[~place])
+    assert bool((start != z)[place].any())
+    acting = [[t for t in (250, 350, 750) if term.weight_at(t)] for term in terms(edit, work)]
+    assert acting == [[350], [250, 350, 750], [250, 350, 750]]
+
+    alone = job(edit, PLAN.model_copy(update={"subtasks": (ball,)}), (region(0, SMALL),))
+    never = editor(GroundAScoreEditor, runtime, tiny_sd, stroke="0,0", full_prompt=False)
+    assert torch.equal(latent(never, alone), start), "what does not act stays where it began"
+
+    hat = job(
+        edit, plan.model_copy(update={"subtasks": (ball.model_copy(update={"target": "a ball"}), plan.subtasks[1])})
+    )
+    assert edit.problem(hat, z).z_start is None, "it names no colour"
+    assert all(terms(edit, hat)[0].weight_at(t) for t in (250, 350, 750))
+    published = gas(runtime, tiny_sd)
+    assert published.problem(job(published, plan), z).z_start is None
 
 
 def test_a_halo_grows_and_shrinks_masks_but_never_to_nothing(runtime: Runtime, tiny_sd: Path) -> None:

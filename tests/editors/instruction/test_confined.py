@@ -20,8 +20,8 @@ from gas.testing.contracts import sample_image
 from gas.testing.tiny import build_tiny_instruct_pix2pix
 from gas.types import EditPlan, Region, Subtask
 from gas_editors.instruction.confined import Confined
-from gas_editors.instruction.strokes import Strokes
 from gas_editors.instruction.turn import Turn
+from gas_editors.strokes import Strokes
 from gas_editors.told import instruction_of
 
 WIDTH, HEIGHT = 96, 64
