@@ -24,7 +24,7 @@ from gas.errors import UsageError
 from gas.files import slug
 from gas.interfaces import Edited, EditJob, Watch
 from gas.remedies import Option, Remedy
-from gas.types import EditPlan
+from gas.types import EditPlan, Subtask
 from gas_editors.latent_masks import union_mask
 from gas_editors.maps import save_map
 from gas_editors.model_options import ModelOptions, refuse_foreign
@@ -128,13 +128,17 @@ class ScoreDistillationEditor(TextToImageEditor[DistillationOptionsT]):
 
     def check_plan(self, plan: EditPlan) -> None:
         """Warns where a thing is to be added, and names editors that add (docs/benchmark.md, "Additions")."""
-        if added := [subtask.target for subtask in plan.subtasks if subtask.action == "add"]:
+        if added := [one.target for one in plan.subtasks if one.action == "add" and not self.adds(one)]:
             things = ", ".join(map(repr, added))
             notes.warn(
                 f"score distillation seldom adds things: {things} may come out faint, of another size or not at all; "
                 "the editors instruct-pix2pix and zone do add",
                 stacklevel=2,
             )
+
+    def adds(self, subtask: Subtask) -> bool:
+        """Whether it has a way of its own for the addition `subtask`, so that nobody need be warned."""
+        return False
 
     def paste_mask(self, job: EditJob) -> np.ndarray | None:
         """Where the edit is to be pasted, `(H, W)`; None: in the job's regions, or everywhere when there are none."""

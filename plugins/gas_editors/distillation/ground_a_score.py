@@ -18,7 +18,7 @@ from gas.errors import InputRefused, UsageError
 from gas.interfaces import Edited, EditJob
 from gas.masks import union
 from gas.remedies import Given, Option, Remedy, Setting
-from gas.types import Region
+from gas.types import Region, Subtask
 from gas_editors.distillation.base import DELTA, DeltaEditor, DeltaOptions, PairDraws, time_range
 from gas_editors.distillation.contrast import CONTRAST, ContrastOptions, contrast
 from gas_editors.job_regions import NoiseWeights, is_backdrop, region_mask, subtask_regions, whole_prompts
@@ -186,6 +186,9 @@ class GroundAScoreEditor(DeltaEditor[GroundAScoreOptions]):
         method = super().method(size)
         return replace(method, sequential=options.sequential, separate_contrast=options.separate_contrast)
 
+    def adds(self, subtask: Subtask) -> bool:
+        return self.options.stroke is not None and stroke_colour(subtask) is not None
+
     def problem(self, job: EditJob, z_source: Tensor, draws: PairDraws | None = None) -> Problem:
         """As for every editor of this kind; with `stroke` the latent begins with the strokes of the additions."""
         problem = super().problem(job, z_source, draws)
@@ -269,7 +272,7 @@ class GroundAScoreEditor(DeltaEditor[GroundAScoreOptions]):
         """A subtask's weight as a function of t: 0 outside the window of its kind."""
         subtask, options = job.plan.subtasks[index], self.options
         weight = self.time_weight(subtask.strength)
-        if options.stroke is not None and stroke_colour(subtask) is not None:
+        if self.adds(subtask):
             window: Window = options.stroke
         elif subtask.preserve_shape:
             window = options.window_kept

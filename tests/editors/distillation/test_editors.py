@@ -240,11 +240,15 @@ def test_an_addition_begins_as_a_stroke_of_its_colour(runtime: Runtime, tiny_sd:
     never = editor(GroundAScoreEditor, runtime, tiny_sd, stroke="0,0", full_prompt=False)
     assert torch.equal(latent(never, alone), start), "what does not act stays where it began"
 
-    hat = job(
-        edit, plan.model_copy(update={"subtasks": (ball.model_copy(update={"target": "a ball"}), plan.subtasks[1])})
-    )
-    assert edit.problem(hat, z).z_start is None, "it names no colour"
-    assert all(terms(edit, hat)[0].weight_at(t) for t in (250, 350, 750))
+    with notes.collected() as said:
+        edit.check_plan(plan)
+    assert said == [], "it adds, so nobody is warned"
+
+    plain = plan.model_copy(update={"subtasks": (ball.model_copy(update={"target": "a ball"}), plan.subtasks[1])})
+    assert edit.problem(job(edit, plain), z).z_start is None, "it names no colour"
+    assert all(terms(edit, job(edit, plain))[0].weight_at(t) for t in (250, 350, 750))
+    with pytest.warns(UserWarning, match="'a ball' may come out"):
+        edit.check_plan(plain)
     published = gas(runtime, tiny_sd)
     assert published.problem(job(published, plan), z).z_start is None
 
