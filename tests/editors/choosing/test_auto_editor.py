@@ -123,7 +123,7 @@ def test_sorts(subtask: Subtask, mask: Any, sort: str) -> None:
 
 
 def test_a_table_names_known_sorts_and_never_itself() -> None:
-    with pytest.raises(ValidationError, match="'colors' is no sort"):
+    with pytest.raises(ValidationError, match="'colors' is not a sort"):
         AutoOptions(table={"colors": "reds"})
     with pytest.raises(ValidationError, match="itself"):
         AutoOptions(table={"kind": "auto"})
