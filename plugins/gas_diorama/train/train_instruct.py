@@ -64,13 +64,13 @@ class InstructSettings:
     drop: float = 0.05
     forms: Mapping[str, float] = field(
         default_factory=lambda: {
-            "kind": 0.22,
+            "kind": 0.27,
             "colour": 0.18,
-            "both": 0.2,
-            "ground": 0.06,
-            "sky": 0.06,
-            "add": 0.18,
-            "remove": 0.1,
+            "both": 0.22,
+            "ground": 0.04,
+            "sky": 0.04,
+            "add": 0.19,
+            "remove": 0.06,
         }
     )
     pairs: int = 30000
