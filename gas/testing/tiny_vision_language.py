@@ -119,9 +119,17 @@ _VISION: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64}
 
 
 _WORDS = """ the and that which with for is are not of one two it its in into a an as by be have this other
- picture shows thing things there phrase phrases source target sentence sentences request requests subtask subtasks
- change add remove anchor outline shape preserve true false reasoning whole list entry each key object answer example
- dog cat grass sky red blue sits beside wooden stone path "source": "target": "", {" "} true, false,"""
+ picture shows thing
+ things there phrase phrases source target sentence sentences request requests subtask subtasks change add remove
+ anchor outline shape preserve true false reasoning whole list entry each key object answer example dog cat grass sky
+ red blue sits beside wooden stone path "source": "target": "", {" "} true, false, "preserve_shape": "attribute":
+ "action": "anchor": "region": "amount": "count": "where": "plain": "source_prompt": "target_prompt": "subtasks":
+ "reasoning": "change", "material": (true: (false: ", ": "" "}, {" "}], "": [{" ", ", (" "); attribute action where
+ region amount count plain material prompt requests words says names describes changes becomes become keeps keep stays
+ stay only but same from on can so what seen must made less alone below differently different little free long dark
+ brighter lightly saturated covered yellow brown grey gold black colour colours kind photograph meadow cart rock
+ rabbit cow lake gravel brick bricks eagle sail boat lies kites shadow bison hat fox hill moss balloon toy sand wolf
+ horse three The Answer Example Requests Three Picture"""
 
 
 def _template(turn: str, end: str, picture: str) -> str:
