@@ -138,16 +138,16 @@ def test_show_unknown_or_broken(registry: Registry) -> None:
 
 def test_doctor_begins_with_a_verdict() -> None:
     registry = Registry(plugins="none")
-    lacking = doctor.Finding("profile retouch", "missing", "x needs y", "pip install y")
+    lacking = doctor.Checked("profile retouch", "missing", "x needs y", "pip install y")
     said = doctor.verdict(registry, [lacking])
     assert (said.state, said.value, said.remedy) == ("missing", "no", "Next: pip install y")
-    said = doctor.verdict(registry, [lacking, doctor.Finding("profile sd15", "ok", "complete")])
+    said = doctor.verdict(registry, [lacking, doctor.Checked("profile sd15", "ok", "complete")])
     assert said.state == "ok" and "--profile sd15" in said.value
-    toy = doctor.verdict(registry, [doctor.Finding("profile diorama", "ok", "complete")])
+    toy = doctor.verdict(registry, [doctor.Checked("profile diorama", "ok", "complete")])
     assert toy.value == "no", "the diorama edits no photographs"
 
 
-def findings(registry: Registry, **flags: Any) -> dict[str, doctor.Finding]:
+def findings(registry: Registry, **flags: Any) -> dict[str, doctor.Checked]:
     chosen = settings(registry, **flags)
     return {f.topic: f for f in doctor.findings(registry, chosen, Runtime(device=chosen.device, dtype=chosen.dtype))}
 
@@ -190,14 +190,14 @@ def test_doctor_says_which_models_are_missing_and_how_to_get_them(
         (place / "snapshots" / "abc").mkdir(parents=True)
         for file in files:
             (place / "snapshots" / "abc" / file).write_text("{}")
-    assert findings(registry)["profile mine"] == doctor.Finding("profile mine", "ok", "complete")
+    assert findings(registry)["profile mine"] == doctor.Checked("profile mine", "ok", "complete")
 
 
 def test_doctor_names_the_extra_that_a_profile_needs(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "mine.toml").write_text("editor = 'tint'")
     found = findings(registry)["profile mine"]
-    assert found == doctor.Finding("profile mine", "missing", "tint needs cuda-thing", 'pip install "gas-tint[gpu]"')
+    assert found == doctor.Checked("profile mine", "missing", "tint needs cuda-thing", 'pip install "gas-tint[gpu]"')
 
 
 def test_doctor_names_missing_local_weights(registry: Registry, tmp_path: Path) -> None:

@@ -393,7 +393,7 @@ def test_an_interrupted_file_has_no_final_name_and_goes_on(hub: FakeHub, here: P
     hub.cut["net.pth"] = 1_000_000
     with pytest.raises(ServiceUnavailable, match="ended after 1000000 of 5120000 bytes") as caught:
         fetch(checkpoint(hub))
-    assert "goes on" in caught.value.remedy
+    assert "resumes" in caught.value.remedy
     assert under(here / "home") == {"models/net.pth.part"}
     download = downloads.prepare(checkpoint(hub))
     assert download is not None and download.bytes == len(CHECKPOINT) - 1_000_000
@@ -578,7 +578,7 @@ def test_local_models_are_there_or_not(here: Path) -> None:
     assert models.look(gone).state == "missing"
     assert [one.condition for one in models.verify(gone)] == ["missing"]
     assert downloads.prepare(files) is None
-    with pytest.raises(ModelUnavailable, match=r"'./nowhere' is not there"):
+    with pytest.raises(ModelUnavailable, match=r"'./nowhere' is missing"):
         downloads.prepare(gone)
 
 
@@ -940,7 +940,7 @@ def test_the_default_profile_is_shown_and_recorded(
     from gas_cli import doctor
 
     monkeypatch.setattr(Registry, "discover", classmethod(lambda cls: fake_backends.registry()))
-    monkeypatch.setattr(doctor, "ollama", lambda: doctor.Finding("ollama", "note", "is asked on this machine only"))
+    monkeypatch.setattr(doctor, "ollama", lambda: doctor.Checked("ollama", "note", "is asked on this machine only"))
     Pictures.fromarray(np.random.default_rng(1).integers(0, 200, (90, 120, 3), dtype=np.uint8)).save("dog.png")
     fakes = ("--planner", "arrows", "--editor", "painter", "--grounder", "none", "--box", "dog=30,20,80,60")
     said = gas("edit", "dog.png", "dog -> tiger", *fakes, "-o", "a.png")
