@@ -166,7 +166,7 @@ class BackboneContract:
             told = backbone.guided(rows, 7.5)
             assert "guidance" in told.extra and told.extra["guidance"].tolist() == [7.5] * 3
         else:
-            with pytest.raises(GasError, match="knows no guidance"):
+            with pytest.raises(GasError, match="has no guidance"):
                 backbone.guided(rows, 7.5)
 
     # --- predictions --------------------------------------------------------------------------------------------------

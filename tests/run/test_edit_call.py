@@ -112,7 +112,7 @@ def test_a_session_serves_several_pictures(picture: Path) -> None:
         gas.edit(picture, "dog -> tiger", out=picture.with_name(name), session=session, seed=1, regions=[DOG])
     assert picture.with_name("a.png").read_bytes() == picture.with_name("b.png").read_bytes()
     assert len(session._backends) == 2, "planner and editor, each made once"
-    with pytest.raises(UsageError, match="editor too"):
+    with pytest.raises(UsageError, match="a session and editor"):
         gas.edit(picture, "dog -> tiger", session=session, editor="painter")
 
 

@@ -131,11 +131,11 @@ def test_several_things_of_one_subtask_have_a_crop_each(kontext: str) -> None:
 
 def test_a_crop_that_moved_is_moved_back(kontext: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model gives the crop back unchanged but shifted; moved back, its region is nearly the source's."""
-    from gas_editors.pipelines.calling import Calls
+    from gas_editors.pipelines.calling import PipelineCalls
 
     picture = np.asarray(textured(192, 128))
     monkeypatch.setattr(
-        Calls,
+        PipelineCalls,
         "make",
         lambda self, arguments, *rest: np.roll(np.asarray(arguments["image"]), (3, -4), axis=(0, 1)),
     )
