@@ -6,6 +6,7 @@ import io
 import shlex
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,17 +153,15 @@ def png() -> bytes:
     return stream.getvalue()
 
 
-def slowly(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.03) -> None:
-    """Makes every step of the fake editor take its time."""
-    edit = fakes.FakeEditor.edit
+def slowly(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.03, wait: Callable[[], object] | None = None) -> None:
+    """Makes every step of the fake editor take its time, or wait as `wait` does."""
+    edit, pause = fakes.FakeEditor.edit, wait or (lambda: time.sleep(seconds))
 
     def slow(self: Any, job: Any) -> Any:
         from dataclasses import replace
 
         told = job.watch.on_step
-        return edit(
-            self, replace(job, watch=replace(job.watch, on_step=lambda step: (time.sleep(seconds), told(step))[1]))
-        )
+        return edit(self, replace(job, watch=replace(job.watch, on_step=lambda step: (pause(), told(step))[1])))
 
     monkeypatch.setattr(fakes.FakeEditor, "edit", slow)
 
@@ -447,10 +446,11 @@ def test_an_edit_that_is_over_at_once_is_shown_too(
 
 
 def test_two_windows_wait_for_each_other_and_share_nothing(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    slowly(monkeypatch)
+    seen = threading.Event()
+    slowly(monkeypatch, wait=lambda: seen.wait(60))
     first, second = opened(), opened()
-    for window, steps in ((first, "60"), (second, "2")):
-        window.fake(options={"places": PLACES, "painter": {"steps": steps}})
+    for window in (first, second):
+        window.fake(options={"places": PLACES, "painter": {"steps": "2"}})
         window.drop()
         window.plan("dog -> tiger")
         window.tab.wait_for_selector(".chip .number")
@@ -460,6 +460,8 @@ def test_two_windows_wait_for_each_other_and_share_nothing(opened: Any, monkeypa
     second.tab.wait_for_selector("text=Waiting: 1 before this one")
     assert second.tab.locator("#result:visible").count() == 0
     first.tab.reload()  # closing or reloading the page stops nothing
+    first.tab.wait_for_selector("[data-key=stop]")
+    seen.set()
     for window in (first, second):
         window.tab.wait_for_selector("#result-title:has-text('The result')")
         assert window.tab.locator(".thumb").count() == 1
