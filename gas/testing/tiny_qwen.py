@@ -55,6 +55,33 @@ def tiny_qwen3(side: int, layers: int) -> Any:
     return Qwen3ForCausalLM(Qwen3Config(**_text(side), num_hidden_layers=layers, tie_word_embeddings=True))
 
 
+def _configured(side: int, tokenizer: Any, **vision: Any) -> dict[str, Any]:
+    """What the configurations of both versions say alike, for states of `side` numbers; `vision` is what each says of
+    its own reading of pictures."""
+    first, last, picture, video = (tokenizer.convert_tokens_to_ids(mark) for mark in VISION)
+    return {
+        "text_config": {
+            **_text(side),
+            "num_hidden_layers": 2,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 3, 3]},
+        },
+        "vision_config": {
+            "depth": 2,
+            "hidden_size": 16,
+            "num_heads": 2,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "out_hidden_size": side,
+            **vision,
+        },
+        "image_token_id": picture,
+        "video_token_id": video,
+        "vision_start_token_id": first,
+        "vision_end_token_id": last,
+        "tie_word_embeddings": False,
+    }
+
+
 def tiny_qwen2_vl(side: int) -> tuple[Any, Any]:
     """A Qwen 2.5-VL with states of `side` numbers, and its processor, which shrinks every picture to at most 32 x 32
     pixels."""
@@ -67,30 +94,8 @@ def tiny_qwen2_vl(side: int) -> tuple[Any, Any]:
     from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
 
     tokenizer = build_chat_tokenizer()
-    first, last, picture, video = (tokenizer.convert_tokens_to_ids(mark) for mark in VISION)
     config = Qwen2_5_VLConfig(
-        text_config={
-            **_text(side),
-            "num_hidden_layers": 2,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 3, 3]},
-        },
-        vision_config={
-            "depth": 2,
-            "hidden_size": 16,
-            "intermediate_size": 32,
-            "num_heads": 2,
-            "patch_size": 4,
-            "spatial_merge_size": 2,
-            "temporal_patch_size": 2,
-            "window_size": 16,
-            "fullatt_block_indexes": [1],
-            "out_hidden_size": side,
-        },
-        image_token_id=picture,
-        video_token_id=video,
-        vision_start_token_id=first,
-        vision_end_token_id=last,
-        tie_word_embeddings=False,
+        **_configured(side, tokenizer, intermediate_size=32, patch_size=4, window_size=16, fullatt_block_indexes=[1])
     )
     pictures = Qwen2VLImageProcessorPil(
         patch_size=4, temporal_patch_size=2, merge_size=2, min_pixels=64, max_pixels=32 * 32
@@ -107,30 +112,15 @@ def tiny_qwen3_vl(side: int) -> tuple[Any, Any]:
     from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
 
     tokenizer = build_chat_tokenizer()
-    first, last, picture, video = (tokenizer.convert_tokens_to_ids(mark) for mark in VISION)
     config = Qwen3VLConfig(
-        text_config={
-            **_text(side),
-            "num_hidden_layers": 2,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 3, 3]},
-        },
-        vision_config={
-            "depth": 2,
-            "hidden_size": 16,
-            "intermediate_size": 32,
-            "num_heads": 2,
-            "patch_size": 16,
-            "spatial_merge_size": 2,
-            "temporal_patch_size": 2,
-            "out_hidden_size": side,
-            "num_position_embeddings": 64,
-            "deepstack_visual_indexes": [0],
-        },
-        image_token_id=picture,
-        video_token_id=video,
-        vision_start_token_id=first,
-        vision_end_token_id=last,
-        tie_word_embeddings=False,
+        **_configured(
+            side,
+            tokenizer,
+            intermediate_size=32,
+            patch_size=16,
+            num_position_embeddings=64,
+            deepstack_visual_indexes=[0],
+        )
     )
     pictures = Qwen2VLImageProcessorPil(
         patch_size=16, temporal_patch_size=2, merge_size=2, min_pixels=64, max_pixels=4096 * 4096
