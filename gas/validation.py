@@ -29,7 +29,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 def unknown(kind: str, name: str, known: Iterable[str], remedy: str = "") -> UsageError:
     """A UsageError for a name that nobody knows: the nearest known one, and the list of all."""
-    known = sorted(known)
+    known = sorted(set(known))
     guess = nearest(name, known)
     listed = f"known: {', '.join(known)}" if known else "there are none"
     return UsageError(
@@ -42,9 +42,11 @@ def explain(error: ValidationError) -> str:
     """The first complaint of `error` in one line: where, what is wrong, and the value."""
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    complaint = first["msg"][:1].lower() + first["msg"][1:]
-    value = repr(first["input"])
-    shown = "" if first["type"] in {"missing", "extra_forbidden"} else f", not {value[:80]}"
+    text = first["msg"].removeprefix("Value error, ")
+    complaint = text[:1].lower() + text[1:]
+    value = first["input"]
+    whole = first["type"] == "value_error" and isinstance(value, dict)  # such a complaint names the part that is wrong
+    shown = "" if whole or first["type"] in {"missing", "extra_forbidden"} else f", not {repr(value)[:80]}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{where}: {complaint}{shown}{more}" if where else f"{complaint}{shown}{more}"
 

@@ -181,7 +181,10 @@ def split_o(values: Sequence[str] | None) -> tuple[Path | None, list[Option]]:
         else:
             outputs.append(value)
     if len(outputs) > 1:
-        raise UsageError(f"two outputs are given: {outputs[0]!r} and {outputs[1]!r}", "options are written name=value")
+        raise UsageError(
+            f"two outputs are given: {outputs[0]!r} and {outputs[1]!r}",
+            "options are written name=value or backend.name=value",
+        )
     return (Path(outputs[0]) if outputs else None), options
 
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gas.errors import PluginBroken, UsageError
 from gas.interfaces import Options
-from gas.remedies import Command, Remedy, Setting
+from gas.remedies import Command, Option, Remedy, Setting
 from gas.validation import explain, nearest, unknown
 
 PRESET = "preset"
@@ -101,12 +101,14 @@ def _read(backend: str, options_type: type[Options], name: str, value: Any, orig
     """`value` as the type of the option `name`."""
     if name == "model" and name not in options_type.model_fields:
         raise UsageError(
-            f"{backend} works without a model, and {value!r} was named for it ({origin})",
+            f"{backend} has no model of its own, and {value!r} was named for it ({origin})",
             Remedy(
                 "name_for_model",
-                "name an editor that has one, or a profile for models of its kind: {editor}, {profile}",
+                "name an editor that has one, or a profile for models of its kind: {editor}, {profile}; an editor that "
+                "hands changes to others takes the model of each: {theirs}",
                 profile=Setting("profile"),
                 editor=Setting("editor"),
+                theirs=Option({"model": value}, "EDITOR"),
             ),
         )
     if name not in options_type.model_fields:
@@ -127,9 +129,15 @@ def _read(backend: str, options_type: type[Options], name: str, value: Any, orig
         try:
             return adapter.validate_python(candidate)
         except ValidationError as error:
-            complaint = complaint or error
+            if complaint is None or (_only_of_its_type(complaint) and not _only_of_its_type(error)):
+                complaint = error
     assert complaint is not None
     raise UsageError(f"option {name}={value!r} of {backend} ({origin}): {explain(complaint)}", _see(backend)) from None
+
+
+def _only_of_its_type(error: ValidationError) -> bool:
+    """Whether a candidate could not be read as the option's type, so that the complaint says nothing of its values."""
+    return all(one["type"].endswith(("_type", "_parsing", "missing")) for one in error.errors(include_url=False))
 
 
 def _candidates(value: Any) -> Iterator[Any]:

@@ -94,7 +94,7 @@ def one_object(text: str, key: str) -> dict[str, Any] | None:
 
 def complaint(error: ValidationError) -> Unreadable:
     """The first complaint about a reply, in one line of printable characters."""
-    text = explain(error).removeprefix("value error, ")
+    text = explain(error)
     return Unreadable(clean(text, Reading(), "")[:300])
 
 

@@ -184,10 +184,10 @@ def backbone_from_folder(
     (default: on `device`, where they work); the rest as in `load_backbone`."""
     folder, name = Path(folder), name or str(folder)
     family = family_of(folder, name)
-    beside: dict[str, Any] = {}
+    beside: dict[str, Any] = {}  # a file of no kind that is known has its reader say so, whatever is beside it
     if family.takes_parts and folder.is_file():
         beside["parts"] = parts
-    elif parts is not None:
+    elif parts is not None and (folder.is_dir() or pipeline_of_file(folder) is not None):
         raise ModelUnavailable(
             f"{name} has all its parts itself, so none are taken from {parts}",
             Remedy("no_parts", "leave {o} out", o=Option({"parts_model": None})),

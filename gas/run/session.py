@@ -123,7 +123,7 @@ class Session:
         """Refuses, before anything is asked of them, chosen backends of these `roles` that cannot be used.
 
         UsageError (exit 2): an unknown name or option, a device that is not there; ModelUnavailable (exit 6): a package
-        that is missing. No backend is created and no model loaded.
+        that is missing, a model for which no profile is. No backend is created and no model loaded.
         """
         for role in roles:
             for name in role.names(self.settings):
@@ -404,7 +404,11 @@ class Session:
         return (name, *self.backend(VERIFIERS.plural, name).helpers)
 
     def settled(self, role: str, name: str) -> Settled:
-        """The options of a backend as this session settles them, with the origin of each value."""
+        """The options of a backend as this session settles them, with the origin of each value. Errors as `check`."""
+        if role == EDITORS.plural and name == self.settings.editor:
+            from gas.settings.catalogue import refuse_model_of_no_kind
+
+            refuse_model_of_no_kind(self.registry, self.settings)
         return self.registry.settle(role, name, {}, self._layers(role, name))
 
     def segmenter(self) -> Grounder | None:

@@ -12,7 +12,7 @@ from gas.backends.profiles import Example, Profile, user_profiles
 from gas.backends.registry import Registry
 from gas.backends.roles import EDITORS, PROFILES
 from gas.errors import GasError, InputRefused, ModelUnavailable, UsageError
-from gas.models.cache import look
+from gas.models.cache import look, snapshot
 from gas.models.kind import pipeline_of
 from gas.models.manifest import CACHE_PREFIX, ModelFiles, resolve_model
 from gas.remedies import Command, Remedy, Setting, shell_words
@@ -158,6 +158,36 @@ def refuse_picture(
             f"this is a photograph, and the profile {profile.name} edits only drawings of its own small world",
             _for_photographs(registry),
         )
+
+
+def refuse_model_of_no_kind(registry: Registry, settings: Settings) -> None:
+    """ModelUnavailable (exit 6) for a model that was to choose a profile and is of no kind that one is for, so that the
+    default one stands there, whose editor has no use for a model. UsageError (exit 2) for what is no name of one."""
+    if not settings.profile_is_default or settings.editor != settings.profile.editor:
+        return
+    layers = settings.option_layers(EDITORS.plural, settings.editor)
+    model = next((layer.values["model"] for layer in reversed(layers) if "model" in layer.values), None)
+    if model is None or "model" in registry.load(EDITORS.plural, settings.editor).options_type.model_fields:
+        return
+    if _for_model(registry, model) is not None:  # its profile hands changes to editors that have models of their own
+        return
+    source = resolve_model(model)
+    if not source.local and snapshot(ModelFiles(id=source.location, revision=source.revision)) is None:
+        pull = Remedy("pull_model", "{pull}, or name a local folder", pull=Command("models pull", model))
+        raise ModelUnavailable(f"model {model!r} has not been downloaded", pull)
+    kind = pipeline_of(model)
+    raise ModelUnavailable(
+        f"model {model!r} is "
+        + (f"for diffusers' {kind}, which no profile is for" if kind else "of no kind that gas knows"),
+        Remedy(
+            "name_kind",
+            "name a folder in diffusers' layout, or a single file, of a kind that {ls} lists, or choose {profile}, "
+            "{editor}",
+            ls=Command("models ls"),
+            profile=Setting("profile"),
+            editor=Setting("editor"),
+        ),
+    )
 
 
 def _has_its_model(settings: Settings, editor: str) -> bool:

@@ -292,6 +292,11 @@ class Settings:
         """Where the setting `name` came from: a flag, a variable, a profile, a file's path, or "default"."""
         return self._profile_origin if name == "profile" else self._highest(name)[1]
 
+    @property
+    def profile_is_default(self) -> bool:
+        """Whether nobody has chosen the profile."""
+        return self._values["profile"] is None
+
     def said_by_user(self, name: str) -> bool:
         """Whether the user set `name`, by a flag, a variable or the own settings file: no profile, no folder's file."""
         for source in reversed(self._sources):
@@ -308,13 +313,14 @@ class Settings:
         takes_model = find_role(role).takes_model and model
         layers = []
         for source in self._sources:
-            values = dict(source.values.options.get(backend, {}))
+            named: dict[str, dict[str, Any]] = {}  # a file has one name for all of its values, each flag its own
+            options = source.values.options.get(backend, {})
             for setting in ("model", "lora") if takes_model else ():
-                if (given := getattr(source.values, setting)) is not None:
-                    values.setdefault(setting, given)
-            if values:
-                (only, *more) = values
-                layers.append(Layer(source.name(only if only in ("model", "lora") and not more else "options"), values))
+                if setting not in options and (given := getattr(source.values, setting)) is not None:
+                    named.setdefault(source.name(setting), {})[setting] = given
+            if options:
+                named.setdefault(source.name("options"), {}).update(options)
+            layers += [Layer(name, values) for name, values in named.items()]
         return layers
 
     def spoken(self) -> tuple[dict[str, Any], dict[str, Any]]:

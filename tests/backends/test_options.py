@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gas.backends.options import Layer, settle
 from gas.errors import PluginBroken, UsageError
@@ -104,10 +104,26 @@ def test_a_model_named_for_what_has_none_says_which_settings_to_change() -> None
         amount: float = 1.0
 
     with pytest.raises(
-        UsageError, match=r"tint works without a model, and 'a/b' was named for it \(--model\)"
+        UsageError, match=r"tint has no model of its own, and 'a/b' was named for it \(--model\)"
     ) as caught:
         settle("tint", Plain, [Layer("--model", {"model": "a/b"})])
     assert "editor" in caught.value.remedy and "profile" in caught.value.remedy
+    assert '{"EDITOR": {"model": "a/b"}}' in caught.value.remedy  # of one that hands changes on
+
+
+def test_the_complaint_is_about_the_values_where_the_text_could_be_read_as_the_type() -> None:
+    def ascending(value: tuple[int, int]) -> tuple[int, int]:
+        if value[0] > value[1]:
+            raise ValueError("the smaller one first")
+        return value
+
+    class Window(Options):
+        window: Annotated[tuple[int, int] | None, AfterValidator(ascending)] = None
+
+    with pytest.raises(UsageError, match=r"option window='900,100' of tint .*the smaller one first"):
+        settle("tint", Window, [Layer("-o", {"window": "900,100"})])
+    with pytest.raises(UsageError, match="valid tuple"):
+        settle("tint", Window, [Layer("-o", {"window": "300"})])
 
 
 def test_unknown_option_lists_the_known_ones() -> None:

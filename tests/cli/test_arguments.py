@@ -45,6 +45,9 @@ def test_long_names_of_o_say_what_they_mean() -> None:
         split("--option", "out.png")
     with pytest.raises(UsageError, match="two outputs"):
         split("--output", "a.png", "-o", "b.png")
+    with pytest.raises(UsageError, match="two outputs") as caught:
+        split("-o", "auto.table.colour=zone", "-o", "b.png")
+    assert "backend.name=value" in caught.value.remedy
 
 
 def test_a_quiet_command_says_nothing_but_warnings_and_errors(tmp_path: Path) -> None:

@@ -246,6 +246,14 @@ def test_a_transformer_alone_says_what_is_missing_and_how_to_give_it(tiny_flux: 
     assert "parts_model" in refused.value.remedy
 
 
+def test_a_file_that_is_no_model_is_told_of_and_not_its_parts(tmp_path: Path, tiny_flux: Path) -> None:
+    file = tmp_path / "flux.gguf"
+    file.write_bytes(b"GGUX" + b"1" * 500)
+    with pytest.raises(ModelUnavailable) as refused:
+        load(file, parts=str(tiny_flux))
+    assert "flux.gguf" in refused.value.message and "parts" not in refused.value.message
+
+
 @pytest.mark.usefixtures("as_wide_as_the_tiny_one")
 @pytest.mark.parametrize(
     ("change", "says"),

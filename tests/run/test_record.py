@@ -203,7 +203,7 @@ def test_an_embedded_record_that_unpacks_to_too_much_is_refused(tmp_path, monkey
 BEYOND = {
     "seed": ({"seed": 2**80}, "seed"),
     "negative seed": ({"seed": -1}, "seed"),
-    "folder as a name": ({"input": {"name": ".."}}, "input.name: value error, not a plain file name"),
+    "folder as a name": ({"input": {"name": ".."}}, "input.name: not a plain file name"),
     "path as a name": ({"input": {"name": "a/../../b"}}, "input.name"),
     "drive as a name": ({"input": {"name": "c:b"}}, "input.name"),
     "command as a name": ({"input": {"name": "a\x1b[2J.png"}}, "input.name"),

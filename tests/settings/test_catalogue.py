@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from PIL import Image as Pictures
 from places import ROOT
 
 from gas import Profile, Registry, Session
-from gas.errors import UsageError
+from gas.backends.roles import EDITORS
+from gas.errors import GasError, UsageError
 from gas.models.manifest import ModelFiles
 from gas.settings.catalogue import default_profile
 
@@ -229,3 +231,21 @@ def test_a_kind_that_no_profile_is_for_changes_nothing(home: Path, folder: Path)
     assert of_model(folder) == default() == of_model("no/such") == of_model("../nowhere")
     write(home, "mine", pipelines=["KandinskyPipeline"])
     assert of_model(folder) == ("mine", "default for a model of the kind KandinskyPipeline")
+
+
+def test_a_model_of_no_kind_is_what_an_edit_is_refused_for(home: Path, folder: Path) -> None:
+    def refused(model: str, **flags: Any) -> GasError:
+        with pytest.raises(GasError) as caught:
+            Session.of(model=model, **flags).check(EDITORS)
+        return caught.value
+
+    (folder / "model_index.json").write_text('{"_class_name": "KandinskyPipeline"}')
+    strange = refused(str(folder))
+    assert strange.exit_code == 6 and "for diffusers' KandinskyPipeline, which no profile is for" in strange.message
+    assert refused(str(folder.parent / "nowhere")).message.endswith("is not there")
+    (folder / "model_index.json").unlink()
+    assert "of no kind that gas knows" in refused(str(folder)).message
+    assert "has not been downloaded" in refused("no/such").message
+    assert "neither a file that exists nor a hub id" in refused("a b").message
+    assert "retouch has no model of its own" in refused(str(folder), profile="retouch").message
+    Session.of(model=str(folder), editor="dds").check(EDITORS)

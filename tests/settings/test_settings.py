@@ -155,6 +155,8 @@ def test_model_flag_is_the_editors_option_beneath_an_explicit_one(place: Place) 
     settings = place.load(model="a", options={"dds": {"model": "b"}})
     assert settings.option_layers("editors", "dds")[-1].values == {"model": "b"}
     assert place.load(model="a").option_layers("editors", "x")[-1].origin == "--model"
+    both = place.load(model="a", options={"x": {"steps": "3"}}).option_layers("editors", "x")[-2:]
+    assert [(one.origin, one.values) for one in both] == [("--model", {"model": "a"}), ("-o", {"steps": "3"})]
 
 
 def test_environment_forms(place: Place) -> None:

@@ -134,6 +134,8 @@ def run(
     for name in only:
         if name not in known:
             raise unknown("family", name, known)
+    for name in editors:
+        registry.find("editors", name)  # a name that nobody knows is refused before the first row
     chosen = list(editors) or [spec.name for spec in registry.specs("editors") if _takes_model(registry, spec.name)]
     wanted = list(only) or list(known)
     cells: list[Cell] = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
-from gas.errors import ModelUnavailable, UsageError
+from gas.errors import GasError, ModelUnavailable, UsageError
 from gas.interfaces import Edited, EditJob, Editor, Options
 from gas.masks import union
 from gas.remedies import Option, Remedy
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from gas.types import EditPlan, Image
 
 OTHERWISE = "otherwise"
+
+
+@contextlib.contextmanager
+def _options_of(name: str) -> Iterator[None]:
+    """Within it, options that the remedy of an error names are those of the editor `name`: auto has none of them."""
+    try:
+        yield
+    except GasError as error:
+        error.hint = error.hint.of(name)
+        raise
 
 
 class AutoOptions(Options):
@@ -60,7 +71,11 @@ class AutoEditor(Editor[AutoOptions]):
 
     def resolution(self) -> int | None:
         """That of the first editor of the table that has one; None where all work on the photograph's own pixels."""
-        return next((side for name in self.helpers if (side := self._helper(name).resolution()) is not None), None)
+        for name in self.helpers:
+            with _options_of(name):
+                if (side := self._helper(name).resolution()) is not None:
+                    return side
+        return None
 
     def multiple(self) -> int:
         """A number that suits every editor of the table."""
@@ -79,7 +94,8 @@ class AutoEditor(Editor[AutoOptions]):
 
     def check(self, image: Image) -> None:
         for name in self.helpers:
-            self._helper(name).check(image)
+            with _options_of(name):
+                self._helper(name).check(image)
 
     def coded(self, image: Image) -> Image | None:
         """What the first editor of the table that has a model makes of it."""
@@ -119,12 +135,14 @@ class AutoEditor(Editor[AutoOptions]):
                 Remedy("name_table", "name one for it, or {otherwise} for all the rest", otherwise=OTHERWISE),
             )
         try:
-            self._helper(name).check_plan(part)
+            with _options_of(name):
+                self._helper(name).check_plan(part)
         except ModelUnavailable:
             if last is None or name == last:
                 raise
             name = last
-            self._helper(name).check_plan(part)
+            with _options_of(name):
+                self._helper(name).check_plan(part)
         return name
 
     def _helper(self, name: str) -> Editor:

@@ -132,7 +132,7 @@ class ScoreDistillationEditor(TextToImageEditor[DistillationOptionsT]):
             things = ", ".join(map(repr, added))
             notes.warn(
                 f"score distillation seldom adds things: {things} may come out faint, of another size or not at all; "
-                "the editors instruct-pix2pix and zone do add, and ground-a-score with its option stroke",
+                "instruct-pix2pix and zone add, with an instruction model, and ground-a-score with its option stroke",
                 stacklevel=2,
             )
 

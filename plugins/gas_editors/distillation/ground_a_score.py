@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 
 from gas.diffusion.distill.terms import Contrast, Method, Penalty, Problem, Term
@@ -135,6 +135,15 @@ class GroundAScoreOptions(DeltaOptions, ContrastOptions):
         description="the same for an addition that names a colour, whose thing then begins as a stroke of that colour, "
         "so that it comes where it is wanted (ours); none: no stroke",
     )
+
+    @model_validator(mode="after")
+    def _windows_are_reached(self) -> Self:
+        first, last = self.t_range
+        for name in ("window_kept", "window_backdrop", "window_free"):
+            window: Window = getattr(self, name)
+            if window is not None and (window[1] < first or window[0] > last):
+                raise ValueError(f"{name} is {window[0]},{window[1]}, where t_range {first},{last} never comes")
+        return self
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": _PAPER,

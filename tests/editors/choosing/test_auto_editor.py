@@ -187,6 +187,12 @@ def test_the_editor_of_an_addition_is_asked_before_the_edit() -> None:
     assert said == [], "greens makes what retouch does not take"
 
 
+def test_a_remedy_names_the_option_of_the_editor_that_asks_for_it() -> None:
+    with pytest.raises(UsageError, match="no GLIGEN model") as caught:
+        session({"otherwise": "gligen"}).backend("editors", "auto").resolution()
+    assert '{"gligen": {"model": "FOLDER"}}' in caught.value.remedy
+
+
 @pytest.mark.parametrize("name", ["diorama", "sd15", "instruct"])
 def test_tables_of_profiles_name_editors_that_the_profile_has_a_model_for(name: str) -> None:
     made = Session.of(profile=name, editor="auto")

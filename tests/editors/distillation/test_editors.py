@@ -221,6 +221,10 @@ def test_each_kind_of_subtask_has_a_window_of_its_own(runtime: Runtime, tiny_sd:
     assert ends == [False, True, True, False]
     with pytest.raises(ValueError, match="smaller one first"):
         GroundAScoreOptions(window_free=(600, 500))
+    with pytest.raises(ValueError, match="window_kept is 960,999, where t_range 50,948 never comes"):
+        GroundAScoreOptions(window_kept=(960, 999))
+    with pytest.raises(UsageError, match=r"window_kept is 960,999, where t_range 50,948 never comes\n"):
+        settle("ground-a-score", GroundAScoreOptions, [Layer("-o", {"window_kept": "960,999"})])
 
 
 def test_an_addition_begins_as_a_stroke_of_its_colour(runtime: Runtime, tiny_sd: Path) -> None:
