@@ -123,6 +123,7 @@ def load_backbone(
 
     def load() -> Backbone:
         folder, rest = local_files(model), None if parts is None else local_files(parts)
+        places = {one: local_files(lora_of(one).model) for one in loras}  # before gigabytes are read
         if folder.suffix == ".gguf" and (loras or quantise):
             raise ModelUnavailable(
                 f"{model} has weights of fewer bits already, which take no {'LoRA' if loras else 'int8'}",
@@ -146,7 +147,6 @@ def load_backbone(
         )
         if loras:
             kind_of_pipeline = family_of(folder, model).pipelines[0]
-            places = {one: local_files(lora_of(one).model) for one in loras}
             merge_loras(as_pipeline(kind_of_pipeline, backbone.networks()), loras, model, places)
         networks = backbone.networks()
         if quantise is not None:

@@ -200,6 +200,14 @@ def test_what_is_no_lora_is_refused(kind: str, models: dict[str, Path], tmp_path
     assert refused.value.exit_code == 6 and refused.value.remedy
 
 
+def test_a_lora_that_is_not_there_is_missed_before_the_model_is_read(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gas.diffusion.load.backbone_from_folder", None)
+    with pytest.raises(ModelUnavailable, match="is not there"):
+        load(models["sd"], str(tmp_path / "absent.safetensors"))
+
+
 def test_without_peft_it_says_how_to_get_it(
     models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,3 +129,10 @@ def test_the_page_has_every_family_and_editor() -> None:
 def test_an_unknown_family_is_named() -> None:
     with pytest.raises(UsageError, match="sdx"):
         run(Registry.discover(), Runtime("cpu", "fp32"), ("dds",), ("sdx",))
+
+
+def test_an_unknown_editor_is_named_before_the_first_row() -> None:
+    done: list[str] = []
+    with pytest.raises(UsageError, match="unknown editor 'ddz'; did you mean"):
+        run(Registry.discover(), Runtime("cpu", "fp32"), ("dds", "ddz"), ("sd",), lambda what, _, __: done.append(what))
+    assert done == []
