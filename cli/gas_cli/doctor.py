@@ -20,6 +20,7 @@ from gas_cli import wording
 from gas_cli.output import output_console, people, print_json
 
 if TYPE_CHECKING:
+    from gas.backends.profiles import Profile
     from gas.runtime import Runtime
     from gas.settings.settings import Settings
 
@@ -226,9 +227,16 @@ def _profiles(registry: Registry) -> Iterable[Checked]:
             listed = ", ".join(
                 f"{files.id} ({', '.join(filter(None, [size(files.size_mb), terms(files)]))})" for files in to_get
             )
-            yield Checked(topic, "missing", f"models: {listed}", shell_words(Command("models pull", name)))
+            needs = _memory(profile)
+            yield Checked(topic, "missing", f"models: {listed}{needs}", shell_words(Command("models pull", name)))
         if complete:
-            yield Checked(topic, "ok", "complete")
+            yield Checked(topic, "ok", f"complete{_memory(profile)}")
+
+
+def _memory(profile: Profile) -> str:
+    """How much of a card's memory the profile says that it needs, by `--memory`."""
+    listed = ", ".join(f"{gb:g} GB ({rung})" for rung, gb in profile.memory_gb.items())
+    return f"; memory of the GPU, about: {listed}" if listed else ""
 
 
 def _missing_packages(entries: Iterable[Registered]) -> Iterable[tuple[str, str]]:

@@ -193,6 +193,17 @@ def test_doctor_says_which_models_are_missing_and_how_to_get_them(
     assert findings(registry)["profile mine"] == doctor.Checked("profile mine", "ok", "complete")
 
 
+def test_doctor_says_how_much_memory_a_profile_needs(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    mine = tmp_path / "profiles" / "mine.toml"
+    mine.write_text("editor = 'dds'\nmemory_gb = { all = 37, offload = 27.5, lowest = 4 }")
+    said = "memory of the GPU, about: 37 GB (all), 27.5 GB (offload), 4 GB (lowest)"
+    assert findings(registry)["profile mine"].value == f"complete; {said}"
+    mine.write_text(mine.read_text() + "\n[[models]]\nid = 'some/model'")
+    found = findings(registry)["profile mine"]
+    assert found.state == "missing" and found.value.startswith("models: some/model") and found.value.endswith(said)
+
+
 def test_doctor_names_the_extra_that_a_profile_needs(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "mine.toml").write_text("editor = 'tint'")
