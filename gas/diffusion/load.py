@@ -123,12 +123,12 @@ def load_backbone(
 
     def load() -> Backbone:
         folder, rest = local_files(model), None if parts is None else local_files(parts)
-        places = {one: local_files(lora_of(one).model) for one in loras}  # before gigabytes are read
         if folder.suffix == ".gguf" and (loras or quantise):
             raise ModelUnavailable(
                 f"{model} has weights of fewer bits already, which take no {'LoRA' if loras else 'int8'}",
                 Remedy("plain_weights", "name the model with its own weights, or leave {o} out", o=_asked(loras)),
             )
+        places = {one: local_files(lora_of(one).model) for one in loras}  # before gigabytes are read
         sizes = sizes_of_parts(find_base(folder)[0], dtype)
         # Which rung it takes with fewer bits is known when it has them.
         rung = runtime.choose_rung(sizes, model) if quantise is None else None
