@@ -31,12 +31,9 @@ $(APART)/.ready: $(VENV)/.ready constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(APART) -c constraints.txt gguf peft torchao
 	touch $@
 
-# Tests start many programs; what is compiled is kept for them, whatever the environment says. While one waits for its
-# program or its clock another can work, so there is a worker more than there are cores.
-WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
-
+# Tests start many programs; what is compiled is kept for them, whatever the environment says.
 test: setup $(APART)/.ready
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 # What pyproject.toml promises of its lower bounds: the base, without torch, on the oldest versions that it allows.
 LOWEST := .venv-lowest
