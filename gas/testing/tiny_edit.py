@@ -42,7 +42,7 @@ def build_tiny_flux_fill(folder: Path | str, **options: Any) -> Path:
 
 def build_tiny_flux2_klein(folder: Path | str, *, distilled: bool = True, seed: int = 0) -> Path:
     """`folder`, now with a FLUX.2 klein as diffusers saves it: a transformer of both kinds of blocks over patches of
-    2 x 2 cells of 4 channels, a Qwen 3 text encoder of whose layers it reads three, an autoencoder with a batch norm.
+    2 x 2 cells of 4 channels, three layers of a Qwen 3 as text encoder, an autoencoder with a batch norm.
     `distilled` is what its index says: then it knows no guidance."""
     from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2Transformer2DModel
 

@@ -19,7 +19,7 @@ _MISTRAL_LAYERS = 30
 
 def build_tiny_flux2(folder: Path | str, *, seed: int = 0) -> Path:
     """`folder`, now with a FLUX.2 dev as diffusers saves it: a transformer of both kinds of blocks over patches of 2 x
-    2 cells of 4 channels that is told its guidance, a Mistral 3 of whose layers it reads three, an autoencoder with a
+    2 cells of 4 channels that is told its guidance and reads three layers of a Mistral 3, and an autoencoder with a
     batch norm."""
     from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2Transformer2DModel
 
